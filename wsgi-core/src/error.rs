@@ -1,0 +1,89 @@
+//! What can go wrong, one enum for each party that can act on it.
+
+use crate::host::Level;
+
+/// Trouble on the side of the client or the network. It reaches the application as an `OSError` and the log quietly.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The client closed the connection.
+    #[error("client closed the connection")]
+    ClientGone,
+    /// The client took nothing for as long as the host allows.
+    #[error("client timed out")]
+    TimedOut,
+    /// The host cannot do what was asked in its present state, e.g. read a file that holds the request body.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The application broke a rule of PEP 3333. It is raised inside the application and names the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// `start_response` was called twice without `exc_info`.
+    #[error("start_response() was already called; a second call needs exc_info (PEP 3333, The start_response() Callable)")]
+    AlreadyStarted,
+    /// `start_response(exc_info)` after the head has gone out; the gateway re-raises `exc_info` instead.
+    #[error("the response head has already been sent (PEP 3333, The start_response() Callable)")]
+    HeadSent,
+    /// A block was produced, or the iterable ended, before `start_response` was called.
+    #[error("start_response() was not called before the first block or the end of the iterable (PEP 3333, The start_response() Callable)")]
+    NotStarted,
+    /// More bytes were written than `Content-Length` declares.
+    #[error("{excess} bytes written beyond the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)")]
+    TooLong {
+        /// The value of `Content-Length`.
+        declared: u64,
+        /// Bytes of this write that do not fit.
+        excess: u64,
+    },
+    /// The iterable ended before `Content-Length` bytes were produced; the connection is cut.
+    #[error("response body ended {missing} bytes before the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)")]
+    TooShort {
+        /// The value of `Content-Length`.
+        declared: u64,
+        /// Bytes that are missing.
+        missing: u64,
+    },
+    /// The response was already complete.
+    #[error("the response is already complete")]
+    Ended,
+}
+
+/// How an exchange failed. The log line is written by then; the host only has to answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The application raised, broke the protocol or could not be loaded.
+    #[error("application failed")]
+    Application,
+    /// Python never started in this process.
+    #[error("python is not running")]
+    NoPython,
+    /// The client left or timed out.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The host cancelled the exchange.
+    #[error("exchange was cancelled")]
+    Cancelled,
+}
+
+impl Fault {
+    /// The status to answer with when no head has been sent; `None` when nobody is there to read it.
+    pub fn status_hint(&self) -> Option<http::StatusCode> {
+        match self {
+            Fault::Application | Fault::NoPython => Some(http::StatusCode::INTERNAL_SERVER_ERROR),
+            Fault::Host(HostError::Io(_)) => Some(http::StatusCode::INTERNAL_SERVER_ERROR),
+            Fault::Host(_) | Fault::Cancelled => None,
+        }
+    }
+
+    /// The level a host logs this at, if it logs it at all.
+    pub fn level(&self) -> Level {
+        match self {
+            Fault::Application | Fault::NoPython | Fault::Host(HostError::Io(_)) => Level::Error,
+            Fault::Host(_) | Fault::Cancelled => Level::Info,
+        }
+    }
+}

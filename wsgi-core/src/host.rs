@@ -1,0 +1,222 @@
+//! What a host (nginx, hyper, the testkit) gives to the gateway and takes from it.
+//!
+//! The gateway knows no server. A request is read through [`RequestView`], its body through [`BodySource`]; the
+//! response leaves through [`ResponseSink`] and log lines through [`ErrorLog`]. The last three are handed over as
+//! separate objects ([`HostParts`]), because an application may log from one thread while another waits for input.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::error::HostError;
+use crate::head::ResponseHead;
+
+/// The request line, headers and connection of one request, as borrowed bytes.
+///
+/// It is read once, before the application is called, and never afterwards; values may point into memory that dies
+/// with that call. All text is raw bytes as received unless a method says otherwise; the gateway decodes it as
+/// latin-1 (PEP 3333, "A Note On String Types").
+pub trait RequestView {
+    /// Request method as sent, never empty. `HEAD` stays `HEAD`.
+    fn method(&self) -> &[u8];
+
+    /// `wsgi.url_scheme`.
+    fn scheme(&self) -> Scheme;
+
+    /// Protocol of the client, e.g. `HTTP/1.1`, never empty.
+    fn protocol(&self) -> &[u8];
+
+    /// Percent-decoded path prefix that names the application; see [`split_path`](crate::environ::split_path).
+    /// Empty or `/...` without a trailing slash. `script_name` followed by `path_info` is the decoded path.
+    fn script_name(&self) -> &[u8];
+
+    /// Percent-decoded rest of the path, see [`script_name`](Self::script_name).
+    fn path_info(&self) -> &[u8];
+
+    /// Raw query string without the `?`; empty if there is none.
+    fn query(&self) -> &[u8];
+
+    /// `SERVER_NAME` and `SERVER_PORT`; the name is never empty. Without a port (a unix socket) the gateway uses the
+    /// default port of the scheme.
+    fn server(&self) -> Endpoint<'_>;
+
+    /// `REMOTE_ADDR` and `REMOTE_PORT`; the latter is left out when unknown.
+    fn peer(&self) -> Endpoint<'_>;
+
+    /// Length of the de-chunked body in bytes, if there is a body or the client declared one.
+    fn content_length(&self) -> Option<u64>;
+
+    /// Request headers in order, duplicates included.
+    fn headers(&self) -> impl Iterator<Item = HeaderField<'_>>;
+
+    /// The host's own CGI variables beyond the required ones (`REQUEST_URI`, `DOCUMENT_ROOT`, `SSL_PROTOCOL`...).
+    /// Names are ASCII. A name should keep its position from request to request: the position is the fast path.
+    fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        std::iter::empty()
+    }
+
+    /// The operator's variables (`wsgi_var`), evaluated, each name at most once. They win over everything else; an
+    /// empty value removes its key. Names are checked at configuration time, see
+    /// [`config`](crate::config).
+    fn variables(&self) -> impl Iterator<Item = (&str, &[u8])>;
+}
+
+/// One request header, with a hash of its name that the host usually has at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderField<'a> {
+    /// Name as received, case included.
+    pub name: &'a [u8],
+    /// Value as received, without surrounding white space.
+    pub value: &'a [u8],
+    /// [`name_hash`] of `name`.
+    pub hash: u32,
+}
+
+impl<'a> HeaderField<'a> {
+    /// A field whose hash is computed here, for hosts that have none.
+    pub fn new(name: &'a [u8], value: &'a [u8]) -> Self {
+        Self { name, value, hash: name_hash(name) }
+    }
+}
+
+/// nginx's `ngx_hash_key_lc` cut to 32 bits: `hash * 31 + byte` over the name in lower case.
+pub fn name_hash(name: &[u8]) -> u32 {
+    name.iter().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte.to_ascii_lowercase())))
+}
+
+/// URL scheme of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+/// One end of a connection, as text.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint<'a> {
+    /// Host name or address, without port and without brackets.
+    pub name: &'a [u8],
+    /// TCP port, unknown for unix sockets.
+    pub port: Option<u16>,
+}
+
+/// A request body, de-chunked and bounded by the host (RFC 9112, 6.3).
+pub trait BodySource: Send {
+    /// Bytes still to be read, if known. A body whose length is known is read without a growing buffer.
+    fn remaining(&self) -> Option<u64>;
+
+    /// Reads at least one byte into `buf` unless the body is at its end or `buf` is empty; returns the count, 0 at the
+    /// end. May block; the gateway calls it detached from Python unless [`is_ready`](Self::is_ready).
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError>;
+
+    /// Whether the next `read` is served from memory, so that it cannot block.
+    fn is_ready(&self) -> bool {
+        false
+    }
+}
+
+/// Where a response goes. Calls arrive in the order `send_head`, `send`..., `finish`, from one thread at a time.
+///
+/// A response that is dropped before `finish` was cut short: the host must not let it look complete (it closes or
+/// resets the connection, or, when no head was sent, answers with an error of its own).
+pub trait ResponseSink: Send {
+    /// Takes status and headers. Does not block. The host may hold them back until the first `send` that is to be
+    /// flushed, or `finish`.
+    fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError>;
+
+    /// Takes one non-empty block. Never blocks: what the client does not take yet is queued, and
+    /// [`poll_ready`](Self::poll_ready) tells when to go on.
+    fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError>;
+
+    /// Whether a further block may be sent, and whether one is wanted at all (not for HEAD, nor when the host turned
+    /// the answer into a 304 or 412). Asked before a block is pulled from the application, also before the first.
+    /// `Pending` wakes `cx` once that can have changed.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>>;
+
+    /// Blocks until everything taken so far has left the process or is sure to, bounded by the host's own send
+    /// time-out. Only for the unbuffered `write` callable (PEP 3333, "The write() Callable").
+    fn drain(&mut self) -> Result<(), HostError>;
+
+    /// The response is complete. Nothing follows.
+    fn finish(&mut self) -> Result<(), HostError>;
+}
+
+/// A block of response body.
+#[derive(Debug)]
+pub enum Chunk<'a> {
+    /// A small block (at most [`COPY_LIMIT`] bytes): copy it, the bytes die with the call.
+    Borrowed(&'a [u8]),
+    /// A larger one: keep it until it is sent. Dropping it never blocks and needs no Python.
+    Owned(Bytes),
+}
+
+impl AsRef<[u8]> for Chunk<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Chunk::Borrowed(bytes) => bytes,
+            Chunk::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Blocks up to this size are copied, larger ones held by reference: copying and holding cost the same CPU somewhere
+/// between 4 and 16 KiB (measured with nginx 1.22 and CPython 3.11 on x86-64).
+pub const COPY_LIMIT: usize = 8 * 1024;
+
+/// Whether a block must go out at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// More follows without waiting: another `send` or `finish`.
+    Later,
+    /// Push it towards the client now (PEP 3333, "Buffering and Streaming").
+    Now,
+}
+
+/// Whether the host wants the body of this response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyInterest {
+    /// Send it.
+    Wanted,
+    /// Do not produce it: no byte of it would be sent.
+    Unwanted,
+}
+
+/// A log that takes whole records, one line each, from any thread and at any time.
+pub trait ErrorLog: Send + Sync {
+    /// Logs `text`: one line without control characters. The host splits what its log would cut. Never blocks for long.
+    fn log(&self, level: Level, text: &str);
+}
+
+/// Severity of a log record, in nginx's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For the curious.
+    Debug,
+    /// Part of normal operation, e.g. a client that left.
+    Info,
+    /// Worth knowing, e.g. an application was loaded.
+    Notice,
+    /// Something is odd and works nevertheless.
+    Warn,
+    /// A request failed.
+    Error,
+    /// The worker is impaired.
+    Crit,
+    /// A defect in the gateway itself.
+    Alert,
+    /// Nothing can be served.
+    Emerg,
+}
+
+/// Everything of one exchange that the gateway calls back into.
+pub struct HostParts {
+    /// The request body; `None` if there is none (cheaper than an empty one).
+    pub body: Option<Box<dyn BodySource>>,
+    /// Where the response goes.
+    pub sink: Box<dyn ResponseSink>,
+    /// Where the request's log lines go.
+    pub log: Arc<dyn ErrorLog>,
+}
