@@ -1,5 +1,7 @@
 //! What can go wrong, one enum for each party that can act on it.
 
+use std::path::PathBuf;
+
 use crate::host::Level;
 
 /// Trouble on the side of the client or the network. It reaches the application as an `OSError` and the log quietly.
@@ -22,16 +24,22 @@ pub enum HostError {
 #[non_exhaustive]
 pub enum ProtocolError {
     /// `start_response` was called twice without `exc_info`.
-    #[error("start_response() was already called; a second call needs exc_info (PEP 3333, The start_response() Callable)")]
+    #[error(
+        "start_response() was already called; a second call needs exc_info (PEP 3333, The start_response() Callable)"
+    )]
     AlreadyStarted,
     /// `start_response(exc_info)` after the head has gone out; the gateway re-raises `exc_info` instead.
     #[error("the response head has already been sent (PEP 3333, The start_response() Callable)")]
     HeadSent,
     /// A block was produced, or the iterable ended, before `start_response` was called.
-    #[error("start_response() was not called before the first block or the end of the iterable (PEP 3333, The start_response() Callable)")]
+    #[error(
+        "start_response() was not called before the first block or the end of the iterable (PEP 3333, The start_response() Callable)"
+    )]
     NotStarted,
     /// More bytes were written than `Content-Length` declares.
-    #[error("{excess} bytes written beyond the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)")]
+    #[error(
+        "{excess} bytes written beyond the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)"
+    )]
     TooLong {
         /// The value of `Content-Length`.
         declared: u64,
@@ -39,7 +47,9 @@ pub enum ProtocolError {
         excess: u64,
     },
     /// The iterable ended before `Content-Length` bytes were produced; the connection is cut.
-    #[error("response body ended {missing} bytes before the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)")]
+    #[error(
+        "response body ended {missing} bytes before the declared Content-Length of {declared} (PEP 3333, Handling the Content-Length Header)"
+    )]
     TooShort {
         /// The value of `Content-Length`.
         declared: u64,
@@ -86,4 +96,76 @@ impl Fault {
             Fault::Host(_) | Fault::Cancelled => Level::Info,
         }
     }
+}
+
+/// Why Python did not start, in one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// CPython refused its configuration.
+    #[error("cannot start Python{}: {message}; see wsgi_python_home, wsgi_python_executable", home_hint(.home))]
+    Python {
+        /// What CPython said.
+        message: String,
+        /// The home it was given.
+        home: Option<PathBuf>,
+    },
+    /// A virtual environment of another version.
+    #[error(
+        "cannot start Python: virtual environment \"{}\" was made by Python {}.{}, but this is built for Python {}.{}; \
+         make the environment anew with that version", .venv.display(), .found.0, .found.1, .linked.0, .linked.1
+    )]
+    VenvVersion {
+        /// The environment.
+        venv: PathBuf,
+        /// Its version.
+        found: (u32, u32),
+        /// The version of libpython.
+        linked: (u32, u32),
+    },
+    /// A virtual environment without a place for packages.
+    #[error(
+        "cannot start Python: virtual environment \"{}\" has no folder \"{}\"; make the environment anew",
+        .venv.display(), .missing.display()
+    )]
+    VenvIncomplete {
+        /// The environment.
+        venv: PathBuf,
+        /// What it lacks.
+        missing: PathBuf,
+    },
+    /// A home without a standard library.
+    #[error(
+        "cannot start Python: no standard library in \"{}\" (\"{}\" is missing); see wsgi_python_home",
+        .home.display(), .missing.display()
+    )]
+    NoStandardLibrary {
+        /// The home.
+        home: PathBuf,
+        /// The file looked for.
+        missing: PathBuf,
+    },
+    /// The worker's user may not read Python.
+    #[error(
+        "cannot start Python: user {user} cannot read \"{}\" ({reason}); give that user access or use a Python that \
+         every user can read", .path.display()
+    )]
+    Unreadable {
+        /// The user this process runs as.
+        user: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// Python runs in this process already; it can be started once.
+    #[error("cannot start Python: it is already running in this process")]
+    AlreadyRunning,
+    /// The gateway's own set-up failed.
+    #[error("cannot start Python: {0}")]
+    Setup(String),
+}
+
+fn home_hint(home: &Option<PathBuf>) -> String {
+    home.as_ref().map(|home| format!(" with home \"{}\"", home.display())).unwrap_or_default()
 }

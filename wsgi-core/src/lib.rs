@@ -9,5 +9,6 @@ pub mod input;
 pub mod pool;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod record;
 pub mod response;
 pub mod snapshot;

@@ -1,1 +1,188 @@
-//! Under construction.
+//! Threads for application code: few that run at a time, more that wait for their clients, and an end to the queue.
+//!
+//! A *permit* allows one task to run; a *thread* is the stack a task stays on from its first step to its last, so that
+//! thread-locals and database connections remain its own. A task that waits (for a client that reads slowly) keeps its
+//! thread and hands back its permit. What finds no permit waits in a bounded queue, and what finds no place there is
+//! given back to the caller.
+//!
+//! The pool knows nothing of Python: what a thread needs before its first task and after its last is in [`Threads`].
+
+mod roster;
+mod seat;
+
+use std::any::Any;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use roster::Roster;
+use seat::Seat;
+
+/// The size of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tasks that may run at a time; at least one.
+    pub permits: usize,
+    /// Threads that may exist, and so tasks that may be running or waiting between two steps; at least one.
+    pub max_threads: usize,
+    /// Tasks that may wait for their first step.
+    pub queue: usize,
+}
+
+/// Something to be done in steps, all of them on one thread.
+pub trait Task: Send + 'static {
+    /// Does the next step. `Pending` hands the permit to another task until `cx` is woken, from any thread and also
+    /// during this call; as with futures there may be a further call without reason. `Ready` or a panic ends the task,
+    /// which is then dropped on its thread.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What happens on the threads of a pool besides tasks.
+///
+/// Except for [`spawn`](Self::spawn) nothing is called under a lock, and a panic is reported like that of a task.
+pub trait Threads: Send + Sync + 'static {
+    /// What a thread holds for its life. It is dropped on that thread, as the last thing there.
+    type Guard;
+
+    /// Runs first on each new thread.
+    fn start(&self) -> Self::Guard;
+
+    /// Runs after [`Pool::nudge`] on a thread that is between two tasks, in place of one: it holds a permit.
+    fn drain(&self);
+
+    /// A task, or another method here, panicked with this payload. The thread lives on.
+    fn panicked(&self, panic: &(dyn Any + Send));
+
+    /// Starts a thread that runs `body`. Called by whoever submits or runs tasks, under the lock of the pool, which it
+    /// must not use. After an error tasks wait for the threads that exist.
+    fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+        builder.spawn(body)
+    }
+}
+
+/// A pool refused a task. Nothing of it has run.
+#[derive(Debug)]
+pub enum Overloaded<T> {
+    /// As many tasks wait as may wait, or the only thread it could wait for cannot be started.
+    QueueFull(T),
+    /// [`Pool::shutdown`] has been called.
+    ShuttingDown(T),
+}
+
+/// Threads that run tasks of type `T`, started when they are needed and kept until [`shutdown`](Self::shutdown).
+///
+/// Dropping it refuses nothing that was taken: the threads finish all tasks and end, and nobody waits for them.
+pub struct Pool<T: Task> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: Task> Pool<T> {
+    /// A pool without threads as yet.
+    pub fn new(limits: Limits, threads: impl Threads) -> Self {
+        let shared = Shared {
+            threads: Box::new(Arc::new(threads)),
+            queue: limits.queue,
+            roster: Mutex::new(Roster::new(limits)),
+            deserted: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Hands over a task. Never waits for one; may start a thread.
+    pub fn submit(&self, task: T) -> Result<(), Overloaded<T>> {
+        let mut roster = self.shared.lock();
+        if roster.closing {
+            return Err(Overloaded::ShuttingDown(task));
+        }
+        roster.queued.push_back(task);
+        let called = roster.use_free_permit(&self.shared);
+        if (roster.live == 0 || roster.waiting() > self.shared.queue)
+            && let Some(task) = roster.queued.pop_back()
+        {
+            return Err(Overloaded::QueueFull(task));
+        }
+        roster.tasks += 1;
+        drop(roster);
+        // After the lock is free: the thread needs it first of all.
+        call(called);
+        Ok(())
+    }
+
+    /// Has [`Threads::drain`] run soon: at once on an idle thread if a permit is free, else when the next task ends or
+    /// waits. Starts a thread only if no task is running that will end. Many calls before it runs are one.
+    pub fn nudge(&self) {
+        let mut roster = self.shared.lock();
+        if roster.nudged || roster.closing {
+            return;
+        }
+        roster.nudged = true;
+        let called = roster.use_free_permit(&self.shared);
+        drop(roster);
+        call(called);
+    }
+
+    /// Tasks that were taken and have not been dropped: queued, running and waiting.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().tasks
+    }
+
+    /// Refuses further tasks, and waits for those that were taken and for the threads, at most `within`. Whether all
+    /// have ended; if not, they go on, and another call waits for them again.
+    pub fn shutdown(&self, within: Duration) -> bool {
+        let mut roster = self.shared.lock();
+        roster.close();
+        let waited = self.shared.deserted.wait_timeout_while(roster, within, |roster| roster.live > 0);
+        let (mut roster, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let all = roster.live == 0;
+        let gone = roster.gone();
+        drop(roster);
+        for thread in gone {
+            // A thread catches its panics; what may be left is in the destructors of thread-locals.
+            let _ = thread.join();
+        }
+        all
+    }
+}
+
+impl<T: Task> Drop for Pool<T> {
+    fn drop(&mut self) {
+        self.shared.lock().close();
+    }
+}
+
+/// What a pool shares with its threads.
+struct Shared<T: Task> {
+    threads: Box<dyn Spawn<T>>,
+    queue: usize,
+    /// Held for a few instructions, or while a thread is started.
+    roster: Mutex<Roster<T>>,
+    /// The last thread has left.
+    deserted: Condvar,
+}
+
+impl<T: Task> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Roster<T>> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn call<T: Task>(seat: Option<Arc<Seat<T>>>) {
+    if let Some(seat) = seat {
+        seat.signal.notify_one();
+    }
+}
+
+/// `Threads` without its guard, which only the thread itself needs to know.
+trait Spawn<T: Task>: Send + Sync {
+    fn spawn(&self, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
+}
+
+impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
+    fn spawn(&self, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>> {
+        let threads = Arc::clone(self);
+        let builder = Builder::new().name(format!("wsgi-{}", seat.number + 1));
+        H::spawn(self, builder, Box::new(move || seat.serve(&*threads)))
+    }
+}

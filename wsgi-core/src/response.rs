@@ -1,1 +1,377 @@
-//! Under construction.
+//! The response as PEP 3333 allows it: what the application may do next, and what has to be sent.
+//!
+//! No byte passes through here, only lengths; the caller sends what it is told to.
+//!
+//! | state        | `start`                     | `item(n)`, n > 0       | `write(n)`             | `end`                   |
+//! |--------------|-----------------------------|------------------------|------------------------|-------------------------|
+//! | `Idle`       | `Started`                   | error NotStarted       | error NotStarted       | `Ended`, NotStarted     |
+//! | `Refused`    | exc_info: `Started`         | error NotStarted       | error NotStarted       | `Ended`, NotStarted     |
+//! |              | else error AlreadyStarted   |                        |                        |                         |
+//! | `Started`    | exc_info: `Started` anew    | head, block: `Sending` | head, block: `Sending` | head: `Ended`           |
+//! |              | else error AlreadyStarted   |                        | or error TooLong       | or `Ended`, TooShort    |
+//! | `Sending`    | exc_info: error HeadSent    | block                  | block                  | `Ended`                 |
+//! |              | else error AlreadyStarted   |                        | or error TooLong       | or `Ended`, TooShort    |
+//! | `Ended`      | error Ended                 | error Ended            | error Ended            | error Ended             |
+//!
+//! An empty item changes nothing, an empty write sends the head: a block that is not empty, a call of the write
+//! callable or the end commits the head, nothing else (PEP 3333, "The start_response() Callable").
+
+mod framing;
+#[cfg(test)]
+mod model;
+
+pub use framing::Framing;
+
+use crate::error::ProtocolError;
+use crate::head::{HeaderList, ResponseHead, StatusLine};
+use framing::{Body, frame};
+
+/// One response under way.
+#[derive(Debug)]
+pub struct Response {
+    head_request: bool,
+    /// Length of the whole body, where the gateway knows it.
+    total: Option<u64>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// `start_response` was not called.
+    Idle,
+    /// It was called, with arguments that cannot be sent.
+    Refused,
+    /// The head is there and may be replaced.
+    Started { status: StatusLine, headers: HeaderList },
+    /// The head is out.
+    Sending(Body),
+    /// Nothing may follow.
+    Ended { head_sent: bool },
+}
+
+/// What to do with a block.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Accepted {
+    /// To be sent before the block.
+    pub head: Option<ResponseHead>,
+    /// Bytes of the block to be sent, from its beginning. 0 if no body is wanted.
+    pub take: u64,
+    /// Bytes of the block beyond Content-Length, which are not sent.
+    pub excess: u64,
+    /// No further item is needed.
+    pub last: bool,
+}
+
+/// What to do at the end.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ending {
+    /// To be sent before the end, if it is not out yet.
+    pub head: Option<ResponseHead>,
+}
+
+impl Response {
+    /// A response that has not begun. `head_request`: only its head is wanted.
+    pub fn new(head_request: bool) -> Self {
+        Self { head_request, total: None, state: State::Idle }
+    }
+
+    /// `start_response` was called with a status and headers that can be sent. They replace earlier ones if `exc_info`
+    /// was given; once the head is out that is [`ProtocolError::HeadSent`], and the caller raises `exc_info` again.
+    pub fn start(&mut self, status: StatusLine, headers: HeaderList, has_exc_info: bool) -> Result<(), ProtocolError> {
+        match self.state {
+            State::Idle => {}
+            State::Refused | State::Started { .. } if has_exc_info => {}
+            State::Sending(_) if has_exc_info => return Err(ProtocolError::HeadSent),
+            State::Refused | State::Started { .. } | State::Sending(_) => return Err(ProtocolError::AlreadyStarted),
+            State::Ended { .. } => return Err(ProtocolError::Ended),
+        }
+        self.state = State::Started { status, headers };
+        Ok(())
+    }
+
+    /// `start_response` was called and raised. That counts as a call: the next one needs `exc_info`. A head from an
+    /// earlier call stays.
+    pub fn start_refused(&mut self) {
+        if matches!(self.state, State::Idle) {
+            self.state = State::Refused;
+        }
+    }
+
+    /// The whole body is known to have this length, so that Content-Length can say so. No effect once the head is out,
+    /// as after a call of the write callable.
+    pub fn declare_total(&mut self, total: u64) {
+        self.total = Some(total);
+    }
+
+    /// The iterable gave a block of `len` bytes. What exceeds Content-Length is cut off.
+    pub fn item(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
+        if len == 0 && !self.is_ended() {
+            let last = matches!(self.state, State::Sending(Body::Unwanted | Body::Sized { left: 0, .. }));
+            return Ok(Accepted { head: None, take: 0, excess: 0, last });
+        }
+        let (head, body) = self.commit(self.total)?;
+        Ok(body.accept(head, len))
+    }
+
+    /// The write callable got a block of `len` bytes. One that exceeds Content-Length is refused whole.
+    pub fn write(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
+        // `total` is that of the iterable alone.
+        let total = None;
+        let body = match &self.state {
+            State::Started { status, headers } => {
+                frame(status.code(), self.head_request, headers.content_length(), total).1
+            }
+            State::Sending(body) => *body,
+            State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
+            State::Ended { .. } => return Err(ProtocolError::Ended),
+        };
+        match body {
+            Body::Sized { declared, left } if len > left => {
+                Err(ProtocolError::TooLong { declared, excess: len - left })
+            }
+            _ => {
+                let (head, body) = self.commit(total)?;
+                Ok(body.accept(head, len))
+            }
+        }
+    }
+
+    /// The iterable is exhausted, or no more of it is needed. An error is the end as well: nothing more is sent then,
+    /// and the host must not let the response look complete.
+    pub fn end(&mut self) -> Result<Ending, ProtocolError> {
+        let head_sent = self.head_sent();
+        match std::mem::replace(&mut self.state, State::Ended { head_sent }) {
+            State::Idle | State::Refused => Err(ProtocolError::NotStarted),
+            State::Started { status, headers } => {
+                // Nothing has been produced: that is the length, unless another one was promised.
+                let total = self.total.or(Some(0));
+                let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
+                body.finish()?;
+                self.state = State::Ended { head_sent: true };
+                Ok(Ending { head: Some(ResponseHead { status, headers, framing }) })
+            }
+            State::Sending(body) => body.finish().map(|()| Ending { head: None }),
+            State::Ended { .. } => Err(ProtocolError::Ended),
+        }
+    }
+
+    /// Whether the head is out.
+    pub fn head_sent(&self) -> bool {
+        matches!(self.state, State::Sending(_) | State::Ended { head_sent: true })
+    }
+
+    /// Whether [`end`](Self::end) was called.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended { .. })
+    }
+
+    /// Makes the head final if it is not. Gives it to be sent, and the body that follows it.
+    fn commit(&mut self, total: Option<u64>) -> Result<(Option<ResponseHead>, &mut Body), ProtocolError> {
+        let mut head = None;
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Started { status, headers } => {
+                let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
+                head = Some(ResponseHead { status, headers, framing });
+                State::Sending(body)
+            }
+            state => state,
+        };
+        match &mut self.state {
+            State::Sending(body) => Ok((head, body)),
+            State::Ended { .. } => Err(ProtocolError::Ended),
+            State::Idle | State::Refused | State::Started { .. } => Err(ProtocolError::NotStarted),
+        }
+    }
+}
+
+impl Body {
+    /// Counts a block of `len` bytes.
+    fn accept(&mut self, head: Option<ResponseHead>, len: u64) -> Accepted {
+        let (take, excess, last) = match self {
+            Body::Unwanted => (0, 0, true),
+            Body::Open => (len, 0, false),
+            Body::Sized { left, .. } => {
+                let take = len.min(*left);
+                *left -= take;
+                (take, len - take, *left == 0)
+            }
+        };
+        Accepted { head, take, excess, last }
+    }
+
+    /// Nothing more comes.
+    fn finish(self) -> Result<(), ProtocolError> {
+        match self {
+            Body::Sized { declared, left: missing @ 1.. } => Err(ProtocolError::TooShort { declared, missing }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model::{headers, status};
+    use super::*;
+
+    /// A response after `start_response` was called.
+    fn started(method: &str, code: u16, content_length: Option<u64>) -> Response {
+        let mut response = Response::new(method == "HEAD");
+        response.start(status(code), headers(content_length), false).expect("the first call");
+        response
+    }
+
+    fn framing(head: Option<ResponseHead>) -> Framing {
+        head.expect("a head").framing
+    }
+
+    #[test]
+    fn a_second_call_needs_exc_info() {
+        let mut response = started("GET", 200, None);
+        assert_eq!(response.start(status(500), headers(None), false), Err(ProtocolError::AlreadyStarted));
+        response.start(status(500), headers(Some(1)), true).expect("the head is not out");
+        let head = response.item(1).expect("started").head.expect("the first block");
+        assert_eq!((head.status, head.framing), (status(500), Framing::Length(1)));
+        assert_eq!(response.start(status(500), headers(None), true), Err(ProtocolError::HeadSent));
+        assert_eq!(response.start(status(500), headers(None), false), Err(ProtocolError::AlreadyStarted));
+    }
+
+    #[test]
+    fn exc_info_is_allowed_on_the_first_call() {
+        let mut response = Response::new(false);
+        response.start(status(500), headers(None), true).expect("the first call");
+        assert_eq!(framing(response.end().expect("started").head), Framing::Length(0));
+    }
+
+    #[test]
+    fn a_first_call_that_raised_is_a_call() {
+        let mut response = Response::new(false);
+        response.start_refused();
+        assert_eq!(response.start(status(200), headers(None), false), Err(ProtocolError::AlreadyStarted));
+        assert_eq!(response.item(1), Err(ProtocolError::NotStarted));
+        response.start(status(500), headers(None), true).expect("exc_info was given");
+        assert!(response.item(1).expect("started").head.is_some());
+    }
+
+    #[test]
+    fn a_later_call_that_raised_leaves_the_head() {
+        let mut response = started("GET", 200, None);
+        response.start_refused();
+        assert_eq!(response.end().expect("started").head.expect("not sent yet").status, status(200));
+    }
+
+    #[test]
+    fn empty_block_does_not_commit_the_head() {
+        let nothing = || Accepted { head: None, take: 0, excess: 0, last: false };
+        let mut response = Response::new(false);
+        assert_eq!(response.item(0), Ok(nothing()));
+        response.start(status(200), headers(None), false).expect("the first call");
+        assert_eq!(response.item(0), Ok(nothing()));
+        assert!(!response.head_sent());
+        response.start(status(500), headers(None), true).expect("the head is not out");
+    }
+
+    #[test]
+    fn empty_write_commits_the_head() {
+        let mut response = started("GET", 200, None);
+        let accepted = response.write(0).expect("started");
+        assert_eq!((framing(accepted.head), accepted.take), (Framing::Unknown, 0));
+        assert!(response.head_sent());
+    }
+
+    #[test]
+    fn blocks_before_the_head_are_refused() {
+        let mut response = Response::new(false);
+        assert_eq!(response.item(1), Err(ProtocolError::NotStarted));
+        assert_eq!(response.write(0), Err(ProtocolError::NotStarted));
+        assert_eq!(response.end(), Err(ProtocolError::NotStarted));
+        assert!(response.is_ended() && !response.head_sent());
+    }
+
+    #[test]
+    fn a_known_total_becomes_content_length() {
+        let mut response = started("GET", 200, None);
+        response.declare_total(5);
+        let first = response.item(2).expect("started");
+        assert_eq!((framing(first.head), first.take, first.last), (Framing::Length(5), 2, false));
+        assert_eq!(response.item(3), Ok(Accepted { head: None, take: 3, excess: 0, last: true }));
+        assert_eq!(response.end(), Ok(Ending { head: None }));
+    }
+
+    #[test]
+    fn a_total_does_not_count_what_was_written() {
+        let mut response = started("GET", 200, None);
+        response.declare_total(5);
+        assert_eq!(framing(response.write(3).expect("started").head), Framing::Unknown);
+        assert_eq!(response.item(5).expect("started").take, 5);
+        assert_eq!(response.end(), Ok(Ending { head: None }));
+    }
+
+    #[test]
+    fn items_beyond_content_length_are_cut_and_end_the_iteration() {
+        let mut response = started("GET", 200, Some(5));
+        assert_eq!(response.write(3).expect("it fits").take, 3);
+        assert_eq!(response.item(4), Ok(Accepted { head: None, take: 2, excess: 2, last: true }));
+        assert_eq!(response.item(4), Ok(Accepted { head: None, take: 0, excess: 4, last: true }));
+        assert_eq!(response.end(), Ok(Ending { head: None }));
+    }
+
+    #[test]
+    fn writes_beyond_content_length_are_refused_whole() {
+        let mut response = started("GET", 200, Some(5));
+        assert_eq!(response.write(7), Err(ProtocolError::TooLong { declared: 5, excess: 2 }));
+        assert!(!response.head_sent());
+        assert_eq!(response.write(4).expect("it fits").take, 4);
+        assert_eq!(response.write(2), Err(ProtocolError::TooLong { declared: 5, excess: 1 }));
+        assert_eq!(response.write(1).expect("it fits").take, 1);
+        assert_eq!(response.end(), Ok(Ending { head: None }));
+    }
+
+    #[test]
+    fn a_short_body_is_an_error_and_the_end() {
+        let mut response = started("GET", 200, Some(5));
+        assert_eq!(response.end(), Err(ProtocolError::TooShort { declared: 5, missing: 5 }));
+        assert!(!response.head_sent(), "the host answers with its own error");
+        let mut response = started("GET", 200, Some(5));
+        response.item(2).expect("started").head.expect("the first block");
+        assert_eq!(response.end(), Err(ProtocolError::TooShort { declared: 5, missing: 3 }));
+        assert_eq!(response.write(3), Err(ProtocolError::Ended));
+    }
+
+    #[test]
+    fn head_request_gets_the_head_alone() {
+        for content_length in [None, Some(5)] {
+            let mut response = started("HEAD", 200, content_length);
+            response.declare_total(1);
+            let accepted = response.item(9).expect("started");
+            assert_eq!(framing(accepted.head), content_length.map_or(Framing::Unknown, Framing::Length));
+            assert_eq!((accepted.take, accepted.excess, accepted.last), (0, 0, true));
+            assert_eq!(response.end(), Ok(Ending { head: None }));
+        }
+        assert_eq!(framing(started("HEAD", 200, None).end().expect("started").head), Framing::Unknown);
+        assert_eq!(framing(started("HEAD", 200, Some(5)).end().expect("nothing is owed").head), Framing::Length(5));
+    }
+
+    #[test]
+    fn statuses_without_a_body_swallow_it() {
+        for (code, expected) in [(204, Framing::NoBody), (304, Framing::NoBody), (205, Framing::Length(0))] {
+            let mut response = started("GET", code, Some(5));
+            let accepted = response.write(9).expect("nothing is counted");
+            assert_eq!((framing(accepted.head), accepted.take, accepted.last), (expected, 0, true));
+            assert_eq!(response.item(9), Ok(Accepted { head: None, take: 0, excess: 0, last: true }));
+            assert_eq!(response.end(), Ok(Ending { head: None }));
+        }
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let mut response = started("GET", 200, None);
+        assert!(response.end().expect("started").head.is_some());
+        assert!(response.is_ended() && response.head_sent());
+        assert_eq!(response.start(status(200), headers(None), true), Err(ProtocolError::Ended));
+        assert_eq!(response.item(0), Err(ProtocolError::Ended));
+        assert_eq!(response.write(0), Err(ProtocolError::Ended));
+        assert_eq!(response.end(), Err(ProtocolError::Ended));
+    }
+}

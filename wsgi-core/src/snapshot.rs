@@ -1,1 +1,228 @@
-//! Under construction.
+//! A request that outlives the host's, to be read on another thread.
+
+use std::ops::Range;
+
+use crate::host::{Endpoint, HeaderField, RequestView, Scheme};
+
+/// A copy of everything a [`RequestView`] tells.
+///
+/// The texts stand one after the other in one buffer:
+///
+/// ```text
+/// method protocol script_name path_info query server peer | name value name value ... | value ... | name value ...
+///                                                           headers                     extra       variables
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestSnapshot {
+    bytes: Vec<u8>,
+    /// Where each of the first texts ends.
+    line: [usize; 7],
+    /// Headers, then extra, then variables.
+    pairs: Vec<Pair>,
+    headers: usize,
+    extra: usize,
+    scheme: Scheme,
+    server_port: Option<u16>,
+    peer_port: Option<u16>,
+    content_length: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Pair {
+    name: Name,
+    /// Where the value ends; the next pair begins there.
+    end: usize,
+    /// Of a header's name.
+    hash: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    /// In the buffer; it ends there and the value begins.
+    Copied(usize),
+    Static(&'static str),
+}
+
+const METHOD: usize = 0;
+const PROTOCOL: usize = 1;
+const SCRIPT_NAME: usize = 2;
+const PATH_INFO: usize = 3;
+const QUERY: usize = 4;
+const SERVER: usize = 5;
+const PEER: usize = 6;
+
+/// Room for the host's and the operator's variables, which are evaluated as they are read: once, so that their size is
+/// not known before. The buffer grows if they need more.
+const VARIABLES_ROOM: usize = 512;
+
+impl RequestSnapshot {
+    /// Copies a request. Headers are read twice (their size comes first), all else once.
+    pub fn new(request: &impl RequestView) -> Self {
+        let (server, peer) = (request.server(), request.peer());
+        let texts = [
+            request.method(),
+            request.protocol(),
+            request.script_name(),
+            request.path_info(),
+            request.query(),
+            server.name,
+            peer.name,
+        ];
+        let mut room = texts.iter().map(|text| text.len()).sum::<usize>() + VARIABLES_ROOM;
+        let mut count = VARIABLES_ROOM / 32;
+        for field in request.headers() {
+            room += field.name.len() + field.value.len();
+            count += 1;
+        }
+        let mut bytes = Vec::with_capacity(room);
+        let mut pairs = Vec::with_capacity(count);
+        let line = texts.map(|text| append(&mut bytes, text));
+        for field in request.headers() {
+            let name = Name::Copied(append(&mut bytes, field.name));
+            pairs.push(Pair { name, end: append(&mut bytes, field.value), hash: field.hash });
+        }
+        let headers = pairs.len();
+        for (name, value) in request.extra() {
+            pairs.push(Pair { name: Name::Static(name), end: append(&mut bytes, value), hash: 0 });
+        }
+        let extra = pairs.len() - headers;
+        for (name, value) in request.variables() {
+            let name = Name::Copied(append(&mut bytes, name.as_bytes()));
+            pairs.push(Pair { name, end: append(&mut bytes, value), hash: 0 });
+        }
+        Self {
+            bytes,
+            line,
+            pairs,
+            headers,
+            extra,
+            scheme: request.scheme(),
+            server_port: server.port,
+            peer_port: peer.port,
+            content_length: request.content_length(),
+        }
+    }
+
+    fn text(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.line[index - 1] };
+        &self.bytes[start..self.line[index]]
+    }
+
+    /// A run of pairs: the pair, its name if that is in the buffer, its value.
+    fn pairs(&self, range: Range<usize>) -> impl Iterator<Item = (&Pair, &[u8], &[u8])> {
+        let mut start = match range.start {
+            0 => self.line[PEER],
+            first => self.pairs[first - 1].end,
+        };
+        self.pairs[range].iter().map(move |pair| {
+            let middle = match pair.name {
+                Name::Copied(end) => end,
+                Name::Static(_) => start,
+            };
+            let name = &self.bytes[start..middle];
+            start = pair.end;
+            (pair, name, &self.bytes[middle..pair.end])
+        })
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, text: &[u8]) -> usize {
+    bytes.extend_from_slice(text);
+    bytes.len()
+}
+
+impl RequestView for RequestSnapshot {
+    fn method(&self) -> &[u8] {
+        self.text(METHOD)
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    fn protocol(&self) -> &[u8] {
+        self.text(PROTOCOL)
+    }
+
+    fn script_name(&self) -> &[u8] {
+        self.text(SCRIPT_NAME)
+    }
+
+    fn path_info(&self) -> &[u8] {
+        self.text(PATH_INFO)
+    }
+
+    fn query(&self) -> &[u8] {
+        self.text(QUERY)
+    }
+
+    fn server(&self) -> Endpoint<'_> {
+        Endpoint { name: self.text(SERVER), port: self.server_port }
+    }
+
+    fn peer(&self) -> Endpoint<'_> {
+        Endpoint { name: self.text(PEER), port: self.peer_port }
+    }
+
+    fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
+        self.pairs(0..self.headers).map(|(pair, name, value)| HeaderField { name, value, hash: pair.hash })
+    }
+
+    fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.pairs(self.headers..self.headers + self.extra).filter_map(|(pair, _, value)| match pair.name {
+            Name::Static(name) => Some((name, value)),
+            Name::Copied(_) => None,
+        })
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.pairs(self.headers + self.extra..self.pairs.len()).map(|(_, name, value)| {
+            // It was copied from a str.
+            (std::str::from_utf8(name).expect("the name of a variable is text"), value)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::environ::tests::{Request, requests};
+
+    /// All that a view tells, in one comparable piece.
+    fn told(request: &impl RequestView) -> String {
+        let headers: Vec<_> = request.headers().map(|field| (field.name, field.value, field.hash)).collect();
+        let extra: Vec<_> = request.extra().collect();
+        let variables: Vec<_> = request.variables().collect();
+        format!(
+            "{:?}",
+            (
+                (request.method(), request.scheme(), request.protocol(), request.script_name(), request.path_info()),
+                (request.query(), request.server(), request.peer(), request.content_length()),
+                (headers, extra, variables),
+            )
+        )
+    }
+
+    #[test]
+    fn snapshot_can_be_sent_to_another_thread() {
+        let request = Request::default().header("Host", "example.org");
+        let snapshot = RequestSnapshot::new(&request);
+        let told_there = std::thread::spawn(move || told(&snapshot)).join().unwrap();
+        assert_eq!(told_there, told(&request));
+    }
+
+    proptest! {
+        #[test]
+        fn snapshot_tells_what_the_request_tells(requests in requests(1..3)) {
+            for request in &requests {
+                prop_assert_eq!(told(&RequestSnapshot::new(request)), told(request));
+            }
+        }
+    }
+}

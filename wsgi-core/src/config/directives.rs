@@ -1,0 +1,204 @@
+//! The table of directives: what nginx's commands, the options of other hosts and the documentation are made from.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::value::{Argument, shown_path};
+use super::{Contexts, DirectiveError, Scope, Target, Variable};
+use crate::host::Level;
+
+/// A directive: what an operator may write where, and what it does.
+#[derive(Debug)]
+pub struct Directive {
+    /// Its name.
+    pub name: &'static str,
+    /// Its form, as on nginx.org, with the semicolon.
+    pub syntax: &'static str,
+    /// The directive that is in force when none is given, in full.
+    pub default: Option<&'static str>,
+    /// The blocks it may stand in.
+    pub contexts: Contexts,
+    /// How many arguments it takes.
+    pub arguments: RangeInclusive<usize>,
+    /// One paragraph that says what it does.
+    pub summary: &'static str,
+    set: fn(&mut Scope<'_>, &[Argument<'_>]) -> Result<(), DirectiveError>,
+}
+
+impl Directive {
+    /// Carries out the directive with `arguments`, those after its name, unquoted. After an error the configuration is
+    /// to be given up.
+    pub fn apply(&self, scope: &mut Scope<'_>, arguments: &[&[u8]]) -> Result<(), DirectiveError> {
+        let directive = self.name;
+        // nginx has checked both; other hosts have not.
+        if !self.contexts.contains(scope.context) {
+            return Err(DirectiveError::NotAllowedHere { directive });
+        }
+        if !self.arguments.contains(&arguments.len()) {
+            return Err(DirectiveError::ArgumentCount { directive });
+        }
+        let arguments: Vec<_> = arguments.iter().map(|bytes| Argument { directive, bytes }).collect();
+        (self.set)(scope, &arguments)
+    }
+}
+
+/// The directive of that name.
+pub fn directive(name: &str) -> Option<&'static Directive> {
+    DIRECTIVES.iter().find(|directive| directive.name == name)
+}
+
+const EVERY_LEVEL: Contexts = Contexts::HTTP.or(Contexts::SERVER).or(Contexts::LOCATION);
+
+/// All directives there are.
+pub static DIRECTIVES: &[Directive] = &[
+    Directive {
+        name: "wsgi_pass",
+        syntax: "wsgi_pass path-or-dotted-name [callable];",
+        default: None,
+        contexts: Contexts::LOCATION.or(Contexts::IF_IN_LOCATION).or(Contexts::LIMIT_EXCEPT),
+        arguments: 1..=2,
+        summary: "Answers requests with a WSGI application: the callable, \"application\" unless named, of a Python \
+                  file or of a module. A relative path is taken from the prefix of nginx. A name of dotted Python \
+                  identifiers, such as Django's \"mysite.wsgi\", is a module to import, unless a file of that name \
+                  exists or it ends in \".py\". The application is loaded at its first request; a file that is \
+                  missing by then is answered with 500, and tried again. Variables are not supported. A nested \
+                  location does not inherit it, \"if\" and \"limit_except\" blocks do.",
+        set: set_pass,
+    },
+    Directive {
+        name: "wsgi_var",
+        syntax: "wsgi_var name value;",
+        default: None,
+        contexts: EVERY_LEVEL,
+        arguments: 2..=2,
+        summary: "Adds a str to environ, after everything that comes from the request, which it overrides. The value \
+                  may hold variables of nginx; one that is empty in the end removes the key, unless it must exist. \
+                  Inner levels inherit name by name. Names that begin with \"wsgi.\", \"wsgi_gateway.\" or \
+                  \"x-wsgiorg.\" are reserved. SCRIPT_NAME alone also moves the rest of the path to PATH_INFO, and \
+                  HTTPS \"on\" or REQUEST_SCHEME \"https\" makes wsgi.url_scheme \"https\", for TLS that ends at a \
+                  proxy in front.",
+        set: set_var,
+    },
+    Directive {
+        name: "wsgi_threads",
+        syntax: "wsgi_threads number [max=number];",
+        default: Some("wsgi_threads 1;"),
+        contexts: Contexts::HTTP,
+        arguments: 1..=2,
+        summary: "How many requests of a worker may run Python at a time, each on a thread of its own; with more than \
+                  one, applications must be thread-safe (wsgi.multithread). A request that waits for its client keeps \
+                  its thread but lets another one run; \"max\" limits the threads, 256 by default. With 0 applications \
+                  run in the event loop of nginx: fastest for those that never wait, but a slow one stops its worker.",
+        set: set_threads,
+    },
+    Directive {
+        name: "wsgi_python_home",
+        syntax: "wsgi_python_home path;",
+        default: None,
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Where Python finds its standard library, as PYTHONHOME does (also \"prefix:exec_prefix\"), or a \
+                  virtual environment, whose packages applications can then import. There is one Python a worker, so \
+                  all values in a configuration must be equal.",
+        set: set_home,
+    },
+    Directive {
+        name: "wsgi_python_executable",
+        syntax: "wsgi_python_executable path;",
+        default: None,
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "The interpreter that sys.executable names and whose prefix is searched for the standard library; \
+                  that of a virtual environment makes its packages available. Needed beside wsgi_python_home only if \
+                  applications start Python themselves. All values in a configuration must be equal.",
+        set: set_executable,
+    },
+    Directive {
+        name: "wsgi_python_path",
+        syntax: "wsgi_python_path folder[:folder...];",
+        default: None,
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Puts folders in front of sys.path. Applications share one sys.path: the folders of all levels are \
+                  joined, those of outer levels first.",
+        set: add_path,
+    },
+    Directive {
+        name: "wsgi_preload",
+        syntax: "wsgi_preload on | off;",
+        default: Some("wsgi_preload off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Loads applications when a worker starts, not at their first request. One that fails to load is \
+                  logged and tried again at its first request.",
+        set: set_preload,
+    },
+];
+
+fn set_pass(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    if scope.level.target.is_some() {
+        return Err(DirectiveError::Duplicate { directive: arguments[0].directive });
+    }
+    let (target, notice) = Target::parse(scope.prefix, arguments[0], arguments.get(1).copied())?;
+    scope.level.target = Some(target);
+    scope.notices.extend(notice);
+    Ok(())
+}
+
+fn set_var(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    let variable = Variable {
+        name: variable_name(arguments[0])?.into(),
+        value: Arc::from(arguments[1].bytes),
+        number: scope.process.number_variable(),
+        place: scope.place.clone(),
+    };
+    // An include that is overridden is the use of it; twice in one file is a slip.
+    if let Some(replaced) = scope.level.set_variable(variable)
+        && replaced.place.file == scope.place.file
+    {
+        let name = arguments[0].shown();
+        scope.notice(Level::Warn, format!("\"wsgi_var\" \"{name}\" replaces its value of {}", replaced.place));
+    }
+    Ok(())
+}
+
+/// Prefixes of keys that belong to the gateway or to extensions of WSGI.
+const RESERVED: [&str; 3] = ["wsgi.", "wsgi_gateway.", "x-wsgiorg."];
+
+fn variable_name<'a>(argument: Argument<'a>) -> Result<&'a str, DirectiveError> {
+    let name = str::from_utf8(argument.bytes)
+        .ok()
+        .filter(|name| !name.is_empty() && !name.contains(|char: char| char == '=' || char.is_control()))
+        .ok_or_else(|| argument.invalid("a name must not be empty or contain \"=\" or control characters"))?;
+    match RESERVED.into_iter().find(|reserved| name.starts_with(reserved)) {
+        Some(reserved) => Err(argument.invalid(format!("names that begin with \"{reserved}\" are reserved"))),
+        None => Ok(name),
+    }
+}
+
+fn set_threads(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    scope.process.set_threads(arguments[0], arguments.get(1).copied())
+}
+
+fn set_home(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    scope.process.set_home(arguments[0], scope.prefix, &scope.place)
+}
+
+fn set_executable(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    scope.process.set_executable(arguments[0], scope.prefix, &scope.place)
+}
+
+fn add_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    for missing in scope.process.add_path(arguments[0], scope.prefix, scope.context)? {
+        scope.notice(Level::Warn, format!("\"wsgi_python_path\" \"{}\" does not exist yet", shown_path(&missing)));
+    }
+    Ok(())
+}
+
+fn set_preload(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    if scope.level.preload.is_some() {
+        return Err(DirectiveError::Duplicate { directive: arguments[0].directive });
+    }
+    scope.level.preload = Some(arguments[0].flag()?);
+    Ok(())
+}

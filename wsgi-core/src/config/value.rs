@@ -1,0 +1,117 @@
+//! One argument of a directive, and the kinds of values it may hold.
+
+use std::ffi::OsStr;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::DirectiveError;
+
+/// An argument that knows which directive it belongs to, so that its error can say so.
+#[derive(Clone, Copy)]
+pub(super) struct Argument<'a> {
+    pub(super) directive: &'static str,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Argument<'_> {
+    /// `on` or `off`, in any case as nginx takes them.
+    pub(super) fn flag(self) -> Result<bool, DirectiveError> {
+        match self.bytes {
+            on if on.eq_ignore_ascii_case(b"on") => Ok(true),
+            off if off.eq_ignore_ascii_case(b"off") => Ok(false),
+            _ => Err(self.invalid("it must be \"on\" or \"off\"")),
+        }
+    }
+
+    /// Decimal digits, within `allowed`; `None` otherwise.
+    pub(super) fn number(self, allowed: RangeInclusive<usize>) -> Option<usize> {
+        if !self.bytes.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        str::from_utf8(self.bytes).ok()?.parse().ok().filter(|number| allowed.contains(number))
+    }
+
+    /// A path, absolute, without trailing or doubled `/`. Links and `..` stay: a virtual environment is known by the
+    /// name of its link.
+    pub(super) fn path(self, prefix: &Path) -> Result<PathBuf, DirectiveError> {
+        if self.bytes.is_empty() || self.bytes.contains(&0) {
+            return Err(self.invalid("it must be a path"));
+        }
+        let joined = prefix.join(OsStr::from_bytes(self.bytes));
+        // The prefix is relative after `nginx -p here`.
+        let absolute = std::path::absolute(&joined).unwrap_or(joined);
+        Ok(absolute.components().collect())
+    }
+
+    pub(super) fn invalid(self, rule: impl Into<String>) -> DirectiveError {
+        DirectiveError::InvalidValue { directive: self.directive, value: self.shown(), rule: rule.into() }
+    }
+
+    pub(super) fn shown(self) -> String {
+        shown(self.bytes)
+    }
+}
+
+/// Text as messages show it, in one line: control characters are escaped, what is not UTF-8 is replaced.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for char in String::from_utf8_lossy(bytes).chars() {
+        if char.is_control() { text.extend(char.escape_unicode()) } else { text.push(char) }
+    }
+    text
+}
+
+/// [`shown`], for paths.
+pub(super) fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argument(bytes: &[u8]) -> Argument<'_> {
+        Argument { directive: "wsgi_test", bytes }
+    }
+
+    #[test]
+    fn a_flag_is_on_or_off() {
+        assert_eq!(argument(b"on").flag(), Ok(true));
+        assert_eq!(argument(b"OFF").flag(), Ok(false));
+        assert_eq!(
+            argument(b"yes").flag().unwrap_err().to_string(),
+            "invalid value \"yes\" in \"wsgi_test\" directive, it must be \"on\" or \"off\""
+        );
+    }
+
+    #[test]
+    fn a_number_is_digits_only() {
+        assert_eq!(argument(b"0017").number(0..=20), Some(17));
+        for bad in [&b""[..], b"-1", b"+1", b" 1", b"1k", b"0x1", b"21", b"99999999999999999999999", b"\xff"] {
+            assert_eq!(argument(bad).number(0..=20), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_is_below_the_prefix() {
+        let path = |bytes| argument(bytes).path(Path::new("/srv/nginx/")).unwrap();
+        assert_eq!(path(b"a//b/./c/"), Path::new("/srv/nginx/a/b/c"));
+        assert_eq!(path(b"/opt/venv//"), Path::new("/opt/venv"));
+        assert_eq!(path(b"../venv"), Path::new("/srv/nginx/../venv"));
+        assert_eq!(path(b"\xff").as_os_str().as_bytes(), b"/srv/nginx/\xff");
+    }
+
+    #[test]
+    fn a_relative_prefix_is_below_the_current_folder() {
+        let path = argument(b"a").path(Path::new("here/")).unwrap();
+        assert_eq!(path, std::env::current_dir().unwrap().join("here/a"));
+    }
+
+    #[test]
+    fn an_empty_path_and_nul_are_refused() {
+        assert!(argument(b"").path(Path::new("/")).is_err());
+        let error = argument(b"a\0b").path(Path::new("/")).unwrap_err();
+        assert_eq!(error.to_string(), "invalid value \"a\\u{0}b\" in \"wsgi_test\" directive, it must be a path");
+    }
+}

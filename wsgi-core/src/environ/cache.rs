@@ -1,0 +1,189 @@
+//! The differences between one request's environ and the next.
+
+use super::Changes;
+use super::collected::{Claim, Collected};
+use super::fixed::{self, Numbers, Overrides};
+use super::name::{self, Destination, NameTable};
+use super::slots::{Purpose, Slots};
+use crate::host::{HeaderField, RequestView};
+
+/// What a dictionary of variables holds, and how to bring it up to date.
+///
+/// Its memory is bounded whatever clients send: long values and names beyond a number are not kept, but reported with
+/// each request ([`Changes::once`]). A request like the one before costs a comparison for each value and allocates
+/// nothing.
+pub struct EnvironCache {
+    slots: Slots,
+    names: NameTable,
+    numbers: Numbers,
+    /// Slots of the last request's [`extra`](RequestView::extra) and [`variables`](RequestView::variables), in order.
+    extra: Vec<(&'static str, usize)>,
+    variables: Vec<usize>,
+}
+
+impl Default for EnvironCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EnvironCache {
+    /// A cache beside a dictionary that has none of the variables yet.
+    pub fn new() -> Self {
+        Self {
+            slots: Slots::new(),
+            names: NameTable::new(),
+            numbers: Numbers::default(),
+            extra: Vec::new(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// Reports what makes the dictionary that of `request`.
+    pub fn update<R: RequestView>(&mut self, request: &R, changes: &mut impl Changes) {
+        self.slots.begin();
+        let mut collected = Collected::default();
+        let overrides = self.put_variables(request, &mut collected, changes);
+        let mut buffer = Vec::new();
+        self.slots.put_fixed(fixed::values(request, &overrides, &mut self.numbers, &mut buffer), changes);
+        self.put_extra(request, &mut collected, changes);
+        for field in request.headers() {
+            match self.names.find(field.name, field.hash) {
+                Some(Destination::Slot(slot)) => self.take(slot, field, &mut collected),
+                Some(Destination::Withheld) => {}
+                None => self.meet(field, &mut collected),
+            }
+        }
+        if !collected.is_empty() {
+            self.put_collected(collected, changes);
+        }
+        self.slots.sweep(changes);
+    }
+
+    /// The operator's variables come first, so that nothing is reported that they replace.
+    #[inline]
+    fn put_variables<'a, R: RequestView>(
+        &mut self,
+        request: &'a R,
+        collected: &mut Collected<'a>,
+        changes: &mut impl Changes,
+    ) -> Overrides<'a> {
+        let mut overrides = Overrides::default();
+        for (position, (key, value)) in request.variables().enumerate() {
+            let slot = match self.variables.get(position) {
+                Some(slot) if self.slots.key(*slot) == Some(key) => Some(*slot),
+                _ => self.find_variable(position, key),
+            };
+            let wanted = Some(value).filter(|value| !value.is_empty());
+            match slot {
+                Some(slot) if slot < fixed::COUNT => overrides.set(slot, value),
+                Some(slot) => self.slots.settle(slot, wanted, changes),
+                None => collected.settle(key, wanted, changes),
+            }
+        }
+        overrides
+    }
+
+    #[cold]
+    fn find_variable(&mut self, position: usize, key: &str) -> Option<usize> {
+        let slot = self.slots.find(key, Purpose::Configured)?;
+        remember(&mut self.variables, position, slot);
+        Some(slot)
+    }
+
+    #[inline]
+    fn put_extra<R: RequestView>(&mut self, request: &R, collected: &mut Collected<'_>, changes: &mut impl Changes) {
+        for (position, (key, value)) in request.extra().enumerate() {
+            let slot = match self.extra.get(position) {
+                Some((known, slot)) if std::ptr::eq(*known, key) || *known == key => Some(*slot),
+                _ => self.find_extra(position, key),
+            };
+            match slot {
+                // What the gateway makes itself is not the host's to change.
+                Some(slot) if slot < fixed::COUNT => {}
+                Some(slot) => self.slots.settle(slot, Some(value), changes),
+                None => collected.settle(key, Some(value), changes),
+            }
+        }
+    }
+
+    #[cold]
+    fn find_extra(&mut self, position: usize, key: &'static str) -> Option<usize> {
+        let slot = self.slots.find(key, Purpose::Configured)?;
+        remember(&mut self.extra, position, (key, slot));
+        Some(slot)
+    }
+
+    /// Takes a header that belongs into a slot.
+    #[inline]
+    fn take<'a>(&mut self, slot: usize, field: HeaderField<'a>, collected: &mut Collected<'a>) {
+        match self.slots.claim(slot, Some(field.value), collected.next()) {
+            Ok(Claim::Collected(_)) => collected.push(Some(slot), field),
+            Ok(_) => {}
+            Err(claim) => self.take_again(slot, claim, field, collected),
+        }
+    }
+
+    #[cold]
+    fn take_again<'a>(&mut self, slot: usize, claim: Claim, field: HeaderField<'a>, collected: &mut Collected<'a>) {
+        if claim == Claim::Unchanged {
+            // Not so: it has a second part.
+            let value = self.slots.collect(slot, collected.next());
+            collected.push_joined(slot, value, field);
+        } else {
+            collected.join(claim, field);
+        }
+    }
+
+    /// Takes a header whose name is not in the table.
+    #[cold]
+    fn meet<'a>(&mut self, field: HeaderField<'a>, collected: &mut Collected<'a>) {
+        if name::has_underscore(field.name) {
+            collected.postpone(field);
+            return;
+        }
+        let Some(key) = name::variable(field.name) else { return };
+        match self.find_header(&key) {
+            Some(slot) => {
+                self.names.learn(field.name, field.hash, Destination::Slot(slot));
+                self.take(slot, field, collected);
+            }
+            None => collected.take(key, field),
+        }
+    }
+
+    fn find_header(&mut self, key: &str) -> Option<usize> {
+        self.slots.find(key, Purpose::Header { common: name::is_common(key) })
+    }
+
+    /// Brings up to date what the headers have changed.
+    fn put_collected<'a>(&mut self, mut collected: Collected<'a>, changes: &mut impl Changes) {
+        for field in collected.postponed() {
+            let Some(key) = name::variable(field.name) else { continue };
+            match self.find_header(&key) {
+                Some(slot) => match self.slots.claim(slot, None, collected.next()) {
+                    Ok(_) => collected.push(Some(slot), field),
+                    // The dashed form goes before it.
+                    Err(Claim::Unchanged) => {}
+                    Err(claim) => collected.join(claim, field),
+                },
+                None => collected.take(key, field),
+            }
+        }
+        for (slot, value) in collected.in_slots() {
+            self.slots.put(slot, value, changes);
+        }
+        for (key, value) in collected.without_slot() {
+            changes.once(key, value);
+        }
+    }
+}
+
+/// Notes what stood at a position. Positions after one without a slot are not noted.
+fn remember<T>(list: &mut Vec<T>, position: usize, entry: T) {
+    if position == list.len() {
+        list.push(entry);
+    } else if let Some(known) = list.get_mut(position) {
+        *known = entry;
+    }
+}

@@ -1,0 +1,205 @@
+//! The variables that every request has, or whose values depend on one another.
+
+use super::path;
+use crate::host::{RequestView, Scheme};
+
+/// Their number; they have the first slots.
+pub(super) const COUNT: usize = 14;
+
+/// Their keys, by position.
+pub(super) const KEYS: [&str; COUNT] = [
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "GATEWAY_INTERFACE",
+    "REQUEST_SCHEME",
+    "HTTPS",
+    "wsgi.url_scheme",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "CONTENT_LENGTH",
+];
+
+const REQUEST_METHOD: usize = 0;
+const SCRIPT_NAME: usize = 1;
+const PATH_INFO: usize = 2;
+const QUERY_STRING: usize = 3;
+const SERVER_NAME: usize = 4;
+const SERVER_PORT: usize = 5;
+const SERVER_PROTOCOL: usize = 6;
+const GATEWAY_INTERFACE: usize = 7;
+const REQUEST_SCHEME: usize = 8;
+const HTTPS: usize = 9;
+const REMOTE_ADDR: usize = 11;
+const REMOTE_PORT: usize = 12;
+const CONTENT_LENGTH: usize = 13;
+
+/// What the operator wants instead of the values of a request.
+#[derive(Default)]
+pub(super) struct Overrides<'a>([Option<&'a [u8]>; COUNT]);
+
+impl<'a> Overrides<'a> {
+    /// `value` is for the key at `position`.
+    pub(super) fn set(&mut self, position: usize, value: &'a [u8]) {
+        self.0[position] = Some(value);
+    }
+
+    /// A key that may be missing: an empty override removes it.
+    fn optional(&self, position: usize, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
+        match self.0[position] {
+            Some(value) => Some(value).filter(|value| !value.is_empty()),
+            None => value,
+        }
+    }
+
+    /// A key that is never empty: an empty override does nothing.
+    fn filled(&self, position: usize, value: &'a [u8]) -> Option<&'a [u8]> {
+        Some(self.0[position].filter(|value| !value.is_empty()).unwrap_or(value))
+    }
+
+    /// The scheme by which the client reaches the server, which may be a proxy's in front.
+    fn scheme(&self, connection: Scheme) -> Scheme {
+        let is = |position: usize, text: &[u8]| {
+            self.0[position].is_some_and(|value: &[u8]| value.eq_ignore_ascii_case(text))
+        };
+        if is(HTTPS, b"on") || is(HTTPS, b"1") || is(REQUEST_SCHEME, b"https") {
+            Scheme::Https
+        } else if is(REQUEST_SCHEME, b"http") {
+            Scheme::Http
+        } else {
+            connection
+        }
+    }
+
+    /// SCRIPT_NAME and PATH_INFO. A SCRIPT_NAME alone moves the border between them, if the path begins with it.
+    fn paths<R: RequestView>(&self, request: &'a R, buffer: &'a mut Vec<u8>) -> (&'a [u8], &'a [u8]) {
+        let (script, path) = (request.script_name(), request.path_info());
+        match (self.0[SCRIPT_NAME].map(path::without_slash), self.0[PATH_INFO]) {
+            (None, None) => (script, path),
+            (None, Some(path)) => (script, path),
+            (Some(script), Some(path)) => (script, path),
+            (Some(wanted), None) => (wanted, path::split_again(script, path, wanted, buffer).unwrap_or(path)),
+        }
+    }
+}
+
+/// Texts of the numbers of the last request.
+#[derive(Default)]
+pub(super) struct Numbers {
+    server_port: Decimal,
+    remote_port: Decimal,
+    content_length: Decimal,
+}
+
+/// The values of a request, by position. `buffer` is empty and may hold one of them.
+#[inline]
+pub(super) fn values<'a, R: RequestView>(
+    request: &'a R,
+    overrides: &Overrides<'a>,
+    numbers: &'a mut Numbers,
+    buffer: &'a mut Vec<u8>,
+) -> [Option<&'a [u8]>; COUNT] {
+    let scheme = overrides.scheme(request.scheme());
+    let (scheme_name, https, default_port) = match scheme {
+        Scheme::Http => (&b"http"[..], None, 80),
+        Scheme::Https => (&b"https"[..], Some(&b"on"[..]), 443),
+    };
+    let (script, path) = overrides.paths(request, buffer);
+    let (server, peer) = (request.server(), request.peer());
+    let server_port = numbers.server_port.text(server.port.unwrap_or(default_port).into());
+    let remote_port = peer.port.map(|port| numbers.remote_port.text(port.into()));
+    let content_length = request.content_length().map(|length| numbers.content_length.text(length));
+    [
+        overrides.filled(REQUEST_METHOD, request.method()),
+        Some(script),
+        Some(path),
+        Some(overrides.0[QUERY_STRING].unwrap_or(request.query())),
+        overrides.filled(SERVER_NAME, server.name),
+        overrides.filled(SERVER_PORT, server_port),
+        overrides.filled(SERVER_PROTOCOL, request.protocol()),
+        overrides.optional(GATEWAY_INTERFACE, Some(b"CGI/1.1")),
+        overrides.optional(REQUEST_SCHEME, Some(scheme_name)),
+        overrides.optional(HTTPS, https),
+        Some(scheme_name),
+        overrides.optional(REMOTE_ADDR, Some(peer.name)),
+        overrides.optional(REMOTE_PORT, remote_port),
+        overrides.optional(CONTENT_LENGTH, content_length),
+    ]
+}
+
+/// A number and its text, made only when it is another one.
+struct Decimal {
+    number: u64,
+    /// Right-aligned.
+    text: [u8; 20],
+    start: usize,
+}
+
+impl Default for Decimal {
+    fn default() -> Self {
+        Self { number: 0, text: [b'0'; 20], start: 19 }
+    }
+}
+
+impl Decimal {
+    #[inline]
+    fn text(&mut self, number: u64) -> &[u8] {
+        if self.number != number {
+            self.write(number);
+        }
+        &self.text[self.start..]
+    }
+
+    fn write(&mut self, number: u64) {
+        self.number = number;
+        self.start = self.text.len();
+        let mut rest = number;
+        loop {
+            self.start -= 1;
+            self.text[self.start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_those_of_the_standard_library() {
+        let mut decimal = Decimal::default();
+        for number in [0, 7, 10, 0, 443, 65_535, 1_000_000, u64::MAX, u64::MAX, 80] {
+            assert_eq!(decimal.text(number), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn positions_are_those_of_the_keys() {
+        let positions = [
+            (REQUEST_METHOD, "REQUEST_METHOD"),
+            (SCRIPT_NAME, "SCRIPT_NAME"),
+            (PATH_INFO, "PATH_INFO"),
+            (QUERY_STRING, "QUERY_STRING"),
+            (SERVER_NAME, "SERVER_NAME"),
+            (SERVER_PORT, "SERVER_PORT"),
+            (SERVER_PROTOCOL, "SERVER_PROTOCOL"),
+            (GATEWAY_INTERFACE, "GATEWAY_INTERFACE"),
+            (REQUEST_SCHEME, "REQUEST_SCHEME"),
+            (HTTPS, "HTTPS"),
+            (REMOTE_ADDR, "REMOTE_ADDR"),
+            (REMOTE_PORT, "REMOTE_PORT"),
+            (CONTENT_LENGTH, "CONTENT_LENGTH"),
+        ];
+        for (position, key) in positions {
+            assert_eq!(KEYS[position], key);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Header names: which variable a request header becomes, and a table that finds its slot.
+
+use crate::host::name_hash;
+
+/// Variables that no client sets with a header, whichever way it is spelled.
+const WITHHELD: [&str; 7] = [
+    // Not for scripts (RFC 3875, 9.2).
+    "HTTP_AUTHORIZATION",
+    "HTTP_PROXY_AUTHORIZATION",
+    // Libraries take it for the address of a proxy to use ("httpoxy").
+    "HTTP_PROXY",
+    // The body is de-chunked and the connection is the host's.
+    "HTTP_TRANSFER_ENCODING",
+    "HTTP_KEEP_ALIVE",
+    // They are CONTENT_TYPE and CONTENT_LENGTH.
+    "HTTP_CONTENT_TYPE",
+    "HTTP_CONTENT_LENGTH",
+];
+
+/// Variables that have a slot even if a client has used up the slots for headers with names of its own.
+const COMMON: [&str; 40] = [
+    "HTTP_HOST",
+    "HTTP_CONNECTION",
+    "HTTP_CACHE_CONTROL",
+    "HTTP_PRAGMA",
+    "HTTP_USER_AGENT",
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_CHARSET",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCEPT_LANGUAGE",
+    "HTTP_COOKIE",
+    "HTTP_REFERER",
+    "HTTP_ORIGIN",
+    "HTTP_RANGE",
+    "HTTP_IF_RANGE",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+    "HTTP_EXPECT",
+    "HTTP_TE",
+    "HTTP_UPGRADE",
+    "HTTP_UPGRADE_INSECURE_REQUESTS",
+    "HTTP_VIA",
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_REQUEST_ID",
+    "HTTP_X_REQUESTED_WITH",
+    "HTTP_X_CSRFTOKEN",
+    "HTTP_DNT",
+    "HTTP_PRIORITY",
+    "HTTP_SEC_FETCH_DEST",
+    "HTTP_SEC_FETCH_MODE",
+    "HTTP_SEC_FETCH_SITE",
+    "HTTP_SEC_FETCH_USER",
+    "HTTP_SEC_CH_UA",
+    "HTTP_TRACEPARENT",
+];
+
+/// The variable for a header; `None` if there is none: the header is withheld, or its name is not a token
+/// (RFC 9110, 5.1), which only a careless host lets through.
+pub(super) fn variable(name: &[u8]) -> Option<String> {
+    if name.eq_ignore_ascii_case(b"content-type") {
+        return Some("CONTENT_TYPE".to_owned());
+    }
+    if name.is_empty() {
+        return None;
+    }
+    let mut key = String::with_capacity(PREFIX.len() + name.len());
+    key.push_str(PREFIX);
+    for byte in name {
+        key.push(match byte {
+            b'-' => '_',
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte.to_ascii_uppercase()),
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^'..=b'`' | b'|' | b'~' => char::from(*byte),
+            _ => return None,
+        });
+    }
+    (!WITHHELD.contains(&key.as_str())).then_some(key)
+}
+
+/// Whether a name may be another spelling of one with dashes.
+pub(super) fn has_underscore(name: &[u8]) -> bool {
+    name.contains(&b'_')
+}
+
+/// Whether a header with this variable is so usual that it always deserves a slot.
+pub(super) fn is_common(key: &str) -> bool {
+    COMMON.contains(&key)
+}
+
+/// What stands between the values of a header that was sent several times: RFC 9110, 5.3; for cookies RFC 6265, 4.2.
+pub(super) fn separator(name: &[u8]) -> &'static [u8] {
+    if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " }
+}
+
+const PREFIX: &str = "HTTP_";
+
+/// Names that were met already, found by their hash. None has an underscore: those are another spelling of a name
+/// with dashes.
+pub(super) struct NameTable {
+    /// Index + 1 into `names`, 0 if free; a name stands in the first free bucket at or after that of its hash.
+    buckets: [u8; 256],
+    names: Vec<Name>,
+}
+
+struct Name {
+    hash: u32,
+    destination: Destination,
+    /// As it was last received. Clients of a kind spell alike, so this is what is compared.
+    spelling: Box<[u8]>,
+}
+
+/// What is known of a header name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// Its value belongs into this slot.
+    Slot(usize),
+    /// The application does not see it.
+    Withheld,
+}
+
+impl NameTable {
+    /// Most names it takes. There are always free buckets, which end a search.
+    const CAPACITY: usize = 224;
+
+    /// A table that knows what is withheld.
+    pub(super) fn new() -> Self {
+        let mut table = Self { buckets: [0; 256], names: Vec::new() };
+        for key in WITHHELD.iter().filter(|key| **key != "HTTP_CONTENT_TYPE") {
+            let name = key[PREFIX.len()..].replace('_', "-");
+            table.learn(name.as_bytes(), name_hash(name.as_bytes()), Destination::Withheld);
+        }
+        table
+    }
+
+    /// What is known of `name`.
+    #[inline]
+    pub(super) fn find(&mut self, name: &[u8], hash: u32) -> Option<Destination> {
+        let mut bucket = hash as u8;
+        loop {
+            let index = usize::from(self.buckets[usize::from(bucket)]);
+            if index == 0 {
+                return None;
+            }
+            let known = &mut self.names[index - 1];
+            if known.hash == hash && known.is(name) {
+                return Some(known.destination);
+            }
+            bucket = bucket.wrapping_add(1);
+        }
+    }
+
+    /// Remembers a name that [`find`](Self::find) does not find, as long as there is room.
+    pub(super) fn learn(&mut self, name: &[u8], hash: u32, destination: Destination) {
+        if self.names.len() == Self::CAPACITY {
+            return;
+        }
+        self.names.push(Name { hash, destination, spelling: name.into() });
+        let mut bucket = hash as u8;
+        while self.buckets[usize::from(bucket)] != 0 {
+            bucket = bucket.wrapping_add(1);
+        }
+        self.buckets[usize::from(bucket)] = self.names.len() as u8;
+    }
+}
+
+impl Name {
+    #[inline]
+    fn is(&mut self, name: &[u8]) -> bool {
+        *self.spelling == *name || self.respell(name)
+    }
+
+    #[cold]
+    fn respell(&mut self, name: &[u8]) -> bool {
+        let same = self.spelling.eq_ignore_ascii_case(name);
+        if same {
+            self.spelling.copy_from_slice(name);
+        }
+        same
+    }
+}

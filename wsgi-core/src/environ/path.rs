@@ -1,0 +1,115 @@
+//! SCRIPT_NAME and PATH_INFO.
+
+/// How the host found the application that answers a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mount<'a> {
+    /// By a prefix of the path, e.g. nginx's `location /app`.
+    Prefix(&'a [u8]),
+    /// By the whole path, e.g. nginx's `location = /app`.
+    Exact(&'a [u8]),
+    /// By something that names no part of the path, e.g. a regular expression.
+    None,
+}
+
+/// Splits a decoded path, which begins with `/`, into SCRIPT_NAME and PATH_INFO.
+///
+/// SCRIPT_NAME never ends in `/`, PATH_INFO is empty or begins with it, and one after the other they are `uri`. A
+/// prefix counts only at the border of a segment: `/application` is not below `/app`. Both parts have the bytes of
+/// `uri`; the prefix is compared without case, because the host has matched it already and some file systems make it
+/// do so without case.
+pub fn split_path<'a>(uri: &'a [u8], mount: Mount<'_>) -> (&'a [u8], &'a [u8]) {
+    let script = match mount {
+        Mount::Prefix(prefix) => without_slash(prefix),
+        Mount::Exact(_) => without_slash(uri),
+        Mount::None => b"",
+    };
+    match uri.split_at_checked(script.len()) {
+        Some((head, rest)) if head.eq_ignore_ascii_case(script) && is_border(rest) => (head, rest),
+        _ => uri.split_at(0),
+    }
+}
+
+/// SCRIPT_NAME as the operator wants it.
+pub(super) fn without_slash(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
+    &path[..path.len() - slashes]
+}
+
+/// PATH_INFO if SCRIPT_NAME is `wanted` instead of `script`; `None` if the path does not begin with it.
+///
+/// `buffer` holds it if it is not a part of `path`.
+pub(super) fn split_again<'a>(
+    script: &[u8],
+    path: &'a [u8],
+    wanted: &[u8],
+    buffer: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    if let Some(rest) = wanted.strip_prefix(script) {
+        return path.strip_prefix(rest).filter(|rest| is_border(rest));
+    }
+    let between = script.strip_prefix(wanted).filter(|between| is_border(between))?;
+    buffer.extend_from_slice(between);
+    buffer.extend_from_slice(path);
+    Some(buffer)
+}
+
+fn is_border(rest: &[u8]) -> bool {
+    rest.is_empty() || rest[0] == b'/'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(uri: &str, mount: Mount<'_>) -> (String, String) {
+        let (script, path) = split_path(uri.as_bytes(), mount);
+        (String::from_utf8(script.to_vec()).unwrap(), String::from_utf8(path.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn path_is_split_at_the_mount_point() {
+        let cases = [
+            ("/", Mount::Prefix(b"/"), "", "/"),
+            ("/a/b", Mount::Prefix(b"/"), "", "/a/b"),
+            ("/a", Mount::Prefix(b""), "", "/a"),
+            ("/app", Mount::Prefix(b"/app"), "/app", ""),
+            ("/app/", Mount::Prefix(b"/app"), "/app", "/"),
+            ("/app/x", Mount::Prefix(b"/app"), "/app", "/x"),
+            ("/application", Mount::Prefix(b"/app"), "", "/application"),
+            ("/app/x", Mount::Prefix(b"/app/"), "/app", "/x"),
+            ("/app/", Mount::Prefix(b"/app/"), "/app", "/"),
+            ("/app", Mount::Prefix(b"/app/"), "/app", ""),
+            ("/APP/x", Mount::Prefix(b"/app"), "/APP", "/x"),
+            ("/new/x", Mount::Prefix(b"/app"), "", "/new/x"),
+            ("/app", Mount::Exact(b"/app"), "/app", ""),
+            ("/app/", Mount::Exact(b"/app/"), "/app", "/"),
+            ("/", Mount::Exact(b"/"), "", "/"),
+            ("/x/y.py", Mount::None, "", "/x/y.py"),
+        ];
+        for (uri, mount, script, path) in cases {
+            assert_eq!(split(uri, mount), (script.to_owned(), path.to_owned()), "{uri} {mount:?}");
+        }
+    }
+
+    #[test]
+    fn another_script_name_moves_the_border() {
+        let cases = [
+            ("", "/a/b/c", "/a", Some("/b/c")),
+            ("", "/a/b/c", "/a/b/c", Some("")),
+            ("", "/a/b/c", "", Some("/a/b/c")),
+            ("", "/abc", "/a", None),
+            ("", "/abc", "/x", None),
+            ("/a", "/b/c", "/a/b", Some("/c")),
+            ("/a", "/b/c", "/a", Some("/b/c")),
+            ("/a/b", "/c", "/a", Some("/b/c")),
+            ("/a/b", "/c", "", Some("/a/b/c")),
+            ("/ab", "/c", "/a", None),
+            ("/a", "/b", "/x", None),
+        ];
+        for (script, path, wanted, expected) in cases {
+            let mut buffer = Vec::new();
+            let found = split_again(script.as_bytes(), path.as_bytes(), wanted.as_bytes(), &mut buffer);
+            assert_eq!(found, expected.map(str::as_bytes), "{script} {path} {wanted}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Who does what: everything that changes in a pool, under one lock, with all transitions of its threads.
+//!
+//! | stage   | holds a permit | leaves it when                                                                  |
+//! |---------|----------------|---------------------------------------------------------------------------------|
+//! | Called  | yes            | the thread gets going: Running                                                  |
+//! | Running | yes            | the task waits: Parked, or Due if it was woken meanwhile; no work left: Idle    |
+//! | Parked  | no             | the task is woken: Running if a permit is free, else Due                        |
+//! | Due     | no             | a permit is passed on to it: Running                                            |
+//! | Idle    | no             | a permit is passed on to it: Called                                             |
+//! | Leaving | no             | its guard is dropped: Gone                                                      |
+//!
+//! A permit is free only while nobody can use it: no thread is Due, and a queued task has a thread called for it or
+//! there is no thread to call. A thread that is called takes whatever is first in the queue by then. If another one was
+//! quicker it finds nothing and gives the permit back: that costs a vain wake, but no task ever waits for a thread that
+//! is still waking up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::seat::Seat;
+use super::{Limits, Shared, Task};
+
+/// The state of a pool.
+pub(super) struct Roster<T: Task> {
+    permits: usize,
+    max_threads: usize,
+    /// Permits that nobody holds.
+    free: usize,
+    /// Tasks before their first step.
+    pub(super) queued: VecDeque<T>,
+    /// Due threads, in the order of their wakes.
+    woken: VecDeque<usize>,
+    /// Idle threads; the last one has the warmest caches.
+    idle: Vec<usize>,
+    /// Threads that are Called.
+    called: usize,
+    /// One entry for every thread that was ever started; only shutdown ends threads.
+    seats: Vec<Entry<T>>,
+    /// Threads that are not Gone.
+    pub(super) live: usize,
+    /// Tasks taken and not dropped.
+    pub(super) tasks: usize,
+    /// A drain is wanted.
+    pub(super) nudged: bool,
+    /// No further tasks.
+    pub(super) closing: bool,
+}
+
+struct Entry<T: Task> {
+    seat: Arc<Seat<T>>,
+    stage: Stage,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Called,
+    /// `woken`: the task must not wait when it says so.
+    Running {
+        woken: bool,
+    },
+    Parked,
+    Due,
+    Idle,
+    Leaving,
+    Gone,
+}
+
+/// What a thread with a permit does next.
+pub(super) enum Work<T> {
+    Run(T),
+    Drain,
+}
+
+impl<T: Task> Roster<T> {
+    pub(super) fn new(limits: Limits) -> Self {
+        let permits = limits.permits.max(1);
+        Self {
+            permits,
+            max_threads: limits.max_threads.max(1),
+            free: permits,
+            queued: VecDeque::new(),
+            woken: VecDeque::new(),
+            idle: Vec::new(),
+            called: 0,
+            seats: Vec::new(),
+            live: 0,
+            tasks: 0,
+            nudged: false,
+            closing: false,
+        }
+    }
+
+    /// Queued tasks that no thread has been called for.
+    pub(super) fn waiting(&self) -> usize {
+        self.queued.len().saturating_sub(self.called)
+    }
+
+    /// Takes a free permit, if there is one, to where it is needed; returns the thread to wake.
+    pub(super) fn use_free_permit(&mut self, pool: &Arc<Shared<T>>) -> Option<Arc<Seat<T>>> {
+        self.free = self.free.checked_sub(1)?;
+        self.pass_on(pool)
+    }
+
+    /// Gives the caller's permit to a task that has begun, else to a thread for a queued one, else nobody; returns the
+    /// thread to wake.
+    pub(super) fn pass_on(&mut self, pool: &Arc<Shared<T>>) -> Option<Arc<Seat<T>>> {
+        if let Some(number) = self.woken.pop_front() {
+            return Some(self.turn(number, Stage::Running { woken: false }));
+        }
+        let task = self.waiting() > 0;
+        let drain = self.nudged && self.called == 0 && !self.closing;
+        if task || drain {
+            if let Some(number) = self.idle.pop() {
+                self.called += 1;
+                return Some(self.turn(number, Stage::Called));
+            }
+            // Other running threads would drain by themselves.
+            if (task || self.free + 1 == self.permits) && self.start_thread(pool) {
+                return None;
+            }
+        }
+        self.free += 1;
+        None
+    }
+
+    fn start_thread(&mut self, pool: &Arc<Shared<T>>) -> bool {
+        if self.live >= self.max_threads {
+            return false;
+        }
+        let seat = Arc::new(Seat::new(pool, self.seats.len()));
+        // The new thread needs the lock first of all, so the entry is there in time.
+        let Ok(thread) = pool.threads.spawn(Arc::clone(&seat)) else { return false };
+        self.seats.push(Entry { seat, stage: Stage::Called, thread: Some(thread) });
+        self.called += 1;
+        self.live += 1;
+        true
+    }
+
+    /// The task of `number` was woken; returns the thread to wake.
+    pub(super) fn wake(&mut self, number: usize) -> Option<Arc<Seat<T>>> {
+        match self.seats[number].stage {
+            Stage::Running { .. } => {
+                self.turn(number, Stage::Running { woken: true });
+            }
+            Stage::Parked => match self.free.checked_sub(1) {
+                Some(free) => {
+                    self.free = free;
+                    return Some(self.turn(number, Stage::Running { woken: false }));
+                }
+                None => self.fall_due(number),
+            },
+            // Woken before, or a waker that outlived its task.
+            Stage::Called | Stage::Due | Stage::Idle | Stage::Leaving | Stage::Gone => {}
+        }
+        None
+    }
+
+    /// The task of `number` returned `Pending`; whether it has to give up its permit.
+    pub(super) fn park(&mut self, number: usize) -> bool {
+        match self.seats[number].stage {
+            Stage::Running { woken: true } if self.woken.is_empty() => {
+                self.resume(number);
+                return false;
+            }
+            Stage::Running { woken: true } => self.fall_due(number),
+            _ => {
+                self.turn(number, Stage::Parked);
+            }
+        }
+        true
+    }
+
+    pub(super) fn is_parked(&self, number: usize) -> bool {
+        matches!(self.seats[number].stage, Stage::Parked | Stage::Due)
+    }
+
+    /// The task of `number` is about to take its next step: wakes up to now have had their effect.
+    pub(super) fn resume(&mut self, number: usize) {
+        self.turn(number, Stage::Running { woken: false });
+    }
+
+    /// What `number` does with the permit it holds, if anything.
+    pub(super) fn work(&mut self, number: usize) -> Option<Work<T>> {
+        if self.seats[number].stage == Stage::Called {
+            self.called -= 1;
+        }
+        self.resume(number);
+        if !self.woken.is_empty() {
+            return None;
+        }
+        if std::mem::take(&mut self.nudged) {
+            return Some(Work::Drain);
+        }
+        self.queued.pop_front().map(Work::Run)
+    }
+
+    /// `number` has passed on its permit and found no work: it waits for some, or leaves.
+    pub(super) fn rest(&mut self, number: usize) {
+        if self.closing && self.queued.is_empty() {
+            self.turn(number, Stage::Leaving);
+            self.dismiss_idle();
+        } else {
+            self.turn(number, Stage::Idle);
+            self.idle.push(number);
+        }
+    }
+
+    pub(super) fn is_idle(&self, number: usize) -> bool {
+        self.seats[number].stage == Stage::Idle
+    }
+
+    pub(super) fn is_leaving(&self, number: usize) -> bool {
+        self.seats[number].stage == Stage::Leaving
+    }
+
+    /// No further tasks: threads leave as soon as the queue is empty.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        if self.queued.is_empty() {
+            self.dismiss_idle();
+        }
+    }
+
+    fn dismiss_idle(&mut self) {
+        while let Some(number) = self.idle.pop() {
+            self.turn(number, Stage::Leaving).signal.notify_one();
+        }
+    }
+
+    /// `number` is at its end; whether it was the last one.
+    pub(super) fn leave(&mut self, number: usize) -> bool {
+        self.turn(number, Stage::Gone);
+        self.live -= 1;
+        self.live == 0
+    }
+
+    /// The threads that are at their end and have not been joined.
+    pub(super) fn gone(&mut self) -> Vec<JoinHandle<()>> {
+        let gone = self.seats.iter_mut().filter(|entry| entry.stage == Stage::Gone);
+        gone.filter_map(|entry| entry.thread.take()).collect()
+    }
+
+    fn fall_due(&mut self, number: usize) {
+        self.turn(number, Stage::Due);
+        self.woken.push_back(number);
+    }
+
+    fn turn(&mut self, number: usize, stage: Stage) -> Arc<Seat<T>> {
+        let entry = &mut self.seats[number];
+        entry.stage = stage;
+        Arc::clone(&entry.seat)
+    }
+}

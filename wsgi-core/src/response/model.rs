@@ -1,0 +1,190 @@
+//! The rules of a response once more, as facts about what has happened so far; random calls must find no difference.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+
+pub(super) fn status(code: u16) -> StatusLine {
+    StatusLine::parse(code.to_string().as_bytes()).expect("valid")
+}
+
+pub(super) fn headers(content_length: Option<u64>) -> HeaderList {
+    let mut headers = HeaderList::new();
+    headers.push(b"X-Order", b"1").expect("valid");
+    if let Some(length) = content_length {
+        headers.push(b"Content-Length", length.to_string().as_bytes()).expect("valid");
+    }
+    headers
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start { code: u16, content_length: Option<u64>, exc_info: bool },
+    StartRefused,
+    DeclareTotal(u64),
+    Item(u64),
+    Write(u64),
+    End,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let code = prop_oneof![6 => Just(200u16), 1 => Just(204), 1 => Just(205), 1 => Just(304), 1 => Just(500)];
+    prop_oneof![
+        4 => (code, option::of(0..12u64), any::<bool>())
+            .prop_map(|(code, content_length, exc_info)| Step::Start { code, content_length, exc_info }),
+        1 => Just(Step::StartRefused),
+        1 => (0..12u64).prop_map(Step::DeclareTotal),
+        6 => (0..6u64).prop_map(Step::Item),
+        4 => (0..6u64).prop_map(Step::Write),
+        1 => Just(Step::End),
+    ]
+}
+
+/// What a step gives: head, bytes to send, excess, and whether that is all.
+type Given = Result<(Option<(u16, Framing)>, u64, u64, bool), ProtocolError>;
+
+fn apply(response: &mut Response, step: &Step) -> Given {
+    let head = |head: Option<ResponseHead>| head.map(|head| (head.status.code().as_u16(), head.framing));
+    let accepted = |accepted: Accepted| (head(accepted.head), accepted.take, accepted.excess, accepted.last);
+    match *step {
+        Step::Start { code, content_length, exc_info } => {
+            response.start(status(code), headers(content_length), exc_info).map(|()| (None, 0, 0, false))
+        }
+        Step::StartRefused => {
+            response.start_refused();
+            Ok((None, 0, 0, false))
+        }
+        Step::DeclareTotal(total) => {
+            response.declare_total(total);
+            Ok((None, 0, 0, false))
+        }
+        Step::Item(len) => response.item(len).map(accepted),
+        Step::Write(len) => response.write(len).map(accepted),
+        Step::End => response.end().map(|ending| (head(ending.head), 0, 0, true)),
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    head_request: bool,
+    called: bool,
+    head: Option<(u16, Option<u64>)>,
+    total: Option<u64>,
+    sent: Option<Framing>,
+    produced: u64,
+    over: bool,
+}
+
+impl Model {
+    fn bodiless(&self) -> bool {
+        self.head_request || self.head.is_some_and(|(code, _)| [204, 205, 304].contains(&code))
+    }
+
+    /// How the head would go out now, with `computed` as the length that the gateway found.
+    fn framing(&self, computed: Option<u64>) -> Framing {
+        match self.head {
+            Some((204 | 304, _)) => Framing::NoBody,
+            Some((205, _)) => Framing::Length(0),
+            Some((_, Some(declared))) => Framing::Length(declared),
+            _ if self.head_request => Framing::Unknown,
+            _ => computed.map_or(Framing::Unknown, Framing::Length),
+        }
+    }
+
+    fn block(&mut self, len: u64, written: bool) -> Given {
+        if self.over {
+            return Err(ProtocolError::Ended);
+        }
+        let framing = self.sent.unwrap_or_else(|| self.framing(if written { None } else { self.total }));
+        let limit = match framing {
+            Framing::Length(length) if !self.bodiless() => Some(length),
+            _ => None,
+        };
+        let full = |produced| self.bodiless() || limit.is_some_and(|limit| produced >= limit);
+        if len == 0 && !written {
+            return Ok((None, 0, 0, self.sent.is_some() && full(self.produced)));
+        }
+        let Some((code, _)) = self.head else { return Err(ProtocolError::NotStarted) };
+        let excess = limit.map_or(0, |limit| (self.produced + len).saturating_sub(limit));
+        if written && excess > 0 {
+            return Err(ProtocolError::TooLong { declared: limit.unwrap_or(0), excess });
+        }
+        let take = if self.bodiless() { 0 } else { len - excess };
+        let last = full(self.produced + take);
+        let head = self.sent.is_none().then_some((code, framing));
+        self.sent = Some(framing);
+        self.produced += take;
+        Ok((head, take, excess, last))
+    }
+
+    fn apply(&mut self, step: &Step) -> Given {
+        match *step {
+            Step::Start { code, content_length, exc_info } => match () {
+                () if self.over => return Err(ProtocolError::Ended),
+                () if self.called && !exc_info => return Err(ProtocolError::AlreadyStarted),
+                () if self.sent.is_some() => return Err(ProtocolError::HeadSent),
+                () => (self.called, self.head) = (true, Some((code, content_length))),
+            },
+            Step::StartRefused => self.called = true,
+            Step::DeclareTotal(total) => self.total = Some(total),
+            Step::Item(len) => return self.block(len, false),
+            Step::Write(len) => return self.block(len, true),
+            Step::End if self.over => return Err(ProtocolError::Ended),
+            Step::End => {
+                self.over = true;
+                let Some((code, _)) = self.head else { return Err(ProtocolError::NotStarted) };
+                let framing = self.sent.unwrap_or_else(|| self.framing(self.total.or(Some(0))));
+                if let Framing::Length(declared) = framing
+                    && !self.bodiless()
+                    && self.produced < declared
+                {
+                    return Err(ProtocolError::TooShort { declared, missing: declared - self.produced });
+                }
+                let head = self.sent.is_none().then_some((code, framing));
+                self.sent = Some(framing);
+                return Ok((head, 0, 0, true));
+            }
+        }
+        Ok((None, 0, 0, false))
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_the_rules_say(head_request: bool, steps in vec(step(), 0..24)) {
+        let mut response = Response::new(head_request);
+        let mut model = Model { head_request, ..Model::default() };
+        for step in &steps {
+            prop_assert_eq!(apply(&mut response, step), model.apply(step), "{:?}", step);
+            prop_assert_eq!(response.head_sent(), model.sent.is_some());
+            prop_assert_eq!(response.is_ended(), model.over);
+        }
+    }
+
+    #[test]
+    fn a_complete_response_is_framed_rightly(head_request: bool, steps in vec(step(), 0..24)) {
+        let mut response = Response::new(head_request);
+        let mut sent_head = None;
+        let mut sent = 0;
+        for step in steps.iter().chain([&Step::End]) {
+            let complete = !response.is_ended() && matches!(step, Step::End);
+            let Ok((head, take, _, _)) = apply(&mut response, step) else { continue };
+            if let Some(head) = head {
+                prop_assert_eq!(sent_head.replace(head), None, "a second head");
+            }
+            sent += take;
+            prop_assert!(take == 0 || sent_head.is_some(), "a block before the head");
+            match sent_head {
+                Some((_, Framing::Length(length))) if !head_request => {
+                    prop_assert!(sent <= length);
+                    prop_assert!(!complete || sent == length);
+                }
+                Some((_, Framing::NoBody)) => prop_assert_eq!(sent, 0),
+                _ if head_request => prop_assert_eq!(sent, 0),
+                _ => {}
+            }
+        }
+    }
+}
