@@ -1,0 +1,53 @@
+# `make` alone lists the targets. No variable here may be called NGINX: make exports it, and nginx takes it for a list of
+# inherited sockets.
+
+PYTHON ?= python3
+APP ?= examples/hello.py
+CALLABLE ?= application
+PORT ?= 8000
+THREADS ?= 1
+NGINX_BIN ?= /usr/sbin/nginx
+DEBUG ?= 0
+export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG
+
+.PHONY: help serve test nginx module examples lint bench soak clean
+
+help:
+	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
+	@echo 'make examples  list the examples with the command for each'
+	@echo 'make test      run every test'
+	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
+	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
+	@echo 'make lint      check formatting, clippy and documentation'
+	@echo 'make bench     measure instructions, CPU time and requests per second'
+	@echo 'make soak      run what takes minutes: a million requests, memory flat'
+	@echo 'make clean     remove target/'
+	@echo
+	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
+
+serve:
+	@scripts/serve
+
+test:
+	@scripts/test
+
+nginx:
+	@scripts/build-nginx
+
+module:
+	@scripts/build-module
+
+examples:
+	@scripts/list-examples
+
+lint:
+	@scripts/lint
+
+bench:
+	@scripts/bench
+
+soak:
+	@scripts/soak
+
+clean:
+	rm -rf target

@@ -1,0 +1,24 @@
+"""A secret that is made once and kept in a file that only its owner can read."""
+
+import os
+import secrets
+import tempfile
+
+
+def secret_from(path, length=50):
+    """What the file holds; makes it, from `length` random bytes, if there is none. Workers may do so at once."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        pass
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(length))
+        # Unlike a rename, a link does not replace what another worker has made meanwhile.
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary)
+    return path.read_text()

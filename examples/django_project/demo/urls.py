@@ -1,0 +1,13 @@
+"""Which address is answered by what."""
+
+from django.contrib import admin
+from django.urls import path
+
+from library import views
+
+urlpatterns = [
+    path("", views.books, name="books"),
+    path("books.csv", views.books_csv, name="books_csv"),
+    path("upload/", views.upload, name="upload"),
+    path("admin/", admin.site.urls),
+]

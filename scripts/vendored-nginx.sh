@@ -1,0 +1,29 @@
+# Sourced where the vendored nginx is built or built against: its folders and its options.
+# shellcheck shell=bash disable=SC2034
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+nginx_src_version=$(sed -n '/^name = "nginx-src"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)
+nginx_build=$target/nginx-build
+nginx_source=$nginx_build/source
+nginx_objs=$nginx_build/objs
+nginx_flags=(
+    --with-compat
+    --with-threads
+    --with-http_ssl_module
+    --with-http_v2_module
+    --with-http_realip_module
+    --with-http_auth_request_module
+    --with-http_stub_status_module
+    --with-stream
+    --with-stream_ssl_module
+    --with-stream_realip_module
+    --with-cc-opt=-Wno-error
+)
+if [ "${DEBUG:-}" = 1 ]; then
+    nginx_objs=$nginx_build/objs-debug
+    nginx_flags+=(--with-debug)
+fi
+
+# nginx-sys makes its bindings from these; so does every cargo command on the whole workspace.
+export NGINX_SOURCE_DIR=$nginx_source NGINX_BUILD_DIR=$nginx_objs

@@ -1,0 +1,493 @@
+//! One request and its response under way: the only place where an application is called, iterated and closed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pyo3::ffi;
+
+use super::cell::ExchangeCell;
+use super::environ;
+use super::heap_type::panic_message;
+use super::interpreter::Interpreter;
+use super::loader::{Application, Location};
+use super::raise::Raised;
+use super::report;
+use super::stdio::Current;
+use super::thread::Attached;
+use super::token::{Held, Obj, Token};
+use super::types::type_name;
+use crate::error::{Fault, HostError, ProtocolError};
+use crate::host::{BodyInterest, Flush, HostParts, Level, RequestView};
+use crate::input::Input;
+use crate::response::Response;
+
+/// A request that is being answered.
+///
+/// [`advance`](Self::advance) runs the application until the response is complete or the host cannot take more. Drop it
+/// earlier and the application's iterable is closed.
+pub struct Exchange {
+    cell: Arc<ExchangeCell>,
+    location: Arc<Location>,
+    /// Kept to the end: a reload meanwhile must not take the code away.
+    application: Option<Arc<Application>>,
+    /// The request's own copy of the context variables (PEP 567), entered whenever its code runs.
+    context: Option<Held>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The application has not been called. No environ: making it failed and is logged.
+    Call {
+        environ: Option<Held>,
+    },
+    /// It has returned an iterable, which is asked for one block after the other.
+    Iterate {
+        iterable: Held,
+        iterator: Held,
+    },
+    Over,
+}
+
+/// What became of a complete exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Status code that was sent.
+    pub status: u16,
+    /// Bytes of body that the host took.
+    pub body_bytes: u64,
+}
+
+/// A way to reach an exchange from other threads.
+#[derive(Clone)]
+pub struct ExchangeHandle {
+    cell: Arc<ExchangeCell>,
+}
+
+impl ExchangeHandle {
+    pub(super) fn new(cell: &Arc<ExchangeCell>) -> Self {
+        Self { cell: Arc::clone(cell) }
+    }
+
+    /// The client has gone, or the host gives up: the iterable is closed at the next opportunity. Never blocks, and
+    /// needs no Python.
+    pub fn cancel(&self) {
+        self.cell.cancel();
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.cell.is_cancelled()
+    }
+}
+
+impl Exchange {
+    /// Reads the request and prepares the call. The caller is attached or gets attached here.
+    pub(super) fn new<R: RequestView>(
+        interpreter: &'static Interpreter,
+        location: &Arc<Location>,
+        request: &R,
+        cell: Arc<ExchangeCell>,
+    ) -> Self {
+        let attached = Attached::new(interpreter);
+        let token = attached.token();
+        let environ = match environ::build(token, location, request).and_then(|environ| add_streams(environ, &cell)) {
+            Ok(environ) => Some(environ.hold()),
+            Err(Raised) => {
+                report::pending(token, &*cell.log, "cannot make environ");
+                None
+            }
+        };
+        Self { cell, location: Arc::clone(location), application: None, context: None, stage: Stage::Call { environ } }
+    }
+
+    /// Makes the cell that the host's handle and the application's objects share.
+    pub(super) fn cell(interpreter: &'static Interpreter, head_request: bool, parts: HostParts) -> Arc<ExchangeCell> {
+        let HostParts { body, sink, log } = parts;
+        let response = Response::new(head_request);
+        Arc::new(ExchangeCell::new(interpreter, log, response, sink, body.map(Input::new)))
+    }
+
+    /// A handle for the host's side.
+    pub fn handle(&self) -> ExchangeHandle {
+        ExchangeHandle::new(&self.cell)
+    }
+
+    /// Runs application code until the response is complete (`Ready`), or until the host's sink wants to be waited for
+    /// (`Pending`; `cx` is woken then). Everything worth knowing about a fault is in the log already.
+    ///
+    /// Blocks for as long as the application does. Always call it on the same thread.
+    pub fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        let cell = Arc::clone(&self.cell);
+        let attached = Attached::new(cell.interpreter);
+        let token = attached.token();
+        let current = Current::new(&cell);
+        let result = catch_unwind(AssertUnwindSafe(|| self.in_context(token, cx))).unwrap_or_else(|panic| {
+            cell.log.log(Level::Alert, &format!("panic while running an application: {}", panic_message(&*panic)));
+            Poll::Ready(Err(Fault::Application))
+        });
+        if result.is_ready() {
+            self.close(token);
+            drop(current);
+            cell.expire(token);
+        }
+        result
+    }
+
+    fn in_context(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        let Some(_entered) = self.enter_context(token) else { return Poll::Ready(Err(Fault::Application)) };
+        if matches!(self.stage, Stage::Call { .. })
+            && let Err(fault) = self.call(token)
+        {
+            return Poll::Ready(Err(fault));
+        }
+        match self.iterate(token, cx) {
+            Poll::Pending => {
+                self.cell.wait_with(cx.waker());
+                if self.cell.is_cancelled() { Poll::Ready(Err(Fault::Cancelled)) } else { Poll::Pending }
+            }
+            ready => ready,
+        }
+    }
+
+    fn enter_context<'py>(&mut self, token: Token<'py>) -> Option<EnteredContext<'py>> {
+        if self.context.is_none() {
+            // SAFETY: attached; a new reference results.
+            match unsafe { token.own(ffi::PyContext_CopyCurrent()) } {
+                Some(context) => self.context = Some(context.hold()),
+                None => {
+                    report::pending(token, &*self.cell.log, "cannot copy the context");
+                    return None;
+                }
+            }
+        }
+        let context = self.context.as_ref()?.as_ptr();
+        // SAFETY: a live context object that is not entered: one exchange runs on one thread.
+        if unsafe { ffi::PyContext_Enter(context) } < 0 {
+            report::pending(token, &*self.cell.log, "cannot enter the context");
+            return None;
+        }
+        // SAFETY: the context is alive; the guard needs a reference of its own.
+        unsafe { token.borrow(context) }.map(|context| EnteredContext { context })
+    }
+
+    /// Calls the application, and answers at once if it returned a list or tuple.
+    fn call(&mut self, token: Token<'_>) -> Result<(), Fault> {
+        let Stage::Call { environ } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(()) };
+        let environ = environ.ok_or(Fault::Application)?;
+        if self.cell.is_cancelled() {
+            return Err(Fault::Cancelled);
+        }
+        let cell = &self.cell;
+        let application = self.location.application(token, &*cell.log).map_err(|Raised| Fault::Application)?;
+        let result = call_application(token, cell, &application, &environ);
+        drop(environ);
+        self.application = Some(application);
+        let iterable = result.map_err(|Raised| self.raised(token, "exception in"))?;
+        self.begin_iteration(token, iterable)
+    }
+
+    fn begin_iteration(&mut self, token: Token<'_>, iterable: Obj<'_>) -> Result<(), Fault> {
+        let object = iterable.as_ptr();
+        // SAFETY: a live object.
+        let (list, wrong) = unsafe {
+            (
+                ffi::PyList_CheckExact(object) != 0 || ffi::PyTuple_CheckExact(object) != 0,
+                ffi::PyBytes_Check(object) != 0 || ffi::PyUnicode_Check(object) != 0 || object == ffi::Py_None(),
+            )
+        };
+        if list {
+            return self.send_list(token, &iterable);
+        }
+        if wrong {
+            // SAFETY: a live object.
+            let kind = unsafe { type_name(object) };
+            return Err(self.violation(&format!(
+                "returned {kind} instead of an iterable of bytes (PEP 3333, The Application/Framework Side)"
+            )));
+        }
+        // SAFETY: a live object; a new reference results.
+        let iterator = unsafe { token.own(ffi::PyObject_GetIter(object)) };
+        let Some(iterator) = iterator else {
+            let fault = self.raised(token, "cannot iterate over what was returned by");
+            // What cannot be iterated may still want to be closed.
+            self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
+            return Err(fault);
+        };
+        if length(token, object) == Some(1) {
+            // The single block is the whole body: its length is known as soon as it is there (see `iterate`).
+            self.cell.reply(token).single = true;
+        }
+        self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
+        Ok(())
+    }
+
+    /// All blocks are there: head, blocks and end leave in one go, with a Content-Length.
+    fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<(), Fault> {
+        let object = list.as_ptr();
+        // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: until the blocks are
+        // counted no Python code runs, and below a list that changed is noticed by its size.
+        unsafe {
+            let is_list = ffi::PyList_CheckExact(object) != 0;
+            let size = || if is_list { ffi::PyList_GET_SIZE(object) } else { ffi::PyTuple_GET_SIZE(object) };
+            let item = |index| {
+                if is_list { ffi::PyList_GET_ITEM(object, index) } else { ffi::PyTuple_GET_ITEM(object, index) }
+            };
+            let mut total = 0;
+            for index in 0..size() {
+                let block = item(index);
+                if ffi::PyBytes_Check(block) == 0 {
+                    return Err(self.not_bytes(block));
+                }
+                total += ffi::PyBytes_Size(block) as u64;
+            }
+            let mut guard = self.cell.reply(token);
+            let reply = &mut *guard;
+            reply.response.declare_total(total);
+            let mut index = 0;
+            let mut outcome = Ok(());
+            while index < size() && outcome.is_ok() {
+                outcome = reply.item(token, item(index), Flush::Later).map(|last| {
+                    index = if last { ffi::Py_ssize_t::MAX } else { index + 1 };
+                });
+            }
+            drop(guard);
+            outcome.map_err(|stop| self.stopped(stop))
+        }
+    }
+
+    fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        while let Stage::Iterate { iterator, .. } = &self.stage {
+            if self.cell.is_cancelled() {
+                return Poll::Ready(Err(Fault::Cancelled));
+            }
+            if let Some(fault) = self.failed_write(token) {
+                return Poll::Ready(Err(fault));
+            }
+            let interest = {
+                let mut reply = self.cell.reply(token);
+                match reply.sink.as_mut() {
+                    Some(sink) => ready!(sink.poll_ready(cx)),
+                    None => Err(HostError::ClientGone),
+                }
+            };
+            match interest {
+                Ok(BodyInterest::Wanted) => {}
+                // Nobody reads the body: it ends here.
+                Ok(BodyInterest::Unwanted) => return Poll::Ready(self.finish_unwanted(token)),
+                Err(error) => return Poll::Ready(Err(self.host_failed(error))),
+            }
+            // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
+            let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
+            let Some(block) = block else {
+                // SAFETY: attached.
+                if !unsafe { ffi::PyErr_Occurred() }.is_null() {
+                    return Poll::Ready(Err(self.raised(token, "exception while iterating over the result of")));
+                }
+                break;
+            };
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBytes_Check(block.as_ptr()) } == 0 {
+                let fault = self.not_bytes(block.as_ptr());
+                return Poll::Ready(Err(fault));
+            }
+            let outcome = {
+                let mut reply = self.cell.reply(token);
+                if std::mem::take(&mut reply.single) {
+                    // SAFETY: a bytes object, as was just checked.
+                    reply.response.declare_total(unsafe { ffi::PyBytes_Size(block.as_ptr()) } as u64);
+                }
+                // SAFETY: as above.
+                unsafe { reply.item(token, block.as_ptr(), Flush::Now) }
+            };
+            match outcome {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
+            }
+        }
+        Poll::Ready(self.finish(token))
+    }
+
+    /// The iterable is exhausted, or as much of it as is needed has been sent.
+    fn finish(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
+        if let Some(fault) = self.failed_write(token) {
+            return Err(fault);
+        }
+        let (outcome, excess) = {
+            let mut reply = self.cell.reply(token);
+            (reply.end(), reply.excess)
+        };
+        if excess > 0 {
+            self.complain(&format!(
+                "produced at least {excess} bytes beyond its Content-Length; they were not sent \
+                 (PEP 3333, Handling the Content-Length Header)"
+            ));
+        }
+        outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    fn finish_unwanted(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
+        let outcome = self.cell.reply(token).end_unwanted();
+        outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    fn failed_write(&self, token: Token<'_>) -> Option<Fault> {
+        let failure = self.cell.reply(token).failure.take()?;
+        Some(Fault::Host(Arc::into_inner(failure).unwrap_or(HostError::ClientGone)))
+    }
+
+    /// Calls `close()` of the iterable, once, whatever happened before (PEP 3333, "Specification Details").
+    fn close(&mut self, token: Token<'_>) {
+        let Stage::Iterate { iterable, iterator } = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        drop(iterator);
+        let Some(_entered) = self.enter_context(token) else { return };
+        let name = token.interpreter().data().close.as_ptr();
+        // SAFETY: live objects; new references result.
+        unsafe {
+            let Some(close) = token.own(ffi::PyObject_GetAttr(iterable.as_ptr(), name)) else {
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+                    self.raised(token, "exception while looking up close() of the result of");
+                } else {
+                    ffi::PyErr_Clear();
+                }
+                return;
+            };
+            if token.own(ffi::PyObject_CallNoArgs(close.as_ptr())).is_none() {
+                self.raised(token, "exception in close() of the result of");
+            }
+        }
+    }
+
+    /// Logs the pending exception.
+    fn raised(&self, token: Token<'_>, what: &str) -> Fault {
+        report::pending(token, &*self.cell.log, &format!("{what} {}", self.name()));
+        Fault::Application
+    }
+
+    fn violation(&self, what: &str) -> Fault {
+        self.complain(what);
+        Fault::Application
+    }
+
+    fn complain(&self, what: &str) {
+        self.cell.log.log(Level::Error, &format!("{} {what}", self.name()));
+    }
+
+    fn name(&self) -> String {
+        self.location.target().to_string()
+    }
+
+    fn not_bytes(&self, block: *mut ffi::PyObject) -> Fault {
+        // SAFETY: the caller holds a reference.
+        let kind = unsafe { type_name(block) };
+        self.violation(&format!("produced a block of type {kind} instead of bytes (PEP 3333, A Note On String Types)"))
+    }
+
+    fn host_failed(&self, error: HostError) -> Fault {
+        self.cell.log.log(Level::Info, &format!("response of {} not sent: {error}", self.name()));
+        Fault::Host(error)
+    }
+
+    fn stopped(&self, stop: Stop) -> Fault {
+        match stop {
+            Stop::Protocol(error) => self.violation(&format!("broke the protocol: {error}")),
+            Stop::Host(error) => self.host_failed(error),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Over) && !self.cell.is_live() {
+            return;
+        }
+        let cell = Arc::clone(&self.cell);
+        let attached = Attached::new(cell.interpreter);
+        let current = Current::new(&cell);
+        self.close(attached.token());
+        self.stage = Stage::Over;
+        drop(current);
+        cell.expire(attached.token());
+    }
+}
+
+/// The objects of environ that belong to one request.
+fn add_streams<'py>(environ: Obj<'py>, cell: &Arc<ExchangeCell>) -> Result<Obj<'py>, Raised> {
+    let token = environ.token();
+    let data = token.interpreter().data();
+    let set = |key: &Held, value: Obj<'py>| {
+        // SAFETY: a dict of our own and live objects.
+        let result = unsafe { ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), value.as_ptr()) };
+        if result < 0 { Err(Raised) } else { Ok(()) }
+    };
+    set(&data.errors_key, data.types.errors.instance(token, Some(cell))?)?;
+    if cell.has_input() {
+        set(&data.input_key, data.types.input.instance(token, Some(cell))?)?;
+    }
+    Ok(environ)
+}
+
+/// Why a response ended before its time.
+pub(super) enum Stop {
+    Protocol(ProtocolError),
+    Host(HostError),
+}
+
+/// The context that code of the request runs in, until dropped.
+struct EnteredContext<'py> {
+    context: Obj<'py>,
+}
+
+impl Drop for EnteredContext<'_> {
+    fn drop(&mut self) {
+        // SAFETY: entered on this thread, and left in reverse order. A pending exception must survive the call.
+        unsafe {
+            debug_assert!(ffi::PyErr_Occurred().is_null());
+            ffi::PyContext_Exit(self.context.as_ptr());
+        }
+    }
+}
+
+fn call_application<'py>(
+    token: Token<'py>,
+    cell: &Arc<ExchangeCell>,
+    application: &Application,
+    environ: &Held,
+) -> Result<Obj<'py>, Raised> {
+    let types = &token.interpreter().data().types;
+    let start_response = types.start_response.instance(token, Some(cell))?;
+    // One free word in front lets a bound method put its self there (PY_VECTORCALL_ARGUMENTS_OFFSET).
+    let mut arguments = [ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
+    // SAFETY: callable and arguments are alive; a new reference results.
+    unsafe {
+        token.own(ffi::PyObject_Vectorcall(
+            application.callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET as usize,
+            ptr::null_mut(),
+        ))
+    }
+    .ok_or(Raised)
+}
+
+/// `len(object)` where its type has one at all (PEP 3333, "Handling the Content-Length Header").
+fn length(token: Token<'_>, object: *mut ffi::PyObject) -> Option<ffi::Py_ssize_t> {
+    // SAFETY: a live object; its type's tables are static or live with the type.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        let sequence = (*kind).tp_as_sequence.as_ref().is_some_and(|table| table.sq_length.is_some());
+        let mapping = (*kind).tp_as_mapping.as_ref().is_some_and(|table| table.mp_length.is_some());
+        if !sequence && !mapping {
+            return None;
+        }
+        let length = ffi::PyObject_Size(object);
+        if length < 0 {
+            token.clear_error();
+            return None;
+        }
+        Some(length)
+    }
+}

@@ -1,0 +1,235 @@
+//! One Python interpreter: its types, names and helpers, and the references that wait to be released in it.
+
+use std::ffi::{CStr, CString};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
+
+use pyo3::ffi;
+
+use super::raise::{Raised, fetch};
+use super::token::{Held, Obj, Token};
+use super::types::Types;
+use crate::host::ErrorLog;
+
+/// An interpreter, from its start to the end of the process.
+pub(crate) struct Interpreter {
+    /// Where lines go that belong to no request.
+    pub(crate) log: Arc<dyn ErrorLog>,
+    /// With inline execution: the only thread that may call back into an exchange.
+    pub(crate) inline_thread: Option<ThreadId>,
+    data: OnceLock<Data>,
+    releases: Mutex<Vec<NonNull<ffi::PyObject>>>,
+    has_releases: AtomicBool,
+    nudge: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+// SAFETY: the pointers in `releases` are only followed while attached, and `data` is written once, while attached, and
+// read-only afterwards.
+unsafe impl Send for Interpreter {}
+// SAFETY: as above.
+unsafe impl Sync for Interpreter {}
+
+/// What code on the request's way needs at hand.
+pub(crate) struct Data {
+    pub(crate) types: Types,
+    /// Interned `"close"`.
+    pub(crate) close: Held,
+    /// Interned keys of environ.
+    pub(crate) input_key: Held,
+    pub(crate) errors_key: Held,
+    pub(crate) script_key: Held,
+    pub(crate) callable_key: Held,
+    /// `b""`
+    pub(crate) empty_bytes: Held,
+    /// The bootstrap's namespace.
+    pub(crate) bootstrap: Held,
+    /// What every environ holds, request or not.
+    pub(crate) environ: Vec<(Held, Held)>,
+}
+
+impl Interpreter {
+    pub(crate) fn new(log: Arc<dyn ErrorLog>, inline_thread: Option<ThreadId>) -> Self {
+        Self {
+            log,
+            inline_thread,
+            data: OnceLock::new(),
+            releases: Mutex::default(),
+            has_releases: AtomicBool::new(false),
+            nudge: OnceLock::new(),
+        }
+    }
+
+    /// Set once, before the first request.
+    pub(crate) fn complete(&self, data: Data) {
+        assert!(self.data.set(data).is_ok(), "an interpreter is completed once");
+    }
+
+    pub(crate) fn data(&self) -> &Data {
+        self.data.get().expect("interpreter is complete before it serves")
+    }
+
+    /// What makes some thread attach soon when references wait to be released.
+    pub(crate) fn on_release(&self, nudge: impl Fn() + Send + Sync + 'static) {
+        assert!(self.nudge.set(Box::new(nudge)).is_ok(), "set once");
+    }
+
+    /// Takes over a reference from a thread that is not attached.
+    pub(crate) fn release_later(&self, reference: NonNull<ffi::PyObject>) {
+        let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = releases.is_empty();
+        releases.push(reference);
+        self.has_releases.store(true, Ordering::Release);
+        drop(releases);
+        if was_empty && let Some(nudge) = self.nudge.get() {
+            nudge();
+        }
+    }
+
+    /// Gives up what other threads have left.
+    pub(crate) fn release_now(&self, _token: Token<'_>) {
+        if !self.has_releases.load(Ordering::Acquire) {
+            return;
+        }
+        let references = {
+            let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
+            self.has_releases.store(false, Ordering::Release);
+            std::mem::take(&mut *releases)
+        };
+        for reference in references {
+            // SAFETY: the reference was given to us, and the token proves that we are attached. No lock is held: a
+            // destructor may run any Python code.
+            unsafe { ffi::Py_DECREF(reference.as_ptr()) };
+        }
+    }
+}
+
+impl<'py> Token<'py> {
+    /// An interned string.
+    pub(crate) fn intern(self, text: &str) -> Result<Obj<'py>, Raised> {
+        let text = CString::new(text).expect("a name without NUL");
+        // SAFETY: a valid NUL-terminated string; a new reference results.
+        unsafe { self.own(ffi::PyUnicode_InternFromString(text.as_ptr())) }.ok_or(Raised)
+    }
+
+    /// A `str` whose code points are the bytes (latin-1).
+    pub(crate) fn latin1(self, bytes: &[u8]) -> Result<Obj<'py>, Raised> {
+        // SAFETY: pointer and length of one slice; a new reference results.
+        unsafe { self.own(ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len(bytes), ptr::null())) }.ok_or(Raised)
+    }
+
+    /// A `str` from UTF-8.
+    pub(crate) fn text(self, text: &str) -> Result<Obj<'py>, Raised> {
+        // SAFETY: pointer and length of one slice; a new reference results.
+        unsafe { self.own(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), len(text.as_bytes()))) }.ok_or(Raised)
+    }
+
+    /// A `str` for a file name, by the file system's encoding.
+    pub(crate) fn path(self, path: &std::path::Path) -> Result<Obj<'py>, Raised> {
+        use std::os::unix::ffi::OsStrExt;
+        let bytes = path.as_os_str().as_bytes();
+        // SAFETY: pointer and length of one slice; a new reference results.
+        unsafe { self.own(ffi::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), len(bytes))) }.ok_or(Raised)
+    }
+
+    /// Calls `function` with positional arguments.
+    pub(crate) fn call(
+        self,
+        function: *mut ffi::PyObject,
+        arguments: &[*mut ffi::PyObject],
+    ) -> Result<Obj<'py>, Raised> {
+        // SAFETY: the caller keeps `function` and the arguments alive; a new reference results.
+        unsafe { self.own(ffi::PyObject_Vectorcall(function, arguments.as_ptr(), arguments.len(), ptr::null_mut())) }
+            .ok_or(Raised)
+    }
+
+    /// An attribute by name.
+    pub(crate) fn attribute(self, object: *mut ffi::PyObject, name: &CStr) -> Result<Obj<'py>, Raised> {
+        // SAFETY: `object` is alive; a new reference results.
+        unsafe { self.own(ffi::PyObject_GetAttrString(object, name.as_ptr())) }.ok_or(Raised)
+    }
+
+    /// An attribute by a name that is known at run time.
+    pub(crate) fn attribute_named(self, object: *mut ffi::PyObject, name: &str) -> Result<Obj<'py>, Raised> {
+        let name = self.text(name)?;
+        // SAFETY: live objects; a new reference results.
+        unsafe { self.own(ffi::PyObject_GetAttr(object, name.as_ptr())) }.ok_or(Raised)
+    }
+
+    /// The str at `index` of a tuple; `None` for None.
+    pub(crate) fn item_text(self, tuple: &Obj<'_>, index: ffi::Py_ssize_t) -> Result<Option<String>, Raised> {
+        // SAFETY: borrowed from a tuple that is alive; not a tuple, or too short, raises.
+        unsafe {
+            let item = ffi::PyTuple_GetItem(tuple.as_ptr(), index);
+            if item.is_null() {
+                return Err(Raised);
+            }
+            if item == ffi::Py_None() { Ok(None) } else { self.to_text(item).map(Some) }
+        }
+    }
+
+    /// Forgets the pending exception.
+    pub(crate) fn clear_error(self) {
+        // SAFETY: attached.
+        unsafe { ffi::PyErr_Clear() };
+    }
+
+    /// A function of the bootstrap module.
+    pub(crate) fn helper(self, name: &CStr) -> Result<Obj<'py>, Raised> {
+        let namespace = self.interpreter().data().bootstrap.as_ptr();
+        // SAFETY: the namespace is a dict that lives as long as the interpreter; the item is borrowed.
+        let item = unsafe { self.borrow(ffi::PyDict_GetItemString(namespace, name.as_ptr())) };
+        item.ok_or_else(|| {
+            super::raise::runtime_error(self, &format!("the gateway has no function {}", name.to_string_lossy()))
+        })
+    }
+
+    /// The text of a `str`; lone surrogates become `\udcxx`.
+    pub(crate) fn to_text(self, object: *mut ffi::PyObject) -> Result<String, Raised> {
+        let mut size = 0;
+        // SAFETY: `object` is alive; the UTF-8 form is cached in it.
+        let utf8 = unsafe { ffi::PyUnicode_AsUTF8AndSize(object, &mut size) };
+        if !utf8.is_null() {
+            // SAFETY: Python gave `size` bytes of UTF-8.
+            let bytes = unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), usize::try_from(size).unwrap_or(0)) };
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
+        }
+        // SAFETY: not a str raises TypeError again below; a str with lone surrogates is encoded with escapes.
+        unsafe {
+            ffi::PyErr_Clear();
+            let encoded = self
+                .own(ffi::PyUnicode_AsEncodedString(object, c"utf-8".as_ptr(), c"backslashreplace".as_ptr()))
+                .ok_or(Raised)?;
+            let bytes = std::slice::from_raw_parts(
+                ffi::PyBytes_AsString(encoded.as_ptr()).cast::<u8>(),
+                usize::try_from(ffi::PyBytes_Size(encoded.as_ptr())).unwrap_or(0),
+            );
+            Ok(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+
+    /// The pending exception as one line, `Type: message`. Clears it.
+    pub(crate) fn take_error_line(self) -> String {
+        let Some(exception) = fetch(self) else { return "no exception set".to_owned() };
+        // SAFETY: a live exception; its type's name is a static or heap string that lives with the type.
+        let name =
+            unsafe { CStr::from_ptr((*ffi::Py_TYPE(exception.as_ptr())).tp_name) }.to_string_lossy().into_owned();
+        // SAFETY: `exception` is alive; a new reference results.
+        let text = unsafe { self.own(ffi::PyObject_Str(exception.as_ptr())) };
+        match text.map(|text| self.to_text(text.as_ptr())) {
+            Some(Ok(text)) if !text.is_empty() => format!("{name}: {text}"),
+            _ => {
+                // SAFETY: attached.
+                unsafe { ffi::PyErr_Clear() };
+                name
+            }
+        }
+    }
+}
+
+/// The length of a slice as Python counts.
+pub(crate) fn len(bytes: &[u8]) -> ffi::Py_ssize_t {
+    // No slice is longer than isize::MAX.
+    bytes.len() as ffi::Py_ssize_t
+}

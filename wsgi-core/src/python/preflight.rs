@@ -1,0 +1,113 @@
+//! What can be known to go wrong before Python is started, said in one sentence each.
+//!
+//! CPython itself accepts a virtual environment of another version without a word, and answers a wrong home with a page
+//! of text on standard error.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::runtime::{BUILD_EXECUTABLE, PythonSettings, build_minor};
+use crate::config::venv_version;
+use crate::error::StartError;
+
+/// What to tell CPython.
+pub(super) struct Plan {
+    /// Program name: never empty, or CPython takes the first python3 of PATH.
+    pub(super) executable: PathBuf,
+    pub(super) home: Option<PathBuf>,
+}
+
+pub(super) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
+    let venv_home = settings.home.as_ref().filter(|home| home.join("pyvenv.cfg").is_file());
+    let executable = match (venv_home, &settings.executable) {
+        (_, Some(executable)) => executable.clone(),
+        (Some(venv), None) => venv.join("bin/python"),
+        (None, None) => PathBuf::from(BUILD_EXECUTABLE),
+    };
+    if let Some(venv) = venv_of(&executable) {
+        check_venv(&venv)?;
+    }
+    let home = settings.home.clone().filter(|_| venv_home.is_none());
+    match &home {
+        Some(home) => check_home(home)?,
+        None => check_readable(Path::new(env!("WSGI_PYTHON_STDLIB")))?,
+    }
+    Ok(Plan { executable, home })
+}
+
+/// The virtual environment around an executable, found as CPython finds it: pyvenv.cfg beside it or one level up.
+fn venv_of(executable: &Path) -> Option<PathBuf> {
+    let folder = executable.parent()?;
+    [folder.parent(), Some(folder)]
+        .into_iter()
+        .flatten()
+        .find(|folder| folder.join("pyvenv.cfg").exists())
+        .map(Path::to_path_buf)
+}
+
+fn check_venv(venv: &Path) -> Result<(), StartError> {
+    check_readable(&venv.join("pyvenv.cfg"))?;
+    let (major, minor) = build_minor();
+    if let Some(found) = venv_version(venv)
+        && found != (major, minor)
+    {
+        return Err(StartError::VenvVersion { venv: venv.to_path_buf(), found, linked: (major, minor) });
+    }
+    let packages = venv.join(format!("lib/python{major}.{minor}/site-packages"));
+    if let Err(error) = packages.read_dir() {
+        return Err(match error.kind() {
+            io::ErrorKind::PermissionDenied => unreadable(&packages, &error),
+            _ => StartError::VenvIncomplete { venv: venv.to_path_buf(), missing: packages },
+        });
+    }
+    Ok(())
+}
+
+fn check_home(home: &Path) -> Result<(), StartError> {
+    // `prefix:exec_prefix`: the library is below the first.
+    let text = home.to_string_lossy();
+    let prefix = Path::new(text.split(':').next().unwrap_or_default());
+    let (major, minor) = build_minor();
+    if prefix.join(format!("lib/python{major}{minor}.zip")).exists() {
+        return Ok(());
+    }
+    let candidates = ["lib", "lib64"].map(|lib| prefix.join(format!("{lib}/python{major}.{minor}/os.py")));
+    let mut denied = None;
+    for candidate in &candidates {
+        match File::open(candidate) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied = Some(unreadable(candidate, &error))
+            }
+            Err(_) => {}
+        }
+    }
+    Err(denied.unwrap_or_else(|| StartError::NoStandardLibrary {
+        home: prefix.to_path_buf(),
+        missing: candidates[0].clone(),
+    }))
+}
+
+/// A file that must be readable where it exists.
+fn check_readable(path: &Path) -> Result<(), StartError> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(unreadable(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> StartError {
+    StartError::Unreadable { user: user(), path: path.to_path_buf(), reason: error.to_string() }
+}
+
+/// The name of the user this process runs as.
+fn user() -> String {
+    // SAFETY: the result points into static memory that is copied at once; the host starts Python from one thread.
+    unsafe {
+        let uid = libc::geteuid();
+        let entry = libc::getpwuid(uid);
+        if entry.is_null() { uid.to_string() } else { CStr::from_ptr((*entry).pw_name).to_string_lossy().into_owned() }
+    }
+}

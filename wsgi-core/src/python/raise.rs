@@ -1,0 +1,97 @@
+//! Raising Python exceptions, and taking raised ones.
+
+use std::ffi::CString;
+
+use pyo3::ffi;
+
+use super::token::{Obj, Token};
+use crate::error::{HostError, ProtocolError};
+
+/// A Python exception is set on this thread.
+#[derive(Debug)]
+pub(crate) struct Raised;
+
+/// Raises `kind(message)`.
+fn raise(_token: Token<'_>, kind: *mut ffi::PyObject, message: &str) -> Raised {
+    let message = CString::new(message.replace('\0', "\\x00")).unwrap_or_default();
+    // SAFETY: `kind` is one of Python's static exception types, and this thread is attached.
+    unsafe { ffi::PyErr_SetString(kind, message.as_ptr()) };
+    Raised
+}
+
+pub(crate) fn type_error(token: Token<'_>, message: &str) -> Raised {
+    // SAFETY: a static of the running interpreter.
+    raise(token, unsafe { ffi::PyExc_TypeError }, message)
+}
+
+pub(crate) fn value_error(token: Token<'_>, message: &str) -> Raised {
+    // SAFETY: as above.
+    raise(token, unsafe { ffi::PyExc_ValueError }, message)
+}
+
+pub(crate) fn runtime_error(token: Token<'_>, message: &str) -> Raised {
+    // SAFETY: as above.
+    raise(token, unsafe { ffi::PyExc_RuntimeError }, message)
+}
+
+/// The application broke the protocol: a wrong length is a value, everything else a matter of order.
+pub(crate) fn protocol_error(token: Token<'_>, error: &ProtocolError) -> Raised {
+    match error {
+        ProtocolError::TooLong { .. } | ProtocolError::TooShort { .. } => value_error(token, &error.to_string()),
+        _ => runtime_error(token, &error.to_string()),
+    }
+}
+
+/// Trouble of the host is an `OSError`, with its number where there is one.
+pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
+    let (kind, number) = match error {
+        // SAFETY: statics of the running interpreter.
+        HostError::ClientGone => (unsafe { ffi::PyExc_BrokenPipeError }, libc::EPIPE),
+        // SAFETY: as above.
+        HostError::TimedOut => (unsafe { ffi::PyExc_TimeoutError }, libc::ETIMEDOUT),
+        // SAFETY: as above.
+        HostError::Io(error) => (unsafe { ffi::PyExc_OSError }, error.raw_os_error().unwrap_or(libc::EIO)),
+    };
+    let message = CString::new(error.to_string()).unwrap_or_default();
+    // SAFETY: attached; the arguments are an int and a string for the format "is". OSError picks its subclass by errno.
+    unsafe {
+        let arguments = ffi::Py_BuildValue(c"is".as_ptr(), number, message.as_ptr());
+        if let Some(arguments) = token.own(arguments) {
+            ffi::PyErr_SetObject(kind, arguments.as_ptr());
+        }
+    }
+    Raised
+}
+
+/// Takes the pending exception, normalised and with its traceback attached.
+pub(crate) fn fetch(token: Token<'_>) -> Option<Obj<'_>> {
+    // SAFETY: attached; the three references become ours and two of them are given up here.
+    unsafe {
+        let (mut kind, mut value, mut traceback) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
+        if kind.is_null() {
+            return None;
+        }
+        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+        if !traceback.is_null() && !value.is_null() {
+            ffi::PyException_SetTraceback(value, traceback);
+        }
+        ffi::Py_XDECREF(kind);
+        ffi::Py_XDECREF(traceback);
+        token.own(value)
+    }
+}
+
+/// Raises an exception object again, with its own traceback.
+pub(crate) fn raise_again(_token: Token<'_>, exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) -> Raised {
+    // SAFETY: attached; `exception` is an exception instance and `traceback` a traceback or null, both alive: each
+    // gets the reference that PyErr_Restore takes.
+    unsafe {
+        let kind = ffi::Py_TYPE(exception).cast::<ffi::PyObject>();
+        ffi::Py_INCREF(kind);
+        ffi::Py_INCREF(exception);
+        ffi::Py_XINCREF(traceback);
+        ffi::PyErr_Restore(kind, exception, traceback);
+    }
+    Raised
+}

@@ -1,0 +1,43 @@
+//! Exceptions of applications in the error log.
+
+use super::raise::fetch;
+use super::token::{Obj, Token};
+use crate::host::{ErrorLog, Level};
+use crate::record::LineBuffer;
+
+/// Logs the pending exception with its traceback, one record a line, the first one beginning with `what`. Clears it.
+pub(super) fn pending(token: Token<'_>, log: &dyn ErrorLog, what: &str) {
+    match fetch(token) {
+        Some(exception) => report(token, log, what, &exception),
+        None => log.log(Level::Error, &format!("{what}: failed without an exception")),
+    }
+}
+
+fn report(token: Token<'_>, log: &dyn ErrorLog, what: &str, exception: &Obj<'_>) {
+    let described = token.helper(c"describe").and_then(|describe| {
+        let parts = token.call(describe.as_ptr(), &[exception.as_ptr()])?;
+        let text = token.item_text(&parts, 0)?.unwrap_or_default();
+        Ok((text, token.item_text(&parts, 1)?))
+    });
+    match described {
+        Ok((text, hint)) => {
+            log.log(Level::Error, what);
+            lines(log, &text);
+            if let Some(hint) = hint {
+                lines(log, &hint);
+            }
+        }
+        Err(_) => {
+            // Out of memory, or an exception that cannot even be shown.
+            let trouble = token.take_error_line();
+            log.log(Level::Error, &format!("{what}: the traceback could not be made ({trouble})"));
+        }
+    }
+}
+
+/// Text of several lines, one record each.
+fn lines(log: &dyn ErrorLog, text: &str) {
+    let mut buffer = LineBuffer::new();
+    buffer.write(text, |line| log.log(Level::Error, line));
+    buffer.finish(|line| log.log(Level::Error, line));
+}

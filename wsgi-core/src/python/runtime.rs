@@ -1,0 +1,168 @@
+//! Starting and stopping CPython in this process.
+
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use pyo3::ffi;
+
+use super::preflight;
+use crate::error::StartError;
+use crate::host::{ErrorLog, Level};
+
+/// Which Python to run, and where it finds modules.
+#[derive(Clone, Debug, Default)]
+pub struct PythonSettings {
+    /// Where the standard library is (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
+    pub home: Option<PathBuf>,
+    /// What `sys.executable` shall be; decides about the prefix, and about the virtual environment around it.
+    pub executable: Option<PathBuf>,
+    /// Put in front of `sys.path`, in this order.
+    pub path: Vec<PathBuf>,
+}
+
+/// The interpreter that this library was built for.
+pub(super) const BUILD_EXECUTABLE: &str = env!("WSGI_PYTHON_EXECUTABLE");
+/// Its full version, `3.11.2`.
+pub(super) const BUILD_VERSION: &str = env!("WSGI_PYTHON_VERSION");
+/// Its shared library.
+pub(super) const BUILD_LIBRARY: &str = env!("WSGI_PYTHON_LIBRARY");
+
+/// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
+pub(super) fn start(settings: &PythonSettings, log: &dyn ErrorLog) -> Result<(), StartError> {
+    // SAFETY: asks for a flag only, at any time.
+    if unsafe { ffi::Py_IsInitialized() } != 0 {
+        return Err(StartError::AlreadyRunning);
+    }
+    check_library(log);
+    let plan = preflight::plan(settings)?;
+    if settings.home.is_some() {
+        // A directive wins over the environment, also where it is turned into an executable.
+        // SAFETY: the process has one thread as far as the environment is concerned: the host starts Python before
+        // anything that would read it.
+        unsafe { libc::unsetenv(c"PYTHONHOME".as_ptr()) };
+    }
+    preserving_sigint(|| initialise(&plan))
+}
+
+fn initialise(plan: &preflight::Plan) -> Result<(), StartError> {
+    let mut pre = MaybeUninit::<ffi::PyPreConfig>::uninit();
+    let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
+    // SAFETY: the configurations are initialised by Python's own functions before anything is read from them, used
+    // once, from one thread, and cleared.
+    unsafe {
+        ffi::PyPreConfig_InitPythonConfig(pre.as_mut_ptr());
+        let pre = &mut *pre.as_mut_ptr();
+        // The locale is the host's, and so is LANG; text is UTF-8 in any case.
+        pre.configure_locale = 0;
+        pre.coerce_c_locale = 0;
+        pre.utf8_mode = 1;
+        pre.parse_argv = 0;
+        checked(ffi::Py_PreInitialize(pre), plan)?;
+
+        ffi::PyConfig_InitPythonConfig(config.as_mut_ptr());
+        let config = &mut *config.as_mut_ptr();
+        config.parse_argv = 0;
+        config.install_signal_handlers = 0;
+        #[cfg(Py_3_11)]
+        {
+            config.safe_path = 1;
+        }
+        let result = set(config, &raw mut config.program_name, &plan.executable)
+            .and_then(|()| plan.home.as_ref().map_or(Ok(()), |home| set(config, &raw mut config.home, home)))
+            .and_then(|()| checked(ffi::Py_InitializeFromConfig(config), plan));
+        ffi::PyConfig_Clear(config);
+        result
+    }
+}
+
+/// # Safety
+///
+/// `field` is a string of the initialised `config`.
+unsafe fn set(config: *mut ffi::PyConfig, field: *mut *mut libc::wchar_t, value: &Path) -> Result<(), StartError> {
+    let value = CString::new(value.as_os_str().as_bytes())
+        .map_err(|_| StartError::Python { message: "a path contains NUL".to_owned(), home: None })?;
+    // SAFETY: the caller's promise; the string is copied.
+    unsafe {
+        let status = ffi::PyConfig_SetBytesString(config, field, value.as_ptr());
+        if ffi::PyStatus_Exception(status) == 0 { Ok(()) } else { Err(failure(&status, None)) }
+    }
+}
+
+fn checked(status: ffi::PyStatus, plan: &preflight::Plan) -> Result<(), StartError> {
+    // SAFETY: a status that Python has just returned.
+    if unsafe { ffi::PyStatus_Exception(status) } == 0 { Ok(()) } else { Err(failure(&status, plan.home.as_deref())) }
+}
+
+fn failure(status: &ffi::PyStatus, home: Option<&Path>) -> StartError {
+    let text = |pointer: *const c_char| {
+        // SAFETY: null or a static string of libpython.
+        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    };
+    let message = match (text(status.func), text(status.err_msg)) {
+        (Some(function), Some(message)) => format!("{function}: {message}"),
+        (_, Some(message)) => message,
+        _ => "no reason given".to_owned(),
+    };
+    StartError::Python { message, home: home.map(Path::to_path_buf) }
+}
+
+/// Tells when the dynamic linker has found another libpython than the one this was built for, and makes its symbols
+/// visible to extension modules, which a host that loads us privately (`RTLD_LOCAL`) has hidden from them.
+fn check_library(log: &dyn ErrorLog) {
+    let Some(library) = library() else { return };
+    // SAFETY: the library is loaded already: this only promotes it. Its handle is never closed.
+    unsafe {
+        if let Ok(name) = CString::new(library.as_os_str().as_bytes()) {
+            libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL);
+        }
+    }
+    // SAFETY: a static string.
+    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned();
+    let version = version.split(' ').next().unwrap_or_default();
+    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if version != BUILD_VERSION || !same(&library, Path::new(BUILD_LIBRARY)) {
+        log.log(
+            Level::Warn,
+            &format!(
+                "running with Python {version} from {}, but built for Python {BUILD_VERSION} from {BUILD_LIBRARY}; \
+                 rebuild if applications misbehave",
+                library.display()
+            ),
+        );
+    }
+}
+
+/// The file that libpython was loaded from.
+fn library() -> Option<PathBuf> {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the address of a function of libpython; the result is plain data with a static string.
+    unsafe {
+        if libc::dladdr(ffi::Py_IsInitialized as *const libc::c_void, found.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = found.assume_init().dli_fname;
+        (!name.is_null()).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(CStr::from_ptr(name).to_bytes())))
+    }
+}
+
+/// `import signal` takes over SIGINT where it stands at its default; the signal is the host's.
+pub(super) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: reads and restores the disposition of one signal.
+    let known = unsafe { libc::sigaction(libc::SIGINT, ptr::null(), before.as_mut_ptr()) } == 0;
+    let result = work();
+    if known {
+        // SAFETY: as above, with what was read.
+        unsafe { libc::sigaction(libc::SIGINT, before.as_ptr(), ptr::null_mut()) };
+    }
+    result
+}
+
+/// The minor version that headers and structures were taken from.
+pub(super) fn build_minor() -> (u32, u32) {
+    let mut parts = BUILD_VERSION.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}

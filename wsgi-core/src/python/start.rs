@@ -1,0 +1,143 @@
+//! Setting up an interpreter after CPython has started: types, the bootstrap, and what every environ holds.
+
+use std::ffi::c_int;
+
+use pyo3::ffi;
+
+use super::interpreter::{Data, Interpreter};
+use super::raise::Raised;
+use super::runtime::{PythonSettings, preserving_sigint};
+use super::stdio;
+use super::token::{Held, Obj, Token};
+use super::types::Types;
+
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+
+/// What the bootstrap and the environ of an interpreter depend on.
+pub(super) struct Setup<'a> {
+    pub(super) python: &'a PythonSettings,
+    pub(super) multithread: bool,
+    pub(super) multiprocess: bool,
+    pub(super) reserved_signals: &'a [c_int],
+    pub(super) fatal_exit_status: Option<c_int>,
+}
+
+/// Makes `interpreter` ready to serve. Called attached to it, once.
+pub(super) fn set_up(token: Token<'_>, interpreter: &Interpreter, setup: &Setup<'_>) -> Result<(), Raised> {
+    let types = Types::new(token)?;
+    let bootstrap = preserving_sigint(|| run_bootstrap(token, setup))?;
+    // SAFETY: the namespace is a dict; the item is borrowed from it. The empty bytes object is new.
+    let (file_wrapper, empty_bytes) = unsafe {
+        let wrapper = ffi::PyDict_GetItemString(bootstrap.as_ptr(), c"FileWrapper".as_ptr());
+        (
+            token.borrow(wrapper).ok_or(Raised)?,
+            token.own(ffi::PyBytes_FromStringAndSize(std::ptr::null(), 0)).ok_or(Raised)?,
+        )
+    };
+    let environ = vec![
+        entry(token, "wsgi.version", version(token)?)?,
+        entry(token, "wsgi.multithread", boolean(token, setup.multithread))?,
+        entry(token, "wsgi.multiprocess", boolean(token, setup.multiprocess))?,
+        entry(token, "wsgi.run_once", boolean(token, false))?,
+        entry(token, "wsgi.input_terminated", boolean(token, true))?,
+        entry(token, "wsgi.file_wrapper", file_wrapper)?,
+        entry(token, "wsgi_gateway.version", token.text(env!("CARGO_PKG_VERSION"))?)?,
+        entry(token, "wsgi_gateway.interpreter", token.text("main")?)?,
+    ];
+    interpreter.complete(Data {
+        types,
+        close: token.intern("close")?.hold(),
+        input_key: token.intern("wsgi.input")?.hold(),
+        errors_key: token.intern("wsgi.errors")?.hold(),
+        script_key: token.intern("wsgi_gateway.script")?.hold(),
+        callable_key: token.intern("wsgi_gateway.callable")?.hold(),
+        empty_bytes: empty_bytes.hold(),
+        bootstrap: bootstrap.hold(),
+        environ,
+    });
+    Ok(())
+}
+
+/// Runs the bootstrap in a namespace of its own, which is the result.
+fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup<'_>) -> Result<Obj<'py>, Raised> {
+    let gateway = dict(token)?;
+    let log = stdio::log_object(token)?;
+    set(&gateway, "log", &token.attribute(log.as_ptr(), c"log")?)?;
+    set(&gateway, "flush", &token.attribute(log.as_ptr(), c"flush")?)?;
+    let signals: Vec<_> =
+        setup.reserved_signals.iter().map(|signal| number(token, *signal)).collect::<Result<_, _>>()?;
+    set(&gateway, "reserved_signals", &list(token, &signals)?)?;
+    match setup.fatal_exit_status {
+        Some(status) => set(&gateway, "fatal_exit_status", &number(token, status)?)?,
+        None => set(&gateway, "fatal_exit_status", &none(token)?)?,
+    }
+    // SAFETY: always succeeds.
+    set(&gateway, "worker", &number(token, unsafe { libc::getpid() })?)?;
+    let path: Vec<_> = setup.python.path.iter().map(|folder| token.path(folder)).collect::<Result<_, _>>()?;
+    set(&gateway, "path", &list(token, &path)?)?;
+
+    let namespace = dict(token)?;
+    set(&namespace, "__name__", &token.text("_wsgi_gateway")?)?;
+    set(&namespace, "gateway", &gateway)?;
+    let source = std::ffi::CString::new(BOOTSTRAP).map_err(|_| Raised)?;
+    // SAFETY: NUL-terminated source and file name; the dict serves as globals and locals and gets its builtins.
+    unsafe {
+        let code = token
+            .own(ffi::Py_CompileString(source.as_ptr(), c"<wsgi_gateway>".as_ptr(), ffi::Py_file_input))
+            .ok_or(Raised)?;
+        if ffi::PyDict_SetItemString(namespace.as_ptr(), c"__builtins__".as_ptr(), ffi::PyEval_GetBuiltins()) < 0 {
+            return Err(Raised);
+        }
+        token.own(ffi::PyEval_EvalCode(code.as_ptr(), namespace.as_ptr(), namespace.as_ptr())).ok_or(Raised)?;
+    }
+    Ok(namespace)
+}
+
+fn entry(token: Token<'_>, key: &str, value: Obj<'_>) -> Result<(Held, Held), Raised> {
+    Ok((token.intern(key)?.hold(), value.hold()))
+}
+
+fn dict(token: Token<'_>) -> Result<Obj<'_>, Raised> {
+    // SAFETY: attached; a new reference results.
+    unsafe { token.own(ffi::PyDict_New()) }.ok_or(Raised)
+}
+
+fn set(dict: &Obj<'_>, key: &str, value: &Obj<'_>) -> Result<(), Raised> {
+    let key = dict.token().intern(key)?;
+    // SAFETY: a dict and live objects.
+    if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } < 0 { Err(Raised) } else { Ok(()) }
+}
+
+fn list<'py>(token: Token<'py>, items: &[Obj<'py>]) -> Result<Obj<'py>, Raised> {
+    // SAFETY: a new list; the items are alive.
+    unsafe {
+        let list = token.own(ffi::PyList_New(0)).ok_or(Raised)?;
+        for item in items {
+            if ffi::PyList_Append(list.as_ptr(), item.as_ptr()) < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(list)
+    }
+}
+
+fn number(token: Token<'_>, value: c_int) -> Result<Obj<'_>, Raised> {
+    // SAFETY: attached; a new reference results.
+    unsafe { token.own(ffi::PyLong_FromLong(value.into())) }.ok_or(Raised)
+}
+
+fn boolean(token: Token<'_>, value: bool) -> Obj<'_> {
+    // SAFETY: the singletons live as long as Python.
+    unsafe { token.borrow(if value { ffi::Py_True() } else { ffi::Py_False() }) }.expect("a singleton")
+}
+
+fn none(token: Token<'_>) -> Result<Obj<'_>, Raised> {
+    // SAFETY: the singleton lives as long as Python.
+    unsafe { token.borrow(ffi::Py_None()) }.ok_or(Raised)
+}
+
+/// `(1, 0)` (PEP 3333, "environ Variables").
+fn version(token: Token<'_>) -> Result<Obj<'_>, Raised> {
+    // SAFETY: two ints for the format.
+    unsafe { token.own(ffi::Py_BuildValue(c"(ii)".as_ptr(), 1 as c_int, 0 as c_int)) }.ok_or(Raised)
+}

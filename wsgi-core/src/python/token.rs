@@ -1,0 +1,163 @@
+//! Who may touch Python: the attached token, owned references, and references held while detached.
+//!
+//! A [`Token`] proves that the current thread is attached to an interpreter. [`Obj`] is a counted reference that is
+//! given up under the token; [`Held`] may travel to threads that know nothing of Python: dropped detached, it goes to
+//! its interpreter's release list, which the next attached thread empties.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use pyo3::ffi;
+
+use super::interpreter::Interpreter;
+use super::thread;
+
+/// Proof that this thread is attached to [`Token::interpreter`]. Copy it freely; it cannot leave the thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Token<'py> {
+    interpreter: &'py Interpreter,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl<'py> Token<'py> {
+    /// # Safety
+    ///
+    /// The current thread must be attached to `interpreter` for all of `'py`.
+    pub(crate) unsafe fn assume(interpreter: &'py Interpreter) -> Self {
+        Self { interpreter, _not_send: PhantomData }
+    }
+
+    pub(crate) fn interpreter(self) -> &'py Interpreter {
+        self.interpreter
+    }
+
+    /// Takes over a new reference; `None` means that Python raised.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is null or a reference that the caller owns.
+    pub(crate) unsafe fn own(self, pointer: *mut ffi::PyObject) -> Option<Obj<'py>> {
+        Some(Obj { pointer: NonNull::new(pointer)?, token: self })
+    }
+
+    /// A further reference to a borrowed object.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is null or alive.
+    pub(crate) unsafe fn borrow(self, pointer: *mut ffi::PyObject) -> Option<Obj<'py>> {
+        // SAFETY: null is allowed here, and a live object may get one more reference while attached.
+        unsafe { ffi::Py_XINCREF(pointer) };
+        // SAFETY: the reference that was just added is ours.
+        unsafe { self.own(pointer) }
+    }
+
+    /// Runs `work` without the GIL, so that other threads of the interpreter go on.
+    pub(crate) fn detached<T>(self, work: impl FnOnce() -> T) -> T {
+        let _detached = thread::Detached::new();
+        work()
+    }
+}
+
+/// An owned reference, dropped while attached.
+pub(crate) struct Obj<'py> {
+    pointer: NonNull<ffi::PyObject>,
+    token: Token<'py>,
+}
+
+impl<'py> Obj<'py> {
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.pointer.as_ptr()
+    }
+
+    /// A further reference to the same object.
+    pub(crate) fn duplicate(&self) -> Self {
+        // SAFETY: a live object, attached.
+        unsafe { ffi::Py_INCREF(self.pointer.as_ptr()) };
+        Self { pointer: self.pointer, token: self.token }
+    }
+
+    pub(crate) fn into_ptr(self) -> *mut ffi::PyObject {
+        let pointer = self.pointer.as_ptr();
+        std::mem::forget(self);
+        pointer
+    }
+
+    pub(crate) fn token(&self) -> Token<'py> {
+        self.token
+    }
+
+    /// Lets go of the token and keeps the reference.
+    pub(crate) fn hold(self) -> Held {
+        let interpreter = self.token.interpreter;
+        // Interpreters are never freed once started (the process ends with them).
+        Held { interpreter: NonNull::from(interpreter), pointer: NonNull::new(self.into_ptr()).expect("not null") }
+    }
+}
+
+impl Drop for Obj<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours, and the token proves that this thread is attached.
+        unsafe { ffi::Py_DECREF(self.pointer.as_ptr()) }
+    }
+}
+
+/// An owned reference that may be dropped on any thread, attached or not.
+pub(crate) struct Held {
+    interpreter: NonNull<Interpreter>,
+    pointer: NonNull<ffi::PyObject>,
+}
+
+// SAFETY: the pointer is only followed by whoever holds a token of the same interpreter; dropping detached hands it to
+// the interpreter's release list, which is behind a mutex.
+unsafe impl Send for Held {}
+// SAFETY: as above: shared access gives nothing but the address.
+unsafe impl Sync for Held {}
+
+impl Held {
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.pointer.as_ptr()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: interpreters live until the process ends.
+        let interpreter = unsafe { self.interpreter.as_ref() };
+        if thread::is_attached_to(interpreter) {
+            // SAFETY: the reference is ours, and this thread is attached to its interpreter.
+            unsafe { ffi::Py_DECREF(self.pointer.as_ptr()) }
+        } else {
+            interpreter.release_later(self.pointer);
+        }
+    }
+}
+
+/// A `bytes` object that serves as the memory of a [`bytes::Bytes`].
+pub(crate) struct HeldBytes {
+    object: Held,
+    data: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a bytes object is immutable and stays where it is while a reference is held.
+unsafe impl Send for HeldBytes {}
+
+impl HeldBytes {
+    /// The caller has checked that `object` is a `bytes` object (or of a subclass).
+    pub(crate) fn new(object: Obj<'_>) -> Self {
+        let pointer = object.as_ptr();
+        // SAFETY: `pointer` is a live bytes object, as the caller checked.
+        let (data, len) = unsafe { (ffi::PyBytes_AsString(pointer), ffi::PyBytes_Size(pointer)) };
+        let data = NonNull::new(data.cast::<u8>()).expect("a bytes object has memory");
+        Self { object: object.hold(), data, len: usize::try_from(len).expect("a bytes object has a size") }
+    }
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        let _alive = &self.object;
+        // SAFETY: the held reference keeps `len` immutable bytes at `data` alive.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+}

@@ -1,0 +1,35 @@
+//! The objects that an application sees: `start_response`, the write callable, `wsgi.input` and `wsgi.errors`.
+
+mod errors;
+mod input;
+mod start_response;
+
+pub(crate) use start_response::type_name;
+
+use super::heap_type::HeapType;
+use super::raise::Raised;
+use super::token::{Held, Token};
+
+/// The gateway's types of one interpreter.
+pub(crate) struct Types {
+    pub(crate) start_response: HeapType,
+    pub(crate) write: HeapType,
+    pub(crate) input: HeapType,
+    pub(crate) errors: HeapType,
+    /// `wsgi.input` of every request without a body.
+    pub(crate) empty_input: Held,
+}
+
+impl Types {
+    pub(crate) fn new(token: Token<'_>) -> Result<Self, Raised> {
+        let input = HeapType::new(token, &input::BLUEPRINT)?;
+        let empty_input = input.instance(token, None)?.hold();
+        Ok(Self {
+            start_response: HeapType::new(token, &start_response::BLUEPRINT)?,
+            write: HeapType::new(token, &start_response::WRITE_BLUEPRINT)?,
+            errors: HeapType::new(token, &errors::BLUEPRINT)?,
+            input,
+            empty_input,
+        })
+    }
+}

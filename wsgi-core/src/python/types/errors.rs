@@ -1,0 +1,104 @@
+//! `wsgi.errors` (PEP 3333, "Input and Error Streams"): complete lines become records of the request's error log.
+
+use pyo3::ffi;
+
+use super::super::cell::ExchangeCell;
+use super::super::heap_type::{Blueprint, enter};
+use super::super::method::{method, sentinel};
+use super::super::raise::{Raised, runtime_error, type_error};
+use super::super::token::Token;
+use crate::host::Level;
+
+pub(super) const BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.ErrorStream",
+    doc: c"The error log of one request. Each line becomes one record.",
+    call: None,
+    methods: &[
+        method(c"write", write, c"write(text) -> number of characters"),
+        method(c"writelines", writelines, c"writelines(lines)"),
+        method(c"flush", flush, c"flush(): logs a line that is not complete yet"),
+        sentinel(),
+    ],
+    iter: None,
+    next: None,
+};
+
+unsafe extern "C" fn write(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, std::ptr::null_mut(), |token, cell| {
+            if count != 1 {
+                return Err(type_error(token, "wsgi.errors.write() takes exactly one argument"));
+            }
+            let characters = append(token, live(token, cell)?, *arguments)?;
+            token.own(ffi::PyLong_FromSsize_t(characters)).map(|number| number.into_ptr()).ok_or(Raised)
+        })
+    }
+}
+
+unsafe extern "C" fn writelines(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type; the iterator and its items are owned here.
+    unsafe {
+        enter(object, std::ptr::null_mut(), |token, cell| {
+            if count != 1 {
+                return Err(type_error(token, "wsgi.errors.writelines() takes exactly one argument"));
+            }
+            let cell = live(token, cell)?;
+            let lines = token.own(ffi::PyObject_GetIter(*arguments)).ok_or(Raised)?;
+            while let Some(line) = token.own(ffi::PyIter_Next(lines.as_ptr())) {
+                append(token, cell, line.as_ptr())?;
+            }
+            if ffi::PyErr_Occurred().is_null() { Ok(none()) } else { Err(Raised) }
+        })
+    }
+}
+
+unsafe extern "C" fn flush(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, std::ptr::null_mut(), |token, cell| {
+            if count != 0 {
+                return Err(type_error(token, "wsgi.errors.flush() takes no arguments"));
+            }
+            let cell = live(token, cell)?;
+            cell.errors(token).finish(|line| cell.log.log(Level::Error, line));
+            Ok(none())
+        })
+    }
+}
+
+/// Logging is allowed from every thread, so only the end of the request counts.
+fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>) -> Result<&'a ExchangeCell, Raised> {
+    cell.filter(|cell| cell.is_live()).ok_or_else(|| runtime_error(token, "wsgi.errors: the request is over"))
+}
+
+/// Adds one str; answers its length in characters.
+fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Result<ffi::Py_ssize_t, Raised> {
+    // SAFETY: a live object; the check comes before the length is asked for.
+    let characters = unsafe {
+        if ffi::PyUnicode_Check(text) == 0 {
+            return Err(type_error(token, "wsgi.errors takes str only (PEP 3333, Input and Error Streams)"));
+        }
+        ffi::PyUnicode_GetLength(text)
+    };
+    let text = token.to_text(text)?;
+    cell.errors(token).write(&text, |line| cell.log.log(Level::Error, line));
+    Ok(characters)
+}
+
+fn none() -> *mut ffi::PyObject {
+    // SAFETY: None is alive as long as Python, and this thread is attached.
+    unsafe { ffi::Py_NewRef(ffi::Py_None()) }
+}

@@ -1,0 +1,234 @@
+//! `wsgi.input` (PEP 3333, "Input and Error Streams").
+
+use std::ptr;
+
+use pyo3::ffi;
+
+use super::super::cell::ExchangeCell;
+use super::super::heap_type::{Blueprint, enter};
+use super::super::interpreter::len;
+use super::super::method::{method, sentinel};
+use super::super::raise::{Raised, host_error, type_error};
+use super::super::token::{Obj, Token};
+use crate::error::HostError;
+use crate::input::Input;
+
+pub(super) const BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.InputStream",
+    doc: c"The body of one request. It ends where the body ends, and stays there.",
+    call: None,
+    methods: &[
+        method(c"read", read, c"read(size=-1) -> bytes"),
+        method(c"readline", readline, c"readline(size=-1) -> bytes"),
+        method(c"readlines", readlines, c"readlines(hint=-1) -> list of bytes"),
+        method(c"close", close, c"close(): does nothing, the server owns the stream"),
+        sentinel(),
+    ],
+    iter: Some(iter),
+    next: Some(next),
+};
+
+unsafe extern "C" fn read(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            let size = size(token, "read", arguments, count)?;
+            let Some(cell) = live(token, cell, "wsgi.input.read()")? else { return empty(token) };
+            read_bytes(token, cell, size)
+        })
+    }
+}
+
+unsafe extern "C" fn readline(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            let limit = size(token, "readline", arguments, count)?;
+            let Some(cell) = live(token, cell, "wsgi.input.readline()")? else { return empty(token) };
+            let mut line = Vec::new();
+            reading(token, cell, |input| input.read_line(limit, &mut line))?;
+            bytes(token, &line).map(Obj::into_ptr)
+        })
+    }
+}
+
+unsafe extern "C" fn readlines(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type; the list is ours until it is returned.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            // As with io: a hint of 0 or less is no hint.
+            let hint = size(token, "readlines", arguments, count)?.filter(|&hint| hint > 0);
+            let lines = token.own(ffi::PyList_New(0)).ok_or(Raised)?;
+            let Some(cell) = live(token, cell, "wsgi.input.readlines()")? else { return Ok(lines.into_ptr()) };
+            let mut total = 0;
+            let mut line = Vec::new();
+            while hint.is_none_or(|hint| total < hint) {
+                line.clear();
+                reading(token, cell, |input| input.read_line(None, &mut line))?;
+                if line.is_empty() {
+                    break;
+                }
+                total += line.len();
+                if ffi::PyList_Append(lines.as_ptr(), bytes(token, &line)?.as_ptr()) < 0 {
+                    return Err(Raised);
+                }
+            }
+            Ok(lines.into_ptr())
+        })
+    }
+}
+
+unsafe extern "C" fn close(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type; None may get a further reference while attached.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, _| {
+            if count != 0 {
+                return Err(type_error(token, "wsgi.input.close() takes no arguments"));
+            }
+            Ok(ffi::Py_NewRef(ffi::Py_None()))
+        })
+    }
+}
+
+unsafe extern "C" fn iter(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python calls us attached, with a live object.
+    unsafe { ffi::Py_NewRef(object) }
+}
+
+unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a slot of our type. Null without an exception ends the iteration.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            let Some(cell) = live(token, cell, "wsgi.input")? else { return Ok(ptr::null_mut()) };
+            let mut line = Vec::new();
+            reading(token, cell, |input| input.read_line(None, &mut line))?;
+            if line.is_empty() { Ok(ptr::null_mut()) } else { bytes(token, &line).map(Obj::into_ptr) }
+        })
+    }
+}
+
+/// `None` for the stream of a request without a body, which never expires.
+fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>, what: &str) -> Result<Option<&'a ExchangeCell>, Raised> {
+    match cell {
+        None => Ok(None),
+        Some(cell) => cell.check(token, what).map(|()| Some(cell)),
+    }
+}
+
+/// The optional size argument: absent, None and negative mean "no limit".
+///
+/// # Safety
+///
+/// `arguments` points to `count` live objects.
+unsafe fn size(
+    token: Token<'_>,
+    method: &str,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> Result<Option<usize>, Raised> {
+    if count == 0 {
+        return Ok(None);
+    }
+    if count > 1 {
+        return Err(type_error(token, &format!("wsgi.input.{method}() takes at most one argument")));
+    }
+    // SAFETY: one live argument, as the caller promises.
+    unsafe {
+        if *arguments == ffi::Py_None() {
+            return Ok(None);
+        }
+        let number = token.own(ffi::PyNumber_Index(*arguments)).ok_or(Raised)?;
+        let size = ffi::PyLong_AsSsize_t(number.as_ptr());
+        if size == -1 && !ffi::PyErr_Occurred().is_null() {
+            return Err(Raised);
+        }
+        // Negative: no limit.
+        Ok(usize::try_from(size).ok())
+    }
+}
+
+/// Reads up to `size` bytes, fewer only at the end of the body.
+fn read_bytes(token: Token<'_>, cell: &ExchangeCell, size: Option<usize>) -> Result<*mut ffi::PyObject, Raised> {
+    let known = cell.input(token).as_ref().map_or(Some(0), Input::remaining);
+    let known = known.map(|remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
+    let Some(exact) = known.map(|remaining| size.unwrap_or(usize::MAX).min(remaining)) else {
+        let mut body = Vec::new();
+        reading(token, cell, |input| match size {
+            Some(size) => input.read_up_to(size, &mut body),
+            None => input.read_to_end(&mut body),
+        })?;
+        return bytes(token, &body).map(Obj::into_ptr);
+    };
+    if exact == 0 {
+        return empty(token);
+    }
+    let length = ffi::Py_ssize_t::try_from(exact).unwrap_or(ffi::Py_ssize_t::MAX);
+    // SAFETY: a new bytes object that nobody else has seen: its memory may be written until it is handed out, also
+    // while detached.
+    unsafe {
+        let mut object = ffi::PyBytes_FromStringAndSize(ptr::null(), length);
+        if object.is_null() {
+            return Err(Raised);
+        }
+        let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(object).cast::<u8>(), exact);
+        match reading(token, cell, |input| input.read_into(buffer)) {
+            Ok(filled) if filled == exact => Ok(object),
+            // Another thread has read meanwhile.
+            Ok(filled) => {
+                if ffi::_PyBytes_Resize(&mut object, filled as ffi::Py_ssize_t) < 0 {
+                    Err(Raised)
+                } else {
+                    Ok(object)
+                }
+            }
+            Err(Raised) => {
+                ffi::Py_DECREF(object);
+                Err(Raised)
+            }
+        }
+    }
+}
+
+/// Runs a read, detached unless the data is in memory. The lock is given back before anything is raised: making an
+/// exception can run a finaliser, and that any code.
+fn reading<T: Default>(
+    token: Token<'_>,
+    cell: &ExchangeCell,
+    work: impl FnOnce(&mut Input) -> Result<T, HostError>,
+) -> Result<T, Raised> {
+    let mut guard = cell.input(token);
+    let result = match guard.as_mut() {
+        // Over since the check: as at the end of the body.
+        None => Ok(T::default()),
+        Some(input) if input.is_ready() => work(input),
+        Some(input) => token.detached(|| work(input)),
+    };
+    drop(guard);
+    result.map_err(|error| host_error(token, &error))
+}
+
+fn bytes<'py>(token: Token<'py>, content: &[u8]) -> Result<Obj<'py>, Raised> {
+    // SAFETY: pointer and length of one slice, which is copied.
+    unsafe { token.own(ffi::PyBytes_FromStringAndSize(content.as_ptr().cast(), len(content))) }.ok_or(Raised)
+}
+
+fn empty(token: Token<'_>) -> Result<*mut ffi::PyObject, Raised> {
+    // SAFETY: a live object of this interpreter gets a further reference.
+    unsafe { Ok(ffi::Py_NewRef(token.interpreter().data().empty_bytes.as_ptr())) }
+}

@@ -1,0 +1,254 @@
+//! `start_response` and the write callable (PEP 3333, "The start_response() Callable", "The write() Callable").
+
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::ffi;
+
+use super::super::cell::ExchangeCell;
+use super::super::exchange::Stop;
+use super::super::heap_type::{Blueprint, enter};
+use super::super::raise::{Raised, host_error, protocol_error, raise_again, type_error, value_error};
+use super::super::token::Token;
+use crate::error::{HostError, ProtocolError};
+use crate::head::{HeaderList, StatusLine};
+
+pub(super) const BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.StartResponse",
+    doc: c"start_response(status, headers, exc_info=None) -> write",
+    call: Some(start_response),
+    methods: &[super::super::method::sentinel()],
+    iter: None,
+    next: None,
+};
+
+pub(super) const WRITE_BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.Write",
+    doc: c"write(data): sends a block before what the application returns",
+    call: Some(write),
+    methods: &[super::super::method::sentinel()],
+    iter: None,
+    next: None,
+};
+
+unsafe extern "C" fn start_response(
+    object: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    flags: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            let cell = cell.expect("start_response belongs to a request");
+            cell.check(token, "start_response()")?;
+            let count = ffi::PyVectorcall_NARGS(flags as _);
+            if !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0 {
+                return Err(type_error(
+                    token,
+                    "start_response() takes no keyword arguments (PEP 3333, The start_response() Callable)",
+                ));
+            }
+            if !(2..=3).contains(&count) {
+                return Err(type_error(
+                    token,
+                    &format!("start_response() takes 2 or 3 positional arguments, {count} were given"),
+                ));
+            }
+            let exc_info = if count == 3 { *arguments.add(2) } else { ffi::Py_None() };
+            let parsed = parse_status(token, *arguments).and_then(|status| {
+                let headers = parse_headers(token, *arguments.add(1))?;
+                Ok((status, headers))
+            });
+            let (status, headers) = match parsed {
+                Ok(parsed) => parsed,
+                Err(Raised) => {
+                    cell.reply(token).response.start_refused();
+                    return Err(Raised);
+                }
+            };
+            let error = exception_of(token, exc_info)?;
+            let result = cell.reply(token).response.start(status, headers, error.is_some());
+            match (result, error) {
+                (Ok(()), _) => {
+                    let write = &token.interpreter().data().types.write;
+                    write.instance_of(token, object).map(|write| write.into_ptr())
+                }
+                (Err(ProtocolError::HeadSent), Some((exception, traceback))) => {
+                    Err(raise_again(token, exception, traceback))
+                }
+                (Err(error), _) => Err(protocol_error(token, &error)),
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn write(
+    object: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    flags: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
+    unsafe {
+        enter(object, ptr::null_mut(), |token, cell| {
+            let cell = cell.expect("write belongs to a request");
+            cell.check(token, "write()")?;
+            let keywords = if keywords.is_null() { 0 } else { ffi::PyTuple_Size(keywords) };
+            if ffi::PyVectorcall_NARGS(flags as _) != 1 || keywords > 0 {
+                return Err(type_error(token, "write() takes exactly one positional argument"));
+            }
+            let block = *arguments;
+            if ffi::PyBytes_Check(block) == 0 {
+                return Err(type_error(
+                    token,
+                    &format!("write() takes bytes, not {} (PEP 3333, The write() Callable)", type_name(block)),
+                ));
+            }
+            // No Python runs while the lock is held: whatever is to be raised is raised below.
+            match send(token, cell, block) {
+                Ok(()) => Ok(ffi::Py_NewRef(ffi::Py_None())),
+                Err(Refused::Protocol(error)) => Err(protocol_error(token, &error)),
+                Err(Refused::Host(error)) => Err(host_error(token, &error)),
+            }
+        })
+    }
+}
+
+/// # Safety
+///
+/// `block` is a live `bytes` object.
+unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Refused> {
+    let mut reply = cell.reply(token);
+    // SAFETY: the caller's promise.
+    unsafe { reply.write(token, block) }.map_err(|stop| match stop {
+        Stop::Protocol(error) => Refused::Protocol(error),
+        Stop::Host(error) => {
+            let error = Arc::new(error);
+            reply.failure = Some(Arc::clone(&error));
+            Refused::Host(error)
+        }
+    })
+}
+
+/// Why a block written was not sent.
+enum Refused {
+    Protocol(ProtocolError),
+    Host(Arc<HostError>),
+}
+
+/// # Safety
+///
+/// `status` is alive.
+unsafe fn parse_status(token: Token<'_>, status: *mut ffi::PyObject) -> Result<StatusLine, Raised> {
+    // SAFETY: the caller's promise; the bytes are used at once.
+    let bytes = unsafe { latin1(token, status, "status") }?;
+    StatusLine::parse(bytes).map_err(|error| value_error(token, &error.to_string()))
+}
+
+/// # Safety
+///
+/// `headers` is alive. No Python code runs in between, so that borrowed items stay alive.
+unsafe fn parse_headers(token: Token<'_>, headers: *mut ffi::PyObject) -> Result<HeaderList, Raised> {
+    // SAFETY: the caller's promise. Items are borrowed from a list and tuples that nothing can change meanwhile: the
+    // GIL is held and nothing below calls back into Python, except to raise.
+    unsafe {
+        if ffi::PyList_CheckExact(headers) == 0 {
+            return Err(type_error(
+                token,
+                &format!(
+                    "headers must be a list, not {} (PEP 3333, The start_response() Callable)",
+                    type_name(headers)
+                ),
+            ));
+        }
+        let count = ffi::PyList_GET_SIZE(headers);
+        let mut list = HeaderList::new();
+        for index in 0..count {
+            let item = ffi::PyList_GET_ITEM(headers, index);
+            if ffi::PyTuple_Check(item) == 0 || ffi::PyTuple_GET_SIZE(item) != 2 {
+                return Err(type_error(
+                    token,
+                    &format!(
+                        "header {index} must be a tuple (name, value), not {} (PEP 3333, The start_response() Callable)",
+                        type_name(item)
+                    ),
+                ));
+            }
+            let name = latin1(token, ffi::PyTuple_GET_ITEM(item, 0), "header name")?;
+            let value = latin1(token, ffi::PyTuple_GET_ITEM(item, 1), "header value")?;
+            list.push(name, value).map_err(|error| value_error(token, &error.to_string()))?;
+        }
+        Ok(list)
+    }
+}
+
+/// The bytes of a str whose code points are all below U+0100, without a copy.
+///
+/// # Safety
+///
+/// `object` stays alive for as long as the bytes are used.
+unsafe fn latin1<'a>(token: Token<'_>, object: *mut ffi::PyObject, what: &str) -> Result<&'a [u8], Raised> {
+    // SAFETY: a str that is alive; its characters are stored one byte each when its kind is 1.
+    unsafe {
+        if ffi::PyUnicode_Check(object) == 0 {
+            return Err(type_error(
+                token,
+                &format!("{what} must be str, not {} (PEP 3333, A Note On String Types)", type_name(object)),
+            ));
+        }
+        if ffi::PyUnicode_READY(object) < 0 {
+            return Err(Raised);
+        }
+        if ffi::PyUnicode_KIND(object) != ffi::PyUnicode_1BYTE_KIND {
+            return Err(value_error(
+                token,
+                &format!("{what} has characters above U+00FF (PEP 3333, A Note On String Types)"),
+            ));
+        }
+        let length = usize::try_from(ffi::PyUnicode_GET_LENGTH(object)).unwrap_or(0);
+        Ok(std::slice::from_raw_parts(ffi::PyUnicode_DATA(object).cast::<u8>(), length))
+    }
+}
+
+type Exception = (*mut ffi::PyObject, *mut ffi::PyObject);
+
+/// Exception and traceback of an `exc_info` argument, borrowed; `None` for None.
+///
+/// # Safety
+///
+/// `exc_info` is alive.
+unsafe fn exception_of(token: Token<'_>, exc_info: *mut ffi::PyObject) -> Result<Option<Exception>, Raised> {
+    // SAFETY: a live object; items are borrowed from a tuple, which cannot change.
+    unsafe {
+        if exc_info == ffi::Py_None() {
+            return Ok(None);
+        }
+        if ffi::PyTuple_Check(exc_info) == 0 || ffi::PyTuple_GET_SIZE(exc_info) != 3 {
+            return Err(type_error(
+                token,
+                "exc_info must be a tuple of three, as sys.exc_info() gives (PEP 3333, The start_response() Callable)",
+            ));
+        }
+        let exception = ffi::PyTuple_GET_ITEM(exc_info, 1);
+        let traceback = ffi::PyTuple_GET_ITEM(exc_info, 2);
+        if ffi::PyExceptionInstance_Check(exception) == 0 {
+            return Err(type_error(
+                token,
+                "exc_info[1] must be an exception (PEP 3333, The start_response() Callable)",
+            ));
+        }
+        let traceback = if ffi::PyTraceBack_Check(traceback) == 0 { ptr::null_mut() } else { traceback };
+        Ok(Some((exception, traceback)))
+    }
+}
+
+/// The name of an object's type, for messages.
+///
+/// # Safety
+///
+/// `object` is alive.
+pub(crate) unsafe fn type_name(object: *mut ffi::PyObject) -> String {
+    // SAFETY: a live object has a type, and a type has a NUL-terminated name.
+    unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name) }.to_string_lossy().into_owned()
+}

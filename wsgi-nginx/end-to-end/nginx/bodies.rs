@@ -1,0 +1,283 @@
+//! Request bodies: wherever nginx keeps them, the application reads the same bytes.
+
+use crate::harness::{HELLO, Mode, Nginx, Response, Site, get, in_both_modes, request};
+
+/// Answers with what was read: by `read()`, in pieces, by lines, or not at all, as the path says.
+const READS: &str = r#"
+import hashlib
+def application(environ, start_response):
+    body, way = environ["wsgi.input"], environ["PATH_INFO"]
+    if way == "/pieces":
+        data = b"".join(iter(lambda: body.read(1000), b""))
+    elif way == "/lines":
+        data = b"".join(body)
+    elif way == "/some":
+        data = body.read(3)
+    elif way == "/nothing":
+        data = b""
+    else:
+        data = body.read()
+        assert body.read() == body.read(1) == body.readline() == b"" and list(body) == [], "there is more"
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    length = environ.get("CONTENT_LENGTH")
+    return [f"{length} {len(data)} {hashlib.md5(data).hexdigest()}".encode()]
+"#;
+
+fn reading_site(mode: Mode) -> Site {
+    Site::new(mode)
+        .file("app.py", READS)
+        .http("client_max_body_size 32m;")
+        .location("/", "client_body_buffer_size 16k;\nwsgi_pass app.py;")
+}
+
+/// Bytes without a pattern, newlines among them.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let step = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(step).collect()
+}
+
+/// What [`READS`] says about a body that it read to the end.
+fn all_of(body: &[u8]) -> String {
+    let hash = md5(body);
+    format!("{0} {0} {hash}", body.len())
+}
+
+fn md5(bytes: &[u8]) -> String {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let mut child = Command::new("md5sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("md5sum");
+    child.stdin.take().expect("a pipe").write_all(bytes).expect("md5sum reads");
+    let output = child.wait_with_output().expect("md5sum ends");
+    String::from_utf8_lossy(&output.stdout[..32]).into_owned()
+}
+
+/// In chunks of growing size.
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut bytes = request("POST", "/", "Transfer-Encoding: chunked\r\n", b"");
+    let (mut rest, mut size) = (body, 1);
+    while !rest.is_empty() {
+        let (chunk, tail) = rest.split_at(size.min(rest.len()));
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+        (rest, size) = (tail, size * 2);
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+#[test]
+fn a_body_arrives_whole_from_memory_and_from_the_temporary_file() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        for length in [1, 1000, 16 << 10, (16 << 10) + 1, 100_000, 8 << 20] {
+            let body = noise(length);
+            for way in ["/", "/pieces", "/lines"] {
+                assert_eq!(nginx.post(way, &body).ok(), all_of(&body), "{length} bytes by {way}");
+            }
+        }
+        assert_eq!(std::fs::read_dir(nginx.path("client_body_temp")).expect("a folder").count(), 0, "files are left");
+    });
+}
+
+#[test]
+fn a_chunked_body_arrives_decoded_with_its_length() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let mut client = nginx.connect();
+        for length in [0, 1, 1000, 100_000, 2 << 20] {
+            let body = noise(length);
+            client.send(chunked(&body));
+            assert_eq!(client.response().ok(), all_of(&body), "{length} bytes");
+        }
+    });
+}
+
+#[test]
+fn chunked_coding_is_not_visible_to_the_application() {
+    in_both_modes(|mode| {
+        let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [repr((environ.get('HTTP_TRANSFER_ENCODING'), environ['wsgi.input_terminated'])).encode()]
+";
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        let mut client = nginx.connect();
+        client.send(chunked(b"body"));
+        assert_eq!(client.response().ok(), "(None, True)");
+    });
+}
+
+#[test]
+fn expect_100_continue_is_answered_before_the_body_is_sent() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let mut client = nginx.connect();
+        client.send(request("POST", "/", "Expect: 100-continue\r\nContent-Length: 4\r\n", b""));
+        assert_eq!(client.head().status, 100);
+        client.send("body");
+        assert_eq!(client.response().ok(), all_of(b"body"));
+    });
+}
+
+#[test]
+fn a_body_that_is_too_large_gets_413_without_python() {
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode)
+            .file("app.py", format!("print('loaded')\n{HELLO}"))
+            .location("/", "client_max_body_size 1k;\nwsgi_pass app.py;")
+            .start();
+        assert_eq!(nginx.post("/", &noise(1025)).status, 413);
+        assert_eq!(nginx.send(&chunked(&noise(5000))).status, 413);
+        assert!(!nginx.stop().contains("loaded"), "the application was loaded");
+    });
+}
+
+#[test]
+fn an_unread_body_leaves_the_connection_usable() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let mut client = nginx.connect();
+        for length in [10, 100_000] {
+            // What is left of it must not be taken for the next request.
+            let mut body = get("/smuggled");
+            body.resize(length, b'x');
+            for way in ["/nothing", "/some"] {
+                client.send(request("POST", way, "", &body));
+                let answer = client.response().ok();
+                assert!(answer.starts_with(&format!("{length} ")), "{way}: {answer}");
+                client.send(get("/"));
+                assert!(client.response().ok().starts_with("None 0 "), "{way}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_body_does_not_reach_into_a_pipelined_request() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let mut client = nginx.connect();
+        let mut bytes = request("POST", "/", "", b"one\ntwo");
+        bytes.extend(request("POST", "/lines", "", b"three"));
+        bytes.extend(get("/"));
+        client.send(bytes);
+        assert_eq!(client.response().ok(), all_of(b"one\ntwo"));
+        assert_eq!(client.response().ok(), all_of(b"three"));
+        assert!(client.response().ok().starts_with("None 0 "));
+    });
+}
+
+#[test]
+fn head_with_a_body_leaves_the_connection_usable() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let mut client = nginx.connect();
+        let mut bytes = request("HEAD", "/nothing", "", &get("/smuggled"));
+        bytes.extend(get("/"));
+        client.send(bytes);
+        assert_eq!(client.head().status, 200);
+        assert!(client.response().ok().starts_with("None 0 "));
+    });
+}
+
+#[test]
+fn a_slow_upload_holds_up_nobody() {
+    in_both_modes(|mode| {
+        let nginx = reading_site(mode).start();
+        let body = noise(100_000);
+        let mut slow = nginx.connect();
+        slow.send(request("POST", "/", &format!("Content-Length: {}\r\n", body.len()), b""));
+        for piece in body.chunks(20_000) {
+            slow.send(piece);
+            assert_eq!(nginx.post("/", b"quick").ok(), all_of(b"quick"));
+        }
+        assert_eq!(slow.response().ok(), all_of(&body));
+    });
+}
+
+#[test]
+fn an_upload_that_is_broken_off_never_reaches_the_application() {
+    in_both_modes(|mode| {
+        let source = "print('called')\n".to_owned() + HELLO;
+        let nginx = Site::new(mode)
+            .file("app.py", source)
+            .location("/", "wsgi_pass app.py;")
+            .log_level("info")
+            .start();
+        let mut client = nginx.connect();
+        client.send(request("POST", "/", "Content-Length: 10\r\n", b""));
+        client.send("half");
+        drop(client);
+        nginx.logged("client prematurely closed connection");
+        assert!(!nginx.stop().contains("called"));
+    });
+}
+
+#[test]
+fn malformed_requests_never_reach_the_application() {
+    in_both_modes(|mode| {
+        let source = "print('called')\n".to_owned() + HELLO;
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        for lines in [
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked",
+            "GET /\0 HTTP/1.1\r\nHost: a",
+        ] {
+            let response = nginx.send(format!("{lines}\r\n\r\n").as_bytes());
+            assert_eq!(response.status, 400, "{lines:?}");
+        }
+        assert!(!nginx.stop().contains("called"));
+    });
+}
+
+#[test]
+fn wsgi_input_has_the_methods_of_pep_3333() {
+    in_both_modes(|mode| {
+        let source = r#"
+def application(environ, start_response):
+    body = environ["wsgi.input"]
+    got = [body.read(0), body.read(2), body.readline(), body.readline(2), body.readline(0), body.readline(-1)]
+    got += [body.readlines(1), next(body), body.readlines(), body.read(), body.read(5), body.readline(), list(body)]
+    start_response("200 OK", [])
+    return [repr(got).encode()]
+"#;
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        let response: Response = nginx.post("/", b"abcd\nefgh\nij\nkl\nmn\no");
+        assert_eq!(
+            response.ok(),
+            r"[b'', b'ab', b'cd\n', b'ef', b'', b'gh\n', [b'ij\n'], b'kl\n', [b'mn\n', b'o'], b'', b'', b'', []]"
+        );
+    });
+}
+
+#[test]
+fn input_that_outlives_its_request_raises() {
+    in_both_modes(|mode| {
+        let source = r#"
+kept = []
+def application(environ, start_response):
+    start_response("200 OK", [])
+    if not kept:
+        kept.append(environ["wsgi.input"])
+        return [b"kept"]
+    try:
+        return [b"read " + kept[0].read()]
+    except (RuntimeError, ValueError) as error:
+        return [type(error).__name__.encode()]
+"#;
+        let nginx: Nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        assert_eq!(nginx.post("/", &noise(100_000)).ok(), "kept");
+        let answer = nginx.post("/", b"other").ok();
+        assert!(["RuntimeError", "ValueError"].contains(&answer.as_str()), "{answer}");
+    });
+}

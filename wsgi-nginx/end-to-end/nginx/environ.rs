@@ -1,0 +1,359 @@
+//! The environ of a request, with no include file and no directive but `wsgi_pass`.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::harness::{ENVIRON, Environ, Mode, Nginx, Site, get, in_both_modes, request};
+
+fn site(mode: Mode) -> Site {
+    Site::new(mode).file("app.py", ENVIRON)
+}
+
+fn at_root(mode: Mode) -> Nginx {
+    site(mode).location("/", "wsgi_pass app.py;").start()
+}
+
+fn environ(nginx: &Nginx, target: &str, headers: &str) -> Environ {
+    Environ::of(&nginx.send(&request("GET", target, &format!("{headers}Connection: close\r\n"), b"")))
+}
+
+fn quoted(text: impl std::fmt::Display) -> String {
+    format!("'{text}'")
+}
+
+#[test]
+fn the_cgi_set_is_complete_without_an_include() {
+    in_both_modes(|mode| {
+        let nginx = site(mode)
+            .server("server_name example.org;\nroot html;")
+            .location("/app", "wsgi_pass app.py;")
+            .start();
+        let body = request("POST", "/app/x?a=b%20c", "Content-Type: text/x\r\nConnection: close\r\n", b"body");
+        let environ = Environ::of(&nginx.send(&body));
+        let port = quoted(nginx.port());
+        let root = quoted(nginx.path("html").display());
+        let expected = [
+            ("REQUEST_METHOD", "'POST'"),
+            ("SCRIPT_NAME", "'/app'"),
+            ("PATH_INFO", "'/x'"),
+            ("QUERY_STRING", "'a=b%20c'"),
+            ("REQUEST_URI", "'/app/x?a=b%20c'"),
+            ("DOCUMENT_URI", "'/app/x'"),
+            ("DOCUMENT_ROOT", &root),
+            ("CONTENT_TYPE", "'text/x'"),
+            ("CONTENT_LENGTH", "'4'"),
+            ("SERVER_NAME", "'example.org'"),
+            ("SERVER_PORT", &port),
+            ("SERVER_ADDR", "'127.0.0.1'"),
+            ("REMOTE_ADDR", "'127.0.0.1'"),
+            ("SERVER_PROTOCOL", "'HTTP/1.1'"),
+            ("GATEWAY_INTERFACE", "'CGI/1.1'"),
+            ("REQUEST_SCHEME", "'http'"),
+            ("HTTP_HOST", "'localhost'"),
+            ("wsgi.version", "(1, 0)"),
+            ("wsgi.url_scheme", "'http'"),
+            ("wsgi.multithread", "False"),
+            ("wsgi.multiprocess", "True"),
+            ("wsgi.run_once", "False"),
+            ("wsgi.input_terminated", "True"),
+            ("wsgi_gateway.callable", "'application'"),
+            ("wsgi_gateway.interpreter", "'main'"),
+        ];
+        for (key, value) in expected {
+            assert_eq!(environ.get(key), Some(value), "{key}");
+        }
+        assert!(environ.get("SERVER_SOFTWARE").is_some_and(|value| value.starts_with("'nginx/")));
+        assert!(environ.get("REMOTE_PORT").is_some_and(|value| value.trim_matches('\'').parse::<u16>().is_ok()));
+        for key in ["HTTPS", "REMOTE_USER", "AUTH_TYPE", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "PATH", "HOME"] {
+            assert_eq!(environ.get(key), None, "{key}");
+        }
+    });
+}
+
+#[test]
+fn without_a_query_or_a_body_only_query_string_remains() {
+    in_both_modes(|mode| {
+        let environ = environ(&at_root(mode), "/", "");
+        assert_eq!(environ.get("QUERY_STRING"), Some("''"));
+        assert_eq!([environ.get("CONTENT_LENGTH"), environ.get("CONTENT_TYPE")], [None, None]);
+    });
+}
+
+#[test]
+fn nothing_of_one_request_is_seen_by_the_next_on_a_connection() {
+    in_both_modes(|mode| {
+        let nginx = at_root(mode);
+        let mut client = nginx.connect();
+        let big = "x".repeat(600);
+        let headers = format!("X-One: 1\r\nX-Big: {big}\r\nCookie: a=b\r\nContent-Type: text/x\r\n");
+        client.send(request("POST", "/one?q", &headers, b"body"));
+        let first = Environ::of(&client.response());
+        assert_eq!(first.get("HTTP_X_BIG"), Some(quoted(big).as_str()));
+        client.send(request("GET", "/two", "X-Two: 2\r\n", b""));
+        let second = Environ::of(&client.response());
+        assert_eq!(second.get("HTTP_X_TWO"), Some("'2'"));
+        for key in ["HTTP_X_ONE", "HTTP_X_BIG", "HTTP_COOKIE", "CONTENT_TYPE", "CONTENT_LENGTH"] {
+            assert_eq!(second.get(key), None, "{key}");
+        }
+        assert_eq!([second.get("PATH_INFO"), second.get("QUERY_STRING")], [Some("'/two'"), Some("''")]);
+    });
+}
+
+#[test]
+fn an_application_that_clears_its_environ_does_no_harm() {
+    in_both_modes(|mode| {
+        let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    answer = environ['PATH_INFO'].encode()
+    environ.clear()
+    environ['HTTP_X'] = object()
+    return [answer]
+";
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        for path in ["/one", "/two", "/one"] {
+            assert_eq!(nginx.get(path).ok(), path);
+        }
+    });
+}
+
+#[test]
+fn path_is_split_at_the_location() {
+    in_both_modes(|mode| {
+        let nginx = site(mode)
+            .location("/", "wsgi_pass app.py;")
+            .location("/app", "wsgi_pass app.py;")
+            .location("/slash/", "wsgi_pass app.py;")
+            .location("= /exact", "wsgi_pass app.py;")
+            .location("~ ^/regex", "wsgi_pass app.py;")
+            .location("/to-named", "error_page 418 = @named;\nreturn 418;")
+            .location("@named", "wsgi_pass app.py;")
+            .start();
+        for (target, script_name, path_info) in [
+            ("/", "''", "'/'"),
+            ("/a//b/../c", "''", "'/a/c'"),
+            ("/app", "'/app'", "''"),
+            ("/app/", "'/app'", "'/'"),
+            ("/app/x", "'/app'", "'/x'"),
+            ("/application", "''", "'/application'"),
+            ("/slash/", "'/slash'", "'/'"),
+            ("/slash/x", "'/slash'", "'/x'"),
+            ("/exact", "'/exact'", "''"),
+            ("/regex/x", "''", "'/regex/x'"),
+            ("/to-named/x", "''", "'/to-named/x'"),
+            ("/a%2Fb%20c", "''", "'/a/b c'"),
+            ("/%C3%A9%FF", "''", r"'/\xc3\xa9\xff'"),
+        ] {
+            let environ = environ(&nginx, target, "");
+            assert_eq!(environ.get("SCRIPT_NAME"), Some(script_name), "{target}");
+            assert_eq!(environ.get("PATH_INFO"), Some(path_info), "{target}");
+            assert_eq!(environ.get("REQUEST_URI"), Some(quoted(target).as_str()));
+        }
+    });
+}
+
+#[test]
+fn a_rewrite_changes_the_path_and_not_the_request_uri() {
+    in_both_modes(|mode| {
+        let nginx = site(mode)
+            .location("/old", "rewrite ^/old/(.*)$ /app/$1?more=1 last;")
+            .location("/app", "wsgi_pass app.py;")
+            .start();
+        let environ = environ(&nginx, "/old/x?a=b", "");
+        assert_eq!([environ.get("SCRIPT_NAME"), environ.get("PATH_INFO")], [Some("'/app'"), Some("'/x'")]);
+        assert_eq!(environ.get("QUERY_STRING"), Some("'more=1&a=b'"));
+        assert_eq!(environ.get("REQUEST_URI"), Some("'/old/x?a=b'"));
+    });
+}
+
+#[test]
+fn repeated_headers_are_joined_in_order() {
+    in_both_modes(|mode| {
+        let headers = "X-A: 1\r\nCookie: a=1\r\nx-a: 2\r\nCookie: b=2\r\nX-A: 3\r\nX-Empty:\r\n";
+        let environ = environ(&at_root(mode), "/", headers);
+        assert_eq!(environ.get("HTTP_X_A"), Some("'1, 2, 3'"));
+        assert_eq!(environ.get("HTTP_COOKIE"), Some("'a=1; b=2'"));
+        assert_eq!(environ.get("HTTP_X_EMPTY"), Some("''"));
+    });
+}
+
+#[test]
+fn headers_that_mislead_applications_are_withheld() {
+    in_both_modes(|mode| {
+        let headers = "Proxy: evil\r\nAuthorization: Basic eDp5\r\nProxy-Authorization: Basic eDp5\r\n\
+                       Keep-Alive: 5\r\nX_User: evil\r\n";
+        let environ = environ(&at_root(mode), "/", headers);
+        let withheld = ["HTTP_PROXY", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "HTTP_KEEP_ALIVE", "HTTP_X_USER"];
+        for key in withheld {
+            assert_eq!(environ.get(key), None, "{key}");
+        }
+    });
+}
+
+#[test]
+fn a_header_with_an_underscore_cannot_pose_as_one_with_a_dash() {
+    in_both_modes(|mode| {
+        let nginx = site(mode).http("underscores_in_headers on;").location("/", "wsgi_pass app.py;").start();
+        for headers in ["X-User: me\r\nX_User: evil\r\n", "X_User: evil\r\nX-User: me\r\n"] {
+            assert_eq!(environ(&nginx, "/", headers).get("HTTP_X_USER"), Some("'me'"), "{headers:?}");
+        }
+        assert_eq!(environ(&nginx, "/", "X_User: me\r\n").get("HTTP_X_USER"), Some("'me'"));
+    });
+}
+
+#[test]
+fn header_bytes_above_ascii_are_latin_1() {
+    in_both_modes(|mode| {
+        let mut head = b"GET /\xc3\xa9\xff HTTP/1.1\r\nHost: localhost\r\nX-A: n\xc3\xa9\xff\r\n".to_vec();
+        head.extend_from_slice(b"Connection: close\r\n\r\n");
+        let environ = Environ::of(&at_root(mode).send(&head));
+        assert_eq!(environ.get("HTTP_X_A"), Some(r"'n\xc3\xa9\xff'"));
+        assert_eq!(environ.get("PATH_INFO"), Some(r"'/\xc3\xa9\xff'"));
+    });
+}
+
+#[test]
+fn server_name_is_never_empty() {
+    in_both_modes(|mode| {
+        let nginx = at_root(mode);
+        // No server_name: the host of the request counts, and without one the address.
+        assert_eq!(environ(&nginx, "/", "").get("SERVER_NAME"), Some("'localhost'"));
+        let old = Environ::of(&nginx.send(b"GET / HTTP/1.0\r\n\r\n"));
+        assert_eq!(old.get("SERVER_NAME"), Some("'127.0.0.1'"));
+        assert_eq!(old.get("SERVER_PROTOCOL"), Some("'HTTP/1.0'"));
+        assert_eq!(old.get("HTTP_HOST"), None);
+        let with_port = b"GET / HTTP/1.1\r\nHost: example.org:99\r\nConnection: close\r\n\r\n";
+        let with_port = Environ::of(&nginx.send(with_port));
+        assert_eq!(with_port.get("SERVER_NAME"), Some("'example.org'"));
+        assert_eq!(with_port.get("HTTP_HOST"), Some("'example.org:99'"));
+        assert_eq!(with_port.get("SERVER_PORT"), Some(quoted(nginx.port()).as_str()));
+    });
+}
+
+#[test]
+fn server_name_that_is_no_plain_name_gives_way_to_the_host() {
+    in_both_modes(|mode| {
+        for name in ["_", "*.example.org", "~^.*$"] {
+            let nginx = site(mode)
+                .server(&format!("server_name {name};"))
+                .location("/", "wsgi_pass app.py;")
+                .start();
+            let bytes = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
+            let environ = Environ::of(&nginx.send(bytes));
+            assert_eq!(environ.get("SERVER_NAME"), Some("'www.example.org'"), "{name}");
+        }
+    });
+}
+
+#[test]
+fn unix_socket_has_a_port_and_no_remote_port() {
+    in_both_modes(|mode| {
+        let site = site(mode);
+        let socket = site.path("app.sock");
+        let directives = format!("listen unix:{};\nlocation / {{\nwsgi_pass app.py;\n}}", socket.display());
+        let _nginx = site.another_server(&directives).start();
+        let mut stream = UnixStream::connect(socket).expect("nginx listens");
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("nginx reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("nginx answers");
+        assert!(answer.contains("\nSERVER_PORT='80'\n"), "{answer}");
+        assert!(!answer.contains("REMOTE_PORT="), "{answer}");
+        assert!(answer.contains("\nREMOTE_ADDR='"), "{answer}");
+    });
+}
+
+#[test]
+fn real_ip_is_honoured() {
+    in_both_modes(|mode| {
+        let nginx = site(mode)
+            .http("set_real_ip_from 127.0.0.1;\nreal_ip_header X-Real-IP;")
+            .location("/", "wsgi_pass app.py;")
+            .start();
+        assert_eq!(environ(&nginx, "/", "X-Real-IP: 192.0.2.7\r\n").get("REMOTE_ADDR"), Some("'192.0.2.7'"));
+    });
+}
+
+#[test]
+fn tls_shows_in_scheme_and_variables() {
+    in_both_modes(|mode| {
+        let site = site(mode).file("localhost.pem", include_str!("fixtures/localhost.pem"));
+        // The plain server is the client of the other one.
+        let socket = site.path("tls.sock");
+        let nginx = site
+            .another_server(&format!(
+                "listen unix:{} ssl;\nssl_certificate localhost.pem;\nssl_certificate_key localhost.pem;\n\
+                 location / {{\nwsgi_pass app.py;\n}}",
+                socket.display()
+            ))
+            .location("/", &format!("proxy_pass https://unix:{};", socket.display()))
+            .start();
+        let environ = environ(&nginx, "/", "");
+        assert_eq!(environ.get("wsgi.url_scheme"), Some("'https'"));
+        assert_eq!([environ.get("HTTPS"), environ.get("REQUEST_SCHEME")], [Some("'on'"), Some("'https'")]);
+        assert_eq!(environ.get("SERVER_PORT"), Some("'443'"));
+        assert!(environ.get("SSL_PROTOCOL").is_some_and(|value| value.starts_with("'TLS")));
+    });
+}
+
+#[test]
+fn values_are_exactly_str_and_environ_exactly_dict() {
+    in_both_modes(|mode| {
+        let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    wrong = [key for key, value in environ.items() if not key.startswith('wsgi') and type(value) is not str]
+    return [repr((type(environ) is dict, wrong)).encode()]
+";
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        assert_eq!(nginx.get("/?x=y").ok(), "(True, [])");
+    });
+}
+
+#[test]
+fn the_validator_of_the_standard_library_finds_no_fault() {
+    in_both_modes(|mode| {
+        let source = "
+from wsgiref.validate import validator
+@validator
+def application(environ, start_response):
+    body = environ['wsgi.input'].read(3) + environ['wsgi.input'].readline()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return iter([body, b'.'])
+";
+        let nginx = Site::new(mode)
+            .file("app.py", source)
+            .location("/", "wsgi_pass app.py;")
+            .location("/app", "wsgi_pass app.py;")
+            .start();
+        let mut client = nginx.connect();
+        for target in ["/", "/app", "/app/", "/a?b"] {
+            client.send(get(target));
+            assert_eq!(client.response().ok(), ".", "{target}");
+            client.send(request("POST", target, "Content-Type: text/plain\r\nCookie: a=b\r\n", b"a body\nof lines"));
+            assert_eq!(client.response().ok(), "a body\n.", "{target}");
+        }
+        assert!(!nginx.log().contains("AssertionError"));
+    });
+}
+
+#[test]
+fn the_url_can_be_reconstructed() {
+    in_both_modes(|mode| {
+        let source = "
+from wsgiref.util import request_uri
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [request_uri(environ).encode()]
+";
+        let nginx = Site::new(mode)
+            .file("app.py", source)
+            .location("/", "wsgi_pass app.py;")
+            .location("/app", "wsgi_pass app.py;")
+            .start();
+        for target in ["/", "/app", "/app/x?a=b", "/a%20b"] {
+            assert_eq!(nginx.get(target).ok(), format!("http://localhost{target}"));
+        }
+        let old = nginx.send(b"GET /x?y HTTP/1.0\r\n\r\n");
+        assert_eq!(old.ok(), format!("http://127.0.0.1:{}/x?y", nginx.port()));
+    });
+}

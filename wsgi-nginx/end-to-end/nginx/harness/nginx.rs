@@ -1,0 +1,219 @@
+//! A running nginx.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Instant;
+
+use super::client::{Client, Response, request};
+use super::site::{Check, Site};
+use super::{PATIENCE, wait_for};
+
+/// A running nginx. It is stopped, and its error log is judged, when this is dropped.
+pub(crate) struct Nginx {
+    site: Site,
+    master: Child,
+    stopped: bool,
+}
+
+impl Nginx {
+    pub(super) fn start(site: Site) -> Self {
+        let output = File::create(site.path("output")).expect("a file for nginx's output");
+        let errors = output.try_clone().expect("a second handle");
+        let master =
+            site.command().stdin(Stdio::null()).stdout(output).stderr(errors).spawn().expect("nginx can be started");
+        let mut nginx = Self { site, master, stopped: false };
+        nginx.wait_until_ready();
+        nginx
+    }
+
+    fn wait_until_ready(&mut self) {
+        let path = self.site.ready_path();
+        wait_for("nginx to serve", || {
+            if let Some(status) = self.master.try_wait().expect("the master can be waited for") {
+                self.stopped = true;
+                panic!("nginx ended at once with {status}\n{}{}", self.log(), self.output());
+            }
+            UnixStream::connect(&path).ok()
+        });
+        let mut probe = UnixStream::connect(&path).expect("nginx listens");
+        probe.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        probe.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("nginx listens");
+        probe.read_exact(&mut [0; 12]).expect("a worker answers");
+    }
+
+    /// The port of the scenario's server.
+    pub(crate) fn port(&self) -> u16 {
+        self.site.port
+    }
+
+    /// A path below the folder of the site.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.site.path(name)
+    }
+
+    /// Opens a connection.
+    pub(crate) fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(("127.0.0.1", self.port())).expect("nginx listens"))
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.send(&request("GET", path, "Connection: close\r\n", b""))
+    }
+
+    /// Sends one request with a body on a connection of its own.
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Response {
+        self.send(&request("POST", path, "Connection: close\r\n", body))
+    }
+
+    /// Sends these bytes on a connection of their own and reads one response.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Response {
+        let mut client = self.connect();
+        client.send(bytes);
+        client.response()
+    }
+
+    /// The error log so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.site.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// What nginx wrote before it opened the log.
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.site.path("output")).unwrap_or_default()
+    }
+
+    /// Lines of the error log that contain `text`.
+    pub(crate) fn log_lines(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    /// Waits for a line of the error log that contains `text`, and returns it.
+    pub(crate) fn logged(&self, text: &str) -> String {
+        wait_for(&format!("the log line {text:?}"), || self.log_lines(text).into_iter().next())
+    }
+
+    /// Sends a signal to the master.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        kill(self.master.id(), signal);
+    }
+
+    /// Process ids of the workers.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        children(self.master.id())
+    }
+
+    /// Process id of the one worker, or of the single process.
+    pub(crate) fn worker(&self) -> u32 {
+        self.workers().first().copied().unwrap_or(self.master.id())
+    }
+
+    /// Has the configuration read anew, and waits until the old worker has gone and the new one serves.
+    pub(crate) fn reload(&mut self) {
+        let old = self.workers();
+        self.signal(libc::SIGHUP);
+        wait_for("the old worker to go", || {
+            let now = self.workers();
+            (!now.is_empty() && now.iter().all(|worker| !old.contains(worker))).then_some(())
+        });
+        self.wait_until_ready();
+    }
+
+    /// Changes the site's configuration; see [`reload`](Self::reload).
+    pub(crate) fn change(&mut self, from: &str, to: &str) {
+        let path = self.site.configuration_path();
+        let text = std::fs::read_to_string(&path).expect("nginx.conf");
+        assert!(text.contains(from), "nothing to change: {from:?} is not in nginx.conf");
+        std::fs::write(path, text.replace(from, to)).expect("write nginx.conf");
+    }
+
+    /// Runs `nginx -t` with the unchanged configuration of the site.
+    pub(crate) fn check(&self) -> Check {
+        self.site.check()
+    }
+
+    /// Stops nginx and returns its complete error log.
+    pub(crate) fn stop(mut self) -> String {
+        self.end();
+        self.log()
+    }
+
+    /// Waits until the master has ended by itself, after a signal.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let status = wait_for("nginx to end", || self.master.try_wait().expect("the master can be waited for"));
+        self.stopped = true;
+        status
+    }
+
+    fn end(&mut self) {
+        let mut problems = self.shut_down();
+        problems.extend(self.forbidden_lines());
+        if std::thread::panicking() {
+            eprintln!("error log of nginx:\n{}{}", self.log(), self.output());
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+        } else {
+            assert!(problems.is_empty(), "{}\nin the error log:\n{}{}", problems.join("\n"), self.log(), self.output());
+        }
+    }
+
+    /// Lets requests end, for a while; what is left then is killed and reported.
+    fn shut_down(&mut self) -> Vec<String> {
+        if std::mem::replace(&mut self.stopped, true) {
+            return Vec::new();
+        }
+        self.signal(libc::SIGQUIT);
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Ok(Some(status)) = self.master.try_wait() {
+                return if status.success() { Vec::new() } else { vec![format!("nginx ended with {status}")] };
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let workers = self.workers();
+        let _ = self.master.kill();
+        let _ = self.master.wait();
+        workers.iter().for_each(|worker| kill(*worker, libc::SIGKILL));
+        vec!["nginx had to be killed: it did not end after SIGQUIT".to_owned()]
+    }
+
+    fn forbidden_lines(&self) -> Vec<String> {
+        let log = self.log() + &self.output();
+        log.lines()
+            .filter(|line| ["[alert]", "[emerg]", "Sanitizer", "panicked at"].iter().any(|mark| line.contains(mark)))
+            .filter(|line| !self.site.expected.iter().any(|text| line.contains(text.as_str())))
+            .map(|line| format!("unexpected: {line}"))
+            .collect()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if !self.stopped || std::thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+/// Sends a signal to a process that this test started.
+pub(crate) fn kill(process: u32, signal: libc::c_int) {
+    // SAFETY: sends a signal, touches no memory.
+    unsafe { libc::kill(process as libc::pid_t, signal) };
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let parent = parent.to_string();
+    folder
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|process| {
+            // `pid (name) state ppid ...`; the name may hold anything.
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            fields.next() != Some("Z") && fields.next() == Some(parent.as_str())
+        })
+        .collect()
+}

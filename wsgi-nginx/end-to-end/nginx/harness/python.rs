@@ -1,0 +1,108 @@
+//! The Python that the module was built for, and small applications.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{Response, workspace};
+
+/// Answers with 12 bytes.
+pub(crate) const HELLO: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello world\n"]
+"#;
+
+/// Answers with the environ, to be read by [`Environ`].
+pub(crate) const ENVIRON: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    kind = lambda value: "" if type(value) in (str, bool, tuple) else "object "
+    return ["".join(f"{key}={kind(value)}{value!a}\n" for key, value in environ.items()).encode()]
+"#;
+
+/// An environ as an application saw it, by Python's `ascii()` of each value.
+pub(crate) struct Environ(BTreeMap<String, String>);
+
+impl Environ {
+    pub(crate) fn of(response: &Response) -> Self {
+        let pairs = response.ok().lines().filter_map(|line| line.split_once('=')).map(own).collect();
+        Self(pairs)
+    }
+
+    /// The value as Python shows it: a str stands in quotes, and only if it is exactly a str.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+fn own((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// The Python to run, as for the build: `PYTHON`, or python3.
+pub(crate) fn python() -> Command {
+    let name = ["PYO3_PYTHON", "PYTHON"].iter().find_map(std::env::var_os).unwrap_or_else(|| OsString::from("python3"));
+    Command::new(name)
+}
+
+/// What Python prints for an expression; `sys` and `os` are imported.
+pub(crate) fn python_says(expression: &str) -> String {
+    run(python().arg("-c").arg(format!("import os, sys; print({expression})")))
+}
+
+/// A virtual environment without pip.
+pub(crate) struct Venv {
+    folder: PathBuf,
+}
+
+impl Venv {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        run(python().args(["-m", "venv", "--without-pip"]).arg(&folder));
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn executable(&self) -> PathBuf {
+        self.folder.join("bin/python")
+    }
+
+    /// Installs a module of one file.
+    pub(crate) fn install(&self, module: &str, source: &str) {
+        let expression = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        let packages = run(Command::new(self.executable()).args(["-c", expression]));
+        std::fs::write(Path::new(&packages).join(format!("{module}.py")), source).expect("write a module");
+    }
+}
+
+/// The virtual environment with Django below `target/`, made when it is first needed.
+pub(crate) fn django_venv() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = workspace().join("target/venv/django");
+        let executable = folder.join("bin/python");
+        let has_django =
+            || Command::new(&executable).args(["-c", "import django"]).output().is_ok_and(|o| o.status.success());
+        if !has_django() {
+            run(python().args(["-m", "venv", "--clear"]).arg(&folder));
+            run(Command::new(&executable).args(["-m", "pip", "install", "--quiet", "Django"]));
+        }
+        folder
+    })
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed with {}:\n{errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

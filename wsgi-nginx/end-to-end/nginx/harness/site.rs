@@ -1,0 +1,261 @@
+//! The configuration and the files that an nginx is started with.
+
+use std::fmt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tempfile::TempDir;
+
+use super::nginx::Nginx;
+
+/// How applications are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On so many threads.
+    Threads(usize),
+    /// In nginx's event loop.
+    Inline,
+}
+
+impl fmt::Display for Mode {
+    /// The directive of the mode.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mode::Threads(number) => write!(formatter, "wsgi_threads {number};"),
+            Mode::Inline => write!(formatter, "wsgi_threads 0;"),
+        }
+    }
+}
+
+/// What `nginx -t` says.
+pub(crate) struct Check {
+    pub(crate) succeeded: bool,
+    pub(crate) output: String,
+}
+
+/// A configuration in the making. Relative paths in it are relative to the folder of the site.
+pub(crate) struct Site {
+    pub(super) folder: TempDir,
+    pub(super) port: u16,
+    pub(super) expected: Vec<String>,
+    mode: Option<Mode>,
+    user: &'static str,
+    level: &'static str,
+    master: bool,
+    module: bool,
+    listen_options: &'static str,
+    main: String,
+    http: String,
+    server: String,
+    others: String,
+}
+
+impl Site {
+    /// An empty site that runs applications in `mode`.
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self { mode: Some(mode), ..Self::with_defaults() }
+    }
+
+    /// A site that does not say how applications are run.
+    pub(crate) fn with_defaults() -> Self {
+        let folder = tempfile::Builder::new().prefix("wsgi-nginx-").tempdir().expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("set permissions");
+        Self {
+            folder,
+            port: free_port(),
+            expected: Vec::new(),
+            mode: None,
+            user: "root",
+            level: "notice",
+            master: true,
+            module: true,
+            listen_options: "",
+            main: String::new(),
+            http: String::new(),
+            server: String::new(),
+            others: String::new(),
+        }
+    }
+
+    /// An nginx without the module, to test this harness with.
+    pub(crate) fn plain() -> Self {
+        Self { module: false, ..Self::with_defaults() }
+    }
+
+    /// Adds directives at the top level.
+    pub(crate) fn main(mut self, directives: &str) -> Self {
+        push(&mut self.main, directives);
+        self
+    }
+
+    /// Adds directives at http level.
+    pub(crate) fn http(mut self, directives: &str) -> Self {
+        push(&mut self.http, directives);
+        self
+    }
+
+    /// Adds directives at server level.
+    pub(crate) fn server(mut self, directives: &str) -> Self {
+        push(&mut self.server, directives);
+        self
+    }
+
+    /// Adds a location; `name` with its modifier.
+    pub(crate) fn location(self, name: &str, directives: &str) -> Self {
+        self.server(&format!("location {name} {{\n{directives}\n}}"))
+    }
+
+    /// Adds a server of its own; the directives say where it listens.
+    pub(crate) fn another_server(mut self, directives: &str) -> Self {
+        push(&mut self.others, &format!("server {{\n{directives}\n}}"));
+        self
+    }
+
+    /// Writes a file below the folder of the site.
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("make a folder");
+        std::fs::write(path, content).expect("write a file");
+        self
+    }
+
+    /// Lets workers run as `user`; only root can.
+    pub(crate) fn user(self, user: &'static str) -> Self {
+        Self { user, ..self }
+    }
+
+    /// Has the error log tell what is below `notice`, too.
+    pub(crate) fn log_level(self, level: &'static str) -> Self {
+        Self { level, ..self }
+    }
+
+    /// Runs nginx as a single process (`master_process off`).
+    pub(crate) fn without_master(self) -> Self {
+        Self { master: false, ..self }
+    }
+
+    /// Adds parameters of `listen`.
+    pub(crate) fn listen_options(self, listen_options: &'static str) -> Self {
+        Self { listen_options, ..self }
+    }
+
+    /// Lines of the error log that contain `text` are no reason to fail, whatever their level.
+    pub(crate) fn expect_in_log(mut self, text: &str) -> Self {
+        self.expected.push(text.to_owned());
+        self
+    }
+
+    /// The folder of the site, nginx's prefix.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A path below the folder of the site.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    /// Starts nginx with this configuration, and waits until it serves.
+    pub(crate) fn start(self) -> Nginx {
+        self.write_configuration();
+        Nginx::start(self)
+    }
+
+    /// Runs `nginx -t` with this configuration.
+    pub(crate) fn check(&self) -> Check {
+        self.write_configuration();
+        let output = self.command().arg("-t").output().expect("run nginx -t");
+        let text = [output.stdout, output.stderr].concat();
+        Check { succeeded: output.status.success(), output: String::from_utf8_lossy(&text).into_owned() }
+    }
+
+    /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(nginx_binary());
+        command.current_dir("/").arg("-p").arg(self.folder()).arg("-c").arg(self.configuration_path());
+        command.arg("-e").arg(self.log_path());
+        command
+    }
+
+    pub(crate) fn configuration_path(&self) -> PathBuf {
+        self.path("nginx.conf")
+    }
+
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.path("error.log")
+    }
+
+    /// A socket that answers as soon as a worker runs, whatever the scenario's server does.
+    pub(super) fn ready_path(&self) -> PathBuf {
+        self.path("ready.sock")
+    }
+
+    pub(super) fn write_configuration(&self) {
+        let mut text = String::new();
+        if self.module {
+            push(&mut text, &format!("load_module {};", module().display()));
+        }
+        // SAFETY: asks for a number.
+        if unsafe { libc::geteuid() } == 0 {
+            push(&mut text, &format!("user {};", self.user));
+        }
+        push(&mut text, &format!("master_process {};", if self.master { "on" } else { "off" }));
+        push(
+            &mut text,
+            &format!("daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log {};", self.level),
+        );
+        push(&mut text, &self.main);
+        push(&mut text, "events {\nworker_connections 512;\n}\nhttp {\naccess_log off;");
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            push(&mut text, &format!("{kind}_temp_path {kind}_temp;"));
+        }
+        if let Some(mode) = self.mode {
+            push(&mut text, &mode.to_string());
+        }
+        push(&mut text, &self.http);
+        push(&mut text, &format!("server {{\nlisten 127.0.0.1:{} {};", self.port, self.listen_options));
+        push(&mut text, &self.server);
+        push(&mut text, "}");
+        push(&mut text, &self.others);
+        push(&mut text, &format!("server {{\nlisten unix:{};\nreturn 204;\n}}\n}}", self.ready_path().display()));
+        std::fs::write(self.configuration_path(), text).expect("write nginx.conf");
+    }
+}
+
+fn push(text: &mut String, directives: &str) {
+    text.push_str(directives);
+    text.push('\n');
+}
+
+/// The root of the repository.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
+}
+
+fn nginx_binary() -> PathBuf {
+    built("WSGI_TEST_NGINX", "target/nginx/sbin/nginx")
+}
+
+fn module() -> PathBuf {
+    built("WSGI_TEST_MODULE", "target/nginx/modules/ngx_http_wsgi_module.so")
+}
+
+fn built(variable: &str, default: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map_or_else(|| workspace().join(default), PathBuf::from);
+    assert!(path.is_file(), "\"{}\" is missing: run `make nginx`, or set {variable}", path.display());
+    path
+}
+
+/// A port that nobody listens on. Ports of outgoing connections are avoided, and no two tests of one run get the same.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = 10_000 + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

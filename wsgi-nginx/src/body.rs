@@ -1,0 +1,167 @@
+//! The request body as nginx has collected it: in memory, in a temporary file, or both.
+
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use wsgi_core::error::HostError;
+use wsgi_core::host::BodySource;
+
+use crate::ngx::Request;
+
+/// A body and its length.
+pub(crate) struct Source {
+    /// None where there is no byte of it.
+    pub(crate) body: Option<Box<dyn BodySource>>,
+    /// What `CONTENT_LENGTH` says: nothing if the client announced no body and sent none.
+    pub(crate) length: Option<u64>,
+}
+
+/// What nginx has read of `request`. A subrequest shares the body of its main request.
+///
+/// What is in memory is copied: it is small (`client_body_buffer_size`), and a thread may still be reading when nginx
+/// has given up the request. A file is read through a descriptor of our own, unless the reader is done before the
+/// request is (`inline`).
+///
+/// # Safety
+///
+/// `request` is alive and its body has been read; with `inline` it outlives the result.
+pub(crate) unsafe fn source(request: *mut Request, inline: bool) -> io::Result<Source> {
+    let mut segments = Vec::new();
+    let mut length = 0;
+    // SAFETY: the caller's promise: a chain of buffers that are in memory or in a file.
+    unsafe {
+        let body = (*request).request_body;
+        let mut link = if body.is_null() { std::ptr::null_mut() } else { (*body).bufs };
+        while let Some(entry) = link.as_ref() {
+            let buffer = &*entry.buf;
+            let segment = if buffer.in_file() != 0 {
+                let (start, end) = (buffer.file_pos as u64, buffer.file_last as u64);
+                Segment::File { file: Descriptor::new((*buffer.file).fd, inline)?, start, end }
+            } else {
+                let bytes = buffer.last.offset_from(buffer.pos);
+                Segment::Memory {
+                    data: std::slice::from_raw_parts(buffer.pos, usize::try_from(bytes).unwrap_or(0)).to_vec(),
+                    at: 0,
+                }
+            };
+            length += segment.remaining();
+            if segment.remaining() > 0 {
+                segments.push(segment);
+            }
+            link = entry.next;
+        }
+        let headers = &(*request).headers_in;
+        let announced = headers.chunked() != 0 || !headers.content_length.is_null();
+        let own = request == (*request).main;
+        segments.reverse();
+        Ok(Source {
+            body: (length > 0).then(|| Box::new(Body { segments, remaining: length }) as Box<dyn BodySource>),
+            length: (length > 0 || (own && announced)).then_some(length),
+        })
+    }
+}
+
+/// The last segment comes first, so that the current one can be taken off.
+struct Body {
+    segments: Vec<Segment>,
+    remaining: u64,
+}
+
+enum Segment {
+    Memory { data: Vec<u8>, at: usize },
+    File { file: Descriptor, start: u64, end: u64 },
+}
+
+impl Segment {
+    fn remaining(&self) -> u64 {
+        match self {
+            Segment::Memory { data, at } => (data.len() - at) as u64,
+            Segment::File { start, end, .. } => end.saturating_sub(*start),
+        }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+        match self {
+            Segment::Memory { data, at } => {
+                let rest = &data[*at..];
+                let count = rest.len().min(buf.len());
+                buf[..count].copy_from_slice(&rest[..count]);
+                *at += count;
+                Ok(count)
+            }
+            Segment::File { file, start, end } => {
+                let limit = usize::try_from(*end - *start).unwrap_or(usize::MAX).min(buf.len());
+                let count = file.read_at(&mut buf[..limit], *start)?;
+                if count == 0 && limit > 0 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the file that holds the request body has been cut short",
+                    )
+                    .into());
+                }
+                *start += count as u64;
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl BodySource for Body {
+    fn remaining(&self) -> Option<u64> {
+        Some(self.remaining)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+        let Some(segment) = self.segments.last_mut() else { return Ok(0) };
+        let count = segment.read(buf)?;
+        self.remaining -= count as u64;
+        if segment.remaining() == 0 {
+            self.segments.pop();
+        }
+        Ok(count)
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.segments.last(), None | Some(Segment::Memory { .. }))
+    }
+}
+
+/// A file of nginx's, read at positions.
+enum Descriptor {
+    /// nginx's own, closed by nginx.
+    Borrowed(ManuallyDrop<File>),
+    Own(File),
+}
+
+impl Descriptor {
+    /// # Safety
+    ///
+    /// `fd` is open; with `borrow` for as long as the result is used.
+    unsafe fn new(fd: libc::c_int, borrow: bool) -> io::Result<Self> {
+        // SAFETY: the caller's promise; a borrowed one is never closed here.
+        unsafe {
+            if borrow {
+                return Ok(Self::Borrowed(ManuallyDrop::new(File::from(OwnedFd::from_raw_fd(fd)))));
+            }
+            let own: OwnedFd = BorrowedFd::borrow_raw(fd).as_fd().try_clone_to_owned()?;
+            Ok(Self::Own(File::from(own)))
+        }
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file: &File = match self {
+            Self::Borrowed(file) => file,
+            Self::Own(file) => file,
+        };
+        loop {
+            match file.read_at(buf, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+

@@ -1,0 +1,271 @@
+//! From blocks to nginx's buffer chains: the response of one request on its way through nginx's filters.
+//!
+//! Everything here happens on the event loop's thread. nginx takes a chain and sends what the socket has room for; a
+//! buffer belongs to it until `pos` has reached `last`, whatever the filters have returned.
+
+use std::collections::VecDeque;
+use std::ptr;
+
+use bytes::Bytes;
+use nginx_sys::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t};
+use wsgi_core::error::HostError;
+use wsgi_core::head::ResponseHead;
+use wsgi_core::host::{BodyInterest, Chunk, Flush};
+
+use crate::ngx::{self, Request};
+use crate::{head, log};
+
+/// Small blocks are copied into the request's pool up to this total, buffers included. The pool gives nothing back
+/// before the request ends; blocks beyond it have memory of their own, so that an endless stream stays small.
+const POOL_BUDGET: usize = 32 * 1024;
+
+/// What one request has handed to nginx.
+pub(crate) struct Output {
+    /// Null when the request is over.
+    request: *mut Request,
+    head_sent: bool,
+    /// Whether nginx wants a body: not for HEAD, nor when a filter has made a 304 or 412 of the answer.
+    wanted: bool,
+    /// What nginx's filters returned last.
+    code: ngx_int_t,
+    /// Blocks that leave with the next one that is flushed.
+    pending: *mut ngx_chain_t,
+    pending_last: *mut ngx_chain_t,
+    /// Buffers whose memory is ours and that nginx may still be reading from, oldest first.
+    handed: VecDeque<Handed>,
+    /// Buffers that nginx is done with.
+    spare: Vec<*mut ngx_buf_t>,
+    /// Bytes of the pool that were spent on small blocks.
+    spent: usize,
+}
+
+struct Handed {
+    buffer: *mut ngx_buf_t,
+    /// What keeps its memory alive.
+    _memory: Bytes,
+}
+
+impl Output {
+    pub(crate) fn new(request: *mut Request) -> Self {
+        Self {
+            request,
+            head_sent: false,
+            wanted: true,
+            code: ngx::OK,
+            pending: ptr::null_mut(),
+            pending_last: ptr::null_mut(),
+            handed: VecDeque::new(),
+            spare: Vec::new(),
+            spent: 0,
+        }
+    }
+
+    /// The request; null when it is over.
+    pub(crate) fn request(&self) -> *mut Request {
+        self.request
+    }
+
+    pub(crate) fn head_sent(&self) -> bool {
+        self.head_sent
+    }
+
+    pub(crate) fn code(&self) -> ngx_int_t {
+        self.code
+    }
+
+    /// Lets go of the request and of all memory that was held for it.
+    pub(crate) fn close(&mut self) {
+        self.request = ptr::null_mut();
+        self.pending = ptr::null_mut();
+        self.handed.clear();
+        self.spare.clear();
+    }
+
+    /// Sends status and headers through nginx's header filters. They stay in nginx's buffer until a block is flushed.
+    pub(crate) fn send_head(&mut self, head: &ResponseHead) -> Result<(), HostError> {
+        let request = self.live()?;
+        // SAFETY: the request is alive, and this is the loop's thread.
+        unsafe {
+            if !head::fill(request, head) {
+                return Err(out_of_memory());
+            }
+            self.head_sent = true;
+            self.code = ngx_http_send_header(request);
+            if (*(*request).connection).error() != 0 {
+                return Err(HostError::ClientGone);
+            }
+            // A filter may have answered in our place (412), and then tells the code to end the request with.
+            let answered = self.code == ngx::ERROR || self.code > ngx::OK;
+            self.wanted = !answered && (*request).header_only() == 0;
+        }
+        Ok(())
+    }
+
+    /// Takes one block; with [`Flush::Now`] everything up to it goes out as far as the client takes it.
+    pub(crate) fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+        let request = self.live()?;
+        if !self.wanted {
+            return Ok(());
+        }
+        // SAFETY: the request is alive.
+        let buffer = unsafe { self.buffer(request, chunk)? };
+        if flush == Flush::Now {
+            // SAFETY: a buffer of this request's pool.
+            unsafe { (*buffer).set_flush(1) };
+            return self.push();
+        }
+        Ok(())
+    }
+
+    /// The body is complete.
+    pub(crate) fn finish(&mut self) -> Result<(), HostError> {
+        let request = self.live()?;
+        if !self.wanted {
+            return Ok(());
+        }
+        // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
+        unsafe {
+            let buffer =
+                if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
+            if request == (*request).main && (*request).post_action() == 0 {
+                (*buffer).set_last_buf(1);
+            } else if (*buffer).pos == (*buffer).last {
+                (*buffer).set_sync(1);
+            }
+            (*buffer).set_last_in_chain(1);
+        }
+        self.push()
+    }
+
+    /// Whether a further block may be produced.
+    pub(crate) fn interest(&self) -> Result<BodyInterest, HostError> {
+        let request = self.live()?;
+        // SAFETY: the request and its connection are alive.
+        if unsafe { (*(*request).connection).error() } != 0 {
+            return Err(HostError::ClientGone);
+        }
+        Ok(if self.wanted { BodyInterest::Wanted } else { BodyInterest::Unwanted })
+    }
+
+    /// Whether nginx still holds something that the client has not taken.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let request = self.request;
+        // SAFETY: the request and its connection are alive. These are `ngx_http_writer`'s conditions.
+        !request.is_null()
+            && unsafe {
+                (*request).buffered() != 0
+                    || !(*request).postponed.is_null()
+                    || (request == (*request).main && (*(*request).connection).buffered() != 0)
+            }
+    }
+
+    /// Has nginx try again to send what it holds.
+    pub(crate) fn retry(&mut self) -> Result<(), HostError> {
+        self.push()
+    }
+
+    fn live(&self) -> Result<*mut Request, HostError> {
+        if self.request.is_null() { Err(HostError::ClientGone) } else { Ok(self.request) }
+    }
+
+    fn push(&mut self) -> Result<(), HostError> {
+        let request = self.live()?;
+        let mut chain = std::mem::replace(&mut self.pending, ptr::null_mut());
+        self.pending_last = ptr::null_mut();
+        // SAFETY: the request is alive. nginx copies the links that it keeps, so ours go back to the pool's list.
+        unsafe {
+            self.code = ngx_http_output_filter(request, chain);
+            while !chain.is_null() {
+                let next = (*chain).next;
+                (*chain).next = (*(*request).pool).chain;
+                (*(*request).pool).chain = chain;
+                chain = next;
+            }
+            self.reap();
+            if self.code == ngx::ERROR {
+                log::debug!((*(*request).connection).log, "wsgi output filter failed");
+                return Err(HostError::ClientGone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what nginx is done with.
+    fn reap(&mut self) {
+        // SAFETY: buffers of this request's pool.
+        while let Some(handed) = self.handed.front()
+            && unsafe { (*handed.buffer).pos == (*handed.buffer).last }
+        {
+            self.spare.push(handed.buffer);
+            self.handed.pop_front();
+        }
+    }
+
+    /// A buffer for a block, at the end of the pending chain.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive.
+    unsafe fn buffer(&mut self, request: *mut Request, chunk: Chunk<'_>) -> Result<*mut ngx_buf_t, HostError> {
+        // SAFETY: the caller's promise. Memory is either the pool's or kept by `handed` until nginx has sent it.
+        unsafe {
+            let buffer = self.empty_buffer(request)?;
+            let memory = match chunk {
+                Chunk::Borrowed(block) if self.spent + block.len() <= POOL_BUDGET => {
+                    self.spent += block.len() + size_of::<ngx_buf_t>();
+                    let copy = ngx::copy((*request).pool, block).ok_or_else(out_of_memory)?;
+                    (*buffer).pos = copy.data;
+                    (*buffer).last = copy.data.add(copy.len);
+                    None
+                }
+                Chunk::Borrowed(block) => Some(Bytes::copy_from_slice(block)),
+                Chunk::Owned(block) => Some(block),
+            };
+            if let Some(block) = memory {
+                (*buffer).pos = block.as_ptr().cast_mut();
+                (*buffer).last = (*buffer).pos.add(block.len());
+                self.handed.push_back(Handed { buffer, _memory: block });
+            }
+            (*buffer).start = (*buffer).pos;
+            (*buffer).end = (*buffer).last;
+            (*buffer).set_memory(1);
+            Ok(buffer)
+        }
+    }
+
+    /// An empty buffer at the end of the pending chain.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive.
+    unsafe fn empty_buffer(&mut self, request: *mut Request) -> Result<*mut ngx_buf_t, HostError> {
+        // SAFETY: the caller's promise; a spare buffer is one that nginx no longer knows.
+        unsafe {
+            let pool = (*request).pool;
+            let buffer = match self.spare.pop() {
+                Some(buffer) => {
+                    buffer.write(std::mem::zeroed());
+                    buffer
+                }
+                None => nginx_sys::ngx_pcalloc(pool, size_of::<ngx_buf_t>()).cast(),
+            };
+            let link = ngx_alloc_chain_link(pool);
+            if buffer.is_null() || link.is_null() {
+                return Err(out_of_memory());
+            }
+            (*link).buf = buffer;
+            (*link).next = ptr::null_mut();
+            if self.pending.is_null() {
+                self.pending = link;
+            } else {
+                (*self.pending_last).next = link;
+            }
+            self.pending_last = link;
+            Ok(buffer)
+        }
+    }
+}
+
+fn out_of_memory() -> HostError {
+    HostError::Io(std::io::Error::from_raw_os_error(libc::ENOMEM))
+}

@@ -1,0 +1,156 @@
+//! The module's configuration as nginx keeps it: one record for the `http` block, one for every level below.
+//!
+//! nginx holds plain pointers; behind them stand Rust values that a clean-up handler of the configuration's pool drops.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use nginx_sys::{ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t};
+use wsgi_core::config::{LevelSettings, ProcessSettings};
+use wsgi_core::environ::Mount;
+use wsgi_core::python::Location;
+
+use crate::entry::{self, MODULE};
+use crate::{ngx, worker};
+
+/// Settings of the whole `http` block.
+#[derive(Default)]
+pub(crate) struct MainConf {
+    pub(crate) process: ProcessSettings,
+    /// Compiled values of all `wsgi_var` directives, by their number; in the configuration's pool.
+    pub(crate) values: Vec<*mut ngx_http_complex_value_t>,
+    /// Every place that serves an application, and whether it is loaded at start.
+    pub(crate) locations: Vec<(Arc<Location>, bool)>,
+}
+
+/// Settings of one level, and below `location` what a request needs of them.
+#[derive(Default)]
+pub(crate) struct LocationConf {
+    pub(crate) settings: LevelSettings,
+    pub(crate) location: Option<Arc<Location>>,
+    /// Names and compiled values of the variables in force.
+    pub(crate) variables: Vec<(Arc<str>, *mut ngx_http_complex_value_t)>,
+    mount: OwnedMount,
+}
+
+/// How the location's name relates to the URI.
+#[derive(Clone, Default)]
+enum OwnedMount {
+    /// Regular expressions, named locations, and levels that are no locations.
+    #[default]
+    None,
+    Prefix(Vec<u8>),
+    Exact(Vec<u8>),
+}
+
+impl LocationConf {
+    pub(crate) fn mount(&self) -> Mount<'_> {
+        match &self.mount {
+            OwnedMount::None => Mount::None,
+            OwnedMount::Prefix(name) => Mount::Prefix(name),
+            OwnedMount::Exact(name) => Mount::Exact(name),
+        }
+    }
+}
+
+/// A default `T` that lives as long as the configuration.
+///
+/// # Safety
+///
+/// `cf` is nginx's.
+pub(crate) unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: the pool is the configuration's; the handler gets what was boxed here, once.
+    unsafe {
+        let cleanup = ngx_pool_cleanup_add((*cf).pool, 0);
+        if cleanup.is_null() {
+            return std::ptr::null_mut();
+        }
+        let conf = Box::into_raw(Box::<T>::default()).cast();
+        (*cleanup).data = conf;
+        (*cleanup).handler = Some(drop_conf::<T>);
+        conf
+    }
+}
+
+unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
+    entry::guard((), || {
+        // A worker's configuration goes away when the process ends, and holds applications: dropping them would run
+        // their destructors after Python's last word. (A single process that reloads keeps the old one, too.)
+        if !worker::has_started() {
+            // SAFETY: `data` was boxed in `create`, and the pool calls this once.
+            drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        }
+    });
+}
+
+/// Completes the settings of an inner level from the outer one (`merge_loc_conf`).
+///
+/// # Safety
+///
+/// nginx calls this with what `create` made for both levels, and with `cf` standing in the inner one.
+pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) {
+    // SAFETY: the caller's promise; the core module keeps a record of its own for every level.
+    let (outer, inner, main, core) = unsafe {
+        (
+            &*outer.cast::<LocationConf>(),
+            &mut *inner.cast::<LocationConf>(),
+            &mut *ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>(),
+            &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module)
+                .cast::<nginx_sys::ngx_http_core_loc_conf_t>(),
+        )
+    };
+    // Blocks of `if` and `limit_except`: they go by the name of the location around them.
+    let nameless = core.noname() != 0;
+    let own_target = inner.settings.target.is_some();
+    inner.settings.inherit(&outer.settings, nameless);
+    // SAFETY: the configuration's strings live as long as it does.
+    let name = unsafe { ngx::bytes(&core.name) };
+    inner.mount = if nameless {
+        outer.mount.clone()
+    } else if core.exact_match() != 0 {
+        OwnedMount::Exact(name.to_vec())
+    } else if core.named() != 0 || is_regex(core) {
+        OwnedMount::None
+    } else {
+        OwnedMount::Prefix(name.to_vec())
+    };
+    inner.variables = inner
+        .settings
+        .variables
+        .iter()
+        .map(|variable| (Arc::clone(&variable.name), main.values[variable.number]))
+        .collect();
+    let Some(target) = &inner.settings.target else { return };
+    inner.location = match &outer.location {
+        Some(location) if !own_target => Some(Arc::clone(location)),
+        _ => {
+            let location = Location::new(target.clone());
+            main.locations.push((Arc::clone(&location), inner.settings.preload.unwrap_or(false)));
+            Some(location)
+        }
+    };
+    // Without a handler of its own nginx would serve files here.
+    if core.lmt_excpt() != 0 && core.handler.is_none() {
+        core.handler = Some(entry::content_handler);
+    }
+}
+
+#[cfg(ngx_feature = "pcre")]
+fn is_regex(core: &nginx_sys::ngx_http_core_loc_conf_t) -> bool {
+    !core.regex.is_null()
+}
+
+#[cfg(not(ngx_feature = "pcre"))]
+fn is_regex(_core: &nginx_sys::ngx_http_core_loc_conf_t) -> bool {
+    false
+}
+
+/// A compiled value of its own in the configuration's pool, zeroed; null without memory.
+///
+/// # Safety
+///
+/// `pool` is the configuration's.
+pub(crate) unsafe fn complex_value(pool: *mut ngx_pool_t) -> *mut ngx_http_complex_value_t {
+    // SAFETY: the caller's promise.
+    unsafe { nginx_sys::ngx_pcalloc(pool, size_of::<ngx_http_complex_value_t>()).cast() }
+}

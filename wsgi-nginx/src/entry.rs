@@ -1,0 +1,171 @@
+//! What nginx sees of the module: its tables, and every function that nginx calls, each behind the panic guard.
+
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nginx_sys::{
+    ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_event_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
+};
+use wsgi_core::host::Level;
+
+use crate::conf::{LocationConf, MainConf};
+use crate::directives::{COMMANDS, commands};
+use crate::ngx::{self, Request};
+use crate::{conf, directives, event, handler, log, worker};
+
+/// A panic inside `work` becomes an alert in the log and `failure` as the answer: it must not unwind into nginx.
+pub(crate) fn guard<T>(failure: T, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        // SAFETY: nginx calls us on its own thread, and has a cycle with a log from the start of the configuration.
+        unsafe { log::write((*nginx_sys::ngx_cycle).log, Level::Alert, &format!("panic in the wsgi module: {message}")) };
+        failure
+    })
+}
+
+static mut COMMAND_TABLE: [ngx_command_t; COMMANDS] = commands();
+
+static mut HTTP_MODULE: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(create_location_conf),
+    merge_loc_conf: Some(merge_location_conf),
+};
+
+/// The module, under nginx's name for it.
+#[unsafe(export_name = "ngx_http_wsgi_module")]
+pub(crate) static mut MODULE: ngx_module_t = ngx_module_t {
+    ctx: (&raw mut HTTP_MODULE).cast(),
+    commands: (&raw mut COMMAND_TABLE).cast(),
+    type_: nginx_sys::NGX_HTTP_MODULE as ngx_uint_t,
+    init_process: Some(init_process),
+    exit_process: Some(exit_process),
+    ..ngx_module_t::default()
+};
+
+/// What `load_module` looks for. A module that is linked into nginx stands in nginx's own tables instead.
+#[cfg(not(feature = "static-module"))]
+mod dynamic {
+    use std::ffi::c_char;
+    use std::ptr;
+
+    use nginx_sys::ngx_module_t;
+
+    /// A table that nginx only reads, from one thread.
+    #[repr(transparent)]
+    pub struct Table<T>(T);
+
+    // SAFETY: see above.
+    unsafe impl<T> Sync for Table<T> {}
+
+    #[unsafe(no_mangle)]
+    static ngx_modules: Table<[*mut ngx_module_t; 2]> = Table([&raw mut super::MODULE, ptr::null_mut()]);
+
+    #[unsafe(no_mangle)]
+    static ngx_module_names: Table<[*const c_char; 2]> = Table([c"ngx_http_wsgi_module".as_ptr(), ptr::null()]);
+
+    #[unsafe(no_mangle)]
+    static ngx_module_order: Table<[*const c_char; 1]> = Table([ptr::null()]);
+}
+
+unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx's own configuration record.
+    guard(std::ptr::null_mut(), || unsafe { conf::create::<MainConf>(cf) })
+}
+
+unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: as above.
+    guard(std::ptr::null_mut(), || unsafe { conf::create::<LocationConf>(cf) })
+}
+
+unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
+    guard(ngx::CONF_ERROR, || {
+        // SAFETY: nginx passes what `create_location_conf` made for the two levels.
+        unsafe { conf::merge(cf, outer, inner) };
+        ngx::CONF_OK
+    })
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls this at the end of the `http` block.
+    guard(ngx::ERROR, || if unsafe { directives::check(cf) } { ngx::OK } else { ngx::ERROR })
+}
+
+/// The `set` of every directive.
+pub(crate) unsafe extern "C" fn set_directive(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    level: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes an entry of our table and the level's record.
+    guard(ngx::CONF_ERROR, || unsafe { directives::set(cf, command, level) })
+}
+
+/// Never fails: a worker that reports an error here is not started again, and its clients wait for ever.
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx's cycle, in a process of its own.
+    guard((), || unsafe { worker::start(cycle) });
+    ngx::OK
+}
+
+unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx calls this last.
+    guard((), || unsafe { worker::stop(cycle) });
+}
+
+/// Answers a request of a location with `wsgi_pass`.
+pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
+    // SAFETY: nginx calls content handlers with a live request.
+    guard(ngx::INTERNAL_SERVER_ERROR, || unsafe { handler::handle(request) })
+}
+
+/// Goes on when the request body has arrived.
+pub(crate) unsafe extern "C" fn body_arrived(request: *mut Request) {
+    // SAFETY: nginx calls back with the request whose body it has read.
+    guard_request(request, || unsafe { handler::begin(request) });
+}
+
+/// Goes on when the client takes more, or when the request has been posted.
+pub(crate) unsafe extern "C" fn write_event(request: *mut Request) {
+    // SAFETY: nginx calls this with a live request.
+    guard_request(request, || unsafe { handler::resume(request) });
+}
+
+/// The request is over, whatever the reason.
+pub(crate) unsafe extern "C" fn request_over(data: *mut c_void) {
+    // SAFETY: `data` is the record that was registered along with this function.
+    guard((), || unsafe { handler::over(data) });
+}
+
+/// News from other threads.
+pub(crate) unsafe extern "C" fn mail_arrived(event: *mut ngx_event_t) {
+    // SAFETY: nginx calls this with the event of our own descriptor.
+    guard((), || unsafe { event::mail_arrived(event) });
+}
+
+/// The timer that only holds a worker that is about to exit.
+pub(crate) unsafe extern "C" fn hold_expired(event: *mut ngx_event_t) {
+    // SAFETY: nginx calls this with our own timer's event.
+    guard((), || unsafe { event::hold_expired(event) });
+}
+
+/// As [`guard`]; a request that panicked is answered with 500, or cut if its head is out.
+fn guard_request(request: *mut Request, work: impl FnOnce()) {
+    if guard(Err(()), || {
+        work();
+        Ok(())
+    })
+    .is_err()
+    {
+        // SAFETY: a panic leaves the request to us: whatever ends it is the last thing a handler does.
+        guard((), || unsafe { handler::fail(request) });
+    }
+}

@@ -1,0 +1,175 @@
+//! How other threads reach the event loop: a list, and an eventfd that nginx watches.
+//!
+//! `ngx_notify` would not do: epoll keeps one handler for it, which nginx's own thread pool uses.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nginx_sys::{
+    ngx_add_channel_event, ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_t, ngx_int_t, ngx_log_t,
+};
+use wsgi_core::host::{ErrorLog, Level};
+
+use crate::handover::HandOver;
+use crate::loop_cell::{LoopCell, on_loop_thread};
+use crate::{entry, handler, log, ngx};
+
+static MAIL: Mutex<Vec<Letter>> = Mutex::new(Vec::new());
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+
+/// Something for the loop.
+enum Letter {
+    /// A request has mail.
+    Request(Arc<HandOver>),
+    /// A line that belongs to no request; who waits for it is told when it is written.
+    Log(Level, String, Option<SyncSender<()>>),
+}
+
+/// Has the loop empty the box of a request.
+pub(crate) fn announce(request: Arc<HandOver>) {
+    send(Letter::Request(request));
+}
+
+fn send(letter: Letter) {
+    let first = {
+        let mut mail = MAIL.lock().unwrap_or_else(PoisonError::into_inner);
+        mail.push(letter);
+        mail.len() == 1
+    };
+    if first {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight bytes, as an eventfd takes them. It cannot be full: nobody adds more than one between reads.
+        unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
+    }
+}
+
+/// Opens the descriptor and has nginx watch it; says what failed.
+///
+/// # Safety
+///
+/// `cycle` is nginx's, in a worker whose events are initialised.
+pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
+    // SAFETY: a plain system call.
+    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if descriptor < 0 {
+        return Err(format!("eventfd() failed: {}", std::io::Error::last_os_error()));
+    }
+    DESCRIPTOR.store(descriptor, Ordering::Release);
+    // SAFETY: the caller's promise. nginx takes a channel for its own: a graceful exit does not report it as left open.
+    let code = unsafe {
+        ngx_add_channel_event(cycle, descriptor, nginx_sys::EPOLLIN as ngx_int_t, Some(entry::mail_arrived))
+    };
+    if code == ngx::OK { Ok(()) } else { Err("nginx has no connection left for it, see worker_connections".to_owned()) }
+}
+
+/// Empties the list.
+///
+/// # Safety
+///
+/// nginx calls this with the event of the descriptor that [`open`] registered.
+pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
+    let mut count = [0u8; 8];
+    // SAFETY: the event's data is its connection; eight bytes, as an eventfd gives them. Reading comes before taking:
+    // what is added in between finds the list empty or is taken along.
+    unsafe {
+        let connection: *mut ngx_connection_t = (*event).data.cast();
+        libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
+        drain((*nginx_sys::ngx_cycle).log);
+    }
+}
+
+/// Works off what is there.
+///
+/// # Safety
+///
+/// This is the loop's thread, and `log` is alive.
+pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
+    let mail = std::mem::take(&mut *MAIL.lock().unwrap_or_else(PoisonError::into_inner));
+    for letter in mail {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match letter {
+                Letter::Request(request) => handler::deliver(&request),
+                Letter::Log(level, text, written) => {
+                    log::write(process_log, level, &text);
+                    if let Some(written) = written {
+                        // Whoever waited may have given up.
+                        let _ = written.try_send(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The worker's own error log, for lines that belong to no request.
+///
+/// A line of level crit and above may be the last thing a process says (`os._exit`): another thread that logs one waits
+/// until it is written.
+pub(crate) struct WorkerLog;
+
+/// How long it waits, should the loop be held up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl ErrorLog for WorkerLog {
+    fn log(&self, level: Level, text: &str) {
+        if on_loop_thread() {
+            // SAFETY: the loop's thread; a worker has a cycle with a log.
+            unsafe { log::write((*nginx_sys::ngx_cycle).log, level, text) };
+        } else if level >= Level::Crit {
+            let (sender, written) = sync_channel(1);
+            send(Letter::Log(level, text.to_owned(), Some(sender)));
+            let _ = written.recv_timeout(LAST_WORDS);
+        } else {
+            send(Letter::Log(level, text.to_owned(), None));
+        }
+    }
+}
+
+/// Keeps a worker that is told to quit from exiting while requests are open: nginx exits as soon as only cancelable
+/// timers are left (`ngx_event_no_timers_left`), and a request that waits for its application has no timer.
+pub(crate) struct Hold(Box<MaybeUninit<ngx_event_t>>);
+
+// SAFETY: only touched through the loop's cell.
+unsafe impl Send for Hold {}
+
+/// Never reached in practice; the timer is only looked at.
+const HOLD_PERIOD: usize = 24 * 3600 * 1000;
+
+impl Hold {
+    /// # Safety
+    ///
+    /// `log` outlives the process's last event, and nginx's timers are initialised.
+    pub(crate) unsafe fn new(log: *mut ngx_log_t) -> LoopCell<Self> {
+        let mut event: Box<MaybeUninit<ngx_event_t>> = Box::new(MaybeUninit::zeroed());
+        let pointer = event.as_mut_ptr();
+        // SAFETY: all-zero is how nginx starts its events; the box keeps the address.
+        unsafe {
+            (*pointer).log = log;
+            (*pointer).handler = Some(entry::hold_expired);
+            // Log handlers of nginx's debug build look for a connection behind an event.
+            (*pointer).data = pointer.cast();
+            (*pointer).set_cancelable(1);
+            ngx_add_timer(pointer, HOLD_PERIOD);
+        }
+        LoopCell::new(Self(event))
+    }
+
+    /// Whether the worker must stay.
+    pub(crate) fn set(&mut self, stay: bool) {
+        // SAFETY: initialised in `new`.
+        unsafe { (*self.0.as_mut_ptr()).set_cancelable(u32::from(!stay)) };
+    }
+}
+
+/// # Safety
+///
+/// nginx calls this with the event of [`Hold`].
+pub(crate) unsafe fn hold_expired(event: *mut ngx_event_t) {
+    // SAFETY: the caller's promise.
+    unsafe { ngx_add_timer(event, HOLD_PERIOD) };
+}

@@ -1,0 +1,451 @@
+//! A request from nginx's content phase to its end, in both execution modes.
+//!
+//! nginx reads the body, `begin` starts the exchange. Inline the application runs right there, and again from
+//! `resume` when the client has taken what there was. With threads `deliver` passes on what the application's thread
+//! has mailed. `finish` ends the request; `over` is nginx's word that it is gone, whoever ended it.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use nginx_sys::{
+    ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_finalize_request,
+    ngx_http_post_request, ngx_http_read_client_request_body, ngx_http_run_posted_requests, ngx_http_test_reading,
+    ngx_int_t, ngx_post_event, ngx_posted_next_events,
+};
+use wsgi_core::error::Fault;
+use wsgi_core::host::{BodyInterest, Chunk, HostParts};
+use wsgi_core::python::{Exchange, ExchangeHandle, Refused};
+use wsgi_core::snapshot::RequestSnapshot;
+
+use crate::chain::Output;
+use crate::conf::LocationConf;
+use crate::entry::{self, MODULE};
+use crate::handover::{Gone, HandOver, Mail, RequestLog};
+use crate::ngx::{self, Request};
+use crate::request::{View, variables};
+use crate::sink::{InlineSink, ThreadSink, multiplexed};
+use crate::worker;
+use crate::{body, head, log};
+
+/// The module's context of a request, in the request's pool.
+struct RequestContext {
+    hand_over: Arc<HandOver>,
+    run: Run,
+}
+
+enum Run {
+    /// The exchange waits for its next turn on the event loop.
+    Inline(Exchange),
+    /// It has its turn now, further down on the stack.
+    InlineNow,
+    /// It runs on a thread.
+    Threads(ExchangeHandle),
+    Over,
+}
+
+/// How an exchange came to its end.
+enum End {
+    Complete,
+    Fault(Fault),
+}
+
+/// The content handler.
+///
+/// # Safety
+///
+/// nginx calls this with a live request.
+pub(crate) unsafe fn handle(request: *mut Request) -> ngx_int_t {
+    if worker::running().is_none() {
+        // Why is in the log since the worker's start.
+        return ngx::INTERNAL_SERVER_ERROR;
+    }
+    // SAFETY: the caller's promise. An answer of nginx's own, such as 413, is returned; else `begin` ends the request.
+    let code = unsafe { ngx_http_read_client_request_body(request, Some(entry::body_arrived)) };
+    if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
+}
+
+/// Starts the exchange.
+///
+/// # Safety
+///
+/// nginx calls this with a live request whose body has been read.
+pub(crate) unsafe fn begin(request: *mut Request) {
+    // SAFETY: the caller's promise holds to the end of this function, or until the request is finished in it.
+    unsafe {
+        let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
+        let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
+            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+        };
+        let Some(variables) = variables(request, conf) else {
+            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+        };
+        let source = match body::source(request, worker.inline) {
+            Ok(source) => source,
+            Err(error) => {
+                log::write(
+                    (*(*request).connection).log,
+                    wsgi_core::host::Level::Crit,
+                    &format!("cannot read the request body: {error}"),
+                );
+                return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+            }
+        };
+        let view = View::new(request, conf.mount(), &variables, source.length);
+        let hand_over = Arc::new(HandOver::new(Output::new(request), interest(request)));
+        let Some(context) = register(request, Arc::clone(&hand_over)) else {
+            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+        };
+        log::debug!((*(*request).connection).log, "wsgi begin, inline: {}", worker.inline);
+        let log = Arc::new(RequestLog(Arc::clone(&hand_over)));
+        if worker.inline {
+            let parts = HostParts { body: source.body, sink: Box::new(InlineSink::new(hand_over)), log };
+            let attached = worker.gateway.attach();
+            (*context).run = Run::Inline(worker.gateway.begin(location, &view, parts));
+            let result = turn(context);
+            drop(attached);
+            went(request, context, result);
+            return;
+        }
+        let parts = HostParts {
+            body: source.body,
+            sink: Box::new(ThreadSink::new(Arc::clone(&hand_over))),
+            log,
+        };
+        let done = Box::new(move |result| {
+            if let Err(fault) = result {
+                // Refused when the request is over: then there is nothing to answer.
+                let _ = hand_over.post(Mail::Failed(fault), true);
+            }
+        });
+        match worker.gateway.dispatch(location, RequestSnapshot::new(&view), parts, done) {
+            Ok(handle) => {
+                (*context).run = Run::Threads(handle);
+                (*request).read_event_handler = Some(ngx_http_test_reading);
+                (*request).write_event_handler = Some(entry::write_event);
+            }
+            Err(refused) => {
+                (*context).run = Run::Over;
+                overloaded(request, refused);
+            }
+        }
+    }
+}
+
+/// Too much to do: the client may come back in a second. Python has no part in this.
+unsafe fn overloaded(request: *mut Request, refused: Refused) {
+    // SAFETY: a live request.
+    unsafe {
+        log::write((*(*request).connection).log, wsgi_core::host::Level::Error, &format!("request refused: {refused}"));
+        let code = if head::add_plain(request, b"Retry-After", b"1") {
+            ngx::SERVICE_UNAVAILABLE
+        } else {
+            ngx::INTERNAL_SERVER_ERROR
+        };
+        finalize(request, code);
+    }
+}
+
+/// What can be said of the body before the head has passed nginx's filters: it is wanted, unless the request has
+/// conditions that a filter answers with 304 or 412.
+unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
+    // SAFETY: a live request.
+    let headers = unsafe { &(*request).headers_in };
+    let conditional = [
+        headers.if_modified_since,
+        headers.if_unmodified_since,
+        headers.if_match,
+        headers.if_none_match,
+    ]
+    .iter()
+    .any(|header| !header.is_null());
+    (!conditional).then_some(BodyInterest::Wanted)
+}
+
+/// Makes the context, and has nginx tell when the request is over.
+unsafe fn register(request: *mut Request, hand_over: Arc<HandOver>) -> Option<*mut RequestContext> {
+    // SAFETY: a live request; its pool gives aligned memory of that size, which is initialised before anyone sees it.
+    unsafe {
+        let cleanup = ngx_http_cleanup_add(request, size_of::<RequestContext>());
+        if cleanup.is_null() {
+            return None;
+        }
+        let context: *mut RequestContext = (*cleanup).data.cast();
+        context.write(RequestContext { hand_over, run: Run::Over });
+        (*cleanup).handler = Some(entry::request_over);
+        *(*request).ctx.add(MODULE.ctx_index) = context.cast();
+        worker::request_began();
+        Some(context)
+    }
+}
+
+unsafe fn context(request: *const Request) -> *mut RequestContext {
+    // SAFETY: a live request; nginx gives each module one place.
+    unsafe { (*(*request).ctx.add(MODULE.ctx_index)).cast() }
+}
+
+/// Lets an inline exchange run, attached to Python.
+unsafe fn turn(context: *mut RequestContext) -> Poll<End> {
+    // SAFETY: the context is alive. No reference into it is kept while the application runs: `over` may come meanwhile,
+    // when a filter answers in our place.
+    unsafe {
+        let Run::Inline(mut exchange) = std::mem::replace(&mut (*context).run, Run::InlineNow) else {
+            return Poll::Pending;
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        match exchange.advance(&mut cx) {
+            Poll::Pending => {
+                if matches!((*context).run, Run::InlineNow) {
+                    (*context).run = Run::Inline(exchange);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(End::Complete),
+            Poll::Ready(Err(fault)) => Poll::Ready(End::Fault(fault)),
+        }
+    }
+}
+
+/// After a turn: ends the request, or waits for what the exchange waits for.
+unsafe fn went(request: *mut Request, context: *mut RequestContext, result: Poll<End>) {
+    // SAFETY: the memory of request and context is there until the outermost handler of nginx returns.
+    unsafe {
+        if (*context).hand_over.output.with(|output| output.request().is_null()) {
+            // `over` has come meanwhile, and left the context to us.
+            ptr::drop_in_place(context);
+            return;
+        }
+        match result {
+            Poll::Ready(end) => finish(request, context, end),
+            Poll::Pending => {
+                (*request).read_event_handler = Some(ngx_http_test_reading);
+                (*request).write_event_handler = Some(entry::write_event);
+                if (*context).hand_over.output.with(|output| output.is_blocked()) {
+                    wait_for_client(request);
+                } else if request.cast::<c_void>() == (*(*request).connection).data {
+                    // The exchange gives way after many blocks: others first.
+                    ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_next_events);
+                } else {
+                    ngx_http_post_request(request, ptr::null_mut());
+                }
+            }
+        }
+    }
+}
+
+/// The client takes more, has taken nothing for too long, or another module has posted the request.
+///
+/// # Safety
+///
+/// nginx calls this with a live request.
+pub(crate) unsafe fn resume(request: *mut Request) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let context = context(request);
+        if context.is_null() {
+            return;
+        }
+        let connection = (*request).connection;
+        let event = (*connection).write;
+        if (*event).timedout() != 0 {
+            log::write((*connection).log, wsgi_core::host::Level::Info, "client timed out");
+            (*connection).set_timedout(1);
+            (*context).hand_over.close(Gone::TimedOut);
+            return ngx_http_finalize_request(request, ngx::REQUEST_TIME_OUT);
+        }
+        let output = &(*context).hand_over.output;
+        if output.with(|output| output.is_blocked()) {
+            if (*event).delayed() == 0 && output.with(Output::retry).is_err() {
+                return ngx_http_finalize_request(request, ngx::ERROR);
+            }
+            if output.with(|output| output.is_blocked()) {
+                return wait_for_client(request);
+            }
+        }
+        if (*event).timer_set() != 0 && (*event).delayed() == 0 {
+            ngx_del_timer(event);
+        }
+        match &(*context).run {
+            Run::Inline(_) => {
+                let Some(worker) = worker::running() else { return };
+                let attached = worker.gateway.attach();
+                let result = turn(context);
+                drop(attached);
+                went(request, context, result);
+            }
+            Run::Threads(_) => report(&(*context).hand_over),
+            Run::InlineNow | Run::Over => {}
+        }
+    }
+}
+
+/// Passes on what the application's thread has mailed.
+///
+/// # Safety
+///
+/// This is the loop's thread.
+pub(crate) unsafe fn deliver(hand_over: &Arc<HandOver>) {
+    let mail = hand_over.take();
+    let request = hand_over.output.with(|output| output.request());
+    // SAFETY: a request that is not null is alive, until it is finished at the end.
+    unsafe {
+        if request.is_null() {
+            for mail in mail {
+                if let Mail::Log(level, text) = mail {
+                    log::write((*nginx_sys::ngx_cycle).log, level, &text);
+                }
+            }
+            return;
+        }
+        let connection = (*request).connection;
+        let mut end = None;
+        for mail in mail {
+            let result = match mail {
+                Mail::Log(level, text) => {
+                    log::write((*connection).log, level, &text);
+                    continue;
+                }
+                // The end is known; only log lines matter.
+                _ if end.is_some() => continue,
+                Mail::Head(head) => hand_over.output.with(|output| output.send_head(&head)),
+                Mail::Block(block, flush) => hand_over.output.with(|output| output.send(Chunk::Owned(block), flush)),
+                Mail::Finish => hand_over.output.with(Output::finish).inspect(|()| end = Some(End::Complete)),
+                Mail::Failed(fault) => {
+                    end = Some(End::Fault(fault));
+                    continue;
+                }
+            };
+            if let Err(error) = result {
+                end = Some(End::Fault(Fault::Host(error)));
+            }
+        }
+        match end {
+            Some(end) => finish(request, context(request), end),
+            None => {
+                if hand_over.output.with(|output| output.is_blocked()) {
+                    wait_for_client(request);
+                }
+                report(hand_over);
+            }
+        }
+        ngx_http_run_posted_requests(connection);
+    }
+}
+
+/// Tells the application's thread how things stand with the client.
+fn report(hand_over: &HandOver) {
+    let (blocked, head_sent, interest) =
+        hand_over.output.with(|output| (output.is_blocked(), output.head_sent(), output.interest()));
+    match interest {
+        Err(_) => hand_over.close_quietly(),
+        Ok(interest) if head_sent => hand_over.progress(blocked, interest),
+        Ok(_) => {}
+    }
+}
+
+/// Arms the write event and `send_timeout`, as `ngx_http_writer` does.
+unsafe fn wait_for_client(request: *mut Request) {
+    // SAFETY: a live request.
+    unsafe {
+        let event: *mut ngx_event_t = (*(*request).connection).write;
+        let core = ngx::core_location(request);
+        if (*event).delayed() == 0 {
+            ngx_add_timer(event, core.send_timeout);
+        }
+        if ngx_handle_write_event(event, core.send_lowat) != ngx::OK {
+            ngx_http_finalize_request(request, ngx::ERROR);
+        }
+    }
+}
+
+/// Ends the request, with an answer of nginx's own where none has been sent.
+unsafe fn finish(request: *mut Request, context: *mut RequestContext, end: End) {
+    // SAFETY: a live request; it may be gone after `finalize`, which comes last.
+    unsafe {
+        (*context).run = Run::Over;
+        let (head_sent, code) = (*context).hand_over.output.with(|output| (output.head_sent(), output.code()));
+        match end {
+            End::Complete => finalize(request, code),
+            End::Fault(fault) if !head_sent => match fault.status_hint() {
+                Some(status) => finalize(request, ngx_int_t::from(status.as_u16() as i16)),
+                None => finalize(request, ngx::CLIENT_CLOSED_REQUEST),
+            },
+            End::Fault(_) => cut(request),
+        }
+    }
+}
+
+/// Ends a response whose head is out so that the client can tell that it is not complete.
+unsafe fn cut(request: *mut Request) {
+    // SAFETY: a live request.
+    unsafe {
+        let by_close = (*request).chunked() == 0 && (*request).headers_out.content_length_n == -1;
+        if by_close && !multiplexed(request) && (*request).header_only() == 0 {
+            // The end of the connection would be the end of the body: a reset is none.
+            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+            libc::setsockopt(
+                (*(*request).connection).fd,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            );
+        }
+        (*request).set_keepalive(0);
+        finalize(request, ngx::ERROR);
+    }
+}
+
+/// A defect of our own: the request must not hang.
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn fail(request: *mut Request) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sent = (*request).header_sent() != 0;
+        finalize(request, if sent { ngx::ERROR } else { ngx::INTERNAL_SERVER_ERROR });
+    }
+}
+
+/// Hands the request back to nginx. It may be gone afterwards.
+unsafe fn finalize(request: *mut Request, code: ngx_int_t) {
+    // SAFETY: a live request.
+    unsafe {
+        log::debug!((*(*request).connection).log, "wsgi finalize {code}");
+        ngx_http_finalize_request(request, code);
+    }
+}
+
+/// The request is over: the response is out, the client has left, or nginx gives up.
+///
+/// # Safety
+///
+/// nginx calls this once with the record of [`register`].
+pub(crate) unsafe fn over(data: *mut c_void) {
+    // SAFETY: the caller's promise; the memory itself is the pool's.
+    unsafe {
+        let context: *mut RequestContext = data.cast();
+        let RequestContext { hand_over, run } = context.read();
+        // While an inline exchange is on the stack, `went` still looks at the context.
+        let keep = matches!(run, Run::InlineNow);
+        let request = hand_over.output.with(|output| output.request());
+        if !request.is_null() && self::context(request) == context {
+            *(*request).ctx.add(MODULE.ctx_index) = ptr::null_mut();
+        }
+        hand_over.close(Gone::Closed);
+        match run {
+            // Closes what the application returned.
+            Run::Inline(exchange) => drop(exchange),
+            Run::Threads(handle) => handle.cancel(),
+            Run::InlineNow | Run::Over => {}
+        }
+        if keep {
+            context.write(RequestContext { hand_over, run: Run::Over });
+        }
+    }
+    worker::request_ended();
+}
+

@@ -1,0 +1,213 @@
+//! From the core's response head to nginx's `headers_out`.
+
+use nginx_sys::{ngx_list_push, ngx_parse_http_time, ngx_str_t, ngx_table_elt_t};
+use wsgi_core::head::ResponseHead;
+use wsgi_core::response::Framing;
+
+use crate::ngx::{self, Request};
+
+/// Writes status, headers and framing; false without memory.
+///
+/// # Safety
+///
+/// `request` is alive and its head has not been sent.
+pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
+    // SAFETY: the caller's promise. Everything nginx keeps is copied into the request's pool.
+    unsafe {
+        let out = &mut (*request).headers_out;
+        let code = head.status.code().as_u16();
+        out.status = ngx::status(code);
+        // nginx writes its own line for the usual answers, and with a line of ours it would treat neither 204 nor 304
+        // as answers without a body (`ngx_http_header_filter`).
+        let own_line = head.status.as_bytes() == b"200 OK" || matches!(code, 204 | 304);
+        if own_line {
+            out.status_line = ngx_str_t::empty();
+        } else {
+            let Some(line) = ngx::copy((*request).pool, head.status.as_bytes()) else { return false };
+            out.status_line = line;
+        }
+        out.content_length_n = match head.framing {
+            // No body is longer than that: it would not fit a file.
+            Framing::Length(length) => i64::try_from(length).unwrap_or(i64::MAX),
+            _ => -1,
+        };
+        head.headers.iter().all(|header| add(request, header.name, header.value, head.framing).is_some())
+    }
+}
+
+/// Adds a header beside those that are there already; false without memory.
+///
+/// # Safety
+///
+/// As for [`fill`].
+pub(crate) unsafe fn add_plain(request: *mut Request, name: &[u8], value: &[u8]) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { push(request, name, value).is_some() }
+}
+
+/// One header: where nginx's filters look for it, it goes into the slot they know.
+///
+/// # Safety
+///
+/// As for [`fill`].
+unsafe fn add(request: *mut Request, name: &[u8], value: &[u8], framing: Framing) -> Option<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        // Lengths first: most names are told apart by them.
+        match name.len() {
+            12 if is(b"content-type") => {
+                if framing != Framing::NoBody {
+                    content_type(request, ngx::copy((*request).pool, value)?);
+                }
+                return Some(());
+            }
+            4 | 5 | 6 | 7 | 13 | 16 | 17 => {}
+            _ => {
+                push(request, name, value)?;
+                return Some(());
+            }
+        }
+        let header = push(request, name, value)?;
+        let out = &mut (*request).headers_out;
+        match name.len() {
+            4 if is(b"date") => replace(&mut out.date, header),
+            4 if is(b"etag") => replace(&mut out.etag, header),
+            6 if is(b"server") => replace(&mut out.server, header),
+            7 if is(b"expires") => out.expires = header,
+            13 if is(b"last-modified") => {
+                replace(&mut out.last_modified, header);
+                out.last_modified_time = ngx_parse_http_time((*header).value.data, (*header).value.len);
+            }
+            13 if is(b"content-range") => out.content_range = header,
+            13 if is(b"accept-ranges") => out.accept_ranges = header,
+            13 if is(b"cache-control") => cache_control(request, header)?,
+            16 if is(b"content-encoding") => out.content_encoding = header,
+            16 if is(b"www-authenticate") => append(&mut out.www_authenticate, header),
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Appends to the list of headers. A `Location` stays there and only there: from its slot nginx would make an absolute
+/// address of a relative one.
+///
+/// # Safety
+///
+/// As for [`fill`].
+unsafe fn push(request: *mut Request, name: &[u8], value: &[u8]) -> Option<*mut ngx_table_elt_t> {
+    // SAFETY: the caller's promise; the element is zeroed first, for its fields differ from version to version.
+    unsafe {
+        let header: *mut ngx_table_elt_t = ngx_list_push(&raw mut (*request).headers_out.headers).cast();
+        if header.is_null() {
+            return None;
+        }
+        header.write(std::mem::zeroed());
+        // One piece of memory for both, the value NUL-terminated as nginx's own parsers expect.
+        let memory: *mut u8 = nginx_sys::ngx_pnalloc((*request).pool, name.len() + value.len() + 1).cast();
+        if memory.is_null() {
+            return None;
+        }
+        memory.copy_from_nonoverlapping(name.as_ptr(), name.len());
+        let text = memory.add(name.len());
+        text.copy_from_nonoverlapping(value.as_ptr(), value.len());
+        text.add(value.len()).write(0);
+        (*header).hash = 1;
+        (*header).key = ngx_str_t { len: name.len(), data: memory };
+        (*header).value = ngx_str_t { len: value.len(), data: text };
+        Some(header)
+    }
+}
+
+/// There is one of these in an answer: the last one counts.
+///
+/// # Safety
+///
+/// `slot` is null or points to an element of the same request.
+unsafe fn replace(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
+    // SAFETY: the caller's promise; an element with hash 0 is not sent.
+    if let Some(before) = unsafe { slot.as_mut() } {
+        before.hash = 0;
+    }
+    *slot = header;
+}
+
+/// The first of several stays in the slot.
+fn append(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
+    if slot.is_null() {
+        *slot = header;
+    }
+}
+
+/// From nginx 1.23 on headers of one name form a list.
+#[cfg(nginx_header_lists)]
+unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
+    // SAFETY: elements of the same request, linked in their order.
+    unsafe {
+        let mut slot = &raw mut (*request).headers_out.cache_control;
+        while !(*slot).is_null() {
+            slot = &raw mut (**slot).next;
+        }
+        *slot = header;
+    }
+    Some(())
+}
+
+/// Before, `Cache-Control` was an array of pointers.
+#[cfg(not(nginx_header_lists))]
+unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
+    // SAFETY: the array is the request's own, made in its pool at the first header.
+    unsafe {
+        let array = &raw mut (*request).headers_out.cache_control;
+        if (*array).elts.is_null() {
+            let size = size_of::<*mut ngx_table_elt_t>();
+            (*array).elts = nginx_sys::ngx_palloc((*request).pool, size);
+            (*array).nelts = 0;
+            (*array).size = size;
+            (*array).nalloc = 1;
+            (*array).pool = (*request).pool;
+        }
+        if (*array).elts.is_null() {
+            return None;
+        }
+        let element: *mut *mut ngx_table_elt_t = nginx_sys::ngx_array_push(array).cast();
+        if element.is_null() {
+            return None;
+        }
+        *element = header;
+    }
+    Some(())
+}
+
+/// Media type and charset as nginx's filters want them: the type's own length apart (gzip, charset, addition).
+///
+/// # Safety
+///
+/// As for [`fill`]; `value` is in the request's pool.
+unsafe fn content_type(request: *mut Request, value: ngx_str_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let out = &mut (*request).headers_out;
+        let text = ngx::bytes(&value);
+        let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
+        out.content_type = value;
+        out.content_type_len = text[..end].trim_ascii_end().len();
+        out.content_type_lowcase = std::ptr::null_mut();
+        if let Some(charset) = charset(&text[end..]) {
+            out.charset = ngx::str_of(charset);
+        }
+    }
+}
+
+/// The value of `charset` among parameters, without quotes.
+fn charset(parameters: &[u8]) -> Option<&[u8]> {
+    parameters.split(|byte| *byte == b';').find_map(|parameter| {
+        let (name, value) = parameter.trim_ascii().split_at_checked(8)?;
+        name.eq_ignore_ascii_case(b"charset=").then(|| unquoted(value))
+    })
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}

@@ -1,0 +1,78 @@
+//! nginx's error log: records by level, cut where nginx would cut them, never taken as a format.
+
+use nginx_sys::{ngx_log_error_core, ngx_log_t, ngx_uint_t};
+use wsgi_core::host::Level;
+use wsgi_core::record::split_record;
+
+use crate::ngx;
+
+/// Longest text of one record. nginx cuts a record at 2048 bytes, time stamp, process and the request's context
+/// included (`NGX_MAX_ERROR_STR`).
+const LONGEST: usize = 1536;
+
+/// Writes `text`, which has no line breaks, as one record or as many as it needs.
+///
+/// # Safety
+///
+/// `log` is alive, and this is the event loop's thread (or the only one).
+pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
+    let level = number(level);
+    // SAFETY: the caller's promise.
+    if unsafe { (*log).log_level } < level {
+        return;
+    }
+    if text.is_empty() {
+        return;
+    }
+    for piece in split_record(text, LONGEST) {
+        let piece = ngx::str_of(piece.as_bytes());
+        // SAFETY: `%V` takes a pointer to a string, which lives until the call returns.
+        unsafe { ngx_log_error_core(level, log, 0, c"%V".as_ptr(), &raw const piece) };
+    }
+}
+
+/// nginx's number of a level.
+pub(crate) fn number(level: Level) -> ngx_uint_t {
+    let level = match level {
+        Level::Emerg => nginx_sys::NGX_LOG_EMERG,
+        Level::Alert => nginx_sys::NGX_LOG_ALERT,
+        Level::Crit => nginx_sys::NGX_LOG_CRIT,
+        Level::Error => nginx_sys::NGX_LOG_ERR,
+        Level::Warn => nginx_sys::NGX_LOG_WARN,
+        Level::Notice => nginx_sys::NGX_LOG_NOTICE,
+        Level::Info => nginx_sys::NGX_LOG_INFO,
+        Level::Debug => nginx_sys::NGX_LOG_DEBUG,
+    };
+    level as ngx_uint_t
+}
+
+/// A line for `--with-debug` builds, formatted only where somebody reads it.
+#[cfg(ngx_feature = "debug")]
+macro_rules! debug {
+    ($log:expr, $($format:tt)+) => {{
+        let log: *mut nginx_sys::ngx_log_t = $log;
+        // SAFETY: the caller is on the event loop's thread, with a log that is alive.
+        #[allow(unused_unsafe)]
+        unsafe {
+            if (*log).log_level & nginx_sys::NGX_LOG_DEBUG_HTTP as nginx_sys::ngx_uint_t != 0 {
+                let text = format!($($format)+);
+                let text = $crate::ngx::str_of(text.as_bytes());
+                nginx_sys::ngx_log_error_core(
+                    nginx_sys::NGX_LOG_DEBUG as nginx_sys::ngx_uint_t, log, 0, c"%V".as_ptr(), &raw const text,
+                );
+            }
+        }
+    }};
+}
+
+/// Without `--with-debug` there is nothing to write, and nothing is evaluated.
+#[cfg(not(ngx_feature = "debug"))]
+macro_rules! debug {
+    ($log:expr, $($format:tt)+) => {{
+        if false {
+            let _ = ($log, format_args!($($format)+));
+        }
+    }};
+}
+
+pub(crate) use debug;

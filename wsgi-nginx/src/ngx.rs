@@ -1,0 +1,110 @@
+//! nginx's words in Rust: return codes as they are used, strings, and access to the module's configuration.
+//!
+//! bindgen gives some of nginx's constants the type `u32` and some `i32`, and leaves out macros with casts.
+
+use std::ffi::c_void;
+use std::slice;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_pool_t, ngx_str_t, ngx_uint_t,
+};
+
+pub(crate) type Request = ngx_http_request_t;
+
+pub(crate) const OK: ngx_int_t = nginx_sys::NGX_OK as ngx_int_t;
+pub(crate) const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
+pub(crate) const DONE: ngx_int_t = nginx_sys::NGX_DONE as ngx_int_t;
+pub(crate) const SPECIAL_RESPONSE: ngx_int_t = nginx_sys::NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t;
+pub(crate) const REQUEST_TIME_OUT: ngx_int_t = nginx_sys::NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t;
+pub(crate) const CLIENT_CLOSED_REQUEST: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
+pub(crate) const INTERNAL_SERVER_ERROR: ngx_int_t = 500;
+pub(crate) const SERVICE_UNAVAILABLE: ngx_int_t = 503;
+
+/// `NGX_CONF_OK` and `NGX_CONF_ERROR`.
+pub(crate) const CONF_OK: *mut std::ffi::c_char = std::ptr::null_mut();
+pub(crate) const CONF_ERROR: *mut std::ffi::c_char = usize::MAX as *mut std::ffi::c_char;
+
+/// The bytes of an nginx string; empty for an unset one.
+///
+/// # Safety
+///
+/// A string with a length points to that many bytes, which stay for `'a`.
+pub(crate) unsafe fn bytes<'a>(text: &ngx_str_t) -> &'a [u8] {
+    if text.len == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { slice::from_raw_parts(text.data, text.len) }
+}
+
+/// An nginx string over bytes that outlive its use. nginx takes it as mutable and does not write to it.
+pub(crate) fn str_of(bytes: &[u8]) -> ngx_str_t {
+    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
+}
+
+/// A copy in a pool; `None` without memory.
+///
+/// # Safety
+///
+/// `pool` is alive, and used by this thread alone.
+pub(crate) unsafe fn copy(pool: *mut ngx_pool_t, bytes: &[u8]) -> Option<ngx_str_t> {
+    // SAFETY: the caller's promise; the pool gives room for all of the bytes.
+    unsafe { ngx_str_t::from_bytes(pool, bytes) }
+}
+
+/// The configuration of a module for the location that a request is in.
+///
+/// # Safety
+///
+/// `request` is alive and `T` is what the module's `create_loc_conf` makes.
+pub(crate) unsafe fn location_conf<'a, T>(request: *const Request, module: *const ngx_module_t) -> &'a T {
+    // SAFETY: nginx gives every request one entry for each HTTP module.
+    unsafe { &*(*(*request).loc_conf.add((*module).ctx_index)).cast::<T>() }
+}
+
+/// The core module's settings of a request's location.
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn core_location<'a>(request: *const Request) -> &'a ngx_http_core_loc_conf_t {
+    // SAFETY: the caller's promise; the core module is always there.
+    unsafe { location_conf(request, &raw const ngx_http_core_module) }
+}
+
+/// The core module's settings of a request's server.
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn core_server<'a>(request: *const Request) -> &'a ngx_http_core_srv_conf_t {
+    // SAFETY: the caller's promise; the core module is always there.
+    unsafe { &*(*(*request).srv_conf.add(ngx_http_core_module.ctx_index)).cast() }
+}
+
+/// The location settings of a module at the place that is being parsed or merged
+/// (`ngx_http_conf_get_module_loc_conf`).
+///
+/// # Safety
+///
+/// `cf` is nginx's, inside an `http` block.
+pub(crate) unsafe fn parsed_location(cf: *mut ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
+    // SAFETY: inside `http`, the context is a set of three tables with one entry for each HTTP module.
+    unsafe { *(*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).loc_conf.add((*module).ctx_index) }
+}
+
+/// As [`parsed_location`], for the settings of the whole `http` block.
+///
+/// # Safety
+///
+/// `cf` is nginx's, inside an `http` block.
+pub(crate) unsafe fn parsed_main(cf: *mut ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
+    // SAFETY: as above.
+    unsafe { *(*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).main_conf.add((*module).ctx_index) }
+}
+
+/// nginx's signed return codes where it declares them unsigned.
+pub(crate) fn status(code: u16) -> ngx_uint_t {
+    ngx_uint_t::from(code)
+}

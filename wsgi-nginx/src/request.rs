@@ -1,0 +1,310 @@
+//! An nginx request as the gateway reads it.
+
+use std::cell::RefCell;
+
+use nginx_sys::{
+    ngx_connection_local_sockaddr, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable, ngx_inet_get_port,
+    ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr, socklen_t,
+};
+use wsgi_core::environ::{Mount, split_path};
+use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
+
+use crate::conf::LocationConf;
+use crate::ngx::{self, Request};
+
+/// Room for an address as text: nginx's `NGX_SOCKADDR_STRLEN` with a unix socket's path.
+const ADDRESS_LENGTH: usize = 128;
+
+/// What OpenSSL knows, by the names that other servers use.
+const TLS_VARIABLES: [(&str, &[u8]); 8] = [
+    ("SSL_PROTOCOL", b"ssl_protocol"),
+    ("SSL_CIPHER", b"ssl_cipher"),
+    ("SSL_SESSION_ID", b"ssl_session_id"),
+    ("SSL_SERVER_NAME", b"ssl_server_name"),
+    ("SSL_CLIENT_VERIFY", b"ssl_client_verify"),
+    ("SSL_CLIENT_S_DN", b"ssl_client_s_dn"),
+    ("SSL_CLIENT_I_DN", b"ssl_client_i_dn"),
+    ("SSL_CLIENT_SERIAL", b"ssl_client_serial"),
+];
+
+/// Evaluates the `wsgi_var` directives in force; `None` when nginx has no memory for a value.
+///
+/// # Safety
+///
+/// `request` is alive and `conf` is that of its location.
+pub(crate) unsafe fn variables(request: *mut Request, conf: &LocationConf) -> Option<Vec<(&str, ngx_str_t)>> {
+    conf.variables
+        .iter()
+        .map(|(name, value)| {
+            let mut text = ngx_str_t::empty();
+            // SAFETY: the caller's promise; the result lives in the request's pool or in the configuration.
+            let code = unsafe { ngx_http_complex_value(request, *value, &raw mut text) };
+            (code == ngx::OK).then_some((&**name, text))
+        })
+        .collect()
+}
+
+/// A request with what takes more than a look into it.
+pub(crate) struct View<'a> {
+    request: *mut Request,
+    script_name: &'a [u8],
+    path_info: &'a [u8],
+    variables: &'a [(&'a str, ngx_str_t)],
+    content_length: Option<u64>,
+    document_root: &'a [u8],
+    local: Local,
+    tls: Vec<(&'static str, &'a [u8])>,
+}
+
+impl<'a> View<'a> {
+    /// # Safety
+    ///
+    /// `request` is alive for `'a`, and this is the event loop's thread.
+    pub(crate) unsafe fn new(
+        request: *mut Request,
+        mount: Mount<'_>,
+        variables: &'a [(&'a str, ngx_str_t)],
+        content_length: Option<u64>,
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (script_name, path_info) = split_path(ngx::bytes(&(*request).uri), mount);
+            let core = ngx::core_location(request);
+            let document_root = if core.root_lengths.is_null() {
+                ngx::bytes(&core.root)
+            } else {
+                variable(request, b"document_root").unwrap_or_default()
+            };
+            let tls = if (*(*request).connection).ssl.is_null() {
+                Vec::new()
+            } else {
+                TLS_VARIABLES
+                    .iter()
+                    .filter_map(|(key, name)| {
+                        variable(request, name).filter(|value| !value.is_empty()).map(|value| (*key, value))
+                    })
+                    .collect()
+            };
+            Self {
+                request,
+                script_name,
+                path_info,
+                variables,
+                content_length,
+                document_root,
+                local: Local::of(request),
+                tls,
+            }
+        }
+    }
+
+    fn request(&self) -> &'a Request {
+        // SAFETY: `new` was promised that the request lives for 'a.
+        unsafe { &*self.request }
+    }
+
+    fn text(&self, text: &'a ngx_str_t) -> &'a [u8] {
+        // SAFETY: strings of a live request.
+        unsafe { ngx::bytes(text) }
+    }
+}
+
+impl RequestView for View<'_> {
+    fn method(&self) -> &[u8] {
+        self.text(&self.request().method_name)
+    }
+
+    fn scheme(&self) -> Scheme {
+        // SAFETY: a live request has a connection.
+        if unsafe { (*self.request().connection).ssl.is_null() } { Scheme::Http } else { Scheme::Https }
+    }
+
+    fn protocol(&self) -> &[u8] {
+        match self.text(&self.request().http_protocol) {
+            b"" => b"HTTP/0.9",
+            protocol => protocol,
+        }
+    }
+
+    fn script_name(&self) -> &[u8] {
+        self.script_name
+    }
+
+    fn path_info(&self) -> &[u8] {
+        self.path_info
+    }
+
+    fn query(&self) -> &[u8] {
+        self.text(&self.request().args)
+    }
+
+    fn server(&self) -> Endpoint<'_> {
+        // SAFETY: a live request.
+        let configured = unsafe { ngx::bytes(&ngx::core_server(self.request).server_name) };
+        let requested = self.text(&self.request().headers_in.server);
+        let name = if is_plain_name(configured) {
+            configured
+        } else if requested.is_empty() {
+            self.local.text()
+        } else {
+            requested.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(requested)
+        };
+        Endpoint { name, port: self.local.port }
+    }
+
+    fn peer(&self) -> Endpoint<'_> {
+        // SAFETY: a live request has a connection with the client's address.
+        unsafe {
+            let connection = &*self.request().connection;
+            let port = ngx_inet_get_port(connection.sockaddr);
+            Endpoint { name: ngx::bytes(&connection.addr_text), port: (port != 0).then_some(port) }
+        }
+    }
+
+    fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
+        // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
+        unsafe { Headers::new(&raw const self.request().headers_in.headers.part) }.map(|header| HeaderField {
+            name: self.text(&header.key),
+            value: self.text(&header.value),
+            // `ngx_hash` over the lower-case name, as `name_hash` defines it.
+            hash: header.hash as u32,
+        })
+    }
+
+    fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let request = self.request();
+        [
+            ("REQUEST_URI", self.text(&request.unparsed_uri)),
+            ("DOCUMENT_URI", self.text(&request.uri)),
+            ("DOCUMENT_ROOT", self.document_root),
+            ("SERVER_ADDR", self.local.text()),
+            ("SERVER_SOFTWARE", nginx_sys::NGINX_VER.to_bytes()),
+        ]
+        .into_iter()
+        .chain(self.tls.iter().copied())
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.variables.iter().map(|(name, value)| (*name, self.text(value)))
+    }
+}
+
+/// Whether a configured name can stand for the server: neither empty, nor the catch-all `_`, nor a pattern.
+fn is_plain_name(name: &[u8]) -> bool {
+    match name {
+        [] | b"_" => false,
+        [first, .., last] => !matches!(first, b'.' | b'*' | b'~') && *last != b'*',
+        [only] => !matches!(only, b'.' | b'*' | b'~'),
+    }
+}
+
+/// The value of one of nginx's variables, if it has one.
+unsafe fn variable<'a>(request: *mut Request, name: &[u8]) -> Option<&'a [u8]> {
+    let mut text = ngx::str_of(name);
+    // SAFETY: a live request, on the loop's thread; names are in lower case, so that the plain hash is the right key.
+    unsafe {
+        let value = ngx_http_get_variable(request, &raw mut text, ngx_hash_key(text.data, text.len)).as_ref()?;
+        (value.valid() != 0 && value.not_found() == 0)
+            .then(|| if value.len() == 0 { &[][..] } else { std::slice::from_raw_parts(value.data, value.len() as usize) })
+    }
+}
+
+/// nginx's list, part by part.
+struct Headers<'a> {
+    part: Option<&'a ngx_list_part_t>,
+    rest: &'a [ngx_table_elt_t],
+}
+
+impl<'a> Headers<'a> {
+    /// # Safety
+    ///
+    /// `part` is the first of a list of headers that stays as it is for `'a`.
+    unsafe fn new(part: *const ngx_list_part_t) -> Self {
+        // SAFETY: the caller's promise.
+        let part = unsafe { part.as_ref() };
+        Self { part, rest: part.map_or(&[], elements) }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = &'a ngx_table_elt_t;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((first, rest)) = self.rest.split_first() {
+                self.rest = rest;
+                return Some(first);
+            }
+            // SAFETY: null, or the next part of the same list.
+            self.part = unsafe { self.part?.next.as_ref() };
+            self.rest = self.part.map_or(&[], elements);
+        }
+    }
+}
+
+fn elements(part: &ngx_list_part_t) -> &[ngx_table_elt_t] {
+    if part.nelts == 0 {
+        return &[];
+    }
+    // SAFETY: a part of a list of headers holds `nelts` of them.
+    unsafe { std::slice::from_raw_parts(part.elts.cast(), part.nelts) }
+}
+
+/// The address that the client has connected to, as text.
+#[derive(Clone, Copy)]
+struct Local {
+    text: [u8; ADDRESS_LENGTH],
+    length: usize,
+    port: Option<u16>,
+}
+
+thread_local! {
+    /// The last one: a worker listens on few addresses, and making text of one costs more than comparing it.
+    static LAST: RefCell<(Vec<u8>, Local)> = const { RefCell::new((Vec::new(), Local::UNKNOWN)) };
+}
+
+impl Local {
+    const UNKNOWN: Self = Self { text: [0; ADDRESS_LENGTH], length: 0, port: None };
+
+    /// # Safety
+    ///
+    /// `request` is alive.
+    unsafe fn of(request: *mut Request) -> Self {
+        // SAFETY: the caller's promise. nginx asks the system for the address once a connection.
+        unsafe {
+            let connection = (*request).connection;
+            if ngx_connection_local_sockaddr(connection, std::ptr::null_mut(), 0) != ngx::OK {
+                return Self::UNKNOWN;
+            }
+            let (address, length) = ((*connection).local_sockaddr, (*connection).local_socklen);
+            let raw = std::slice::from_raw_parts(address.cast::<u8>(), length as usize);
+            LAST.with_borrow_mut(|(known, local)| {
+                if known != raw {
+                    *local = Self::format(address, length);
+                    known.clear();
+                    known.extend_from_slice(raw);
+                }
+                *local
+            })
+        }
+    }
+
+    unsafe fn format(address: *mut sockaddr, length: socklen_t) -> Self {
+        let mut local = Self::UNKNOWN;
+        // SAFETY: an address that nginx has filled in; the text fits or is cut by nginx.
+        unsafe {
+            local.length = ngx_sock_ntop(address, length, local.text.as_mut_ptr(), ADDRESS_LENGTH, 0);
+            let port = ngx_inet_get_port(address);
+            local.port = (port != 0).then_some(port);
+        }
+        local
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}

@@ -1,0 +1,184 @@
+//! The module in a worker process: Python's start and end, and the requests in between.
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_uint_t};
+use wsgi_core::config::Threads;
+use wsgi_core::host::Level;
+use wsgi_core::pool::Limits;
+use wsgi_core::python::{Gateway, GatewaySettings, Mode};
+
+use crate::conf::MainConf;
+use crate::entry::MODULE;
+use crate::event::{self, Hold, WorkerLog};
+use crate::log;
+use crate::loop_cell::{LoopCell, claim_loop_thread};
+
+/// Requests that may wait for a thread; further ones are refused at once.
+const QUEUE: usize = 1024;
+
+/// How long a worker waits at its end for applications that still run, and for their threads.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same when nginx is told to stop at once: its master kills workers after a second.
+const HURRY: Duration = Duration::from_millis(500);
+
+/// nginx's own signals: the master's commands, and what it handles or ignores in its workers.
+const RESERVED_SIGNALS: [c_int; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGALRM,
+    libc::SIGIO,
+    libc::SIGCHLD,
+    libc::SIGSYS,
+    libc::SIGPIPE,
+];
+
+/// A master does not replace a worker that exits with this status: for nginx it is a fatal error.
+const FATAL_EXIT_STATUS: c_int = 2;
+
+/// What a worker with a running Python has.
+pub(crate) struct Worker {
+    pub(crate) gateway: Gateway,
+    pub(crate) inline: bool,
+    open: LoopCell<Open>,
+}
+
+/// Requests under way.
+struct Open {
+    count: usize,
+    hold: LoopCell<Hold>,
+}
+
+/// Empty where Python did not start.
+static WORKER: OnceLock<Option<Worker>> = OnceLock::new();
+
+/// The worker, if Python runs in it.
+pub(crate) fn running() -> Option<&'static Worker> {
+    WORKER.get()?.as_ref()
+}
+
+/// Whether this process is a worker that serves applications (or would, had Python started).
+pub(crate) fn has_started() -> bool {
+    WORKER.get().is_some()
+}
+
+/// A request has its exchange. On the loop's thread.
+pub(crate) fn request_began() {
+    count(|open| open.count += 1);
+}
+
+/// It is over.
+pub(crate) fn request_ended() {
+    count(|open| open.count -= 1);
+}
+
+fn count(change: impl FnOnce(&mut Open)) {
+    if let Some(worker) = running() {
+        worker.open.with(|open| {
+            let before = open.count;
+            change(open);
+            if (before == 0) != (open.count == 0) {
+                open.hold.with(|hold| hold.set(open.count > 0));
+            }
+        });
+    }
+}
+
+/// Starts Python where applications are served (`init_process`). A failure is one line in the log, and 500 for every
+/// request: an error returned to nginx would leave clients waiting for a worker that never comes back.
+///
+/// # Safety
+///
+/// nginx calls this in a process of its own, with its events initialised.
+pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx's global, set before.
+    let process = unsafe { nginx_sys::ngx_process };
+    let single = process == nginx_sys::NGX_PROCESS_SINGLE as ngx_uint_t;
+    if !single && process != nginx_sys::NGX_PROCESS_WORKER as ngx_uint_t {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let Some(main) = (unsafe { main_conf(cycle) }) else { return };
+    if main.locations.is_empty() {
+        return;
+    }
+    claim_loop_thread();
+    // nginx would reap the application's children, and `subprocess` would take every failure for a success.
+    // SAFETY: the process has one thread that cares.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    // SAFETY: the caller's promise.
+    let worker = match unsafe { launch(cycle, main, single) } {
+        Ok(worker) => Some(worker),
+        Err(trouble) => {
+            // SAFETY: the cycle's log, on the loop's thread.
+            unsafe { log::write((*cycle).log, Level::Emerg, &format!("{trouble}; wsgi locations answer 500")) };
+            None
+        }
+    };
+    // Python starts once a process.
+    let worker = WORKER.get_or_init(|| worker);
+    if let Some(worker) = worker {
+        for (location, _) in main.locations.iter().filter(|(_, preload)| *preload) {
+            worker.gateway.preload(location);
+        }
+    }
+}
+
+unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Result<Worker, String> {
+    // SAFETY: the caller's promise: events and timers are initialised.
+    let hold = unsafe {
+        event::open(cycle).map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
+        Hold::new((*cycle).log)
+    };
+    let mode = match main.process.threads() {
+        Threads::Inline => Mode::Inline,
+        Threads::Pool { permits, max } => Mode::Threads(Limits { permits, max_threads: max, queue: QUEUE }),
+    };
+    let mut settings = GatewaySettings::new(mode);
+    settings.python.home = main.process.home().map(Into::into);
+    settings.python.executable = main.process.executable().map(Into::into);
+    settings.python.path = main.process.path();
+    settings.multiprocess = !single;
+    settings.reserved_signals = RESERVED_SIGNALS.to_vec();
+    settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
+    let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
+    Ok(Worker {
+        gateway,
+        inline: mode == Mode::Inline,
+        open: LoopCell::new(Open { count: 0, hold }),
+    })
+}
+
+/// Lets applications end (`exit_process`).
+///
+/// # Safety
+///
+/// nginx calls this last, on the loop's thread.
+pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
+    let Some(worker) = running() else { return };
+    // SAFETY: nginx's global.
+    let hurry = unsafe { nginx_sys::ngx_terminate } != 0;
+    worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE });
+    // SAFETY: the loop's thread; the log lives as long as the cycle.
+    unsafe { event::drain((*cycle).log) };
+}
+
+/// The module's settings of the `http` block, if there is one.
+unsafe fn main_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
+    // SAFETY: nginx's tables: for the http module the entry is its context, or null without an `http` block.
+    unsafe {
+        let http: *mut *mut *mut *mut c_void = (*cycle).conf_ctx;
+        let context: *mut ngx_http_conf_ctx_t = (*http.add(ngx_http_module.index)).cast();
+        let context = context.as_ref()?;
+        (*context.main_conf.add(MODULE.ctx_index)).cast::<MainConf>().as_ref()
+    }
+}

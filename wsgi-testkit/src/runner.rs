@@ -1,0 +1,191 @@
+//! The host itself: a gateway, and requests sent through it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::task::{Context, Poll, Waker};
+
+use wsgi_core::config::Target;
+use wsgi_core::error::Fault;
+use wsgi_core::host::HostParts;
+use wsgi_core::pool::Limits;
+use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, Mode, Summary};
+use wsgi_core::snapshot::RequestSnapshot;
+
+use crate::captured::{Captured, LogLine};
+use crate::request::Request;
+use crate::sink::{CapturingLog, CapturingSink, Client, Script};
+
+/// An application that a [`Host`] serves.
+#[derive(Clone, Debug)]
+pub struct App {
+    location: Arc<Location>,
+    path: Option<PathBuf>,
+}
+
+impl App {
+    /// The file of an application made from source text.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+/// A gateway in this process. Python starts once a process, so there is one of these.
+///
+/// Applications run on threads of the gateway's pool, or, in the inline form, on one thread that plays the event loop.
+pub struct Host {
+    gateway: Running,
+    folder: PathBuf,
+    log: Arc<CapturingLog>,
+}
+
+enum Running {
+    Threads(Gateway),
+    Inline(Mutex<mpsc::Sender<Work>>),
+}
+
+type Work = Box<dyn FnOnce(&Gateway) + Send>;
+
+impl Host {
+    /// The host of this process, with two threads.
+    pub fn shared() -> &'static Self {
+        Self::shared_with(Mode::Threads(Limits { permits: 2, max_threads: 64, queue: 64 }))
+    }
+
+    /// The host of this process; `mode` counts for the first call.
+    pub fn shared_with(mode: Mode) -> &'static Self {
+        static HOST: OnceLock<Host> = OnceLock::new();
+        HOST.get_or_init(|| Self::start(&GatewaySettings::new(mode)))
+    }
+
+    /// Starts Python. Panics when that fails: a test cannot go on.
+    pub fn start(settings: &GatewaySettings) -> Self {
+        let log = Arc::new(CapturingLog::default());
+        let gateway = match settings.mode {
+            Mode::Threads(_) => {
+                Running::Threads(Gateway::start(settings, log.clone()).unwrap_or_else(|error| panic!("{error}")))
+            }
+            Mode::Inline => Running::Inline(Mutex::new(event_loop(settings.clone(), log.clone()))),
+        };
+        let folder = std::env::temp_dir().join(format!("wsgi-testkit-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for applications");
+        Self { gateway, folder, log }
+    }
+
+    /// An application from source text; its callable is `application`.
+    pub fn app(&self, source: &str) -> App {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let path = self.folder.join(format!("app{}.py", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let mut file = std::fs::File::create(&path).expect("a file for the application");
+        file.write_all(source.as_bytes()).expect("room for the application");
+        let mut app = self.serve(Target::Script { path: path.clone(), callable: "application".to_owned() });
+        app.path = Some(path);
+        app
+    }
+
+    /// Any target.
+    pub fn serve(&self, target: Target) -> App {
+        App { location: Location::new(target), path: None }
+    }
+
+    /// Sends a request and waits for the end of the exchange.
+    pub fn send(&self, app: &App, request: Request) -> Captured {
+        self.send_to(app, request, Script::default()).finish()
+    }
+
+    /// Sends a request to a client that follows `script`.
+    pub fn send_to(&self, app: &App, request: Request, script: Script) -> Pending {
+        let (sink, client) = CapturingSink::new(script);
+        let log = Arc::new(CapturingLog::default());
+        let parts = HostParts { body: request.source(), sink: Box::new(sink), log: log.clone() };
+        let (sender, receiver) = mpsc::channel();
+        let done = Box::new(move |result| {
+            // The test may have lost interest.
+            let _ = sender.send(result);
+        });
+        let handle = match &self.gateway {
+            Running::Threads(gateway) => Some(
+                gateway
+                    .dispatch(&app.location, RequestSnapshot::new(&request), parts, done)
+                    .unwrap_or_else(|refused| panic!("{refused}")),
+            ),
+            Running::Inline(work) => {
+                let location = Arc::clone(&app.location);
+                let client = client.clone();
+                let work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                work.send(Box::new(move |gateway| done(inline(gateway, &location, &request, parts, &client))))
+                    .expect("the event loop runs");
+                None
+            }
+        };
+        Pending { client, log, receiver, handle }
+    }
+
+    /// Log records that belong to no request.
+    pub fn log(&self) -> Vec<LogLine> {
+        self.log.take()
+    }
+}
+
+/// An exchange under way.
+pub struct Pending {
+    client: Client,
+    log: Arc<CapturingLog>,
+    receiver: mpsc::Receiver<Result<Summary, Fault>>,
+    handle: Option<ExchangeHandle>,
+}
+
+impl Pending {
+    /// The client's end.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Cancels the exchange, as a host does when its client leaves. Threads only.
+    pub fn cancel(&self) {
+        self.handle.as_ref().expect("an exchange on a thread").cancel();
+    }
+
+    /// Waits for the end.
+    pub fn finish(self) -> Captured {
+        let result = self.receiver.recv().expect("an exchange ends");
+        Captured { events: self.client.take(), log: self.log.take(), fault: result.err() }
+    }
+}
+
+/// One exchange on the event loop's thread; a stalled client reads on as soon as it is waited for.
+fn inline(
+    gateway: &Gateway,
+    location: &Arc<Location>,
+    request: &Request,
+    parts: HostParts,
+    client: &Client,
+) -> Result<Summary, Fault> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut exchange = {
+        let _attached = gateway.attach();
+        gateway.begin(location, request, parts)
+    };
+    loop {
+        match exchange.advance(&mut cx) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => client.go_on(),
+        }
+    }
+}
+
+/// A thread that plays a host's event loop.
+fn event_loop(settings: GatewaySettings, log: Arc<CapturingLog>) -> mpsc::Sender<Work> {
+    let (sender, receiver) = mpsc::channel::<Work>();
+    std::thread::Builder::new()
+        .name("event-loop".to_owned())
+        .spawn(move || {
+            let gateway = Gateway::start(&settings, log).unwrap_or_else(|error| panic!("{error}"));
+            for work in receiver {
+                work(&gateway);
+            }
+        })
+        .expect("a thread");
+    sender
+}
