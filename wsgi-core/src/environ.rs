@@ -9,6 +9,7 @@
 
 mod cache;
 mod collected;
+mod equal;
 mod fixed;
 mod name;
 mod path;

@@ -1,54 +1,54 @@
-//! Reading a request body as `wsgi.input` does: in amounts and in lines, from one position.
+//! The request body as a file-like stream: read, and read line by line, from one position.
+
+use std::io::{self, BufRead as _};
 
 use crate::error::HostError;
 use crate::host::BodySource;
 
-/// Look-ahead for lines. Reads in amounts go around it.
-const LOOK_AHEAD: usize = 8 * 1024;
-
-/// Most memory that is taken on the word of a length alone.
-const TRUSTED: u64 = 1024 * 1024;
-
-/// A body under way to the application. At its end it stays at its end; after an error it repeats the error.
+/// A body that ends where it ends: reading on gives nothing, again and again, and does not touch the connection.
+///
+/// Whatever reads may block as [`BodySource::read`] does. After an error every read that asks for something gives it
+/// again; what was read until then is lost.
 pub struct Input {
-    source: Box<dyn BodySource>,
-    /// Bytes read ahead, of which those from `start` on are still to be given out. Allocated for the first line.
-    ahead: Vec<u8>,
-    start: usize,
     state: State,
+    look_ahead: LookAhead,
 }
 
 enum State {
-    Open,
-    AtEnd,
+    Open(Box<dyn BodySource>),
+    Ended,
     Failed(HostError),
 }
 
 impl Input {
-    /// A body from its first byte on.
+    /// A stream at the beginning of a body.
     pub fn new(source: Box<dyn BodySource>) -> Self {
-        Self { source, ahead: Vec::new(), start: 0, state: State::Open }
+        Self { state: State::Open(source), look_ahead: LookAhead::default() }
     }
 
-    /// Bytes still to be read, if known.
+    /// Bytes still to be read, if known. Unknown after an error.
     pub fn remaining(&self) -> Option<u64> {
-        let ahead = (self.ahead.len() - self.start) as u64;
-        match self.state {
-            State::Open => self.source.remaining().map(|rest| rest + ahead),
-            State::AtEnd | State::Failed(_) => Some(ahead),
+        let buffered = self.look_ahead.len() as u64;
+        match &self.state {
+            State::Open(source) => source.remaining()?.checked_add(buffered),
+            State::Ended => Some(buffered),
+            State::Failed(_) => None,
         }
     }
 
-    /// Whether the next bytes are there without waiting.
+    /// Whether reading cannot block, since the source says so or is not needed any more.
     pub fn is_ready(&self) -> bool {
-        !matches!(self.state, State::Open) || self.source.is_ready()
+        match &self.state {
+            State::Open(source) => source.is_ready() || source.remaining() == Some(0),
+            State::Ended | State::Failed(_) => true,
+        }
     }
 
     /// Fills `buf` unless the body ends before; returns the count.
     pub fn read_into(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-        let mut filled = self.give_out(buf);
+        let mut filled = self.look_ahead.take(buf);
         while filled < buf.len() {
-            match self.pull(&mut buf[filled..])? {
+            match read(&mut self.state, &mut buf[filled..])? {
                 0 => break,
                 count => filled += count,
             }
@@ -56,240 +56,383 @@ impl Input {
         Ok(filled)
     }
 
-    /// Appends up to `size` bytes, fewer only at the end of the body; returns the count.
-    pub fn read_up_to(&mut self, size: usize, to: &mut Vec<u8>) -> Result<usize, HostError> {
-        let begin = to.len();
-        // In steps: neither the caller's size nor the client's length is worth memory before the bytes are there.
+    /// Appends `limit` bytes to `out`, fewer only at the end of the body; returns the count.
+    pub fn read_up_to(&mut self, limit: usize, out: &mut Vec<u8>) -> Result<usize, HostError> {
+        let begin = out.len();
+        let mut step = FIRST_STEP;
         loop {
-            let done = to.len() - begin;
-            let expected = self.remaining().unwrap_or(LOOK_AHEAD as u64).clamp(1, TRUSTED);
-            let step =
-                (size - done).min(usize::try_from(expected).unwrap_or(usize::MAX)).min(done.max(TRUSTED as usize));
-            if step == 0 {
-                return Ok(done);
+            let read = out.len() - begin;
+            // Neither the application's number nor the client's is reason enough to take memory: it grows with what
+            // has come.
+            let known = self.remaining().map(|remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
+            let want = known.unwrap_or(step).min(MAX_STEP).min(limit - read);
+            if want == 0 {
+                return Ok(read);
             }
-            let at = to.len();
-            to.resize(at + step, 0);
-            let result = self.read_into(&mut to[at..]);
-            to.truncate(at + result.as_ref().map_or(0, |count| *count));
-            if result? < step {
-                return Ok(to.len() - begin);
+            out.resize(begin + read + want, 0);
+            let result = self.read_into(&mut out[begin + read..]);
+            out.truncate(begin + read + result.as_ref().copied().unwrap_or(0));
+            if result? < want {
+                return Ok(out.len() - begin);
             }
+            step = step.saturating_mul(2);
         }
     }
 
-    /// Appends all that is left; returns the count.
-    pub fn read_to_end(&mut self, to: &mut Vec<u8>) -> Result<usize, HostError> {
-        self.read_up_to(usize::MAX, to)
+    /// Appends the rest of the body to `out`; returns the count.
+    pub fn read_to_end(&mut self, out: &mut Vec<u8>) -> Result<usize, HostError> {
+        self.read_up_to(usize::MAX, out)
     }
 
-    /// Appends one line with its line feed, or what there is of it at the end of the body, at most `limit` bytes; returns
-    /// the count.
-    pub fn read_line(&mut self, limit: Option<usize>, to: &mut Vec<u8>) -> Result<usize, HostError> {
-        let begin = to.len();
+    /// Appends one line to `out`, with its "\n" unless it is the last and has none, and no more than `limit` bytes of
+    /// it; returns the count, 0 at the end of the body.
+    pub fn read_line(&mut self, limit: Option<usize>, out: &mut Vec<u8>) -> Result<usize, HostError> {
         let limit = limit.unwrap_or(usize::MAX);
-        while to.len() - begin < limit && (self.start < self.ahead.len() || self.look_ahead()?) {
-            let room = limit - (to.len() - begin);
-            let ahead = &self.ahead[self.start..];
-            let ahead = &ahead[..ahead.len().min(room)];
-            let feed = ahead.iter().position(|byte| *byte == b'\n');
-            let line = &ahead[..feed.map_or(ahead.len(), |feed| feed + 1)];
-            to.extend_from_slice(line);
-            self.start += line.len();
-            if feed.is_some() {
+        let mut count = 0;
+        while count < limit {
+            if self.look_ahead.len() == 0 && self.look_ahead.fill(&mut self.state)? == 0 {
+                break;
+            }
+            count += self.look_ahead.take_line(limit - count, out);
+            if out.ends_with(b"\n") {
                 break;
             }
         }
-        Ok(to.len() - begin)
-    }
-
-    /// Takes from what was read ahead.
-    fn give_out(&mut self, buf: &mut [u8]) -> usize {
-        let ahead = &self.ahead[self.start..];
-        let count = ahead.len().min(buf.len());
-        buf[..count].copy_from_slice(&ahead[..count]);
-        self.start += count;
-        count
-    }
-
-    /// Refills the look-ahead, which is used up; false at the end.
-    fn look_ahead(&mut self) -> Result<bool, HostError> {
-        let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.resize(LOOK_AHEAD, 0);
-        let result = self.pull(&mut ahead);
-        ahead.truncate(result.as_ref().map_or(0, |count| *count));
-        self.ahead = ahead;
-        self.start = 0;
-        result.map(|count| count > 0)
-    }
-
-    /// Reads from the source, which is not asked again after its end or an error. `buf` is not empty.
-    fn pull(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-        match &self.state {
-            State::Open => {}
-            State::AtEnd => return Ok(0),
-            State::Failed(error) => return Err(again(error)),
-        }
-        match self.source.read(buf) {
-            Ok(0) => {
-                self.state = State::AtEnd;
-                Ok(0)
-            }
-            Ok(count) => Ok(count),
-            Err(error) => {
-                self.state = State::Failed(again(&error));
-                Err(error)
-            }
-        }
+        Ok(count)
     }
 }
 
-/// The same trouble once more; an I/O error keeps its number or its kind and words.
+/// Reads from the source unless it is known to be at its end. `buf` is not empty.
+fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
+    let result = match state {
+        State::Open(source) if source.remaining() == Some(0) => Ok(0),
+        State::Open(source) => source.read(buf),
+        State::Ended => return Ok(0),
+        State::Failed(error) => return Err(again(error)),
+    };
+    match &result {
+        // The source is dropped: nobody can ask it again.
+        Ok(0) => *state = State::Ended,
+        Ok(_) => {}
+        Err(error) => *state = State::Failed(again(error)),
+    }
+    result
+}
+
+/// The same error once more; `io::Error` cannot be cloned.
 fn again(error: &HostError) -> HostError {
     match error {
         HostError::ClientGone => HostError::ClientGone,
         HostError::TimedOut => HostError::TimedOut,
         HostError::Io(error) => HostError::Io(match error.raw_os_error() {
-            Some(number) => std::io::Error::from_raw_os_error(number),
-            None => std::io::Error::new(error.kind(), error.to_string()),
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(error.kind(), error.to_string()),
         }),
     }
 }
+
+/// What has been read beyond the end of a line.
+#[derive(Default)]
+struct LookAhead {
+    /// Empty until the first line is wanted.
+    buffer: Box<[u8]>,
+    begin: usize,
+    end: usize,
+}
+
+impl LookAhead {
+    fn len(&self) -> usize {
+        self.end - self.begin
+    }
+
+    /// Asks for more, when nothing is left; returns the count.
+    fn fill(&mut self, state: &mut State) -> Result<usize, HostError> {
+        if self.buffer.is_empty() && matches!(state, State::Open(_)) {
+            self.buffer = vec![0; LOOK_AHEAD].into_boxed_slice();
+        }
+        (self.begin, self.end) = (0, 0);
+        self.end = read(state, &mut self.buffer)?;
+        Ok(self.end)
+    }
+
+    /// Moves as much as there is and as fits to the beginning of `buf`; returns the count.
+    fn take(&mut self, buf: &mut [u8]) -> usize {
+        let count = self.len().min(buf.len());
+        buf[..count].copy_from_slice(&self.buffer[self.begin..self.begin + count]);
+        self.begin += count;
+        count
+    }
+
+    /// Moves bytes to the end of `out`: up to the first "\n", at most `limit`, or all; returns the count.
+    fn take_line(&mut self, limit: usize, out: &mut Vec<u8>) -> usize {
+        let mut bytes = &self.buffer[self.begin..self.end.min(self.begin.saturating_add(limit))];
+        // A slice reads without errors, and finds the "\n" fast.
+        let count = bytes.read_until(b'\n', out).unwrap_or(0);
+        self.begin += count;
+        count
+    }
+}
+
+/// Size of the buffer for lines.
+const LOOK_AHEAD: usize = 8 * 1024;
+
+/// How much a body of unknown length is given room for at first.
+const FIRST_STEP: usize = 8 * 1024;
+
+/// The most that is made room for at once.
+const MAX_STEP: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, Cursor, Read};
 
+    use proptest::collection::vec;
+    use proptest::option;
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Gives out at most `piece` bytes at a time, and fails after `fails_after` bytes.
+    /// A body that comes in pieces.
+    #[derive(Default)]
     struct Pieces {
-        rest: Vec<u8>,
-        piece: usize,
+        data: Vec<u8>,
+        position: usize,
+        /// How much each read gives at most, over and over; everything if empty.
+        sizes: Vec<usize>,
+        reads: usize,
         known: bool,
-        fails_after: Option<usize>,
+        /// What comes after the data instead of the end.
+        error: Option<HostError>,
+        over: bool,
     }
 
     impl BodySource for Pieces {
         fn remaining(&self) -> Option<u64> {
-            self.known.then_some(self.rest.len() as u64)
+            self.known.then_some((self.data.len() - self.position) as u64)
         }
 
         fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-            assert!(!buf.is_empty(), "a source is not asked for nothing");
-            let mut count = buf.len().min(self.piece).min(self.rest.len());
-            if let Some(left) = &mut self.fails_after {
-                if *left == 0 {
-                    return Err(HostError::ClientGone);
+            assert!(!buf.is_empty(), "a read that asks for nothing");
+            assert!(!self.over, "a read after the end");
+            let size = self.sizes.get(self.reads % self.sizes.len().max(1)).copied().unwrap_or(usize::MAX);
+            self.reads += 1;
+            let rest = &self.data[self.position..];
+            let count = size.min(rest.len()).min(buf.len());
+            buf[..count].copy_from_slice(&rest[..count]);
+            self.position += count;
+            self.over = count == 0;
+            match self.error.take() {
+                Some(error) if count == 0 => Err(error),
+                error => {
+                    self.error = error;
+                    Ok(count)
                 }
-                count = count.min(*left);
-                *left -= count;
             }
-            buf[..count].copy_from_slice(&self.rest[..count]);
-            self.rest.drain(..count);
-            Ok(count)
+        }
+
+        fn is_ready(&self) -> bool {
+            self.known
         }
     }
 
-    fn input(body: &[u8], piece: usize, known: bool) -> Input {
-        Input::new(Box::new(Pieces { rest: body.to_vec(), piece, known, fails_after: None }))
+    fn input(data: &[u8]) -> Input {
+        Input::new(Box::new(Pieces { data: data.to_vec(), ..Pieces::default() }))
+    }
+
+    fn line(input: &mut Input, limit: Option<usize>) -> Vec<u8> {
+        let mut line = Vec::new();
+        let count = input.read_line(limit, &mut line).expect("readable");
+        assert_eq!(count, line.len());
+        line
+    }
+
+    #[test]
+    fn after_the_end_there_is_nothing_again_and_again() {
+        let mut input = input(b"ab");
+        let mut body = Vec::new();
+        assert_eq!(input.read_to_end(&mut body).expect("readable"), 2);
+        for _ in 0..3 {
+            assert_eq!(input.read_to_end(&mut body).expect("readable"), 0);
+            assert_eq!(input.read_into(&mut [0; 4]).expect("readable"), 0);
+            assert_eq!(line(&mut input, None), b"");
+        }
+        assert_eq!((input.remaining(), input.is_ready()), (Some(0), true));
+    }
+
+    #[test]
+    fn a_body_of_known_length_is_not_read_beyond_it() {
+        let sizes = vec![3];
+        let source = Pieces { data: b"abcde".to_vec(), sizes, known: true, ..Pieces::default() };
+        let mut input = Input::new(Box::new(source));
+        let mut body = Vec::new();
+        assert_eq!(input.read_to_end(&mut body).expect("readable"), 5);
+        let State::Open(source) = &mut input.state else { panic!("the end was asked for") };
+        assert_eq!(source.remaining(), Some(0));
+        assert_eq!(input.read_into(&mut [0]).expect("readable"), 0);
+    }
+
+    #[test]
+    fn a_body_that_is_used_up_is_ready() {
+        struct Used;
+        impl BodySource for Used {
+            fn remaining(&self) -> Option<u64> {
+                Some(0)
+            }
+            fn read(&mut self, _: &mut [u8]) -> Result<usize, HostError> {
+                panic!("there is nothing to be read")
+            }
+        }
+        let mut input = Input::new(Box::new(Used));
+        assert!(input.is_ready());
+        assert_eq!(line(&mut input, None), b"");
+    }
+
+    #[test]
+    fn lines_keep_their_ends() {
+        let mut input = input(b"one\r\n\ntwo");
+        assert_eq!(line(&mut input, None), b"one\r\n");
+        assert_eq!(line(&mut input, None), b"\n");
+        assert_eq!(line(&mut input, None), b"two");
+        assert_eq!(line(&mut input, None), b"");
+    }
+
+    #[test]
+    fn a_limit_splits_a_line() {
+        let mut input = input(b"abcd\ne\n");
+        assert_eq!(line(&mut input, Some(0)), b"");
+        assert_eq!(line(&mut input, Some(3)), b"abc");
+        assert_eq!(line(&mut input, Some(2)), b"d\n");
+        assert_eq!(line(&mut input, Some(9)), b"e\n");
+    }
+
+    #[test]
+    fn a_line_does_not_end_at_a_newline_that_was_there_before() {
+        let mut input = input(b"ab\n");
+        let mut out = b"before\n".to_vec();
+        assert_eq!(input.read_line(None, &mut out).expect("readable"), 3);
+        assert_eq!(input.read_line(None, &mut out).expect("readable"), 0);
+        assert_eq!(out, b"before\nab\n");
+    }
+
+    #[test]
+    fn a_promised_length_takes_no_memory() {
+        struct Liar;
+        impl BodySource for Liar {
+            fn remaining(&self) -> Option<u64> {
+                Some(u64::MAX)
+            }
+            fn read(&mut self, _: &mut [u8]) -> Result<usize, HostError> {
+                Ok(0)
+            }
+        }
+        let mut body = Vec::new();
+        let mut input = Input::new(Box::new(Liar));
+        assert_eq!(input.remaining(), Some(u64::MAX));
+        assert_eq!(input.read_to_end(&mut body).expect("readable"), 0);
+        assert!(body.capacity() <= MAX_STEP);
+    }
+
+    #[test]
+    fn an_error_is_given_again() {
+        let error = || io::Error::from_raw_os_error(5);
+        let source = Pieces { data: b"ab".to_vec(), error: Some(error().into()), ..Pieces::default() };
+        let mut input = Input::new(Box::new(source));
+        let mut out = Vec::new();
+        for _ in 0..2 {
+            let HostError::Io(found) = input.read_to_end(&mut out).expect_err("broken") else { panic!("another kind") };
+            assert_eq!(found.raw_os_error(), error().raw_os_error());
+            assert!(matches!(input.read_line(None, &mut out), Err(HostError::Io(_))));
+            assert!(matches!(input.read_into(&mut [0]), Err(HostError::Io(_))));
+        }
+        assert_eq!(input.read_line(Some(0), &mut out).expect("nothing was asked for"), 0);
+        assert_eq!((input.remaining(), input.is_ready()), (None, true));
+    }
+
+    #[test]
+    fn every_kind_of_error_stays_what_it_is() {
+        assert!(matches!(again(&HostError::ClientGone), HostError::ClientGone));
+        assert!(matches!(again(&HostError::TimedOut), HostError::TimedOut));
+        let HostError::Io(error) = again(&io::Error::new(io::ErrorKind::NotFound, "spool is gone").into()) else {
+            panic!("another kind")
+        };
+        assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::NotFound, "spool is gone".to_owned()));
     }
 
     #[derive(Clone, Debug)]
-    enum Operation {
+    enum Step {
         Into(usize),
         UpTo(usize),
+        ToEnd,
         Line(Option<usize>),
-        End,
     }
 
-    fn operations() -> impl Strategy<Value = Vec<Operation>> {
-        let operation = prop_oneof![
-            4 => (0usize..30).prop_map(Operation::Into),
-            4 => (0usize..30).prop_map(Operation::UpTo),
-            6 => proptest::option::of(0usize..20).prop_map(Operation::Line),
-            1 => Just(Operation::End),
-        ];
-        proptest::collection::vec(operation, 0..20)
-    }
-
-    /// What a cursor over the whole body says.
-    fn model(cursor: &mut Cursor<Vec<u8>>, operation: &Operation) -> Vec<u8> {
-        let mut expected = Vec::new();
-        match operation {
-            Operation::Into(size) | Operation::UpTo(size) => cursor.take(*size as u64).read_to_end(&mut expected),
-            Operation::Line(limit) => {
-                cursor.take(limit.map_or(u64::MAX, |limit| limit as u64)).read_until(b'\n', &mut expected)
-            }
-            Operation::End => cursor.read_to_end(&mut expected),
-        }
-        .expect("memory is readable");
-        expected
-    }
-
-    fn run(input: &mut Input, operation: &Operation) -> Result<Vec<u8>, HostError> {
-        let mut found = Vec::new();
-        let count = match operation {
-            Operation::Into(size) => {
-                found.resize(*size, 0);
-                let count = input.read_into(&mut found)?;
-                found.truncate(count);
-                count
-            }
-            Operation::UpTo(size) => input.read_up_to(*size, &mut found)?,
-            Operation::Line(limit) => input.read_line(*limit, &mut found)?,
-            Operation::End => input.read_to_end(&mut found)?,
-        };
-        assert_eq!(count, found.len());
-        Ok(found)
+    fn step() -> impl Strategy<Value = Step> {
+        let size = || prop_oneof![4 => 0usize..12, 1 => 0usize..20_000];
+        prop_oneof![
+            3 => size().prop_map(Step::Into),
+            3 => size().prop_map(Step::UpTo),
+            1 => Just(Step::ToEnd),
+            6 => option::of(size()).prop_map(Step::Line),
+        ]
     }
 
     proptest! {
         #[test]
-        fn reads_give_what_a_file_would_give(
-            body in "[a\n]{0,80}", piece in 1usize..20, known: bool, operations in operations(),
+        fn it_reads_as_a_file_does(
+            data in prop_oneof![
+                vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..100),
+                (vec(any::<u8>(), 1..40), 200usize..2_000).prop_map(|(some, times)| some.repeat(times)),
+            ],
+            sizes in vec(prop_oneof![1usize..8, 1usize..10_000], 0..4),
+            known: bool,
+            fails: bool,
+            steps in vec(step(), 0..24),
         ) {
-            let mut input = input(body.as_bytes(), piece, known);
-            let mut cursor = Cursor::new(body.into_bytes());
-            for operation in operations {
-                prop_assert_eq!(run(&mut input, &operation).unwrap(), model(&mut cursor, &operation));
-                let left = cursor.get_ref().len() as u64 - cursor.position();
-                if let Some(remaining) = input.remaining() {
-                    prop_assert_eq!(remaining, left);
+            let error = fails.then_some(HostError::TimedOut);
+            let source = Pieces { data: data.clone(), sizes, known: known && !fails, error, ..Pieces::default() };
+            let mut input = Input::new(Box::new(source));
+            let mut file = Cursor::new(&data[..]);
+            for step in steps {
+                let (mut expected, mut read) = (b"old\n".to_vec(), b"old\n".to_vec());
+                let result = match step {
+                    Step::Into(size) => {
+                        (&mut file).take(size as u64).read_to_end(&mut expected).expect("in memory");
+                        let mut buf = vec![0; size];
+                        let result = input.read_into(&mut buf);
+                        read.extend_from_slice(&buf[..result.as_ref().copied().unwrap_or(0)]);
+                        result
+                    }
+                    Step::UpTo(size) => {
+                        (&mut file).take(size as u64).read_to_end(&mut expected).expect("in memory");
+                        input.read_up_to(size, &mut read)
+                    }
+                    Step::ToEnd => {
+                        file.read_to_end(&mut expected).expect("in memory");
+                        input.read_to_end(&mut read)
+                    }
+                    Step::Line(limit) => {
+                        let limit = limit.map_or(u64::MAX, |limit| limit as u64);
+                        (&mut file).take(limit).read_until(b'\n', &mut expected).expect("in memory");
+                        input.read_line(limit.try_into().ok().filter(|_| limit < u64::MAX), &mut read)
+                    }
+                };
+                match result {
+                    Ok(count) => {
+                        prop_assert_eq!(count, read.len() - 4);
+                        prop_assert_eq!(read, expected);
+                    }
+                    Err(error) => {
+                        prop_assert!(fails && matches!(error, HostError::TimedOut));
+                        // It stands where the data ends, and there it stays.
+                        prop_assert_eq!(file.position(), data.len() as u64);
+                        prop_assert!(input.read_into(&mut [0]).is_err());
+                        return Ok(());
+                    }
                 }
+                let left = data.len() as u64 - file.position();
+                prop_assert!(input.remaining().is_none_or(|remaining| remaining == left));
+                prop_assert!(!known || fails || input.remaining().is_some());
             }
-        }
-    }
-
-    #[test]
-    fn the_end_stays_the_end() {
-        let mut input = input(b"ab", 10, false);
-        assert_eq!(run(&mut input, &Operation::End).unwrap(), b"ab");
-        for operation in [Operation::End, Operation::Line(None), Operation::Into(3)] {
-            assert_eq!(run(&mut input, &operation).unwrap(), b"");
-        }
-        assert_eq!(input.remaining(), Some(0));
-    }
-
-    #[test]
-    fn an_error_is_repeated() {
-        let mut input =
-            Input::new(Box::new(Pieces { rest: vec![b'a'; 9], piece: 4, known: true, fails_after: Some(5) }));
-        assert_eq!(run(&mut input, &Operation::Into(5)).unwrap(), b"aaaaa");
-        for operation in [Operation::Into(1), Operation::Line(None), Operation::End] {
-            assert!(matches!(run(&mut input, &operation), Err(HostError::ClientGone)));
-        }
-    }
-
-    #[test]
-    fn a_large_body_of_known_length_arrives_whole() {
-        let body: Vec<u8> = (0..3 * TRUSTED as u32).map(|number| number as u8).collect();
-        for known in [true, false] {
-            let mut found = Vec::new();
-            input(&body, 100_000, known).read_to_end(&mut found).unwrap();
-            assert_eq!(found, body);
         }
     }
 }

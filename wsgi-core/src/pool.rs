@@ -9,6 +9,8 @@
 
 mod roster;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::io;
@@ -18,7 +20,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use roster::Roster;
-use seat::Seat;
+use seat::{Seat, Worker};
 
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,13 +178,13 @@ fn call<T: Task>(seat: Option<Arc<Seat<T>>>) {
 
 /// `Threads` without its guard, which only the thread itself needs to know.
 trait Spawn<T: Task>: Send + Sync {
-    fn spawn(&self, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
+    fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
 }
 
 impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
-    fn spawn(&self, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>> {
-        let threads = Arc::clone(self);
+    fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>> {
         let builder = Builder::new().name(format!("wsgi-{}", seat.number + 1));
-        H::spawn(self, builder, Box::new(move || seat.serve(&*threads)))
+        let worker = Worker { pool, seat, threads: Arc::clone(self) };
+        H::spawn(self, builder, Box::new(|| worker.serve()))
     }
 }

@@ -1,140 +1,259 @@
-//! Log records: text in pieces becomes whole lines without control characters.
+//! Text in pieces, as applications print it, made into log records: one line each, without control characters.
 
-/// Longest record; a line that goes on without an end is cut there.
-const LONGEST: usize = 64 * 1024;
+use std::fmt::Write as _;
+use std::iter;
 
-/// Collects what an application logs until a line is complete.
+/// Collects text until its lines are complete.
+///
+/// The lines of threads that share one buffer get mixed; keep one for each.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     /// The beginning of a line, escaped.
-    begun: String,
+    pending: String,
+    /// A carriage return came after it: half of "\r\n", or to be escaped.
+    carriage_return: bool,
 }
 
 impl LineBuffer {
-    /// A buffer without text.
+    /// An empty buffer; nothing is allocated until a line comes in pieces.
     pub const fn new() -> Self {
-        Self { begun: String::new() }
+        Self { pending: String::new(), carriage_return: false }
     }
 
-    /// Takes a piece of text and passes each line that it completes to `log`, without its line break. Control characters
-    /// other than tab arrive as `\x1b`, so that text from outside cannot forge records or drive a terminal.
+    /// Adds `text` and calls `log` for each line that it completes, without the "\n" or "\r\n". Empty lines count.
+    ///
+    /// Control characters other than the tab are escaped (`\x1b`), so that no text can forge a record or steer a
+    /// terminal. A line beyond [`MAX_RECORD`] bytes becomes several records, the first of them before its end has come.
     pub fn write(&mut self, text: &str, mut log: impl FnMut(&str)) {
-        let mut rest = text;
-        while let Some((line, after)) = rest.split_once('\n') {
-            let line = line.strip_suffix('\r').unwrap_or(line);
-            if self.begun.is_empty() && line.len() <= LONGEST && !line.contains(is_control) {
-                log(line);
-            } else {
-                self.add(line, &mut log);
-                log(&self.begun);
-                self.begun.clear();
+        for piece in text.split_inclusive('\n') {
+            if std::mem::take(&mut self.carriage_return) && piece != "\n" {
+                self.push_escaped('\r', &mut log);
             }
-            rest = after;
+            let (line, complete) = piece.strip_suffix('\n').map_or((piece, false), |line| (line, true));
+            let (line, carriage_return) = line.strip_suffix('\r').map_or((line, false), |line| (line, true));
+            if !complete {
+                self.push(line, &mut log);
+                self.carriage_return = carriage_return;
+            } else if self.pending.is_empty() && !line.contains(is_escaped) {
+                split_record(line, MAX_RECORD).for_each(&mut log);
+            } else {
+                self.push(line, &mut log);
+                self.emit(&mut log);
+            }
         }
-        self.add(rest, &mut log);
     }
 
-    /// Logs what is there of an incomplete line.
+    /// Logs a line that is not complete, if there is one. Whatever comes next begins a new one.
     pub fn finish(&mut self, mut log: impl FnMut(&str)) {
-        if !self.begun.is_empty() {
-            log(&self.begun);
-            // An endless line must not leave its memory behind.
-            self.begun = String::new();
+        self.carriage_return = false;
+        if !self.pending.is_empty() {
+            self.emit(&mut log);
         }
     }
 
-    fn add(&mut self, text: &str, log: &mut impl FnMut(&str)) {
-        for character in text.chars() {
-            if self.begun.len() >= LONGEST {
-                log(&self.begun);
-                self.begun.clear();
-            }
-            if is_control(character) {
-                self.begun.push_str(&format!("\\x{:02x}", u32::from(character)));
-            } else {
-                self.begun.push(character);
-            }
+    /// Adds to the line, whatever the text contains.
+    fn push(&mut self, mut text: &str, log: &mut impl FnMut(&str)) {
+        while let Some((at, control)) = text.char_indices().find(|(_, character)| is_escaped(*character)) {
+            self.push_clean(&text[..at], log);
+            self.push_escaped(control, log);
+            text = &text[at + control.len_utf8()..];
         }
+        self.push_clean(text, log);
+    }
+
+    fn push_clean(&mut self, mut text: &str, log: &mut impl FnMut(&str)) {
+        while self.pending.len() + text.len() > MAX_RECORD {
+            let (fits, rest) = text.split_at(floor_char_boundary(text, MAX_RECORD - self.pending.len()));
+            self.pending.push_str(fits);
+            self.emit(log);
+            text = rest;
+        }
+        self.pending.push_str(text);
+    }
+
+    fn push_escaped(&mut self, control: char, log: &mut impl FnMut(&str)) {
+        // The last control character is U+009F: two digits are enough.
+        const LENGTH: usize = r"\x00".len();
+        if self.pending.len() + LENGTH > MAX_RECORD {
+            self.emit(log);
+        }
+        // Writing to a String does not fail.
+        let _ = write!(self.pending, "\\x{:02x}", u32::from(control));
+    }
+
+    fn emit(&mut self, log: &mut impl FnMut(&str)) {
+        log(&self.pending);
+        self.pending.clear();
+        // One long line must not cost its thread memory for good.
+        self.pending.shrink_to(KEPT);
     }
 }
 
-/// C0 without tab, DEL, and C1.
-fn is_control(character: char) -> bool {
-    character.is_control() && character != '\t'
-}
-
-/// Cuts a record into pieces of at most `longest` bytes (at least 4), between characters.
-pub fn split_record(text: &str, longest: usize) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (piece, after) = rest.split_at(rest.floor_char_boundary(longest.max(4)));
-        rest = after;
+/// Pieces of `text` of at most `max` bytes, cut between characters; `max` counts as 4 if it is less, so that every
+/// character fits. An empty text is one empty piece: an empty line is a record too.
+pub fn split_record(text: &str, max: usize) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest?;
+        let (piece, left) = text.split_at(floor_char_boundary(text, max.max(4)));
+        rest = (!left.is_empty()).then_some(left);
         Some(piece)
     })
 }
 
+/// The end of the last character that ends at `index` or before.
+fn floor_char_boundary(text: &str, index: usize) -> usize {
+    if index >= text.len() {
+        return text.len();
+    }
+    // Position 0 is a boundary.
+    (0..=index).rev().find(|&index| text.is_char_boundary(index)).unwrap_or(0)
+}
+
+fn is_escaped(character: char) -> bool {
+    character.is_control() && character != '\t'
+}
+
+/// Longest record in bytes, escapes included. A host may split further.
+pub const MAX_RECORD: usize = 64 * 1024;
+
+/// Bytes of buffer that are kept from line to line.
+const KEPT: usize = 4 * 1024;
+
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn lines(pieces: &[&str]) -> Vec<String> {
+    /// The records that come from writing `pieces`, and those that `finish` adds.
+    fn records<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (Vec<String>, Vec<String>) {
         let mut buffer = LineBuffer::new();
-        let mut lines = Vec::new();
+        let (mut logged, mut rest) = (Vec::new(), Vec::new());
         for piece in pieces {
-            buffer.write(piece, |line| lines.push(line.to_owned()));
+            buffer.write(piece, |line| logged.push(line.to_owned()));
         }
-        buffer.finish(|line| lines.push(line.to_owned()));
-        lines
+        buffer.finish(|line| rest.push(line.to_owned()));
+        buffer.finish(|line| panic!("{line:?} is logged twice"));
+        (logged, rest)
+    }
+
+    fn lines<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let (mut logged, rest) = records(pieces);
+        logged.extend(rest);
+        logged
     }
 
     #[test]
     fn a_line_is_logged_when_it_is_complete() {
-        assert_eq!(lines(&["a", "b\nc", "\n", "\nd"]), ["ab", "c", "", "d"]);
-        assert_eq!(lines(&["a\r\nb\r\n"]), ["a", "b"]);
-        assert!(lines(&[]).is_empty());
+        assert_eq!(records(["a", "b\nc\n", "d"]), (vec!["ab".to_owned(), "c".to_owned()], vec!["d".to_owned()]));
+        assert_eq!(records(["a\n"]).1, Vec::<String>::new());
+        assert_eq!(records([""]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn after_finish_a_new_line_begins() {
+        let mut buffer = LineBuffer::new();
+        let mut logged = Vec::new();
+        buffer.write("50%\r", |line| logged.push(line.to_owned()));
+        buffer.finish(|line| logged.push(line.to_owned()));
+        buffer.write("done\n", |line| logged.push(line.to_owned()));
+        assert_eq!(logged, ["50%", "done"]);
+    }
+
+    #[test]
+    fn empty_lines_are_kept() {
+        assert_eq!(lines(["\n", "a\n\nb", "\n"]), ["", "a", "", "b"]);
+    }
+
+    #[test]
+    fn crlf_ends_a_line_also_in_two_pieces() {
+        assert_eq!(lines(["a\r\nb\r", "\nc\r\n"]), ["a", "b", "c"]);
+        assert_eq!(lines(["a\r\r\n", "b\r", "\r", "\n"]), ["a\\x0d", "b\\x0d"]);
+        assert_eq!(lines(["10%\r20%\r", "30%\r"]), ["10%\\x0d20%\\x0d30%"]);
+        assert_eq!(lines(["\r", "", "\n", "\r"]), [""]);
     }
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(lines(&["a\x1b[0m\0\tb\x7f\u{9b}\n"]), ["a\\x1b[0m\\x00\tb\\x7f\\x9b"]);
-        assert_eq!(lines(&["a\rb\n"]), ["a\\x0db"]);
+        assert_eq!(lines(["\x1b[31mred\0\u{85}\x7f\t\u{a0}é\n"]), ["\\x1b[31mred\\x00\\x85\\x7f\t\u{a0}é"]);
     }
 
     #[test]
-    fn an_endless_line_is_cut() {
-        let text = "é".repeat(LONGEST);
-        let lines = lines(&[&text]);
-        assert!(lines.iter().all(|line| line.len() <= LONGEST + 4));
-        assert_eq!(lines.concat(), text);
+    fn formats_and_backslashes_are_literal() {
+        assert_eq!(lines(["%s %V C:\\x1b\n"]), ["%s %V C:\\x1b"]);
+    }
+
+    #[test]
+    fn a_whole_line_is_not_copied() {
+        let text = "whole\n";
+        let mut buffer = LineBuffer::new();
+        buffer.write(text, |line| assert_eq!(line.as_ptr(), text.as_ptr()));
+        assert_eq!(buffer.pending.capacity(), 0);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_and_its_memory_given_back() {
+        let mut buffer = LineBuffer::new();
+        let mut logged = Vec::new();
+        for _ in 0..MAX_RECORD {
+            buffer.write("é\x01x", |line| logged.push(line.to_owned()));
+            assert!(buffer.pending.capacity() <= 2 * MAX_RECORD);
+        }
+        buffer.write("\n", |line| logged.push(line.to_owned()));
+        let (_, full) = logged.split_last().expect("more than one record");
+        assert!(full.iter().all(|line| (MAX_RECORD - 3..=MAX_RECORD).contains(&line.len())));
+        assert_eq!(logged.concat(), "é\\x01x".repeat(MAX_RECORD));
+        assert!(buffer.pending.capacity() <= KEPT);
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_is_one_record() {
+        let line = "x".repeat(MAX_RECORD);
+        assert_eq!(lines([&*line, "\n"]), [&*line]);
+        assert_eq!(lines([&*format!("{line}\n")]), [&*line]);
+        assert_eq!(lines([&*format!("{line}y\n")]), [&*line, "y"]);
+    }
+
+    #[test]
+    fn pieces_of_a_record_end_between_characters() {
+        assert_eq!(split_record("aéé", 4).collect::<Vec<_>>(), ["aé", "é"]);
+        assert_eq!(split_record("a𝄞", 0).collect::<Vec<_>>(), ["a", "𝄞"]);
+        assert_eq!(split_record("", 9).collect::<Vec<_>>(), [""]);
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        vec(prop_oneof![Just('\n'), Just('\r'), Just('\t'), Just('a'), any::<char>()], 0..20)
+            .prop_map(|characters| characters.into_iter().collect())
     }
 
     proptest! {
         #[test]
-        fn pieces_do_not_matter(text in "[a-c\n\r\u{1}é]{0,40}", cuts in proptest::collection::vec(0usize..40, 0..5)) {
-            let characters: Vec<char> = text.chars().collect();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(characters.len())).collect();
-            cuts.sort_unstable();
-            cuts.push(characters.len());
-            let mut start = 0;
-            let pieces: Vec<String> = cuts
-                .into_iter()
-                .map(|cut| characters[std::mem::replace(&mut start, cut)..cut].iter().collect())
+        fn it_matters_not_in_which_pieces_a_text_comes(pieces in vec(text(), 0..8)) {
+            let whole = pieces.concat();
+            // Naively: cut the text at its line ends, then escape.
+            let mut expected: Vec<String> = whole
+                .split('\n')
+                .map(|line| line.strip_suffix('\r').unwrap_or(line))
+                .map(|line| {
+                    let escape = |c| if is_escaped(c) { format!("\\x{:02x}", c as u32) } else { c.to_string() };
+                    line.chars().map(escape).collect()
+                })
                 .collect();
-            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
-            let joined = |lines: Vec<String>| lines.concat().replace("\\x0d", "");
-            prop_assert_eq!(joined(lines(&pieces)), joined(lines(&[&text])));
+            if expected.last().is_some_and(String::is_empty) {
+                expected.pop();
+            }
+            prop_assert_eq!(lines(pieces.iter().map(String::as_str)), &expected[..]);
+            prop_assert_eq!(lines([&*whole]), expected);
         }
 
         #[test]
-        fn a_split_record_loses_nothing(text in "[a-zé€𝄞]{0,200}", longest in 4usize..30) {
-            let pieces: Vec<&str> = split_record(&text, longest).collect();
-            prop_assert!(pieces.iter().all(|piece| piece.len() <= longest && !piece.is_empty()));
-            prop_assert_eq!(pieces.concat(), text);
+        fn pieces_of_a_record_lose_nothing(text in any::<String>(), max in 0usize..40) {
+            let pieces: Vec<_> = split_record(&text, max).collect();
+            prop_assert_eq!(pieces.concat(), &text[..]);
+            prop_assert!(pieces.iter().all(|piece| piece.len() <= max.max(4)));
+            prop_assert!(text.is_empty() || pieces.iter().all(|piece| !piece.is_empty()));
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct RequestSnapshot {
     bytes: Vec<u8>,
     /// Where each of the first texts ends.
     line: [usize; 7],
+    /// Where the first text of extra begins, and that of the variables.
+    extra_start: usize,
+    variables_start: usize,
     /// Headers, then extra, then variables.
     pairs: Vec<Pair>,
     headers: usize,
@@ -30,15 +33,15 @@ pub struct RequestSnapshot {
 #[derive(Clone, Debug)]
 struct Pair {
     name: Name,
-    /// Where the value ends; the next pair begins there.
-    end: usize,
+    /// Length of the value.
+    value: usize,
     /// Of a header's name.
     hash: u32,
 }
 
 #[derive(Clone, Debug)]
 enum Name {
-    /// In the buffer; it ends there and the value begins.
+    /// That many bytes before the value.
     Copied(usize),
     Static(&'static str),
 }
@@ -76,23 +79,31 @@ impl RequestSnapshot {
         }
         let mut bytes = Vec::with_capacity(room);
         let mut pairs = Vec::with_capacity(count);
-        let line = texts.map(|text| append(&mut bytes, text));
-        for field in request.headers() {
-            let name = Name::Copied(append(&mut bytes, field.name));
-            pairs.push(Pair { name, end: append(&mut bytes, field.value), hash: field.hash });
+        let line = texts.map(|text| {
+            bytes.extend_from_slice(text);
+            bytes.len()
+        });
+        for HeaderField { name, value, hash } in request.headers() {
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
+            pairs.push(Pair { name: Name::Copied(name.len()), value: value.len(), hash });
         }
-        let headers = pairs.len();
+        let (headers, extra_start) = (pairs.len(), bytes.len());
         for (name, value) in request.extra() {
-            pairs.push(Pair { name: Name::Static(name), end: append(&mut bytes, value), hash: 0 });
+            bytes.extend_from_slice(value);
+            pairs.push(Pair { name: Name::Static(name), value: value.len(), hash: 0 });
         }
-        let extra = pairs.len() - headers;
+        let (extra, variables_start) = (pairs.len() - headers, bytes.len());
         for (name, value) in request.variables() {
-            let name = Name::Copied(append(&mut bytes, name.as_bytes()));
-            pairs.push(Pair { name, end: append(&mut bytes, value), hash: 0 });
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(value);
+            pairs.push(Pair { name: Name::Copied(name.len()), value: value.len(), hash: 0 });
         }
         Self {
             bytes,
             line,
+            extra_start,
+            variables_start,
             pairs,
             headers,
             extra,
@@ -108,27 +119,20 @@ impl RequestSnapshot {
         &self.bytes[start..self.line[index]]
     }
 
-    /// A run of pairs: the pair, its name if that is in the buffer, its value.
-    fn pairs(&self, range: Range<usize>) -> impl Iterator<Item = (&Pair, &[u8], &[u8])> {
-        let mut start = match range.start {
-            0 => self.line[PEER],
-            first => self.pairs[first - 1].end,
-        };
+    /// A run of pairs, whose texts begin at `start`: the pair, its name if that is in the buffer, its value.
+    fn pairs(&self, range: Range<usize>, start: usize) -> impl Iterator<Item = (&Pair, &[u8], &[u8])> {
+        let mut rest = &self.bytes[start..];
         self.pairs[range].iter().map(move |pair| {
-            let middle = match pair.name {
-                Name::Copied(end) => end,
-                Name::Static(_) => start,
+            let length = match pair.name {
+                Name::Copied(length) => length,
+                Name::Static(_) => 0,
             };
-            let name = &self.bytes[start..middle];
-            start = pair.end;
-            (pair, name, &self.bytes[middle..pair.end])
+            let (name, behind) = rest.split_at(length);
+            let (value, behind) = behind.split_at(pair.value);
+            rest = behind;
+            (pair, name, value)
         })
     }
-}
-
-fn append(bytes: &mut Vec<u8>, text: &[u8]) -> usize {
-    bytes.extend_from_slice(text);
-    bytes.len()
 }
 
 impl RequestView for RequestSnapshot {
@@ -169,18 +173,24 @@ impl RequestView for RequestSnapshot {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        self.pairs(0..self.headers).map(|(pair, name, value)| HeaderField { name, value, hash: pair.hash })
+        self.pairs(0..self.headers, self.line[PEER]).map(|(pair, name, value)| HeaderField {
+            name,
+            value,
+            hash: pair.hash,
+        })
     }
 
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.pairs(self.headers..self.headers + self.extra).filter_map(|(pair, _, value)| match pair.name {
+        self.pairs(self.headers..self.headers + self.extra, self.extra_start).filter_map(|(pair, _, value)| match pair
+            .name
+        {
             Name::Static(name) => Some((name, value)),
             Name::Copied(_) => None,
         })
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.pairs(self.headers + self.extra..self.pairs.len()).map(|(_, name, value)| {
+        self.pairs(self.headers + self.extra..self.pairs.len(), self.variables_start).map(|(_, name, value)| {
             // It was copied from a str.
             (std::str::from_utf8(name).expect("the name of a variable is text"), value)
         })

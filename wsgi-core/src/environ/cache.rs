@@ -47,11 +47,12 @@ impl EnvironCache {
         let mut buffer = Vec::new();
         self.slots.put_fixed(fixed::values(request, &overrides, &mut self.numbers, &mut buffer), changes);
         self.put_extra(request, &mut collected, changes);
-        for field in request.headers() {
-            match self.names.find(field.name, field.hash) {
-                Some(Destination::Slot(slot)) => self.take(slot, field, &mut collected),
+        // What a header passes through here is inlined by force: left to the compiler, a request costs a third more.
+        for HeaderField { name, value, hash } in request.headers() {
+            match self.names.find(name, hash) {
+                Some(Destination::Slot(slot)) => self.take(slot, name, value, &mut collected),
                 Some(Destination::Withheld) => {}
-                None => self.meet(field, &mut collected),
+                None => self.meet(HeaderField { name, value, hash }, &mut collected),
             }
         }
         if !collected.is_empty() {
@@ -115,23 +116,30 @@ impl EnvironCache {
     }
 
     /// Takes a header that belongs into a slot.
-    #[inline]
-    fn take<'a>(&mut self, slot: usize, field: HeaderField<'a>, collected: &mut Collected<'a>) {
-        match self.slots.claim(slot, Some(field.value), collected.next()) {
-            Ok(Claim::Collected(_)) => collected.push(Some(slot), field),
+    #[inline(always)]
+    fn take<'a>(&mut self, slot: usize, name: &'a [u8], value: &'a [u8], collected: &mut Collected<'a>) {
+        match self.slots.claim(slot, Some(value), collected.next()) {
+            Ok(Claim::Collected(_)) => collected.push(Some(slot), name, value),
             Ok(_) => {}
-            Err(claim) => self.take_again(slot, claim, field, collected),
+            Err(claim) => self.take_again(slot, claim, name, value, collected),
         }
     }
 
     #[cold]
-    fn take_again<'a>(&mut self, slot: usize, claim: Claim, field: HeaderField<'a>, collected: &mut Collected<'a>) {
+    fn take_again<'a>(
+        &mut self,
+        slot: usize,
+        claim: Claim,
+        name: &'a [u8],
+        value: &'a [u8],
+        collected: &mut Collected<'a>,
+    ) {
         if claim == Claim::Unchanged {
             // Not so: it has a second part.
-            let value = self.slots.collect(slot, collected.next());
-            collected.push_joined(slot, value, field);
+            let first = self.slots.collect(slot, collected.next());
+            collected.push_joined(slot, name, first, value);
         } else {
-            collected.join(claim, field);
+            collected.join(claim, name, value);
         }
     }
 
@@ -143,31 +151,35 @@ impl EnvironCache {
             return;
         }
         let Some(key) = name::variable(field.name) else { return };
-        match self.find_header(&key) {
+        match self.find_header(&key, collected) {
             Some(slot) => {
                 self.names.learn(field.name, field.hash, Destination::Slot(slot));
-                self.take(slot, field, collected);
+                self.take(slot, field.name, field.value, collected);
             }
-            None => collected.take(key, field),
+            None => collected.take(key, field.name, field.value),
         }
     }
 
-    fn find_header(&mut self, key: &str) -> Option<usize> {
+    /// The slot for a header, unless this request has done without one for the same key.
+    fn find_header(&mut self, key: &str, collected: &Collected<'_>) -> Option<usize> {
+        if collected.is_loose(key) {
+            return None;
+        }
         self.slots.find(key, Purpose::Header { common: name::is_common(key) })
     }
 
     /// Brings up to date what the headers have changed.
-    fn put_collected<'a>(&mut self, mut collected: Collected<'a>, changes: &mut impl Changes) {
-        for field in collected.postponed() {
-            let Some(key) = name::variable(field.name) else { continue };
-            match self.find_header(&key) {
+    fn put_collected(&mut self, mut collected: Collected<'_>, changes: &mut impl Changes) {
+        for HeaderField { name, value, .. } in collected.postponed() {
+            let Some(key) = name::variable(name) else { continue };
+            match self.find_header(&key, &collected) {
                 Some(slot) => match self.slots.claim(slot, None, collected.next()) {
-                    Ok(_) => collected.push(Some(slot), field),
+                    Ok(_) => collected.push(Some(slot), name, value),
                     // The dashed form goes before it.
                     Err(Claim::Unchanged) => {}
-                    Err(claim) => collected.join(claim, field),
+                    Err(claim) => collected.join(claim, name, value),
                 },
-                None => collected.take(key, field),
+                None => collected.take(key, name, value),
             }
         }
         for (slot, value) in collected.in_slots() {

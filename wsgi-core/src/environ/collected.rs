@@ -19,14 +19,11 @@ pub(super) enum Claim {
     Collected(usize),
 }
 
-/// New values of one request. Empty, and without memory, if nothing has changed.
+/// New values of one request. Without memory of its own if nothing has changed.
 #[derive(Default)]
 pub(super) struct Collected<'a> {
     values: Vec<Value<'a>>,
-    /// Keys for which there is no slot.
-    loose: BTreeMap<String, Claim>,
-    /// Headers with an underscore, for the end.
-    postponed: Vec<HeaderField<'a>>,
+    rare: Option<Box<Rare<'a>>>,
 }
 
 struct Value<'a> {
@@ -36,10 +33,19 @@ struct Value<'a> {
     value: Cow<'a, [u8]>,
 }
 
+/// What few requests have.
+#[derive(Default)]
+struct Rare<'a> {
+    /// Keys for which there is no slot.
+    loose: BTreeMap<String, Claim>,
+    /// Headers with an underscore, for the end.
+    postponed: Vec<HeaderField<'a>>,
+}
+
 impl<'a> Collected<'a> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.postponed.is_empty()
+        self.values.is_empty() && self.rare.is_none()
     }
 
     /// Number of the next value.
@@ -51,54 +57,60 @@ impl<'a> Collected<'a> {
     /// Puts off a header whose name is another spelling of one with dashes. The latter goes before it wherever it
     /// stands: a proxy that sets X-User must not be outwitted with X_User.
     pub(super) fn postpone(&mut self, field: HeaderField<'a>) {
-        self.postponed.push(field);
+        self.rare.get_or_insert_default().postponed.push(field);
     }
 
     /// The headers put off, in order.
     pub(super) fn postponed(&mut self) -> Vec<HeaderField<'a>> {
-        std::mem::take(&mut self.postponed)
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.postponed)).unwrap_or_default()
     }
 
     /// A new value.
-    pub(super) fn push(&mut self, slot: Option<usize>, field: HeaderField<'a>) {
-        self.values.push(Value { slot, name: field.name, value: Cow::Borrowed(field.value) });
+    pub(super) fn push(&mut self, slot: Option<usize>, name: &'a [u8], value: &'a [u8]) {
+        self.values.push(Value { slot, name, value: Cow::Borrowed(value) });
     }
 
-    /// A new value that consists of the value so far and that of `field`.
-    pub(super) fn push_joined(&mut self, slot: usize, value: Vec<u8>, field: HeaderField<'a>) {
-        let mut value = Value { slot: Some(slot), name: field.name, value: Cow::Owned(value) };
-        value.join(field);
-        self.values.push(value);
+    /// A new value that consists of what the dictionary holds and a further header.
+    pub(super) fn push_joined(&mut self, slot: usize, name: &'a [u8], held: Vec<u8>, value: &[u8]) {
+        let mut joined = Value { slot: Some(slot), name, value: Cow::Owned(held) };
+        joined.join(value);
+        self.values.push(joined);
     }
 
     /// A further header for a key that is claimed. It is dropped if it is not of the same name.
-    pub(super) fn join(&mut self, claim: Claim, field: HeaderField<'a>) {
-        if let Claim::Collected(number) = claim
-            && self.values[number].name.eq_ignore_ascii_case(field.name)
-        {
-            self.values[number].join(field);
+    pub(super) fn join(&mut self, claim: Claim, name: &[u8], value: &[u8]) {
+        let Claim::Collected(number) = claim else { return };
+        let collected = &mut self.values[number];
+        if collected.name.eq_ignore_ascii_case(name) {
+            collected.join(value);
         }
     }
 
+    /// Whether somebody has claimed this key without a slot.
+    pub(super) fn is_loose(&self, key: &str) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.loose.contains_key(key))
+    }
+
     /// Takes a header whose key has no slot.
-    pub(super) fn take(&mut self, key: String, field: HeaderField<'a>) {
+    pub(super) fn take(&mut self, key: String, name: &'a [u8], value: &'a [u8]) {
         let next = self.next();
-        match self.loose.entry(key) {
+        match self.rare.get_or_insert_default().loose.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(Claim::Collected(next));
-                self.push(None, field);
+                self.push(None, name, value);
             }
             Entry::Occupied(entry) => {
                 let claim = *entry.get();
-                self.join(claim, field);
+                self.join(claim, name, value);
             }
         }
     }
 
     /// Takes a variable of the host or the operator whose key has no slot, unless somebody was faster. `None` leaves
     /// the key out.
+    #[cold]
     pub(super) fn settle(&mut self, key: &str, value: Option<&[u8]>, changes: &mut impl Changes) {
-        if let Entry::Vacant(entry) = self.loose.entry(key.to_owned()) {
+        if let Entry::Vacant(entry) = self.rare.get_or_insert_default().loose.entry(key.to_owned()) {
             entry.insert(Claim::Settled);
             if let Some(value) = value {
                 changes.once(key, value);
@@ -113,17 +125,17 @@ impl<'a> Collected<'a> {
 
     /// Values that do not.
     pub(super) fn without_slot(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.loose.iter().filter_map(|(key, claim)| match claim {
+        self.rare.iter().flat_map(|rare| &rare.loose).filter_map(|(key, claim)| match claim {
             Claim::Collected(number) => Some((key.as_str(), &*self.values[*number].value)),
             _ => None,
         })
     }
 }
 
-impl<'a> Value<'a> {
-    fn join(&mut self, field: HeaderField<'a>) {
-        let value = self.value.to_mut();
-        value.extend_from_slice(name::separator(self.name));
-        value.extend_from_slice(field.value);
+impl Value<'_> {
+    fn join(&mut self, value: &[u8]) {
+        let joined = self.value.to_mut();
+        joined.extend_from_slice(name::separator(self.name));
+        joined.extend_from_slice(value);
     }
 }

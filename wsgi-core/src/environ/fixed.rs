@@ -62,6 +62,7 @@ impl<'a> Overrides<'a> {
     }
 
     /// The scheme by which the client reaches the server, which may be a proxy's in front.
+    #[inline(always)]
     fn scheme(&self, connection: Scheme) -> Scheme {
         let is = |position: usize, text: &[u8]| {
             self.0[position].is_some_and(|value: &[u8]| value.eq_ignore_ascii_case(text))
@@ -96,7 +97,7 @@ pub(super) struct Numbers {
 }
 
 /// The values of a request, by position. `buffer` is empty and may hold one of them.
-#[inline]
+#[inline(always)]
 pub(super) fn values<'a, R: RequestView>(
     request: &'a R,
     overrides: &Overrides<'a>,

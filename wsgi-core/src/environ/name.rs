@@ -1,5 +1,6 @@
 //! Header names: which variable a request header becomes, and a table that finds its slot.
 
+use super::equal::equal;
 use crate::host::name_hash;
 
 /// Variables that no client sets with a header, whichever way it is spelled.
@@ -18,7 +19,8 @@ const WITHHELD: [&str; 7] = [
 ];
 
 /// Variables that have a slot even if a client has used up the slots for headers with names of its own.
-const COMMON: [&str; 40] = [
+const COMMON: [&str; 43] = [
+    "CONTENT_TYPE",
     "HTTP_HOST",
     "HTTP_CONNECTION",
     "HTTP_CACHE_CONTROL",
@@ -58,6 +60,8 @@ const COMMON: [&str; 40] = [
     "HTTP_SEC_FETCH_SITE",
     "HTTP_SEC_FETCH_USER",
     "HTTP_SEC_CH_UA",
+    "HTTP_SEC_CH_UA_MOBILE",
+    "HTTP_SEC_CH_UA_PLATFORM",
     "HTTP_TRACEPARENT",
 ];
 
@@ -139,7 +143,7 @@ impl NameTable {
     }
 
     /// What is known of `name`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&mut self, name: &[u8], hash: u32) -> Option<Destination> {
         let mut bucket = hash as u8;
         loop {
@@ -170,9 +174,9 @@ impl NameTable {
 }
 
 impl Name {
-    #[inline]
+    #[inline(always)]
     fn is(&mut self, name: &[u8]) -> bool {
-        *self.spelling == *name || self.respell(name)
+        equal(&self.spelling, name) || self.respell(name)
     }
 
     #[cold]

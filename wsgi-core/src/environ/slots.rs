@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::collected::Claim;
+use super::equal::equal;
 use super::{Changes, SlotId, fixed};
 
 /// Values above this size are not kept: they would take memory, and rarely come twice.
@@ -108,7 +109,7 @@ impl Slots {
     }
 
     /// Brings the fixed slots up to date.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_fixed(&mut self, values: [Option<&[u8]>; fixed::COUNT], changes: &mut impl Changes) {
         for (index, (slot, value)) in self.all.iter_mut().zip(values).enumerate() {
             match value {
@@ -121,6 +122,7 @@ impl Slots {
     }
 
     /// Claims a slot beyond the fixed ones, unless somebody was faster. `None` leaves the key out.
+    #[inline(always)]
     pub(super) fn settle(&mut self, index: usize, value: Option<&[u8]>, changes: &mut impl Changes) {
         let slot = &mut self.all[index];
         if slot.round == self.round {
@@ -143,7 +145,7 @@ impl Slots {
 
     /// Claims a slot for a header, or tells how it is claimed already. Unless the dictionary holds `value`, the claim is
     /// [`Collected`](Claim::Collected) under the number `next`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim(&mut self, index: usize, value: Option<&[u8]>, next: usize) -> Result<Claim, Claim> {
         let slot = &mut self.all[index];
         if slot.round == self.round {
@@ -164,7 +166,7 @@ impl Slots {
     }
 
     /// Brings a claimed slot up to date.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, index: usize, value: &[u8], changes: &mut impl Changes) {
         let slot = &mut self.all[index];
         if !slot.holds(value) {
@@ -193,9 +195,9 @@ impl Slots {
 }
 
 impl Slot {
-    #[inline]
+    #[inline(always)]
     fn holds(&self, value: &[u8]) -> bool {
-        self.present && self.value == value
+        self.present && equal(&self.value, value)
     }
 
     fn change(&mut self, index: usize, value: &[u8], changes: &mut impl Changes) {

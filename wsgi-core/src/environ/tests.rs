@@ -2,108 +2,14 @@
 //! environ that the rules give for the last of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 
 use proptest::prelude::*;
 
+pub(crate) use self::request::{Request, requests};
 use super::*;
-use crate::host::{Endpoint, HeaderField, RequestView, Scheme};
+use crate::host::Scheme;
 
-/// A request of plain fields.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    method: &'static str,
-    scheme: Scheme,
-    script_name: String,
-    path_info: String,
-    query: String,
-    server_port: Option<u16>,
-    remote_port: Option<u16>,
-    content_length: Option<u64>,
-    headers: Vec<(String, Vec<u8>)>,
-    extra: Vec<(&'static str, Vec<u8>)>,
-    variables: Vec<(String, Vec<u8>)>,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            method: "GET",
-            scheme: Scheme::Http,
-            script_name: String::new(),
-            path_info: "/".to_owned(),
-            query: String::new(),
-            server_port: Some(80),
-            remote_port: Some(50_000),
-            content_length: None,
-            headers: Vec::new(),
-            extra: Vec::new(),
-            variables: Vec::new(),
-        }
-    }
-}
-
-impl Request {
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-
-    fn extra(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
-        self.extra.push((name, value.as_ref().to_vec()));
-        self
-    }
-
-    fn variable(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.variables.push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-
-    fn at(mut self, script_name: &str, path_info: &str) -> Self {
-        script_name.clone_into(&mut self.script_name);
-        path_info.clone_into(&mut self.path_info);
-        self
-    }
-}
-
-impl RequestView for Request {
-    fn method(&self) -> &[u8] {
-        self.method.as_bytes()
-    }
-    fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-    fn protocol(&self) -> &[u8] {
-        b"HTTP/1.1"
-    }
-    fn script_name(&self) -> &[u8] {
-        self.script_name.as_bytes()
-    }
-    fn path_info(&self) -> &[u8] {
-        self.path_info.as_bytes()
-    }
-    fn query(&self) -> &[u8] {
-        self.query.as_bytes()
-    }
-    fn server(&self) -> Endpoint<'_> {
-        Endpoint { name: b"example.org", port: self.server_port }
-    }
-    fn peer(&self) -> Endpoint<'_> {
-        Endpoint { name: b"127.0.0.1", port: self.remote_port }
-    }
-    fn content_length(&self) -> Option<u64> {
-        self.content_length
-    }
-    fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        self.headers.iter().map(|(name, value)| HeaderField::new(name.as_bytes(), value))
-    }
-    fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.extra.iter().map(|(name, value)| (*name, value.as_slice()))
-    }
-    fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
-    }
-}
+mod request;
 
 type Environ = BTreeMap<String, Vec<u8>>;
 
@@ -241,83 +147,9 @@ fn model(request: &Request) -> Environ {
     environ
 }
 
-/// Some requests in a row. Values come from small sets, so that they are often the same twice.
-pub(crate) fn requests(count: Range<usize>) -> impl Strategy<Value = Vec<Request>> {
-    let name = prop_oneof![
-        6 => prop::sample::select(vec![
-            "Host", "host", "User-Agent", "Cookie", "cookie", "X-User", "X_User", "x_user", "A-B_C", "A_B-C", "A-B-C",
-            "Content-Type", "Content_Type", "Content-Length", "Authorization", "Proxy_Authorization", "Proxy",
-            "Transfer-Encoding", "Keep-Alive", "keep_alive", "X-Secret",
-        ])
-        .prop_map(str::to_owned),
-        2 => (0..400u32).prop_map(|number| format!("X-Name-{number}")),
-        1 => (0..400u32).prop_map(|number| format!("X_Name-{number}")),
-        1 => (60..70usize).prop_map(|length| "L".repeat(length)),
-    ];
-    let value = prop_oneof![
-        6 => prop::sample::select(vec!["", "a", "b", "a, b"]).prop_map(|text| text.as_bytes().to_vec()),
-        1 => prop::collection::vec(any::<u8>(), 0..8),
-        1 => (254..259usize, b'a'..b'c').prop_map(|(length, byte)| vec![byte; length]),
-    ];
-    let variable = prop_oneof![
-        8 => prop::sample::select(vec![
-            "HTTP_X_USER", "HTTP_AUTHORIZATION", "HTTP_X_SECRET", "HTTP_A_B_C", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTPS",
-            "REQUEST_SCHEME", "REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR",
-            "QUERY_STRING", "PATH_INFO", "GATEWAY_INTERFACE", "my.app", "DOCUMENT_ROOT",
-        ])
-        .prop_map(str::to_owned),
-        1 => (0..400u32).prop_map(|number| format!("HTTP_X_NAME_{number}")),
-    ];
-    let setting = prop_oneof![
-        4 => (variable, value.clone()),
-        1 => (Just("SCRIPT_NAME".to_owned()), prop::sample::select(vec!["", "/", "/app", "/app/x/", "/ap", "/other"])
-            .prop_map(|text| text.as_bytes().to_vec())),
-        1 => (Just("HTTPS".to_owned()), prop::sample::select(vec!["on", "1", "off"])
-            .prop_map(|text| text.as_bytes().to_vec())),
-        1 => (Just("REQUEST_SCHEME".to_owned()), prop::sample::select(vec!["http", "https"])
-            .prop_map(|text| text.as_bytes().to_vec())),
-    ];
-    let variables = prop::collection::vec(setting, 0..5).prop_map(|mut list| {
-        // Each name at most once.
-        let mut known = Vec::new();
-        list.retain(|(name, _)| {
-            !known.contains(name) && {
-                known.push(name.clone());
-                true
-            }
-        });
-        list
-    });
-    let extra = prop::sample::subsequence(vec!["REQUEST_URI", "DOCUMENT_ROOT", "SERVER_ADDR", "SSL_CIPHER"], 0..=4);
-    let line = (
-        prop::sample::select(vec!["GET", "HEAD", "POST"]),
-        prop::bool::weighted(0.2),
-        prop::sample::select(vec![("", "/"), ("/app", "/x/y"), ("", "/app/x/y"), ("/app", ""), ("", "/apple")]),
-        prop::sample::select(vec!["", "q=1"]),
-        (prop::option::of(79..81u16), prop::option::of(1..3u16), prop::option::of(0..2u64)),
-    );
-    let headers = prop::collection::vec((name, value.clone()), 0..40);
-    let request = (line, headers, extra, prop::collection::vec(value, 4), variables).prop_map(
-        |((method, https, (script_name, path_info), query, numbers), headers, extra, values, variables)| Request {
-            method,
-            scheme: if https { Scheme::Https } else { Scheme::Http },
-            script_name: script_name.to_owned(),
-            path_info: path_info.to_owned(),
-            query: query.to_owned(),
-            server_port: numbers.0,
-            remote_port: numbers.1,
-            content_length: numbers.2,
-            headers,
-            extra: extra.into_iter().zip(values).collect(),
-            variables,
-        },
-    );
-    prop::collection::vec(request, count)
-}
-
 proptest! {
     #[test]
-    fn dictionary_is_the_environ_of_the_last_request(requests in requests(1..30)) {
+    fn dictionary_is_the_environ_of_the_last_request(requests in requests(1..20)) {
         let mut follower = Follower::new();
         for request in &requests {
             prop_assert_eq!(follower.environ(request), model(request));
@@ -455,12 +287,39 @@ fn operator_wins_over_host_and_client() {
 }
 
 #[test]
+fn host_does_not_replace_what_the_gateway_makes() {
+    let request = Request::default().extra("SERVER_NAME", "other").extra("SERVER_ADDR", "10.0.0.1");
+    let environ = environ(&request);
+    assert_eq!((environ["SERVER_NAME"].as_str(), environ["SERVER_ADDR"].as_str()), ("example.org", "10.0.0.1"));
+}
+
+#[test]
+fn variables_beyond_the_slots_win_all_the_same() {
+    let mut request = Request::default().header("X-Mine-298", "client").header("X-Mine-299", "client");
+    for number in 0..299 {
+        request = request.variable(&format!("HTTP_X_MINE_{number}"), number.to_string());
+    }
+    request = request.variable("HTTP_X_MINE_299", "");
+    let mut follower = Follower::new();
+    for _ in 0..2 {
+        let environ = follower.environ(&request);
+        assert_eq!(environ["HTTP_X_MINE_298"], b"298");
+        assert!(!environ.contains_key("HTTP_X_MINE_299"));
+    }
+}
+
+#[test]
 fn flood_of_names_takes_no_slot_of_a_usual_one() {
     let mut follower = Follower::new();
     for number in 0..1000 {
-        follower.environ(&Request::default().header(&format!("X-Flood-{number}"), "1"));
+        let long = format!("{number}{}", "x".repeat(100));
+        follower.environ(&Request::default().header(&format!("X-Flood-{number}"), "1").header(&long, "1"));
     }
-    let request = Request::default().header("User-Agent", "curl").variable("HTTP_X_MINE", "1");
+    assert!(follower.dictionary.keys.values().all(|key| key.len() <= 64));
+    let request = Request::default()
+        .header("User-Agent", "curl")
+        .header("Content-Type", "text/plain")
+        .variable("HTTP_X_MINE", "1");
     follower.environ(&request);
     follower.environ(&request);
     assert_eq!(follower.dictionary.reports, 0);

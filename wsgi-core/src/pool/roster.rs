@@ -107,14 +107,14 @@ impl<T: Task> Roster<T> {
     /// thread to wake.
     pub(super) fn pass_on(&mut self, pool: &Arc<Shared<T>>) -> Option<Arc<Seat<T>>> {
         if let Some(number) = self.woken.pop_front() {
-            return Some(self.turn(number, Stage::Running { woken: false }));
+            return Some(self.summon(number, Stage::Running { woken: false }));
         }
         let task = self.waiting() > 0;
         let drain = self.nudged && self.called == 0 && !self.closing;
         if task || drain {
             if let Some(number) = self.idle.pop() {
                 self.called += 1;
-                return Some(self.turn(number, Stage::Called));
+                return Some(self.summon(number, Stage::Called));
             }
             // Other running threads would drain by themselves.
             if (task || self.free + 1 == self.permits) && self.start_thread(pool) {
@@ -131,7 +131,7 @@ impl<T: Task> Roster<T> {
         }
         let seat = Arc::new(Seat::new(pool, self.seats.len()));
         // The new thread needs the lock first of all, so the entry is there in time.
-        let Ok(thread) = pool.threads.spawn(Arc::clone(&seat)) else { return false };
+        let Ok(thread) = pool.threads.spawn(Arc::clone(pool), Arc::clone(&seat)) else { return false };
         self.seats.push(Entry { seat, stage: Stage::Called, thread: Some(thread) });
         self.called += 1;
         self.live += 1;
@@ -141,13 +141,11 @@ impl<T: Task> Roster<T> {
     /// The task of `number` was woken; returns the thread to wake.
     pub(super) fn wake(&mut self, number: usize) -> Option<Arc<Seat<T>>> {
         match self.seats[number].stage {
-            Stage::Running { .. } => {
-                self.turn(number, Stage::Running { woken: true });
-            }
+            Stage::Running { .. } => self.turn(number, Stage::Running { woken: true }),
             Stage::Parked => match self.free.checked_sub(1) {
                 Some(free) => {
                     self.free = free;
-                    return Some(self.turn(number, Stage::Running { woken: false }));
+                    return Some(self.summon(number, Stage::Running { woken: false }));
                 }
                 None => self.fall_due(number),
             },
@@ -165,9 +163,7 @@ impl<T: Task> Roster<T> {
                 return false;
             }
             Stage::Running { woken: true } => self.fall_due(number),
-            _ => {
-                self.turn(number, Stage::Parked);
-            }
+            _ => self.turn(number, Stage::Parked),
         }
         true
     }
@@ -225,7 +221,7 @@ impl<T: Task> Roster<T> {
 
     fn dismiss_idle(&mut self) {
         while let Some(number) = self.idle.pop() {
-            self.turn(number, Stage::Leaving).signal.notify_one();
+            self.summon(number, Stage::Leaving).signal.notify_one();
         }
     }
 
@@ -247,9 +243,13 @@ impl<T: Task> Roster<T> {
         self.woken.push_back(number);
     }
 
-    fn turn(&mut self, number: usize, stage: Stage) -> Arc<Seat<T>> {
-        let entry = &mut self.seats[number];
-        entry.stage = stage;
-        Arc::clone(&entry.seat)
+    fn turn(&mut self, number: usize, stage: Stage) {
+        self.seats[number].stage = stage;
+    }
+
+    /// As `turn`, for a thread that sleeps and has to be woken.
+    fn summon(&mut self, number: usize, stage: Stage) -> Arc<Seat<T>> {
+        self.turn(number, stage);
+        Arc::clone(&self.seats[number].seat)
     }
 }

@@ -1,0 +1,185 @@
+//! A pool whose steps the test decides.
+
+mod endings;
+mod limits;
+mod nudges;
+mod random;
+mod turns;
+
+use std::any::Any;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Builder, JoinHandle, ThreadId};
+use std::time::Duration;
+
+use super::{Limits, Overloaded, Pool, Task, Threads};
+
+/// A hang is a failure, after a time that no loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Step = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + Send>;
+
+impl Task for Step {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self(cx)
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Event {
+    Started(ThreadId),
+    Drained(ThreadId),
+    Panicked(String),
+    Ended(ThreadId),
+}
+
+/// Tells what the pool calls, and starts no more than `allowed` threads.
+struct Observed {
+    events: Sender<Event>,
+    allowed: Arc<AtomicUsize>,
+}
+
+struct Guard(Sender<Event>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Ended(thread::current().id()));
+    }
+}
+
+impl Threads for Observed {
+    type Guard = Guard;
+
+    fn start(&self) -> Guard {
+        let _ = self.events.send(Event::Started(thread::current().id()));
+        Guard(self.events.clone())
+    }
+
+    fn drain(&self) {
+        let _ = self.events.send(Event::Drained(thread::current().id()));
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().unwrap_or(&"?");
+        let _ = self.events.send(Event::Panicked((*text).to_owned()));
+    }
+
+    fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+        let less = |allowed: usize| allowed.checked_sub(1);
+        match self.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => builder.spawn(body),
+            Err(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+struct Fixture {
+    pool: Pool<Step>,
+    events: Receiver<Event>,
+    allowed: Arc<AtomicUsize>,
+}
+
+fn pool(permits: usize, max_threads: usize, queue: usize) -> Fixture {
+    let (sender, events) = channel();
+    let allowed = Arc::new(AtomicUsize::new(usize::MAX));
+    let threads = Observed { events: sender, allowed: Arc::clone(&allowed) };
+    Fixture { pool: Pool::new(Limits { permits, max_threads, queue }, threads), events, allowed }
+}
+
+impl Fixture {
+    fn submit(&self, step: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static) {
+        assert!(self.try_submit(step).is_ok(), "refused");
+    }
+
+    fn try_submit(
+        &self,
+        step: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static,
+    ) -> Result<(), Overloaded<Step>> {
+        self.pool.submit(Box::new(step))
+    }
+
+    /// Occupies a thread and a permit until released; running when this returns.
+    fn run_held(&self) -> Held {
+        let (release, gate) = channel();
+        let (tell, thread) = channel();
+        self.submit(move |_| {
+            tell.send(thread::current().id()).unwrap();
+            let _ = gate.recv();
+            Poll::Ready(())
+        });
+        Held { thread: next(&thread), _release: release }
+    }
+
+    /// Waits at once until woken; waiting, or about to, when this returns.
+    fn park(&self) -> Parked {
+        let (tell_waker, waker) = channel();
+        let (tell, resumed) = channel();
+        let mut begun = false;
+        self.submit(move |cx| {
+            if !std::mem::replace(&mut begun, true) {
+                tell_waker.send((thread::current().id(), cx.waker().clone())).unwrap();
+                return Poll::Pending;
+            }
+            tell.send(thread::current().id()).unwrap();
+            Poll::Ready(())
+        });
+        let (thread, waker) = next(&waker);
+        Parked { thread, waker, resumed }
+    }
+
+    /// Threads are idle, or have taken what was queued, once this returns.
+    fn quiet(&self) {
+        while self.pool.in_flight() > 0 {
+            thread::yield_now();
+        }
+    }
+
+    fn shut_down(self) -> Vec<Event> {
+        assert!(self.pool.shutdown(PATIENCE), "shutdown timed out");
+        drop(self.pool);
+        self.events.iter().collect()
+    }
+}
+
+struct Held {
+    thread: ThreadId,
+    /// Releases when dropped.
+    _release: Sender<()>,
+}
+
+struct Parked {
+    thread: ThreadId,
+    waker: Waker,
+    resumed: Receiver<ThreadId>,
+}
+
+fn next<T>(receiver: &Receiver<T>) -> T {
+    receiver.recv_timeout(PATIENCE).expect("nothing happened")
+}
+
+fn count(events: &[Event], test: impl Fn(&Event) -> bool) -> usize {
+    events.iter().filter(|event| test(event)).count()
+}
+
+fn is_started(event: &Event) -> bool {
+    matches!(event, Event::Started(_))
+}
+
+fn is_drained(event: &Event) -> bool {
+    matches!(event, Event::Drained(_))
+}
+
+/// Sends `value` and ends.
+fn told<T: Copy + Send + 'static>(
+    tell: &Sender<T>,
+    value: T,
+) -> impl FnMut(&mut Context<'_>) -> Poll<()> + Send + use<T> {
+    let tell = tell.clone();
+    move |_| {
+        tell.send(value).unwrap();
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,88 @@
+//! How many threads there are, and what is refused.
+
+use super::*;
+
+#[test]
+fn waiting_tasks_occupy_threads_up_to_the_limit() {
+    let fixture = pool(1, 2, 8);
+    let (first, second) = (fixture.park(), fixture.park());
+    let (tell, ran) = channel();
+    fixture.submit(told(&tell, ()));
+    // Even its permit is free, but no thread.
+    assert!(ran.try_recv().is_err());
+    assert_eq!(fixture.pool.in_flight(), 3);
+    first.waker.wake();
+    next(&ran);
+    second.waker.wake();
+    assert_eq!(count(&fixture.shut_down(), is_started), 2);
+}
+
+#[test]
+fn the_thread_that_became_idle_last_is_used_first() {
+    let fixture = pool(2, 2, 8);
+    let (first, second) = (fixture.run_held(), fixture.run_held());
+    let (early, late) = (first.thread, second.thread);
+    drop(first);
+    while fixture.pool.in_flight() > 1 {
+        thread::yield_now();
+    }
+    drop(second);
+    fixture.quiet();
+    for _ in 0..3 {
+        assert_eq!(fixture.run_held().thread, late);
+        fixture.quiet();
+    }
+    let _late = fixture.run_held();
+    assert_eq!(fixture.run_held().thread, early);
+}
+
+#[test]
+fn a_full_queue_gives_the_task_back() {
+    let fixture = pool(1, 8, 1);
+    let held = fixture.run_held();
+    fixture.submit(|_| Poll::Ready(()));
+    let (tell, ran) = channel();
+    let refused = fixture.try_submit(told(&tell, ()));
+    assert_eq!(fixture.pool.in_flight(), 2);
+    let Err(Overloaded::QueueFull(task)) = refused else { panic!("taken") };
+    drop(held);
+    fixture.quiet();
+    assert!(fixture.pool.submit(task).is_ok());
+    next(&ran);
+}
+
+#[test]
+fn a_task_that_gets_a_permit_at_once_needs_no_place_in_the_queue() {
+    let fixture = pool(2, 8, 0);
+    let _held = (fixture.run_held(), fixture.run_held());
+    assert!(matches!(fixture.try_submit(|_| Poll::Ready(())), Err(Overloaded::QueueFull(_))));
+}
+
+#[test]
+fn zero_permits_and_threads_count_as_one() {
+    let fixture = pool(0, 0, 0);
+    drop(fixture.run_held());
+    fixture.shut_down();
+}
+
+#[test]
+fn a_task_is_refused_when_no_thread_can_be_started() {
+    let fixture = pool(1, 1, 8);
+    fixture.allowed.store(0, Ordering::Relaxed);
+    assert!(matches!(fixture.try_submit(|_| Poll::Ready(())), Err(Overloaded::QueueFull(_))));
+    assert_eq!(fixture.pool.in_flight(), 0);
+    fixture.allowed.store(1, Ordering::Relaxed);
+    drop(fixture.run_held());
+}
+
+#[test]
+fn a_task_waits_for_a_thread_that_exists_when_no_other_can_be_started() {
+    let fixture = pool(2, 8, 8);
+    fixture.allowed.store(1, Ordering::Relaxed);
+    let held = fixture.run_held();
+    let (tell, ran) = channel();
+    fixture.submit(told(&tell, ()));
+    drop(held);
+    next(&ran);
+    assert_eq!(count(&fixture.shut_down(), is_started), 1);
+}

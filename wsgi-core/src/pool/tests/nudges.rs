@@ -1,0 +1,52 @@
+//! When `drain` runs.
+
+use super::*;
+
+#[test]
+fn a_nudge_has_an_idle_thread_drain() {
+    let fixture = pool(1, 8, 8);
+    let held = fixture.run_held();
+    let thread = held.thread;
+    drop(held);
+    fixture.quiet();
+    fixture.pool.nudge();
+    assert_eq!(next(&fixture.events), Event::Started(thread));
+    assert_eq!(next(&fixture.events), Event::Drained(thread));
+    assert_eq!(fixture.shut_down(), [Event::Ended(thread)]);
+}
+
+#[test]
+fn a_nudge_starts_a_thread_if_there_is_none() {
+    let fixture = pool(1, 8, 8);
+    fixture.pool.nudge();
+    let Event::Started(thread) = next(&fixture.events) else { panic!("not started") };
+    assert_eq!(next(&fixture.events), Event::Drained(thread));
+}
+
+#[test]
+fn a_nudge_starts_a_thread_if_all_tasks_wait() {
+    let fixture = pool(1, 2, 8);
+    let parked = fixture.park();
+    fixture.pool.nudge();
+    assert_eq!(next(&fixture.events), Event::Started(parked.thread));
+    let Event::Started(thread) = next(&fixture.events) else { panic!("not started") };
+    assert_eq!(next(&fixture.events), Event::Drained(thread));
+    parked.waker.wake();
+    fixture.shut_down();
+}
+
+#[test]
+fn nudges_while_tasks_run_are_one_drain_when_the_next_ends() {
+    let fixture = pool(2, 8, 8);
+    let (first, _second) = (fixture.run_held(), fixture.run_held());
+    for _ in 0..10 {
+        fixture.pool.nudge();
+    }
+    let thread = first.thread;
+    drop(first);
+    let drained = fixture.events.iter().find(is_drained);
+    assert_eq!(drained, Some(Event::Drained(thread)));
+    let held = fixture.run_held();
+    drop((held, _second));
+    assert_eq!(count(&fixture.shut_down(), is_drained), 0);
+}

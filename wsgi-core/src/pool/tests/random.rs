@@ -1,0 +1,225 @@
+//! Random tasks against what must hold for all of them.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::{Limits, Overloaded, Pool, Task, Threads};
+
+/// How one step of a task ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// Waits, and was woken by itself before it says so.
+    WokenBefore,
+    /// Waits, and is woken by another thread, before or after it says so.
+    WokenByAnother,
+    /// The same, twice.
+    WokenTwice,
+    Panics,
+    IsReady,
+}
+
+fn script() -> impl Strategy<Value = Vec<End>> {
+    let waits = prop_oneof![Just(End::WokenBefore), Just(End::WokenByAnother), Just(End::WokenTwice)];
+    let ends = prop_oneof![4 => Just(End::IsReady), 1 => Just(End::Panics)];
+    (prop::collection::vec(waits, 0..5), ends).prop_map(|(mut script, end)| {
+        script.push(end);
+        script
+    })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (1..5usize, 1..9usize, prop_oneof![0..4usize, Just(1000)]).prop_map(|(permits, max_threads, queue)| Limits {
+        permits,
+        max_threads,
+        queue,
+    })
+}
+
+#[derive(Default)]
+struct Counts {
+    running: AtomicUsize,
+    most_running: AtomicUsize,
+    begun: AtomicUsize,
+    most_begun: AtomicUsize,
+    dropped: AtomicUsize,
+    astray: AtomicUsize,
+    panics: AtomicUsize,
+    drains: AtomicUsize,
+    threads: AtomicUsize,
+}
+
+impl Counts {
+    fn enter(now: &AtomicUsize, most: &AtomicUsize) {
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    }
+}
+
+struct Scripted {
+    script: std::vec::IntoIter<End>,
+    counts: Arc<Counts>,
+    /// A thread that wakes whoever it is sent.
+    wakes: Sender<Waker>,
+    thread: Option<ThreadId>,
+}
+
+impl Task for Scripted {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let counts = Arc::clone(&self.counts);
+        let here = thread::current().id();
+        match self.thread {
+            None => {
+                self.thread = Some(here);
+                Counts::enter(&counts.begun, &counts.most_begun);
+            }
+            Some(thread) if thread == here => {}
+            Some(_) => _ = counts.astray.fetch_add(1, Ordering::SeqCst),
+        }
+        Counts::enter(&counts.running, &counts.most_running);
+        thread::yield_now();
+        let end = self.script.next();
+        let wakes = match end {
+            Some(End::WokenBefore) => {
+                cx.waker().wake_by_ref();
+                0
+            }
+            Some(End::WokenByAnother) => 1,
+            Some(End::WokenTwice) => 2,
+            _ => 0,
+        };
+        for _ in 0..wakes {
+            self.wakes.send(cx.waker().clone()).unwrap();
+        }
+        counts.running.fetch_sub(1, Ordering::SeqCst);
+        match end {
+            Some(End::IsReady) => Poll::Ready(()),
+            Some(End::Panics) => std::panic::panic_any(Expected),
+            Some(_) => Poll::Pending,
+            None => unreachable!("a further step after the end"),
+        }
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        match self.thread {
+            Some(thread) if thread != thread::current().id() => _ = self.counts.astray.fetch_add(1, Ordering::SeqCst),
+            Some(_) => _ = self.counts.begun.fetch_sub(1, Ordering::SeqCst),
+            None => {}
+        }
+        self.counts.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The payload of a wanted panic.
+struct Expected;
+
+struct Counted(Arc<Counts>);
+
+impl Threads for Counted {
+    type Guard = Present;
+
+    fn start(&self) -> Present {
+        self.0.threads.fetch_add(1, Ordering::SeqCst);
+        Present(Arc::clone(&self.0))
+    }
+
+    fn drain(&self) {
+        self.0.drains.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        assert!(panic.is::<Expected>());
+        self.0.panics.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Present(Arc<Counts>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Wanted panics print nothing.
+fn quieten_expected_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.payload().is::<Expected>() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_and_no_limit_is_exceeded(
+        limits in limits(),
+        scripts in prop::collection::vec(script(), 1..60),
+        submitters in 1..4usize,
+        nudges in 0..4usize,
+    ) {
+        quieten_expected_panics();
+        let counts = Arc::new(Counts::default());
+        let pool = Pool::new(limits, Counted(Arc::clone(&counts)));
+        let (wakes, wanted) = channel::<Waker>();
+        let total = scripts.len();
+        let refused = AtomicUsize::new(0);
+        let refused_panics = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| wanted.into_iter().for_each(Waker::wake));
+            for part in scripts.chunks(total.div_ceil(submitters)) {
+                let (wakes, pool, counts, refused, refused_panics) = (wakes.clone(), &pool, &counts, &refused, &refused_panics);
+                scope.spawn(move || for script in part {
+                    let task = Scripted {
+                        script: script.clone().into_iter(),
+                        counts: Arc::clone(counts),
+                        wakes: wakes.clone(),
+                        thread: None,
+                    };
+                    match pool.submit(task) {
+                        Ok(()) => {}
+                        Err(Overloaded::QueueFull(task)) => {
+                            refused.fetch_add(1, Ordering::SeqCst);
+                            let panics = matches!(task.script.as_slice().last(), Some(End::Panics));
+                            refused_panics.fetch_add(usize::from(panics), Ordering::SeqCst);
+                        }
+                        Err(Overloaded::ShuttingDown(_)) => unreachable!(),
+                    }
+                });
+            }
+            for _ in 0..nudges {
+                pool.nudge();
+                thread::yield_now();
+            }
+            drop(wakes);
+        });
+        // The tasks hold what keeps the waking thread alive, so all of them are gone.
+        prop_assert!(pool.shutdown(Duration::from_secs(60)));
+        prop_assert_eq!(pool.in_flight(), 0);
+        let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        let panicking = scripts.iter().filter(|script| matches!(script.last(), Some(End::Panics))).count();
+        prop_assert_eq!(count(&counts.dropped), total);
+        prop_assert_eq!(count(&counts.begun), 0);
+        prop_assert_eq!(count(&counts.panics), panicking - count(&refused_panics));
+        prop_assert_eq!(count(&counts.astray), 0);
+        prop_assert_eq!(count(&counts.threads), 0);
+        prop_assert!(count(&counts.most_running) <= limits.permits);
+        prop_assert!(count(&counts.most_begun) <= limits.max_threads);
+        prop_assert!(count(&counts.drains) <= nudges);
+        prop_assert!(nudges == 0 || count(&counts.drains) > 0);
+        prop_assert!(limits.queue < total || count(&refused) == 0);
+    }
+}
