@@ -24,12 +24,21 @@ fail() {
     exit 1
 }
 
-# Sets `python` to the interpreter that PYTHON means, checked for what embedding needs, and has cargo build for it.
-choose_python() {
-    PYTHON=${PYTHON:-python3}
-    command -v "$PYTHON" >/dev/null || fail "$PYTHON was not found in PATH; install it or name another with PYTHON="
-    python=$("$PYTHON" -I "$scripts/embeddable-python.py") || exit 1
-    export PYO3_PYTHON=$python
+# prepare GROUP...: installs what the groups need (see install-missing), sets `python` to the interpreter that PYTHON means,
+# checked for what embedding needs, and has cargo build for it. Scripts called by a prepared one find it done.
+prepare() {
+    local group
+    for group in "$@"; do
+        [[ " ${WSGI_PREPARED:-} " == *" $group "* ]] || "$scripts/install-missing" "$group"
+        export WSGI_PREPARED="${WSGI_PREPARED:-} $group"
+    done
+    [ -z "${WSGI_PYTHON:-}" ] || { python=$WSGI_PYTHON && return; }
+    local paths
+    paths=$("${PYTHON:-python3}" -I "$scripts/embeddable-python.py")
+    # Paths and not names: what a shim answers depends on folder and environment. All virtual environments of one Python
+    # share its build.
+    { read -r python && read -r PYO3_PYTHON; } <<<"$paths"
+    export WSGI_PYTHON=$python PYO3_PYTHON
 }
 
 # Copies to a file that may be in use: a running nginx keeps the old one.

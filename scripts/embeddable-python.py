@@ -1,4 +1,7 @@
-"""Prints the path of the running interpreter if its library can be embedded, else one sentence and a failure."""
+"""Tells whether the library of the running interpreter can be embedded.
+
+If so, prints its path and that of the program itself, which differ in a virtual environment; else one sentence.
+"""
 
 import os
 import sys
@@ -30,3 +33,4 @@ if __name__ == "__main__":
     if found:
         sys.exit("error: " + found)
     print(sys.executable)
+    print(os.path.realpath(sys.executable))
