@@ -1,1 +1,33 @@
-//! Embedded CPython.
+//! CPython, embedded: the half of the gateway that runs applications.
+//!
+//! Everything here speaks to Python through `pyo3::ffi` alone. PyO3's own conveniences keep state for the whole process
+//! (an attach counter, deferred reference counts, class objects, interned strings) that is blind to sub-interpreters;
+//! our types are heap types made in each interpreter instead, and references that are dropped on threads without
+//! Python go to a release list of their interpreter.
+//!
+//! The crate's unsafe code stands here, and nowhere else.
+
+mod cell;
+mod environ;
+mod exchange;
+mod gateway;
+mod heap_type;
+mod interpreter;
+mod loader;
+mod method;
+mod preflight;
+mod raise;
+mod reply;
+mod report;
+mod runtime;
+mod start;
+mod stdio;
+mod thread;
+mod token;
+mod types;
+
+pub use exchange::{Exchange, ExchangeHandle, Summary};
+pub use gateway::{Gateway, GatewaySettings, Mode, Refused};
+pub use loader::{Location, module_name};
+pub use runtime::PythonSettings;
+pub use thread::Attached;

@@ -1,1 +1,24 @@
-//! In-process host.
+//! An in-process host for the WSGI gateway: `cargo test` is enough.
+//!
+//! Requests are [`http::Request`]s, responses come back as a [`Captured`] with everything that crossed the host's
+//! seam, in order. No socket, no nginx, no sleeping.
+//!
+//! ```
+//! use wsgi_testkit::{Host, get};
+//!
+//! let host = Host::shared();
+//! let app = host.app("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hi']\n");
+//! assert_eq!(host.send(&app, get("/")).body(), b"hi");
+//! ```
+
+mod captured;
+mod request;
+#[cfg(feature = "python")]
+mod runner;
+mod sink;
+
+pub use captured::{Captured, Event, LogLine};
+pub use request::{Body, Request, get, post};
+#[cfg(feature = "python")]
+pub use runner::{App, Host, Pending};
+pub use sink::{CapturingLog, CapturingSink, Client, Script};

@@ -100,7 +100,7 @@ impl HeapType {
         // SAFETY: our own type, of Instance's size, without garbage collection; the header is initialised by Python
         // (type and reference count) and the rest right here.
         unsafe {
-            let object = ffi::_PyObject_New(self.object.as_ptr().cast());
+            let object = ffi::PyObject_New::<ffi::PyObject>(self.object.as_ptr().cast());
             if object.is_null() {
                 return Err(Raised);
             }

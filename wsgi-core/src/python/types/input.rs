@@ -182,26 +182,14 @@ fn read_bytes(token: Token<'_>, cell: &ExchangeCell, size: Option<usize>) -> Res
     // SAFETY: a new bytes object that nobody else has seen: its memory may be written until it is handed out, also
     // while detached.
     unsafe {
-        let mut object = ffi::PyBytes_FromStringAndSize(ptr::null(), length);
-        if object.is_null() {
-            return Err(Raised);
+        let object = token.own(ffi::PyBytes_FromStringAndSize(ptr::null(), length)).ok_or(Raised)?;
+        let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(object.as_ptr()).cast::<u8>(), exact);
+        let filled = reading(token, cell, |input| input.read_into(buffer))?;
+        if filled == exact {
+            return Ok(object.into_ptr());
         }
-        let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(object).cast::<u8>(), exact);
-        match reading(token, cell, |input| input.read_into(buffer)) {
-            Ok(filled) if filled == exact => Ok(object),
-            // Another thread has read meanwhile.
-            Ok(filled) => {
-                if ffi::_PyBytes_Resize(&mut object, filled as ffi::Py_ssize_t) < 0 {
-                    Err(Raised)
-                } else {
-                    Ok(object)
-                }
-            }
-            Err(Raised) => {
-                ffi::Py_DECREF(object);
-                Err(Raised)
-            }
-        }
+        // Another thread has read meanwhile, or the request is over.
+        bytes(token, &buffer[..filled]).map(Obj::into_ptr)
     }
 }
 
