@@ -125,7 +125,7 @@ impl BodySource for Body {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.segments.last(), None | Some(Segment::Memory { .. }))
+        self.segments.iter().all(|segment| matches!(segment, Segment::Memory { .. }))
     }
 }
 
@@ -164,4 +164,3 @@ impl Descriptor {
         }
     }
 }
-

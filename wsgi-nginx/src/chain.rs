@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::ptr;
 
 use bytes::Bytes;
-use nginx_sys::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t};
+use nginx_sys::{
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t,
+};
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, Flush};
@@ -38,6 +40,10 @@ pub(crate) struct Output {
     /// Bytes of the pool that were spent on small blocks.
     spent: usize,
 }
+
+// SAFETY: the pointers are followed on the event loop's thread only (`LoopCell`), and by the time another thread drops
+// the last reference `close` has let go of them; blocks may be dropped anywhere.
+unsafe impl Send for Output {}
 
 struct Handed {
     buffer: *mut ngx_buf_t,
@@ -125,8 +131,7 @@ impl Output {
         }
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
         unsafe {
-            let buffer =
-                if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
+            let buffer = if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
             if request == (*request).main && (*request).post_action() == 0 {
                 (*buffer).set_last_buf(1);
             } else if (*buffer).pos == (*buffer).last {

@@ -32,6 +32,23 @@ pub(crate) const fn commands() -> [ngx_command_t; COMMANDS] {
     commands
 }
 
+/// Names as C strings: nginx looks them up with `strcmp`.
+static NAMES: [[u8; 48]; DIRECTIVES.len()] = {
+    let mut names = [[0; 48]; DIRECTIVES.len()];
+    let mut index = 0;
+    while index < DIRECTIVES.len() {
+        let name = DIRECTIVES[index].name.as_bytes();
+        let mut at = 0;
+        while at < name.len() {
+            names[index][at] = name[at];
+            at += 1;
+        }
+        assert!(at < names[index].len(), "room for the NUL");
+        index += 1;
+    }
+    names
+};
+
 const fn command(index: usize, directive: &Directive) -> ngx_command_t {
     let mut kind = 0;
     let contexts = [
@@ -55,7 +72,7 @@ const fn command(index: usize, directive: &Directive) -> ngx_command_t {
         count += 1;
     }
     ngx_command_t {
-        name: ngx_str_t { len: directive.name.len(), data: directive.name.as_ptr().cast_mut() },
+        name: ngx_str_t { len: directive.name.len(), data: NAMES[index].as_ptr().cast_mut() },
         type_: kind as ngx_uint_t,
         set: Some(entry::set_directive),
         conf: nginx_sys::NGX_HTTP_LOC_CONF_OFFSET,

@@ -22,7 +22,9 @@ pub(crate) fn guard<T>(failure: T, work: impl FnOnce() -> T) -> T {
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
         // SAFETY: nginx calls us on its own thread, and has a cycle with a log from the start of the configuration.
-        unsafe { log::write((*nginx_sys::ngx_cycle).log, Level::Alert, &format!("panic in the wsgi module: {message}")) };
+        unsafe {
+            log::write((*nginx_sys::ngx_cycle).log, Level::Alert, &format!("panic in the wsgi module: {message}"))
+        };
         failure
     })
 }
@@ -61,7 +63,7 @@ mod dynamic {
 
     /// A table that nginx only reads, from one thread.
     #[repr(transparent)]
-    pub struct Table<T>(T);
+    struct Table<T>(T);
 
     // SAFETY: see above.
     unsafe impl<T> Sync for Table<T> {}

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nginx_sys::{
-    ngx_add_channel_event, ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_t, ngx_int_t, ngx_log_t,
+    ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_actions, ngx_event_t, ngx_free_connection,
+    ngx_get_connection, ngx_int_t, ngx_log_t,
 };
 use wsgi_core::host::{ErrorLog, Level};
 
@@ -59,12 +60,36 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
         return Err(format!("eventfd() failed: {}", std::io::Error::last_os_error()));
     }
     DESCRIPTOR.store(descriptor, Ordering::Release);
-    // SAFETY: the caller's promise. nginx takes a channel for its own: a graceful exit does not report it as left open.
-    let code = unsafe {
-        ngx_add_channel_event(cycle, descriptor, nginx_sys::EPOLLIN as ngx_int_t, Some(entry::mail_arrived))
-    };
-    if code == ngx::OK { Ok(()) } else { Err("nginx has no connection left for it, see worker_connections".to_owned()) }
+    // SAFETY: the caller's promise: what follows is `ngx_add_channel_event`, which nginx's headers for modules leave out.
+    unsafe {
+        let connection = ngx_get_connection(descriptor, (*cycle).log);
+        if connection.is_null() {
+            return Err("nginx has no connection left for it, see worker_connections".to_owned());
+        }
+        let (read, write) = ((*connection).read, (*connection).write);
+        (*connection).pool = (*cycle).pool;
+        for event in [read, write] {
+            (*event).log = (*cycle).log;
+            // A graceful exit does not report channels as sockets left open.
+            (*event).set_channel(1);
+        }
+        (*read).handler = Some(entry::mail_arrived);
+        match ngx_event_actions.add.map(|add| add(read, READ_EVENT, LEVEL_EVENT)) {
+            Some(ngx::OK) => Ok(()),
+            _ => {
+                ngx_free_connection(connection);
+                Err("nginx cannot watch it".to_owned())
+            }
+        }
+    }
 }
+
+/// `NGX_READ_EVENT` and `NGX_LEVEL_EVENT` where nginx is built with epoll, which are macros.
+#[cfg(ngx_feature = "have_epollrdhup")]
+const READ_EVENT: ngx_int_t = (libc::EPOLLIN | libc::EPOLLRDHUP) as ngx_int_t;
+#[cfg(not(ngx_feature = "have_epollrdhup"))]
+const READ_EVENT: ngx_int_t = libc::EPOLLIN as ngx_int_t;
+const LEVEL_EVENT: nginx_sys::ngx_uint_t = 0;
 
 /// Empties the list.
 ///

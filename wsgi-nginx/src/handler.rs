@@ -108,11 +108,7 @@ pub(crate) unsafe fn begin(request: *mut Request) {
             went(request, context, result);
             return;
         }
-        let parts = HostParts {
-            body: source.body,
-            sink: Box::new(ThreadSink::new(Arc::clone(&hand_over))),
-            log,
-        };
+        let parts = HostParts { body: source.body, sink: Box::new(ThreadSink::new(Arc::clone(&hand_over))), log };
         let done = Box::new(move |result| {
             if let Err(fault) = result {
                 // Refused when the request is over: then there is nothing to answer.
@@ -152,14 +148,9 @@ unsafe fn overloaded(request: *mut Request, refused: Refused) {
 unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
     // SAFETY: a live request.
     let headers = unsafe { &(*request).headers_in };
-    let conditional = [
-        headers.if_modified_since,
-        headers.if_unmodified_since,
-        headers.if_match,
-        headers.if_none_match,
-    ]
-    .iter()
-    .any(|header| !header.is_null());
+    let conditional = [headers.if_modified_since, headers.if_unmodified_since, headers.if_match, headers.if_none_match]
+        .iter()
+        .any(|header| !header.is_null());
     (!conditional).then_some(BodyInterest::Wanted)
 }
 
@@ -211,7 +202,9 @@ unsafe fn turn(context: *mut RequestContext) -> Poll<End> {
 unsafe fn went(request: *mut Request, context: *mut RequestContext, result: Poll<End>) {
     // SAFETY: the memory of request and context is there until the outermost handler of nginx returns.
     unsafe {
-        if (*context).hand_over.output.with(|output| output.request().is_null()) {
+        let hand_over = &(*context).hand_over;
+        let output = &hand_over.output;
+        if output.with(|output| output.request().is_null()) {
             // `over` has come meanwhile, and left the context to us.
             ptr::drop_in_place(context);
             return;
@@ -221,7 +214,7 @@ unsafe fn went(request: *mut Request, context: *mut RequestContext, result: Poll
             Poll::Pending => {
                 (*request).read_event_handler = Some(ngx_http_test_reading);
                 (*request).write_event_handler = Some(entry::write_event);
-                if (*context).hand_over.output.with(|output| output.is_blocked()) {
+                if output.with(|output| output.is_blocked()) {
                     wait_for_client(request);
                 } else if request.cast::<c_void>() == (*(*request).connection).data {
                     // The exchange gives way after many blocks: others first.
@@ -254,7 +247,8 @@ pub(crate) unsafe fn resume(request: *mut Request) {
             (*context).hand_over.close(Gone::TimedOut);
             return ngx_http_finalize_request(request, ngx::REQUEST_TIME_OUT);
         }
-        let output = &(*context).hand_over.output;
+        let hand_over = &(*context).hand_over;
+        let output = &hand_over.output;
         if output.with(|output| output.is_blocked()) {
             if (*event).delayed() == 0 && output.with(Output::retry).is_err() {
                 return ngx_http_finalize_request(request, ngx::ERROR);
@@ -364,7 +358,8 @@ unsafe fn finish(request: *mut Request, context: *mut RequestContext, end: End) 
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         (*context).run = Run::Over;
-        let (head_sent, code) = (*context).hand_over.output.with(|output| (output.head_sent(), output.code()));
+        let hand_over = &(*context).hand_over;
+        let (head_sent, code) = hand_over.output.with(|output| (output.head_sent(), output.code()));
         match end {
             End::Complete => finalize(request, code),
             End::Fault(fault) if !head_sent => match fault.status_hint() {
@@ -448,4 +443,3 @@ pub(crate) unsafe fn over(data: *mut c_void) {
     }
     worker::request_ended();
 }
-

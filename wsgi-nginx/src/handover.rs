@@ -63,15 +63,8 @@ pub(crate) enum Mail {
 impl HandOver {
     /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
     pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Self {
-        let state = State {
-            mail: Vec::new(),
-            waiting: 0,
-            announced: false,
-            blocked: false,
-            interest,
-            gone: None,
-            waker: None,
-        };
+        let state =
+            State { mail: Vec::new(), waiting: 0, announced: false, blocked: false, interest, gone: None, waker: None };
         Self { output: LoopCell::new(output), state: Mutex::new(state), room: Condvar::new() }
     }
 
@@ -87,7 +80,8 @@ impl HandOver {
             state.waiting += block.len();
         }
         state.mail.push(mail);
-        let announce = announce && !std::mem::replace(&mut state.announced, state.announced || announce);
+        let announce = announce && !state.announced;
+        state.announced |= announce;
         drop(state);
         if announce {
             event::announce(Arc::clone(self));

@@ -141,7 +141,7 @@ fn append(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
 }
 
 /// From nginx 1.23 on headers of one name form a list.
-#[cfg(nginx_header_lists)]
+#[cfg(nginx_1_23)]
 unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
     // SAFETY: elements of the same request, linked in their order.
     unsafe {
@@ -155,7 +155,7 @@ unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> 
 }
 
 /// Before, `Cache-Control` was an array of pointers.
-#[cfg(not(nginx_header_lists))]
+#[cfg(not(nginx_1_23))]
 unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
     // SAFETY: the array is the request's own, made in its pool at the first header.
     unsafe {

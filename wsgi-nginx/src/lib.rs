@@ -1,1 +1,22 @@
-//! nginx module.
+//! `ngx_http_wsgi_module`: Python WSGI applications inside the nginx worker.
+//!
+//! This crate translates and pumps. nginx's requests become the gateway's ([`request`], [`body`]), the gateway's
+//! responses become nginx's ([`head`], [`chain`]), and nginx's events drive the exchange between them ([`handler`]).
+//! What WSGI demands is decided in `wsgi_core`.
+#![allow(private_intra_doc_links, reason = "the crate has no interface but nginx's")]
+
+mod body;
+mod chain;
+mod conf;
+mod directives;
+mod entry;
+mod event;
+mod handler;
+mod handover;
+mod head;
+mod log;
+mod loop_cell;
+mod ngx;
+mod request;
+mod sink;
+mod worker;

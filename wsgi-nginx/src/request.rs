@@ -208,8 +208,9 @@ unsafe fn variable<'a>(request: *mut Request, name: &[u8]) -> Option<&'a [u8]> {
     // SAFETY: a live request, on the loop's thread; names are in lower case, so that the plain hash is the right key.
     unsafe {
         let value = ngx_http_get_variable(request, &raw mut text, ngx_hash_key(text.data, text.len)).as_ref()?;
-        (value.valid() != 0 && value.not_found() == 0)
-            .then(|| if value.len() == 0 { &[][..] } else { std::slice::from_raw_parts(value.data, value.len() as usize) })
+        (value.valid() != 0 && value.not_found() == 0).then(|| {
+            if value.len() == 0 { &[][..] } else { std::slice::from_raw_parts(value.data, value.len() as usize) }
+        })
     }
 }
 

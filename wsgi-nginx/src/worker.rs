@@ -1,8 +1,8 @@
 //! The module in a worker process: Python's start and end, and the requests in between.
 
 use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_uint_t};
@@ -136,7 +136,8 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Result<Worker, String> {
     // SAFETY: the caller's promise: events and timers are initialised.
     let hold = unsafe {
-        event::open(cycle).map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
+        event::open(cycle)
+            .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
         Hold::new((*cycle).log)
     };
     let mode = match main.process.threads() {
@@ -151,11 +152,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Resu
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
     settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
-    Ok(Worker {
-        gateway,
-        inline: mode == Mode::Inline,
-        open: LoopCell::new(Open { count: 0, hold }),
-    })
+    Ok(Worker { gateway, inline: mode == Mode::Inline, open: LoopCell::new(Open { count: 0, hold }) })
 }
 
 /// Lets applications end (`exit_process`).

@@ -54,3 +54,106 @@ impl LevelSettings {
         replaced
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn variable(name: &str, number: usize) -> Variable {
+        let place = Place { file: "nginx.conf".to_owned(), line: number + 1 };
+        Variable { name: name.into(), value: Arc::from(&b""[..]), number, place }
+    }
+
+    fn target(name: &str) -> Target {
+        Target::Module { name: name.to_owned(), callable: "application".to_owned() }
+    }
+
+    fn numbers(level: &LevelSettings) -> Vec<(&str, usize)> {
+        level.variables.iter().map(|variable| (&*variable.name, variable.number)).collect()
+    }
+
+    #[test]
+    fn variables_inherit_name_by_name() {
+        let http = LevelSettings { variables: vec![variable("A", 0), variable("B", 1)], ..Default::default() };
+        let mut server = LevelSettings { variables: vec![variable("B", 2)], ..Default::default() };
+        let mut location = LevelSettings { variables: vec![variable("C", 3)], ..Default::default() };
+        server.inherit(&http, false);
+        location.inherit(&server, false);
+        assert_eq!(numbers(&location), [("A", 0), ("B", 2), ("C", 3)]);
+    }
+
+    #[test]
+    fn a_later_variable_replaces_an_earlier_one_of_its_block() {
+        let mut level = LevelSettings::default();
+        assert!(level.set_variable(variable("A", 0)).is_none());
+        assert!(level.set_variable(variable("B", 1)).is_none());
+        assert_eq!(level.set_variable(variable("A", 2)).unwrap().number, 0);
+        assert_eq!(numbers(&level), [("B", 1), ("A", 2)]);
+    }
+
+    #[test]
+    fn only_nameless_blocks_inherit_the_application() {
+        let outer = LevelSettings { target: Some(target("outer")), ..Default::default() };
+        let mut nested = LevelSettings::default();
+        nested.inherit(&outer, false);
+        assert_eq!(nested.target, None);
+        let mut nameless = LevelSettings::default();
+        nameless.inherit(&outer, true);
+        assert_eq!(nameless.target, Some(target("outer")));
+        let mut own = LevelSettings { target: Some(target("own")), ..Default::default() };
+        own.inherit(&outer, true);
+        assert_eq!(own.target, Some(target("own")));
+    }
+
+    /// What one block says: names of variables, `preload`, whether it has an application, whether it is nameless.
+    type Block = (Vec<u8>, Option<bool>, bool, bool);
+
+    fn level((names, preload, pass, _): &Block, depth: usize) -> LevelSettings {
+        let mut level = LevelSettings { preload: *preload, ..Default::default() };
+        level.target = pass.then(|| target(&format!("level{depth}")));
+        for (index, name) in names.iter().enumerate() {
+            level.set_variable(variable(&name.to_string(), depth * 100 + index));
+        }
+        level
+    }
+
+    proptest! {
+        /// The model reads a block's settings off the whole chain, without any inheriting.
+        #[test]
+        fn inheritance_finds_the_innermost_value(
+            blocks in prop::collection::vec(
+                (prop::collection::vec(0..6u8, 0..5), any::<Option<bool>>(), any::<bool>(), any::<bool>()),
+                1..6,
+            )
+        ) {
+            let mut inner = level(&blocks[0], 0);
+            for (depth, block) in blocks.iter().enumerate().skip(1) {
+                let outer = std::mem::replace(&mut inner, level(block, depth));
+                inner.inherit(&outer, block.3);
+            }
+
+            for name in 0..6u8 {
+                let innermost = blocks.iter().enumerate().rev().find_map(|(depth, block)| {
+                    block.0.iter().rposition(|other| *other == name).map(|index| depth * 100 + index)
+                });
+                let name = name.to_string();
+                let found: Vec<_> =
+                    inner.variables.iter().filter(|variable| *variable.name == *name).map(|v| v.number).collect();
+                prop_assert_eq!(found, Vec::from_iter(innermost));
+            }
+            // Each block's own stand behind what it inherits, in their order.
+            prop_assert!(inner.variables.is_sorted_by_key(|variable| variable.number));
+
+            prop_assert_eq!(inner.preload, blocks.iter().rev().find_map(|block| block.1));
+
+            let mut serving = blocks.len() - 1;
+            while !blocks[serving].2 && blocks[serving].3 && serving > 0 {
+                serving -= 1;
+            }
+            let expected = blocks[serving].2.then(|| target(&format!("level{serving}")));
+            prop_assert_eq!(inner.target, expected);
+        }
+    }
+}

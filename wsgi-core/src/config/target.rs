@@ -118,6 +118,8 @@ fn is_identifier(text: &str) -> bool {
 mod tests {
     use std::fs;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Folder(tempfile::TempDir);
@@ -131,24 +133,132 @@ mod tests {
             Self(folder)
         }
 
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.path().join(name)
+        fn parse(&self, arguments: &[&[u8]]) -> Result<(Target, Option<Notice>), DirectiveError> {
+            let argument = |index: usize| arguments.get(index).map(|bytes| Argument { directive: "wsgi_pass", bytes });
+            Target::parse(self.0.path(), argument(0).unwrap(), argument(1))
         }
 
-        fn parse(&self, arguments: &[&str]) -> Result<(Target, Option<Notice>), DirectiveError> {
-            let argument = |text: &&'static str| Argument { directive: "wsgi_pass", bytes: text.as_bytes() };
-            let arguments: Vec<_> =
-                arguments.iter().map(|text| Argument { directive: "wsgi_pass", bytes: text.as_bytes() }).collect();
-            let _ = argument;
-            Target::parse(self.0.path(), arguments[0], arguments.get(1).copied())
+        fn script(&self, name: &str, callable: &str) -> Target {
+            Target::Script { path: self.0.path().join(name), callable: callable.to_owned() }
+        }
+
+        fn error(&self, arguments: &[&str]) -> String {
+            let arguments: Vec<_> = arguments.iter().map(|text| text.as_bytes()).collect();
+            self.parse(&arguments).unwrap_err().to_string()
+        }
+    }
+
+    fn module(name: &str) -> Target {
+        Target::Module { name: name.to_owned(), callable: "application".to_owned() }
+    }
+
+    #[test]
+    fn a_file_below_the_prefix_is_a_script() {
+        let folder = Folder::with(&["app.py", "odd name.cgi"]);
+        assert_eq!(folder.parse(&[b"app.py"]), Ok((folder.script("app.py", "application"), None)));
+        assert_eq!(folder.parse(&[b"./app.py", b"my_app"]), Ok((folder.script("app.py", "my_app"), None)));
+        assert_eq!(folder.parse(&[b"odd name.cgi", b"a.b.c"]), Ok((folder.script("odd name.cgi", "a.b.c"), None)));
+        let absolute = folder.0.path().join("app.py");
+        let absolute = absolute.as_os_str().as_encoded_bytes();
+        assert_eq!(folder.parse(&[absolute]), Ok((folder.script("app.py", "application"), None)));
+    }
+
+    #[test]
+    fn a_missing_script_is_accepted_with_a_warning() {
+        let folder = Folder::with(&[]);
+        for name in ["app.py", "sub/app", "a-b", "app.", "9lives"] {
+            let (target, notice) = folder.parse(&[name.as_bytes()]).unwrap();
+            let Notice { level, text } = notice.unwrap();
+            let path = folder.0.path().join(name);
+            assert_eq!((target, level), (folder.script(name, "application"), Level::Warn));
+            assert!(text.contains(path.to_str().unwrap()) && text.contains("does not exist"), "{text}");
         }
     }
 
     #[test]
-    fn a_file_is_a_script_with_the_default_callable() {
+    fn a_folder_in_place_of_a_script_is_said_to_be_one() {
+        let folder = Folder::with(&[]);
+        let (_, notice) = folder.parse(&[folder.0.path().as_os_str().as_encoded_bytes()]).unwrap();
+        assert!(notice.unwrap().text.contains("is a folder"));
+    }
+
+    #[test]
+    fn a_dotted_name_is_a_module() {
+        let folder = Folder::with(&[]);
+        fs::create_dir(folder.0.path().join("mysite")).unwrap();
+        for name in ["mysite.wsgi", "mysite", "_a.b9", "straße.wsgi", "py.wsgi"] {
+            let (target, notice) = folder.parse(&[name.as_bytes()]).unwrap();
+            let Notice { level, text } = notice.unwrap();
+            assert_eq!((target, level), (module(name), Level::Notice));
+            assert!(text.starts_with(&format!("\"wsgi_pass\" \"{name}\" is taken as a module name")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_wins_over_a_module_of_its_name() {
+        let folder = Folder::with(&["mysite.wsgi"]);
+        let (target, notice) = folder.parse(&[b"mysite.wsgi"]).unwrap();
+        let Notice { level, text } = notice.unwrap();
+        assert_eq!((target, level), (folder.script("mysite.wsgi", "application"), Level::Notice));
+        assert!(text.contains("is taken as the script"), "{text}");
+    }
+
+    #[test]
+    fn variables_are_refused() {
+        let folder = Folder::with(&["$app.py"]);
+        let expected = "invalid value \"$app.py\" in \"wsgi_pass\" directive, variables are not supported";
+        assert_eq!(folder.error(&["$app.py"]), expected);
+        assert!(folder.error(&["app.py", "$name"]).contains("variables are not supported"));
+    }
+
+    #[test]
+    fn the_colon_of_other_servers_gets_a_hint() {
+        let folder = Folder::with(&["a:b"]);
+        assert_eq!(
+            folder.error(&["mysite.wsgi:app"]),
+            "invalid value \"mysite.wsgi:app\" in \"wsgi_pass\" directive, the callable is the second argument: \
+             \"wsgi_pass mysite.wsgi app;\""
+        );
+        assert!(folder.error(&["/srv/app.py:app"]).ends_with("\"wsgi_pass /srv/app.py app;\""));
+        assert_eq!(folder.parse(&[b"a:b"]), Ok((folder.script("a:b", "application"), None)));
+        assert!(folder.parse(&[b"/srv/a:b/app.py"]).is_ok());
+    }
+
+    #[test]
+    fn a_callable_is_a_python_name() {
         let folder = Folder::with(&["app.py"]);
-        let (target, notice) = folder.parse(&["app.py"]).unwrap();
-        assert_eq!(target, Target::Script { path: folder.path("app.py"), callable: "application".to_owned() });
-        assert_eq!(notice, None);
+        for bad in ["", "create_app()", "a..b", ".a", "9a", "a b", "a:b", "a/b"] {
+            let error = folder.error(&["app.py", bad]);
+            assert!(error.contains("the callable must be a Python name"), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn targets_are_displayed_in_one_line() {
+        let script = Target::Script { path: "/srv/a\nb.py".into(), callable: "application".to_owned() };
+        assert_eq!(script.to_string(), r#"script "/srv/a\u{a}b.py", callable "application""#);
+        assert_eq!(module("mysite.wsgi").to_string(), r#"module "mysite.wsgi", callable "application""#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_becomes_a_clean_target_or_a_message_of_one_line(
+            what in prop_oneof!["[a.:/$]{0,6}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..9)],
+            callable in prop::option::of(prop_oneof!["[a.]{0,4}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..4)]),
+        ) {
+            let callable = callable.as_deref();
+            let argument = |bytes| Argument { directive: "wsgi_pass", bytes };
+            let said = match Target::parse(Path::new("/nonexistent"), argument(&what), callable.map(argument)) {
+                Ok((target, notice)) => {
+                    match &target {
+                        Target::Script { path, .. } => prop_assert!(path.is_absolute()),
+                        Target::Module { name, .. } => prop_assert!(name.split('.').all(is_identifier)),
+                    }
+                    format!("{target}{}", notice.unwrap().text)
+                }
+                Err(error) => error.to_string(),
+            };
+            prop_assert!(!said.contains(char::is_control), "{:?}", said);
+        }
     }
 }

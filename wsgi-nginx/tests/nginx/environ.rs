@@ -24,10 +24,8 @@ fn quoted(text: impl std::fmt::Display) -> String {
 #[test]
 fn the_cgi_set_is_complete_without_an_include() {
     in_both_modes(|mode| {
-        let nginx = site(mode)
-            .server("server_name example.org;\nroot html;")
-            .location("/app", "wsgi_pass app.py;")
-            .start();
+        let nginx =
+            site(mode).server("server_name example.org;\nroot html;").location("/app", "wsgi_pass app.py;").start();
         let body = request("POST", "/app/x?a=b%20c", "Content-Type: text/x\r\nConnection: close\r\n", b"body");
         let environ = Environ::of(&nginx.send(&body));
         let port = quoted(nginx.port());
@@ -183,7 +181,8 @@ fn headers_that_mislead_applications_are_withheld() {
         let headers = "Proxy: evil\r\nAuthorization: Basic eDp5\r\nProxy-Authorization: Basic eDp5\r\n\
                        Keep-Alive: 5\r\nX_User: evil\r\n";
         let environ = environ(&at_root(mode), "/", headers);
-        let withheld = ["HTTP_PROXY", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "HTTP_KEEP_ALIVE", "HTTP_X_USER"];
+        let withheld =
+            ["HTTP_PROXY", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "HTTP_KEEP_ALIVE", "HTTP_X_USER"];
         for key in withheld {
             assert_eq!(environ.get(key), None, "{key}");
         }
@@ -234,10 +233,7 @@ fn server_name_is_never_empty() {
 fn server_name_that_is_no_plain_name_gives_way_to_the_host() {
     in_both_modes(|mode| {
         for name in ["_", "*.example.org", "~^.*$"] {
-            let nginx = site(mode)
-                .server(&format!("server_name {name};"))
-                .location("/", "wsgi_pass app.py;")
-                .start();
+            let nginx = site(mode).server(&format!("server_name {name};")).location("/", "wsgi_pass app.py;").start();
             let bytes = b"GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
             let environ = Environ::of(&nginx.send(bytes));
             assert_eq!(environ.get("SERVER_NAME"), Some("'www.example.org'"), "{name}");

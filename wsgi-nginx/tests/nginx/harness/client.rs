@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -87,11 +87,6 @@ impl Client {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             result => result.expect("the server reads"),
         }
-    }
-
-    /// Says that nothing more will be sent.
-    pub(crate) fn half_close(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Reads a head.

@@ -204,11 +204,7 @@ fn a_slow_upload_holds_up_nobody() {
 fn an_upload_that_is_broken_off_never_reaches_the_application() {
     in_both_modes(|mode| {
         let source = "print('called')\n".to_owned() + HELLO;
-        let nginx = Site::new(mode)
-            .file("app.py", source)
-            .location("/", "wsgi_pass app.py;")
-            .log_level("info")
-            .start();
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").log_level("info").start();
         let mut client = nginx.connect();
         client.send(request("POST", "/", "Content-Length: 10\r\n", b""));
         client.send("half");

@@ -38,18 +38,20 @@ pub(crate) struct Check {
 /// A configuration in the making. Relative paths in it are relative to the folder of the site.
 pub(crate) struct Site {
     pub(super) folder: TempDir,
-    pub(super) port: u16,
+    port: u16,
     pub(super) expected: Vec<String>,
     mode: Option<Mode>,
     user: &'static str,
     level: &'static str,
     master: bool,
+    workers: usize,
     module: bool,
     listen_options: &'static str,
     main: String,
     http: String,
     server: String,
     others: String,
+    whole: Option<String>,
 }
 
 impl Site {
@@ -70,18 +72,25 @@ impl Site {
             user: "root",
             level: "notice",
             master: true,
+            workers: 1,
             module: true,
             listen_options: "",
             main: String::new(),
             http: String::new(),
             server: String::new(),
             others: String::new(),
+            whole: None,
         }
     }
 
     /// An nginx without the module, to test this harness with.
     pub(crate) fn plain() -> Self {
         Self { module: false, ..Self::with_defaults() }
+    }
+
+    /// Takes a whole configuration in place of the parts. It is completed with what the harness needs.
+    pub(crate) fn whole(self, text: &str) -> Self {
+        Self { whole: Some(text.to_owned()), ..self }
     }
 
     /// Adds directives at the top level.
@@ -136,6 +145,11 @@ impl Site {
         Self { master: false, ..self }
     }
 
+    /// Runs so many workers.
+    pub(crate) fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
     /// Adds parameters of `listen`.
     pub(crate) fn listen_options(self, listen_options: &'static str) -> Self {
         Self { listen_options, ..self }
@@ -145,6 +159,11 @@ impl Site {
     pub(crate) fn expect_in_log(mut self, text: &str) -> Self {
         self.expected.push(text.to_owned());
         self
+    }
+
+    /// The port of the scenario's server.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The folder of the site, nginx's prefix.
@@ -192,7 +211,24 @@ impl Site {
         self.path("ready.sock")
     }
 
-    pub(super) fn write_configuration(&self) {
+    fn write_configuration(&self) {
+        let text = match &self.whole {
+            Some(text) => self.top_level() + &text.replacen("http {", &format!("http {{\n{}", self.http_level()), 1),
+            None => {
+                let Self { main, http, server, others, port, listen_options, .. } = self;
+                let workers = format!("worker_processes {};", self.workers);
+                let threads = self.mode.map(|mode| mode.to_string()).unwrap_or_default();
+                let (top_level, http_level) = (self.top_level(), self.http_level());
+                format!(
+                    "{top_level}\n{workers}\n{main}\nevents {{\n}}\nhttp {{\n{http_level}\n{threads}\n{http}\n\
+                     server {{\nlisten 127.0.0.1:{port} {listen_options};\n{server}\n}}\n{others}\n}}\n"
+                )
+            }
+        };
+        std::fs::write(self.configuration_path(), text).expect("write nginx.conf");
+    }
+
+    fn top_level(&self) -> String {
         let mut text = String::new();
         if self.module {
             push(&mut text, &format!("load_module {};", module().display()));
@@ -202,25 +238,18 @@ impl Site {
             push(&mut text, &format!("user {};", self.user));
         }
         push(&mut text, &format!("master_process {};", if self.master { "on" } else { "off" }));
-        push(
-            &mut text,
-            &format!("daemon off;\nworker_processes 1;\npid nginx.pid;\nerror_log error.log {};", self.level),
-        );
-        push(&mut text, &self.main);
-        push(&mut text, "events {\nworker_connections 512;\n}\nhttp {\naccess_log off;");
+        push(&mut text, &format!("daemon off;\npid nginx.pid;\nerror_log error.log {};", self.level));
+        text
+    }
+
+    /// Keeps everything below the folder of the site, and tells when a worker runs.
+    fn http_level(&self) -> String {
+        let mut text = String::from("access_log off;\n");
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
             push(&mut text, &format!("{kind}_temp_path {kind}_temp;"));
         }
-        if let Some(mode) = self.mode {
-            push(&mut text, &mode.to_string());
-        }
-        push(&mut text, &self.http);
-        push(&mut text, &format!("server {{\nlisten 127.0.0.1:{} {};", self.port, self.listen_options));
-        push(&mut text, &self.server);
-        push(&mut text, "}");
-        push(&mut text, &self.others);
-        push(&mut text, &format!("server {{\nlisten unix:{};\nreturn 204;\n}}\n}}", self.ready_path().display()));
-        std::fs::write(self.configuration_path(), text).expect("write nginx.conf");
+        push(&mut text, &format!("server {{\nlisten unix:{};\nreturn 204;\n}}", self.ready_path().display()));
+        text
     }
 }
 
@@ -238,7 +267,8 @@ fn nginx_binary() -> PathBuf {
     built("WSGI_TEST_NGINX", "target/nginx/sbin/nginx")
 }
 
-fn module() -> PathBuf {
+/// The module under test.
+pub(crate) fn module() -> PathBuf {
     built("WSGI_TEST_MODULE", "target/nginx/modules/ngx_http_wsgi_module.so")
 }
 
@@ -246,6 +276,15 @@ fn built(variable: &str, default: &str) -> PathBuf {
     let path = std::env::var_os(variable).map_or_else(|| workspace().join(default), PathBuf::from);
     assert!(path.is_file(), "\"{}\" is missing: run `make nginx`, or set {variable}", path.display());
     path
+}
+
+/// Whether this nginx is 1.27.4 or newer.
+pub(crate) fn nginx_knows_keepalive_min_timeout() -> bool {
+    let output = Command::new(nginx_binary()).arg("-v").output().expect("run nginx -v");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = text.trim().rsplit('/').next().unwrap_or_default();
+    let numbers: Vec<u32> = version.split(['.', ' ']).map_while(|number| number.parse().ok()).collect();
+    numbers >= vec![1, 27, 4]
 }
 
 /// A port that nobody listens on. Ports of outgoing connections are avoided, and no two tests of one run get the same.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::{Response, workspace};
 
@@ -46,10 +46,10 @@ fn own((key, value): (&str, &str)) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
-/// The Python to run, as for the build: `PYTHON`, or python3.
-pub(crate) fn python() -> Command {
-    let name = ["PYO3_PYTHON", "PYTHON"].iter().find_map(std::env::var_os).unwrap_or_else(|| OsString::from("python3"));
-    Command::new(name)
+/// The Python that the module was built for, as far as the environment tells; else python3.
+fn python() -> Command {
+    let named = ["WSGI_PYTHON", "PYO3_PYTHON", "PYTHON"].iter().find_map(std::env::var_os);
+    Command::new(named.unwrap_or_else(|| OsString::from("python3")))
 }
 
 /// What Python prints for an expression; `sys` and `os` are imported.
@@ -84,19 +84,16 @@ impl Venv {
     }
 }
 
-/// The virtual environment with Django below `target/`, made when it is first needed.
-pub(crate) fn django_venv() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = workspace().join("target/venv/django");
-        let executable = folder.join("bin/python");
-        let has_django =
-            || Command::new(&executable).args(["-c", "import django"]).output().is_ok_and(|o| o.status.success());
-        if !has_django() {
-            run(python().args(["-m", "venv", "--clear"]).arg(&folder));
-            run(Command::new(&executable).args(["-m", "pip", "install", "--quiet", "Django"]));
-        }
-        folder
+/// The virtual environment of an example, below `target/`; made when it is first needed.
+pub(crate) fn example_venv(name: &'static str) -> &'static Path {
+    static MADE: Mutex<BTreeMap<&str, &Path>> = Mutex::new(BTreeMap::new());
+    // Made once: others wait. One that could not be made is tried again.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(name).or_insert_with(|| {
+        let example = if name == "django" { "django_project" } else { "flask_app" };
+        let script = workspace().join("examples/prepare.sh");
+        run(Command::new(script).arg(example).env("PYTHON", python().get_program()));
+        Box::leak(workspace().join("target/venv").join(name).into_boxed_path())
     })
 }
 

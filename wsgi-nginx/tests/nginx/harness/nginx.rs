@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
 use super::client::{Client, Response, request};
-use super::site::{Check, Site};
+use super::site::Site;
 use super::{PATIENCE, wait_for};
 
 /// A running nginx. It is stopped, and its error log is judged, when this is dropped.
@@ -47,7 +47,7 @@ impl Nginx {
 
     /// The port of the scenario's server.
     pub(crate) fn port(&self) -> u16 {
-        self.site.port
+        self.site.port()
     }
 
     /// A path below the folder of the site.
@@ -129,11 +129,6 @@ impl Nginx {
         let text = std::fs::read_to_string(&path).expect("nginx.conf");
         assert!(text.contains(from), "nothing to change: {from:?} is not in nginx.conf");
         std::fs::write(path, text.replace(from, to)).expect("write nginx.conf");
-    }
-
-    /// Runs `nginx -t` with the unchanged configuration of the site.
-    pub(crate) fn check(&self) -> Check {
-        self.site.check()
     }
 
     /// Stops nginx and returns its complete error log.

@@ -5,8 +5,19 @@
 
 mod harness;
 
+mod bodies;
+mod composition;
+mod django;
+mod documentation;
+mod environ;
+mod errors;
 mod execution;
 mod harness_itself;
+mod log;
+mod overload;
 mod pass;
+mod process;
 mod python_settings;
+mod responses;
+mod streaming;
 mod variables;

@@ -1,0 +1,54 @@
+//! docs/directives.md tells what the table of directives tells, no more and no less.
+
+use std::path::Path;
+
+use wsgi_core::config::{Context, DIRECTIVES, Directive};
+
+fn document() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/directives.md");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text below the heading `## name`.
+fn section<'a>(document: &'a str, name: &str) -> &'a str {
+    let start = document.find(&format!("\n## {name}\n")).unwrap_or_else(|| panic!("no section \"{name}\""));
+    let rest = &document[start + 1..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+/// What stands after `label` in the section's box.
+fn field<'a>(section: &'a str, label: &str) -> &'a str {
+    let line = section.lines().find(|line| line.starts_with(label));
+    line.unwrap_or_else(|| panic!("no {label:?} in {section}"))[label.len()..].trim()
+}
+
+fn contexts(directive: &Directive) -> String {
+    let names = [
+        (Context::Http, "http"),
+        (Context::Server, "server"),
+        (Context::Location, "location"),
+        (Context::IfInLocation, "if in location"),
+        (Context::LimitExcept, "limit_except"),
+    ];
+    let named = names.iter().filter(|(context, _)| directive.contexts.contains(*context)).map(|(_, name)| *name);
+    named.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn every_directive_is_documented_as_it_is() {
+    let document = document();
+    for directive in DIRECTIVES {
+        let section = section(&document, directive.name);
+        assert_eq!(field(section, "Syntax:"), directive.syntax);
+        assert_eq!(field(section, "Default:"), directive.default.unwrap_or("—"), "{}", directive.name);
+        assert_eq!(field(section, "Context:"), contexts(directive), "{}", directive.name);
+    }
+}
+
+#[test]
+fn no_directive_is_documented_that_does_not_exist() {
+    let document = document();
+    let documented: Vec<_> = document.lines().filter_map(|line| line.strip_prefix("## wsgi_")).collect();
+    let existing: Vec<_> = DIRECTIVES.iter().filter_map(|directive| directive.name.strip_prefix("wsgi_")).collect();
+    assert_eq!(documented, existing, "headings of docs/directives.md, in the order of the table");
+}

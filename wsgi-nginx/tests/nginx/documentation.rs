@@ -1,0 +1,162 @@
+//! Every snippet of README.md is run, and those of docs/ are accepted by nginx.
+//!
+//! A snippet is a fenced block below a line `<!-- test: NAME -->`. This file must know each name of README.md.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Site, example_venv, nginx_knows_keepalive_min_timeout, workspace};
+
+struct Snippet {
+    name: String,
+    language: String,
+    text: String,
+}
+
+/// The marked snippets of a text. A block without a mark is an error: nobody would notice that it is wrong.
+fn snippets(path: &str) -> Vec<Snippet> {
+    let text = std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut snippets = Vec::new();
+    let (mut name, mut open) = (None, None::<Snippet>);
+    for line in text.lines() {
+        if let Some(mut snippet) = open.take() {
+            if line.trim() == "```" {
+                snippets.push(snippet);
+            } else {
+                snippet.text += &format!("{line}\n");
+                open = Some(snippet);
+            }
+        } else if let Some(language) = line.strip_prefix("```") {
+            let name = name.take().unwrap_or_default();
+            open = Some(Snippet { name, language: language.to_owned(), text: String::new() });
+        } else if let Some(mark) = line.strip_prefix("<!-- test: ") {
+            name = Some(mark.trim_end_matches("-->").trim().to_owned());
+        }
+    }
+    snippets
+}
+
+fn readme(name: &str) -> String {
+    let found = snippets("README.md").into_iter().find(|snippet| snippet.name == name);
+    found.unwrap_or_else(|| panic!("README.md has no snippet {name:?}")).text
+}
+
+#[test]
+fn readme_has_no_snippet_that_is_not_run() {
+    let tested = ["two-commands", "first-app", "first-conf", "django-conf", "flask-conf"];
+    for snippet in snippets("README.md") {
+        assert!(tested.contains(&snippet.name.as_str()), "not run: {:?}\n{}", snippet.name, snippet.text);
+    }
+}
+
+#[test]
+fn readme_two_commands_exist() {
+    let text = readme("two-commands");
+    let commands: Vec<_> = text.lines().filter_map(|line| line.split('#').next()).map(str::trim).collect();
+    assert!(!commands.is_empty());
+    for command in commands {
+        let target = command.strip_prefix("make ").unwrap_or_else(|| panic!("not a make command: {command:?}"));
+        let output = Command::new("make").args(["--dry-run", target]).current_dir(workspace()).output().expect("make");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn readme_first_configuration_serves_the_first_application() {
+    let site = Site::with_defaults().file("srv/hello/app.py", readme("first-app"));
+    let text = adapted(&site, &readme("first-conf"));
+    let nginx = site.whole(&text).start();
+    assert_eq!(nginx.get("/world").ok(), "Hello from /world\n");
+}
+
+#[test]
+fn readme_django_configuration_serves_a_new_project() {
+    let venv = example_venv("django");
+    let site =
+        Site::with_defaults().file("mime.types", "types {\ntext/css css;\n}\n").file("srv/mysite/static/a.css", "a {}");
+    let project: PathBuf = site.path("srv/mysite/project");
+    std::fs::create_dir_all(&project).expect("make a folder");
+    symlink(venv, site.path("srv/mysite/venv")).expect("a link");
+    let made = Command::new(venv.join("bin/python"))
+        .args(["-m", "django", "startproject", "mysite"])
+        .arg(&project)
+        .status()
+        .expect("django-admin can be run");
+    assert!(made.success());
+    let mut text = adapted(&site, &readme("django-conf"));
+    text = text.replace("server_name example.com;", "server_name localhost;");
+    if !nginx_knows_keepalive_min_timeout() {
+        // As the comment above the line says.
+        text = text.lines().filter(|line| !line.contains("keepalive_min_timeout")).collect::<Vec<_>>().join("\n");
+    }
+    let nginx = site.whole(&text).start();
+    let page = nginx.get("/").ok();
+    assert!(page.contains("The install worked successfully"), "{page}");
+    let style = nginx.get("/static/a.css");
+    assert_eq!((style.ok().as_str(), style.header("Content-Type")), ("a {}", Some("text/css")));
+    nginx.logged("mysite.wsgi");
+}
+
+#[test]
+fn readme_flask_configuration_serves_flask() {
+    let source =
+        "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef index():\n    return 'from Flask'\n";
+    let venv = example_venv("flask");
+    let site = Site::with_defaults().file("srv/mysite/app.py", source);
+    let text = adapted(&site, &readme("flask-conf"));
+    let nginx = site.http(&format!("wsgi_python_home {};", venv.display())).server(&text).start();
+    assert_eq!(nginx.get("/").ok(), "from Flask");
+}
+
+#[test]
+fn configurations_in_the_documentation_are_accepted() {
+    let mut tested = 0;
+    let folder = std::fs::read_dir(workspace().join("docs")).expect("docs");
+    for entry in folder.map(|entry| entry.expect("an entry")) {
+        let path = format!("docs/{}", entry.file_name().to_string_lossy());
+        if !path.ends_with(".md") {
+            continue;
+        }
+        for snippet in snippets(&path).into_iter().filter(|snippet| snippet.language == "nginx") {
+            assert!(!snippet.name.is_empty(), "{path} has a configuration without a mark:\n{}", snippet.text);
+            accept(&path, &snippet);
+            tested += 1;
+        }
+    }
+    assert!(tested > 0);
+}
+
+/// Checks a configuration, or a part of one, with the folders it names.
+fn accept(path: &str, snippet: &Snippet) {
+    let site = Site::with_defaults();
+    for folder in snippet.text.split(|character: char| character.is_whitespace() || ";:".contains(character)) {
+        if let Some(folder) = folder.strip_prefix("/srv/").filter(|folder| !folder.ends_with(".py")) {
+            std::fs::create_dir_all(site.path("srv").join(folder)).expect("make a folder");
+        }
+    }
+    let text = &snippet.text;
+    let has = |block: &str| text.lines().any(|line| line.starts_with(block));
+    let site = if has("http {") || has("events") {
+        let text = if has("events") { text.clone() } else { format!("events {{\n}}\n{text}") };
+        let text = adapted(&site, &text);
+        site.whole(&text)
+    } else if has("location") {
+        let text = adapted(&site, text);
+        site.server(&text)
+    } else {
+        let text = adapted(&site, text);
+        site.http(&text)
+    };
+    let check = site.check();
+    assert!(check.succeeded, "{} in {path} is refused:\n{}\n{}", snippet.name, snippet.text, check.output);
+}
+
+/// The text of a whole configuration with the site's folder, port and user.
+fn adapted(site: &Site, text: &str) -> String {
+    let text = text.replace(" /srv/", &format!(" {}/srv/", site.folder().display()));
+    let listen = format!("listen 127.0.0.1:{};", site.port());
+    let text = text.replace("listen 80;", &listen).replace("listen 8000;", &listen);
+    let kept = text.lines().filter(|line| !line.starts_with("user ") && !line.starts_with("load_module "));
+    kept.map(|line| format!("{line}\n")).collect()
+}

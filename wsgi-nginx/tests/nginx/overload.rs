@@ -1,0 +1,80 @@
+//! More requests than can be served, and an application that keeps Python to itself.
+
+use crate::harness::{Gate, Mode, Nginx, Site, get};
+
+/// `/hold` waits at the gate with the GIL held, as a badly behaved extension module would: no other Python code runs in
+/// that worker meanwhile.
+const HOLDS: &str = "
+import ctypes, os
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/hold':
+        gate = os.open(os.path.join(os.path.dirname(__file__), 'gate'), os.O_RDONLY)
+        ctypes.PyDLL(None).read(gate, ctypes.create_string_buffer(1), 1)
+        os.close(gate)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'x']
+";
+
+/// As many requests as wait at most, in one: a page that includes so many others.
+const QUEUE: usize = 1024;
+
+fn site() -> (Nginx, Gate) {
+    let nginx = Site::new(Mode::Threads(1))
+        .file("app.py", HOLDS)
+        .file("html/full.html", "<!--#include virtual=\"/a\"-->".repeat(QUEUE))
+        .file("html/file", "file")
+        .location("/", "wsgi_pass app.py;")
+        .location("= /full.html", "root html;\nssi on;")
+        .location("= /file", "root html;")
+        .start();
+    let gate = Gate::new(&nginx, "gate");
+    (nginx, gate)
+}
+
+#[test]
+fn blk_4_the_event_loop_never_takes_the_gil() {
+    let (nginx, gate) = site();
+    let (mut holder, mut second) = (nginx.connect(), nginx.connect());
+    holder.send(get("/hold"));
+    let at_gate = gate.arrival();
+    second.send(get("/"));
+    for _ in 0..20 {
+        assert_eq!(nginx.get("/file").ok(), "file");
+        // One that leaves while it waits: its request is given up without Python.
+        nginx.connect().send(get("/"));
+    }
+    drop(at_gate);
+    assert_eq!(holder.response().ok(), "x");
+    assert_eq!(second.response().ok(), "x");
+    assert_eq!(nginx.get("/").ok(), "x");
+}
+
+#[test]
+fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
+    let (nginx, gate) = site();
+    assert_eq!(nginx.get("/").ok(), "x");
+    let (mut holder, mut page) = (nginx.connect(), nginx.connect());
+    holder.send(get("/hold"));
+    let at_gate = gate.arrival();
+    page.send(get("/full.html"));
+    // The page's head tells that it is under way; its parts wait.
+    let mut response = page.head();
+    assert_eq!(response.status, 200);
+    let mut client = nginx.connect();
+    for _ in 0..10 {
+        client.send(get("/"));
+        let refused = client.response();
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.header("Retry-After"), Some("1"));
+    }
+    assert_eq!(nginx.post("/", b"body").status, 503);
+    assert_eq!(nginx.get("/file").ok(), "file");
+    assert!(nginx.log_lines("too many requests").iter().all(|line| line.contains("[error]")));
+    drop(at_gate);
+    assert_eq!(holder.response().ok(), "x");
+    while let Some(chunk) = page.chunk().filter(|chunk| !chunk.is_empty()) {
+        response.body.extend(chunk);
+    }
+    assert_eq!(response.body, vec![b'x'; QUEUE]);
+    assert_eq!(nginx.get("/").ok(), "x");
+}

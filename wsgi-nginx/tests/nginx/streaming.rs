@@ -1,0 +1,351 @@
+//! Responses that come block by block: to quick, slow, stalled and vanished clients.
+
+use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, request, wait_for};
+
+/// Counts what is produced and closed, and tells at `/state`. Everything else is up to the test's `stream`.
+const COUNTS: &str = r#"
+import os
+def wait(name):
+    open(os.path.join(os.path.dirname(__file__), name)).read()
+class Counted:
+    produced = closed = 0
+    def __init__(self, blocks): self.blocks = iter(blocks)
+    def __iter__(self): return self
+    def __next__(self):
+        block = next(self.blocks)
+        Counted.produced += 1
+        return block
+    def close(self):
+        Counted.closed += 1
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/state":
+        start_response("200 OK", [])
+        return [f"{Counted.produced} {Counted.closed}".encode()]
+    return stream(environ, start_response)
+def endless():
+    while True: yield b"x" * 65536
+"#;
+
+fn site(mode: Mode, stream: &str) -> Site {
+    Site::new(mode).file("app.py", COUNTS.to_owned() + stream).location("/", "wsgi_pass app.py;")
+}
+
+/// Blocks produced and calls of `close()` so far.
+fn state(nginx: &Nginx) -> (u64, u64) {
+    let text = nginx.get("/state").ok();
+    let (produced, closed) = text.split_once(' ').expect("two numbers");
+    (produced.parse().expect("a number"), closed.parse().expect("a number"))
+}
+
+/// Waits until `close()` was called so often, and makes sure that it is not called again.
+fn assert_closed(nginx: &Nginx, times: u64) {
+    wait_for(&format!("{times} calls of close()"), || (state(nginx).1 >= times).then_some(()));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(state(nginx).1, times, "close() was called too often");
+}
+
+/// Resident memory in bytes.
+fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") << 10
+}
+
+/// Waits until the stream produces nothing more.
+fn stands_still(nginx: &Nginx) -> u64 {
+    wait_for("the stream to stand still", || {
+        let (before, _) = state(nginx);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (state(nginx).0 == before && before > 0).then_some(before)
+    })
+}
+
+#[test]
+fn each_block_is_sent_before_the_next_is_asked_for() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    yield b"first"
+    wait("gate")
+    yield b""
+    yield b"second"
+    wait("gate")
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let gate = Gate::new(&nginx, "gate");
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]));
+        gate.pass();
+        assert_eq!(client.chunk().as_deref(), Some(&b"second"[..]));
+        gate.pass();
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+    });
+}
+
+#[test]
+fn the_write_callable_sends_before_it_returns() {
+    let source = r#"
+def stream(environ, start_response):
+    write = start_response("200 OK", [])
+    write(b"written")
+    wait("gate")
+    return [b"returned"]
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let gate = Gate::new(&nginx, "gate");
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        assert_eq!(client.chunk().as_deref(), Some(&b"written"[..]));
+        gate.pass();
+        assert_eq!(client.chunk().as_deref(), Some(&b"returned"[..]));
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+    });
+}
+
+#[test]
+fn an_empty_block_does_not_send_the_head() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    yield b""
+    start_response("201 Created", [], (ValueError, ValueError(), None))
+    yield b"body"
+"#;
+    in_both_modes(|mode| assert_eq!(site(mode, source).start().get("/").status, 201));
+}
+
+#[test]
+fn close_is_called_once_however_a_response_ends() {
+    let source = r#"
+def stream(environ, start_response):
+    path = environ["PATH_INFO"]
+    def failing():
+        yield b"begun"
+        raise ValueError("expected")
+    def failing_at_once():
+        raise ValueError("expected")
+        yield
+    if path == "/no_start":
+        return Counted([b"block"])
+    status = {"/304": "304 Not Modified", "/204": "204 No Content"}.get(path, "200 OK")
+    start_response(status, [("Content-Length", "5")] if path in ("/long", "/short", "/head") else [])
+    return Counted({
+        "/fail": failing, "/fail_at_once": failing_at_once, "/long": lambda: [b"12345", b"6"],
+        "/short": lambda: [b"123"], "/str": lambda: ["text"], "/empty": lambda: [],
+    }.get(path, lambda: [b"12345"])())
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let paths =
+            ["/", "/empty", "/304", "/204", "/long", "/short", "/fail", "/fail_at_once", "/str", "/no_start", "/head"];
+        for (number, path) in (1..).zip(paths) {
+            let mut client = nginx.connect();
+            client.send(request(if path == "/head" { "HEAD" } else { "GET" }, path, "Connection: close\r\n", b""));
+            client.rest();
+            assert_closed(&nginx, number);
+        }
+    });
+}
+
+#[test]
+fn close_is_called_promptly_when_the_client_leaves() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return Counted(endless())
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        for times in 1..=3 {
+            let mut client = nginx.connect();
+            client.send(get("/"));
+            client.head();
+            client.take(1 << 20);
+            drop(client);
+            assert_closed(&nginx, times);
+        }
+    });
+}
+
+#[test]
+fn close_is_called_when_the_client_leaves_a_stream_that_stands_still() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return Counted(endless())
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        stands_still(&nginx);
+        drop(client);
+        assert_closed(&nginx, 1);
+    });
+}
+
+#[test]
+fn send_timeout_ends_a_stream_to_a_client_that_takes_nothing() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return Counted(endless())
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).http("send_timeout 1s;").start();
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        assert_closed(&nginx, 1);
+    });
+}
+
+#[test]
+fn a_stalled_client_costs_its_buffers_and_no_more() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return Counted(b"y" * (1 << 20) for _ in range(4096))
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        state(&nginx);
+        let before = memory(nginx.worker());
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        // The kernel's socket buffers take a few MiB on their own.
+        let produced = stands_still(&nginx);
+        assert!(produced < 64, "{produced} MiB were produced for a client that reads nothing");
+        let growth = memory(nginx.worker()).saturating_sub(before);
+        assert!(growth < 16 << 20, "the worker grew by {growth} bytes");
+    });
+}
+
+#[test]
+fn a_slow_client_gets_every_byte_in_order() {
+    let source = r#"
+def stream(environ, start_response):
+    sizes = [1, 100, 8192, 8193, 70000, 1 << 20] * 4
+    start_response("200 OK", [])
+    return Counted(bytes([65 + number]) * size for number, size in enumerate(sizes))
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).listen_options("sndbuf=16k").start();
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        let mut body = Vec::new();
+        loop {
+            let chunk = client.chunk().expect("the stream goes on");
+            if chunk.is_empty() {
+                break;
+            }
+            body.extend(chunk);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let sizes = [1, 100, 8192, 8193, 70_000, 1 << 20].repeat(4);
+        let expected: Vec<u8> = (b'A'..).zip(sizes).flat_map(|(byte, size)| vec![byte; size]).collect();
+        assert!(body == expected, "{} bytes instead of {}", body.len(), expected.len());
+        assert_closed(&nginx, 1);
+    });
+}
+
+#[test]
+fn large_blocks_of_a_list_arrive_whole() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return [bytes([65 + number]) * (300000 * number) for number in range(8)]
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).listen_options("sndbuf=16k").start();
+        let mut client = nginx.connect();
+        for _ in 0..2 {
+            client.send(get("/"));
+            let expected: Vec<u8> =
+                (0..8).flat_map(|number| vec![b'A' + number; 300_000 * usize::from(number)]).collect();
+            assert!(client.response().body == expected);
+        }
+    });
+}
+
+#[test]
+fn write_to_a_client_that_has_left_raises_oserror() {
+    let source = r#"
+def stream(environ, start_response):
+    write = start_response("200 OK", [])
+    try:
+        while True:
+            write(b"x" * 65536)
+    except OSError as error:
+        Counted.closed += 1
+        raise
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).http("send_timeout 2s;").start();
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        client.head();
+        drop(client);
+        assert_closed(&nginx, 1);
+    });
+}
+
+#[test]
+fn a_file_wrapper_is_sent_in_blocks_and_closed() {
+    let source = r#"
+import io
+class File(io.BytesIO):
+    def close(self):
+        Counted.closed += 1
+        super().close()
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    file = File(b"0123456789" * 10000)
+    file.read(5)
+    return environ["wsgi.file_wrapper"](file)
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let body = nginx.get("/").ok();
+        assert_eq!(body.len(), 99_995);
+        assert!(body.starts_with("567890"));
+        assert_closed(&nginx, 1);
+    });
+}
+
+#[test]
+fn context_variables_of_interleaved_requests_stay_apart() {
+    let source = r#"
+import contextvars
+name = contextvars.ContextVar("name", default="unset")
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    def blocks():
+        name.set(environ["PATH_INFO"])
+        while True:
+            yield name.get().encode() + b"." * 65536
+    return blocks() if environ["PATH_INFO"] != "/other" else [name.get().encode()]
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let mut streams = ["/one", "/two"].map(|path| (path, nginx.connect()));
+        for (path, client) in &mut streams {
+            client.send(get(path));
+            client.head();
+        }
+        for _ in 0..200 {
+            for (path, client) in &mut streams {
+                assert!(client.chunk().expect("a block").starts_with(path.as_bytes()));
+            }
+        }
+        assert_eq!(nginx.get("/other").ok(), "unset");
+    });
+}
