@@ -5,8 +5,10 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use nginx_sys::{ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t};
-use wsgi_core::config::{LevelSettings, ProcessSettings};
+use nginx_sys::{
+    ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
+};
+use wsgi_core::config::{LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
 use wsgi_core::python::Location;
 
@@ -19,8 +21,16 @@ pub(crate) struct MainConf {
     pub(crate) process: ProcessSettings,
     /// Compiled values of all `wsgi_var` directives, by their number; in the configuration's pool.
     pub(crate) values: Vec<*mut ngx_http_complex_value_t>,
+    /// Values that may name variables, and where they stand.
+    pub(crate) references: Vec<Reference>,
     /// Every place that serves an application, and whether it is loaded at start.
     pub(crate) locations: Vec<(Arc<Location>, bool)>,
+}
+
+/// The value of a `wsgi_var` directive.
+pub(crate) struct Reference {
+    pub(crate) text: ngx_str_t,
+    pub(crate) place: Place,
 }
 
 /// Settings of one level, and below `location` what a request needs of them.

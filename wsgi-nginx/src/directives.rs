@@ -8,13 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_log_error, ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
-    ngx_http_core_module, ngx_str_t, ngx_uint_t,
+    ngx_command_t, ngx_conf_log_error, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_variable_t, ngx_str_t,
+    ngx_uint_t,
 };
 use wsgi_core::config::{Context, DIRECTIVES, Directive, Place, Scope};
 use wsgi_core::host::Level;
 
-use crate::conf::{self, LocationConf, MainConf};
+use crate::conf::{self, LocationConf, MainConf, Reference};
 use crate::entry::{self, MODULE};
 use crate::{log, ngx};
 
@@ -121,10 +122,11 @@ pub(crate) unsafe fn set(cf: *mut ngx_conf_t, command: *mut ngx_command_t, level
     }
     // SAFETY: as above; a directive that adds a variable has two arguments.
     unsafe {
-        if level.settings.variables.iter().any(|variable| variable.number == main.values.len())
-            && !compile(cf, main, words[2])
-        {
-            return ngx::CONF_ERROR;
+        if level.settings.variables.iter().any(|variable| variable.number == main.values.len()) {
+            if !compile(cf, main, words[2]) {
+                return ngx::CONF_ERROR;
+            }
+            main.references.push(Reference { text: words[2], place: place(cf) });
         }
         if directive.name == "wsgi_pass" {
             serve(cf);
@@ -183,6 +185,16 @@ pub(crate) unsafe fn check(cf: *mut ngx_conf_t) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         let main = &*ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>();
+        for reference in &main.references {
+            for name in references(ngx::bytes(&reference.text)).filter(|name| !is_variable(cf, name)) {
+                let name = String::from_utf8_lossy(name);
+                tell(
+                    cf,
+                    Level::Warn,
+                    &format!("\"wsgi_var\" in {} uses \"${name}\", which is not known", reference.place),
+                );
+            }
+        }
         match main.process.check() {
             Ok(()) => true,
             Err(error) => {
@@ -190,6 +202,35 @@ pub(crate) unsafe fn check(cf: *mut ngx_conf_t) -> bool {
                 false
             }
         }
+    }
+}
+
+/// Names of the variables in a value, without those of captures, which have numbers.
+fn references(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b'$').skip(1).filter_map(|rest| {
+        let rest = rest.strip_prefix(b"{").unwrap_or(rest);
+        let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(rest.len());
+        let name = &rest[..end];
+        name.first().is_some_and(|byte| !byte.is_ascii_digit()).then_some(name)
+    })
+}
+
+/// Whether a module or the configuration has defined a variable. nginx itself looks later, and then tells no place.
+///
+/// # Safety
+///
+/// `cf` stands in the `http` block, which has been read to its end.
+unsafe fn is_variable(cf: *mut ngx_conf_t, name: &[u8]) -> bool {
+    // SAFETY: until the end of the block nginx keeps a list of all names, in lower case, and of prefixes.
+    unsafe {
+        let core = &*ngx::parsed_main(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_main_conf_t>();
+        let keys = (*core.variables_keys).keys.as_slice::<ngx_hash_key_t>();
+        let prefixes = core.prefix_variables.as_slice::<ngx_http_variable_t>();
+        keys.iter().any(|key| ngx::bytes(&key.key).eq_ignore_ascii_case(name))
+            || prefixes.iter().any(|prefix| {
+                let prefix = ngx::bytes(&prefix.name);
+                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            })
     }
 }
 
@@ -222,7 +263,15 @@ unsafe fn place(cf: *mut ngx_conf_t) -> Place {
 ///
 /// `cf` is nginx's.
 unsafe fn tell(cf: *mut ngx_conf_t, level: Level, text: &str) {
-    let text = ngx::str_of(text.as_bytes());
+    let line = ngx::str_of(text.as_bytes());
     // SAFETY: `%V` takes a pointer to a string. nginx adds file and line.
-    unsafe { ngx_conf_log_error(log::number(level), cf, 0, c"%V".as_ptr(), &raw const text) };
+    unsafe {
+        ngx_conf_log_error(log::number(level), cf, 0, c"%V".as_ptr(), &raw const line);
+        // nginx shows no more than warnings on the terminal, but whoever tests a configuration wants to read it all.
+        if nginx_sys::ngx_test_config != 0 && nginx_sys::ngx_quiet_mode == 0 && level < Level::Warn {
+            let line = format!("[notice] {text} in {}", place(cf));
+            let line = ngx::str_of(line.as_bytes());
+            nginx_sys::ngx_log_stderr(0, c"%V".as_ptr(), &raw const line);
+        }
+    }
 }

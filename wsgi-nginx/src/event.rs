@@ -3,7 +3,6 @@
 //! `ngx_notify` would not do: epoll keeps one handler for it, which nginx's own thread pool uses.
 
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,7 +156,9 @@ impl ErrorLog for WorkerLog {
 
 /// Keeps a worker that is told to quit from exiting while requests are open: nginx exits as soon as only cancelable
 /// timers are left (`ngx_event_no_timers_left`), and a request that waits for its application has no timer.
-pub(crate) struct Hold(Box<MaybeUninit<ngx_event_t>>);
+///
+/// nginx's timers point to it: it is never dropped.
+pub(crate) struct Hold(&'static mut ngx_event_t);
 
 // SAFETY: only touched through the loop's cell.
 unsafe impl Send for Hold {}
@@ -170,9 +171,10 @@ impl Hold {
     ///
     /// `log` outlives the process's last event, and nginx's timers are initialised.
     pub(crate) unsafe fn new(log: *mut ngx_log_t) -> LoopCell<Self> {
-        let mut event: Box<MaybeUninit<ngx_event_t>> = Box::new(MaybeUninit::zeroed());
-        let pointer = event.as_mut_ptr();
-        // SAFETY: all-zero is how nginx starts its events; the box keeps the address.
+        // SAFETY: all-zero is how nginx starts its events.
+        let event: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+        let pointer: *mut ngx_event_t = event;
+        // SAFETY: an event of our own, at an address that stays.
         unsafe {
             (*pointer).log = log;
             (*pointer).handler = Some(entry::hold_expired);
@@ -186,8 +188,7 @@ impl Hold {
 
     /// Whether the worker must stay.
     pub(crate) fn set(&mut self, stay: bool) {
-        // SAFETY: initialised in `new`.
-        unsafe { (*self.0.as_mut_ptr()).set_cancelable(u32::from(!stay)) };
+        self.0.set_cancelable(u32::from(!stay));
     }
 }
 

@@ -134,12 +134,9 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 }
 
 unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Result<Worker, String> {
-    // SAFETY: the caller's promise: events and timers are initialised.
-    let hold = unsafe {
-        event::open(cycle)
-            .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
-        Hold::new((*cycle).log)
-    };
+    // SAFETY: the caller's promise: events are initialised.
+    unsafe { event::open(cycle) }
+        .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
     let mode = match main.process.threads() {
         Threads::Inline => Mode::Inline,
         Threads::Pool { permits, max } => Mode::Threads(Limits { permits, max_threads: max, queue: QUEUE }),
@@ -152,6 +149,8 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Resu
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
     settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
+    // SAFETY: the caller's promise: timers are initialised. A worker that has started keeps it.
+    let hold = unsafe { Hold::new((*cycle).log) };
     Ok(Worker { gateway, inline: mode == Mode::Inline, open: LoopCell::new(Open { count: 0, hold }) })
 }
 

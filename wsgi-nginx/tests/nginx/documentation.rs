@@ -132,7 +132,13 @@ fn accept(path: &str, snippet: &Snippet) {
     let site = Site::with_defaults();
     for folder in snippet.text.split(|character: char| character.is_whitespace() || ";:".contains(character)) {
         if let Some(folder) = folder.strip_prefix("/srv/").filter(|folder| !folder.ends_with(".py")) {
-            std::fs::create_dir_all(site.path("srv").join(folder)).expect("make a folder");
+            let path = site.path("srv").join(folder);
+            if folder.contains("/bin/") {
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("make a folder");
+                std::os::unix::fs::symlink("/bin/true", path).expect("make a program");
+            } else {
+                std::fs::create_dir_all(path).expect("make a folder");
+            }
         }
     }
     let text = &snippet.text;

@@ -44,7 +44,7 @@ def inner():
         assert_eq!(nginx.get("/").status, 500);
         nginx.logged("line two");
         let log = nginx.log();
-        let first = record(&log, "my_app\"");
+        let first = record(&log, "exception in");
         assert!(first.contains("[error]") && first.contains("/app.py"), "{first}");
         assert!(first.contains("request: \"GET / HTTP/1.1\""), "{first}");
         for text in ["Traceback (most recent call last)", "in inner", "raise ValueError", "ValueError: line one"] {

@@ -18,10 +18,13 @@ def application(environ, start_response):
 /// As many requests as wait at most, in one: a page that includes so many others.
 const QUEUE: usize = 1024;
 
+/// So much text of the page leaves at once, with its head (`postpone_output`).
+const FLUSHED: usize = 2048;
+
 fn site() -> (Nginx, Gate) {
     let nginx = Site::new(Mode::Threads(1))
         .file("app.py", HOLDS)
-        .file("html/full.html", "<!--#include virtual=\"/a\"-->".repeat(QUEUE))
+        .file("html/full.html", "x".repeat(FLUSHED) + &"<!--#include virtual=\"/a\"-->".repeat(QUEUE))
         .file("html/file", "file")
         .location("/", "wsgi_pass app.py;")
         .location("= /full.html", "root html;\nssi on;")
@@ -75,6 +78,6 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
     while let Some(chunk) = page.chunk().filter(|chunk| !chunk.is_empty()) {
         response.body.extend(chunk);
     }
-    assert_eq!(response.body, vec![b'x'; QUEUE]);
+    assert_eq!(response.body, vec![b'x'; FLUSHED + QUEUE]);
     assert_eq!(nginx.get("/").ok(), "x");
 }

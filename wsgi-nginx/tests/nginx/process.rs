@@ -84,7 +84,7 @@ fn os_exit_with_any_code_costs_the_worker_only() {
             assert!(client.rest().is_empty(), "os._exit({code}) was answered");
             wait_for("another worker", || nginx.workers().iter().any(|pid| *pid != worker).then_some(()));
             assert_eq!(run(&nginx, "6*7"), "42", "after os._exit({code})");
-            let line = nginx.logged(&format!("os._exit({code})"));
+            let line = nginx.logged(&format!("with os._exit({code})"));
             assert!(line.contains("[crit]"), "{line}");
         }
     });
@@ -284,7 +284,7 @@ fn a_python_that_the_workers_user_cannot_read_answers_500_in_one_line() {
             .http("wsgi_python_home private;")
             .location("/", "wsgi_pass app.py;")
             .location("/static", "return 200 static;")
-            .user("nobody")
+            .user("daemon")
             .expect_in_log("cannot start Python");
         let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(site.path("private"), closed).expect("set permissions");
@@ -297,7 +297,7 @@ fn a_python_that_the_workers_user_cannot_read_answers_500_in_one_line() {
         assert_eq!(nginx.worker(), worker, "the worker was replaced");
         let lines = nginx.log_lines("cannot start Python");
         assert_eq!(lines.len(), 1, "{lines:?}");
-        for text in ["nobody", "cannot read", "/private"] {
+        for text in ["daemon", "cannot read", "/private"] {
             assert!(lines[0].contains(text), "{text} is not in {lines:?}");
         }
     });

@@ -301,10 +301,8 @@ def first(environ, start_response):
     raise ValueError("in the first step")
 "#,
         );
-        let mut client = nginx.connect();
         for (path, message) in [("/call", "in the call"), ("/first", "in the first step")] {
-            client.send(get(path));
-            let response = client.response();
+            let response = nginx.get(path);
             assert_eq!(response.status, 500);
             for name in ["ETag", "Set-Cookie", "X-Own"] {
                 assert_eq!(response.header(name), None, "{path}");

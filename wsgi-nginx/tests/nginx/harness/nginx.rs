@@ -23,8 +23,13 @@ impl Nginx {
     pub(super) fn start(site: Site) -> Self {
         let output = File::create(site.path("output")).expect("a file for nginx's output");
         let errors = output.try_clone().expect("a second handle");
-        let master =
-            site.command().stdin(Stdio::null()).stdout(output).stderr(errors).spawn().expect("nginx can be started");
+        let master = site
+            .command(&site.log_path())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .expect("nginx can be started");
         let mut nginx = Self { site, master, stopped: false };
         nginx.wait_until_ready();
         nginx

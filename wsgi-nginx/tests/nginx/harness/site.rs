@@ -185,16 +185,17 @@ impl Site {
     /// Runs `nginx -t` with this configuration.
     pub(crate) fn check(&self) -> Check {
         self.write_configuration();
-        let output = self.command().arg("-t").output().expect("run nginx -t");
+        let output = self.command(Path::new("stderr")).arg("-t").output().expect("run nginx -t");
         let text = [output.stdout, output.stderr].concat();
         Check { succeeded: output.status.success(), output: String::from_utf8_lossy(&text).into_owned() }
     }
 
     /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
-    pub(super) fn command(&self) -> Command {
+    /// `log` takes what it says before it knows its own log, on `-t` all of it.
+    pub(super) fn command(&self, log: &Path) -> Command {
         let mut command = Command::new(nginx_binary());
         command.current_dir("/").arg("-p").arg(self.folder()).arg("-c").arg(self.configuration_path());
-        command.arg("-e").arg(self.log_path());
+        command.arg("-e").arg(log);
         command
     }
 
