@@ -10,7 +10,7 @@ NGINX_BIN ?= /usr/sbin/nginx
 DEBUG ?= 0
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG
 
-.PHONY: help serve test nginx module examples lint bench soak clean
+.PHONY: help serve test nginx module examples lint clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -19,8 +19,6 @@ help:
 	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make lint      check formatting, clippy and documentation'
-	@echo 'make bench     measure instructions, CPU time and requests per second'
-	@echo 'make soak      run what takes minutes: a million requests, memory flat'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -42,12 +40,6 @@ examples:
 
 lint:
 	@scripts/lint
-
-bench:
-	@scripts/bench
-
-soak:
-	@scripts/soak
 
 clean:
 	rm -rf target

@@ -27,7 +27,7 @@ mod token;
 mod types;
 
 pub use exchange::{Exchange, ExchangeHandle, Summary};
-pub use gateway::{Gateway, GatewaySettings, Mode, Refused};
+pub use gateway::{Done, Gateway, GatewaySettings, Mode, Refused};
 pub use loader::{Location, module_name};
 pub use runtime::PythonSettings;
 pub use thread::Attached;

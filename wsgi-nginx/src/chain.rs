@@ -197,10 +197,11 @@ impl Output {
 
     /// Lets go of what nginx is done with.
     fn reap(&mut self) {
-        // SAFETY: buffers of this request's pool.
-        while let Some(handed) = self.handed.front()
-            && unsafe { (*handed.buffer).pos == (*handed.buffer).last }
-        {
+        while let Some(handed) = self.handed.front() {
+            // SAFETY: a buffer of this request's pool.
+            if unsafe { (*handed.buffer).pos != (*handed.buffer).last } {
+                break;
+            }
             self.spare.push(handed.buffer);
             self.handed.pop_front();
         }

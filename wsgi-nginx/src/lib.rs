@@ -3,7 +3,7 @@
 //! This crate translates and pumps. nginx's requests become the gateway's ([`request`], [`body`]), the gateway's
 //! responses become nginx's ([`head`], [`chain`]), and nginx's events drive the exchange between them ([`handler`]).
 //! What WSGI demands is decided in `wsgi_core`.
-#![allow(private_intra_doc_links, reason = "the crate has no interface but nginx's")]
+#![allow(rustdoc::private_intra_doc_links, reason = "the crate has no interface but nginx's")]
 
 mod body;
 mod chain;

@@ -466,7 +466,7 @@ fn call_application<'py>(
         token.own(ffi::PyObject_Vectorcall(
             application.callable.as_ptr(),
             arguments.as_mut_ptr().add(1),
-            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET as usize,
+            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
             ptr::null_mut(),
         ))
     }

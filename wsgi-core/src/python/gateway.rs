@@ -60,6 +60,9 @@ impl GatewaySettings {
     }
 }
 
+/// What a host does at the end of an exchange on a thread.
+pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
+
 /// CPython in this process, serving WSGI applications.
 ///
 /// There is one per process, and it stays until the process ends: [`shutdown`](Self::shutdown) lets applications end
@@ -119,7 +122,7 @@ impl Gateway {
         at: &Arc<Location>,
         request: RequestSnapshot,
         parts: HostParts,
-        done: Box<dyn FnOnce(Result<Summary, Fault>) + Send>,
+        done: Done,
     ) -> Result<ExchangeHandle, Refused> {
         let Some(pool) = &self.pool else { return Err(Refused::Inline) };
         let cell = Exchange::cell(self.interpreter, request.method() == b"HEAD", parts);
@@ -264,7 +267,7 @@ impl Drop for ThreadGuard {
 /// What a pool thread does for one request.
 struct Job {
     step: Step,
-    done: Option<Box<dyn FnOnce(Result<Summary, Fault>) + Send>>,
+    done: Option<Done>,
 }
 
 enum Step {
