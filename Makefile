@@ -10,7 +10,7 @@ NGINX_BIN ?= /usr/sbin/nginx
 DEBUG ?= 0
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG
 
-.PHONY: help serve test nginx module examples lint clean
+.PHONY: help serve test nginx module examples lint bench soak clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -19,6 +19,8 @@ help:
 	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make lint      check formatting, clippy and documentation'
+	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
+	@echo 'make soak      three million requests: the memory of the worker stays flat'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -40,6 +42,12 @@ examples:
 
 lint:
 	@scripts/lint
+
+bench:
+	@scripts/bench
+
+soak:
+	@scripts/bench soak
 
 clean:
 	rm -rf target

@@ -103,6 +103,8 @@ impl<T: Task> Pool<T> {
         if (roster.live == 0 || roster.waiting() > self.shared.queue)
             && let Some(task) = roster.queued.pop_back()
         {
+            drop(roster);
+            call(called);
             return Err(Overloaded::QueueFull(task));
         }
         roster.tasks += 1;

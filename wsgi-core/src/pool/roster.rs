@@ -2,7 +2,7 @@
 //!
 //! | stage   | holds a permit | leaves it when                                                                  |
 //! |---------|----------------|---------------------------------------------------------------------------------|
-//! | Called  | yes            | the thread gets going: Running                                                  |
+//! | Called  | yes            | the thread gets going, after a drain if one is wanted: Running                  |
 //! | Running | yes            | the task waits: Parked, or Due if it was woken meanwhile; no work left: Idle    |
 //! | Parked  | no             | the task is woken: Running if a permit is free, else Due                        |
 //! | Due     | no             | a permit is passed on to it: Running                                            |
@@ -179,15 +179,21 @@ impl<T: Task> Roster<T> {
 
     /// What `number` does with the permit it holds, if anything.
     pub(super) fn work(&mut self, number: usize) -> Option<Work<T>> {
-        if self.seats[number].stage == Stage::Called {
+        let called = self.seats[number].stage == Stage::Called;
+        if self.woken.is_empty() && std::mem::take(&mut self.nudged) {
+            // It comes back for a task right after, and counts as called for one.
+            if !called {
+                self.turn(number, Stage::Called);
+                self.called += 1;
+            }
+            return Some(Work::Drain);
+        }
+        if called {
             self.called -= 1;
         }
         self.resume(number);
         if !self.woken.is_empty() {
             return None;
-        }
-        if std::mem::take(&mut self.nudged) {
-            return Some(Work::Drain);
         }
         self.queued.pop_front().map(Work::Run)
     }

@@ -50,3 +50,17 @@ fn nudges_while_tasks_run_are_one_drain_when_the_next_ends() {
     drop((held, _second));
     assert_eq!(count(&fixture.shut_down(), is_drained), 0);
 }
+
+#[test]
+fn a_thread_that_drains_first_still_counts_for_the_task_it_will_take() {
+    let fixture = pool(2, 2, 0);
+    drop((fixture.run_held(), fixture.run_held()));
+    fixture.quiet();
+    for _ in 0..2000 {
+        fixture.pool.nudge();
+        fixture.submit(|_| Poll::Ready(()));
+        fixture.submit(|_| Poll::Ready(()));
+        fixture.quiet();
+    }
+    fixture.shut_down();
+}
