@@ -4,18 +4,20 @@
 //! buffer belongs to it until `pos` has reached `last`, whatever the filters have returned.
 
 use std::collections::VecDeque;
+use std::ffi::c_void;
 use std::ptr;
 
 use bytes::Bytes;
 use nginx_sys::{
     ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t,
+    ngx_pool_cleanup_add,
 };
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, Flush};
 
 use crate::ngx::{self, Request};
-use crate::{head, log};
+use crate::{entry, head, log};
 
 /// Small blocks are copied into the request's pool up to this total, buffers included. The pool gives nothing back
 /// before the request ends; blocks beyond it have memory of their own, so that an endless stream stays small.
@@ -33,18 +35,29 @@ pub(crate) struct Output {
     /// Blocks that leave with the next one that is flushed.
     pending: *mut ngx_chain_t,
     pending_last: *mut ngx_chain_t,
-    /// Buffers whose memory is ours and that nginx may still be reading from, oldest first.
-    handed: VecDeque<Handed>,
+    /// Buffers whose memory is ours and that nginx may still be reading from, oldest first. Null until there is one. It
+    /// belongs to the request's pool: with HTTP/2 nginx may read on after the request has been given up.
+    handed: *mut VecDeque<Handed>,
     /// Buffers that nginx is done with.
     spare: Vec<*mut ngx_buf_t>,
     /// Bytes of the pool that were spent on small blocks.
     spent: usize,
 }
 
-// SAFETY: the pointers are followed on the event loop's thread only (`LoopCell`), and by the time another thread drops
-// the last reference `close` has let go of them; blocks may be dropped anywhere.
+// SAFETY: the pointers are followed on the event loop's thread only (`LoopCell`); dropping them does nothing.
 unsafe impl Send for Output {}
 
+/// Drops the blocks of a request whose pool goes.
+///
+/// # Safety
+///
+/// nginx calls this once with what [`Output`] has registered.
+pub(crate) unsafe fn release_blocks(data: *mut c_void) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) });
+}
+
+/// A buffer, and what keeps its memory alive.
 struct Handed {
     buffer: *mut ngx_buf_t,
     /// What keeps its memory alive.
@@ -60,7 +73,7 @@ impl Output {
             code: ngx::OK,
             pending: ptr::null_mut(),
             pending_last: ptr::null_mut(),
-            handed: VecDeque::new(),
+            handed: ptr::null_mut(),
             spare: Vec::new(),
             spent: 0,
         }
@@ -79,11 +92,11 @@ impl Output {
         self.code
     }
 
-    /// Lets go of the request and of all memory that was held for it.
+    /// Lets go of the request. What nginx may still be sending stays until the pool goes.
     pub(crate) fn close(&mut self) {
         self.request = ptr::null_mut();
         self.pending = ptr::null_mut();
-        self.handed.clear();
+        self.handed = ptr::null_mut();
         self.spare.clear();
     }
 
@@ -197,14 +210,39 @@ impl Output {
 
     /// Lets go of what nginx is done with.
     fn reap(&mut self) {
-        while let Some(handed) = self.handed.front() {
-            // SAFETY: a buffer of this request's pool.
-            if unsafe { (*handed.buffer).pos != (*handed.buffer).last } {
-                break;
+        // SAFETY: null, or the pool's, which is alive as long as the request; so are the buffers.
+        unsafe {
+            let Some(handed) = self.handed.as_mut() else { return };
+            while let Some(Handed { buffer, .. }) = handed.front() {
+                if (**buffer).pos != (**buffer).last {
+                    break;
+                }
+                self.spare.push(*buffer);
+                handed.pop_front();
             }
-            self.spare.push(handed.buffer);
-            self.handed.pop_front();
         }
+    }
+
+    /// Keeps the memory of a block until nginx has sent it.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive.
+    unsafe fn keep(&mut self, request: *mut Request, handed: Handed) -> Result<(), HostError> {
+        // SAFETY: the caller's promise; the pool drops once what is boxed here.
+        unsafe {
+            if self.handed.is_null() {
+                let cleanup = ngx_pool_cleanup_add((*request).pool, 0);
+                if cleanup.is_null() {
+                    return Err(out_of_memory());
+                }
+                self.handed = Box::into_raw(Box::default());
+                (*cleanup).data = self.handed.cast();
+                (*cleanup).handler = Some(entry::release_blocks);
+            }
+            (*self.handed).push_back(handed);
+        }
+        Ok(())
     }
 
     /// A buffer for a block, at the end of the pending chain.
@@ -230,7 +268,7 @@ impl Output {
             if let Some(block) = memory {
                 (*buffer).pos = block.as_ptr().cast_mut();
                 (*buffer).last = (*buffer).pos.add(block.len());
-                self.handed.push_back(Handed { buffer, _memory: block });
+                self.keep(request, Handed { buffer, _memory: block })?;
             }
             (*buffer).start = (*buffer).pos;
             (*buffer).end = (*buffer).last;

@@ -11,7 +11,7 @@ use wsgi_core::host::Level;
 use crate::conf::{LocationConf, MainConf};
 use crate::directives::{COMMANDS, commands};
 use crate::ngx::{self, Request};
-use crate::{conf, directives, event, handler, log, worker};
+use crate::{chain, conf, directives, event, handler, log, worker};
 
 /// A panic inside `work` becomes an alert in the log and `failure` as the answer: it must not unwind into nginx.
 pub(crate) fn guard<T>(failure: T, work: impl FnOnce() -> T) -> T {
@@ -145,6 +145,12 @@ pub(crate) unsafe extern "C" fn write_event(request: *mut Request) {
 pub(crate) unsafe extern "C" fn request_over(data: *mut c_void) {
     // SAFETY: `data` is the record that was registered along with this function.
     guard((), || unsafe { handler::over(data) });
+}
+
+/// The request's pool goes, and with it what nginx was sending.
+pub(crate) unsafe extern "C" fn release_blocks(data: *mut c_void) {
+    // SAFETY: `data` is what was registered along with this function.
+    guard((), || unsafe { chain::release_blocks(data) });
 }
 
 /// News from other threads.

@@ -15,35 +15,19 @@ use nginx_sys::{
     ngx_int_t, ngx_post_event, ngx_posted_next_events,
 };
 use wsgi_core::error::Fault;
-use wsgi_core::host::{BodyInterest, Chunk, HostParts};
-use wsgi_core::python::{Exchange, ExchangeHandle, Refused};
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, HostParts, Level};
+use wsgi_core::python::{Exchange, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::chain::Output;
 use crate::conf::LocationConf;
 use crate::entry::{self, MODULE};
-use crate::handover::{Gone, HandOver, Mail, RequestLog};
+use crate::handover::{Gone, HandOver, Mail, Run};
 use crate::ngx::{self, Request};
 use crate::request::{View, variables};
 use crate::sink::{InlineSink, ThreadSink, multiplexed};
 use crate::worker;
 use crate::{body, head, log};
-
-/// The module's context of a request, in the request's pool.
-struct RequestContext {
-    hand_over: Arc<HandOver>,
-    run: Run,
-}
-
-enum Run {
-    /// The exchange waits for its next turn on the event loop.
-    Inline(Exchange),
-    /// It has its turn now, further down on the stack.
-    InlineNow,
-    /// It runs on a thread.
-    Threads(ExchangeHandle),
-    Over,
-}
 
 /// How an exchange came to its end.
 enum End {
@@ -62,8 +46,26 @@ pub(crate) unsafe fn handle(request: *mut Request) -> ngx_int_t {
         return ngx::INTERNAL_SERVER_ERROR;
     }
     // SAFETY: the caller's promise. An answer of nginx's own, such as 413, is returned; else `begin` ends the request.
-    let code = unsafe { ngx_http_read_client_request_body(request, Some(entry::body_arrived)) };
-    if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
+    unsafe {
+        if has_no_body(request) {
+            // As nginx does where it has nothing to read, without the bookkeeping.
+            let main = (*request).main;
+            (*main).set_count((*main).count() + 1);
+            entry::body_arrived(request);
+            return ngx::DONE;
+        }
+        let code = ngx_http_read_client_request_body(request, Some(entry::body_arrived));
+        if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
+    }
+}
+
+/// Whether the head says that no body follows. In later versions of HTTP only the end of the stream does.
+unsafe fn has_no_body(request: *const Request) -> bool {
+    // SAFETY: a live request.
+    unsafe {
+        let headers = &(*request).headers_in;
+        headers.content_length_n <= 0 && headers.chunked() == 0 && !multiplexed(request)
+    }
 }
 
 /// Starts the exchange.
@@ -86,45 +88,45 @@ pub(crate) unsafe fn begin(request: *mut Request) {
             Err(error) => {
                 log::write(
                     (*(*request).connection).log,
-                    wsgi_core::host::Level::Crit,
+                    Level::Crit,
                     &format!("cannot read the request body: {error}"),
                 );
                 return finalize(request, ngx::INTERNAL_SERVER_ERROR);
             }
         };
         let view = View::new(request, conf.mount(), &variables, source.length);
-        let hand_over = Arc::new(HandOver::new(Output::new(request), interest(request)));
-        let Some(context) = register(request, Arc::clone(&hand_over)) else {
+        let hand_over = HandOver::new(Output::new(request), interest(request));
+        if !register(request, &hand_over) {
             return finalize(request, ngx::INTERNAL_SERVER_ERROR);
-        };
+        }
         log::debug!((*(*request).connection).log, "wsgi begin, inline: {}", worker.inline);
-        let log = Arc::new(RequestLog(Arc::clone(&hand_over)));
+        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
         if worker.inline {
-            let parts = HostParts { body: source.body, sink: Box::new(InlineSink::new(hand_over)), log };
+            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
+            let parts = HostParts { body: source.body, sink, log };
             let attached = worker.gateway.attach();
-            (*context).run = Run::Inline(worker.gateway.begin(location, &view, parts));
-            let result = turn(context);
+            let exchange = worker.gateway.begin(location, &view, parts);
+            let result = turn(&hand_over, exchange);
             drop(attached);
-            went(request, context, result);
+            went(request, &hand_over, result);
             return;
         }
-        let parts = HostParts { body: source.body, sink: Box::new(ThreadSink::new(Arc::clone(&hand_over))), log };
+        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over)));
+        let parts = HostParts { body: source.body, sink, log };
+        let told = Arc::clone(&hand_over);
         let done = Box::new(move |result| {
             if let Err(fault) = result {
                 // Refused when the request is over: then there is nothing to answer.
-                let _ = hand_over.post(Mail::Failed(fault), true);
+                let _ = told.post(Mail::Failed(fault), true);
             }
         });
         match worker.gateway.dispatch(location, RequestSnapshot::new(&view), parts, done) {
             Ok(handle) => {
-                (*context).run = Run::Threads(handle);
+                hand_over.run.with(|run| *run = Run::Threads(handle));
                 (*request).read_event_handler = Some(ngx_http_test_reading);
                 (*request).write_event_handler = Some(entry::write_event);
             }
-            Err(refused) => {
-                (*context).run = Run::Over;
-                overloaded(request, refused);
-            }
+            Err(refused) => overloaded(request, refused),
         }
     }
 }
@@ -133,7 +135,7 @@ pub(crate) unsafe fn begin(request: *mut Request) {
 unsafe fn overloaded(request: *mut Request, refused: Refused) {
     // SAFETY: a live request.
     unsafe {
-        log::write((*(*request).connection).log, wsgi_core::host::Level::Error, &format!("request refused: {refused}"));
+        log::write((*(*request).connection).log, Level::Error, &format!("request refused: {refused}"));
         let code = if head::add_plain(request, b"Retry-After", b"1") {
             ngx::SERVICE_UNAVAILABLE
         } else {
@@ -154,67 +156,68 @@ unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
     (!conditional).then_some(BodyInterest::Wanted)
 }
 
-/// Makes the context, and has nginx tell when the request is over.
-unsafe fn register(request: *mut Request, hand_over: Arc<HandOver>) -> Option<*mut RequestContext> {
-    // SAFETY: a live request; its pool gives aligned memory of that size, which is initialised before anyone sees it.
+/// Makes the two sides of the request its context, and has nginx tell when it is over; false without memory.
+unsafe fn register(request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
+    // SAFETY: a live request; the count that goes into the pointer comes back in `over`.
     unsafe {
-        let cleanup = ngx_http_cleanup_add(request, size_of::<RequestContext>());
+        let cleanup = ngx_http_cleanup_add(request, 0);
         if cleanup.is_null() {
-            return None;
+            return false;
         }
-        let context: *mut RequestContext = (*cleanup).data.cast();
-        context.write(RequestContext { hand_over, run: Run::Over });
+        let context = Arc::into_raw(Arc::clone(hand_over)).cast_mut().cast();
+        (*cleanup).data = context;
         (*cleanup).handler = Some(entry::request_over);
-        *(*request).ctx.add(MODULE.ctx_index) = context.cast();
+        *(*request).ctx.add(MODULE.ctx_index) = context;
         worker::request_began();
-        Some(context)
+        true
     }
 }
 
-unsafe fn context(request: *const Request) -> *mut RequestContext {
-    // SAFETY: a live request; nginx gives each module one place.
-    unsafe { (*(*request).ctx.add(MODULE.ctx_index)).cast() }
+/// The two sides of a request that is under way here.
+unsafe fn context(request: *const Request) -> Option<Arc<HandOver>> {
+    // SAFETY: a live request; its context is null or a pointer with a count of its own, until `over`.
+    unsafe {
+        let context: *const HandOver = (*(*request).ctx.add(MODULE.ctx_index)).cast_const().cast();
+        if context.is_null() {
+            return None;
+        }
+        Arc::increment_strong_count(context);
+        Some(Arc::from_raw(context))
+    }
 }
 
-/// Lets an inline exchange run, attached to Python.
-unsafe fn turn(context: *mut RequestContext) -> Poll<End> {
-    // SAFETY: the context is alive. No reference into it is kept while the application runs: `over` may come meanwhile,
-    // when a filter answers in our place.
-    unsafe {
-        let Run::Inline(mut exchange) = std::mem::replace(&mut (*context).run, Run::InlineNow) else {
-            return Poll::Pending;
-        };
-        let mut cx = Context::from_waker(Waker::noop());
-        match exchange.advance(&mut cx) {
-            Poll::Pending => {
-                if matches!((*context).run, Run::InlineNow) {
-                    (*context).run = Run::Inline(exchange);
+/// Lets an inline exchange run, attached to Python. It is put back if it is to go on, unless `over` has come meanwhile.
+fn turn(hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
+    hand_over.run.with(|run| *run = Run::InlineNow);
+    let mut cx = Context::from_waker(Waker::noop());
+    match exchange.advance(&mut cx) {
+        Poll::Pending => {
+            hand_over.run.with(|run| {
+                if matches!(run, Run::InlineNow) {
+                    *run = Run::Inline(exchange);
                 }
-                Poll::Pending
-            }
-            Poll::Ready(Ok(_)) => Poll::Ready(End::Complete),
-            Poll::Ready(Err(fault)) => Poll::Ready(End::Fault(fault)),
+            });
+            Poll::Pending
         }
+        Poll::Ready(Ok(_)) => Poll::Ready(End::Complete),
+        Poll::Ready(Err(fault)) => Poll::Ready(End::Fault(fault)),
     }
 }
 
 /// After a turn: ends the request, or waits for what the exchange waits for.
-unsafe fn went(request: *mut Request, context: *mut RequestContext, result: Poll<End>) {
-    // SAFETY: the memory of request and context is there until the outermost handler of nginx returns.
+unsafe fn went(request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
+    let (over, blocked) = hand_over.output.with(|output| (output.request().is_null(), output.is_blocked()));
+    if over {
+        return;
+    }
+    // SAFETY: the request is not over.
     unsafe {
-        let hand_over = &(*context).hand_over;
-        let output = &hand_over.output;
-        if output.with(|output| output.request().is_null()) {
-            // `over` has come meanwhile, and left the context to us.
-            ptr::drop_in_place(context);
-            return;
-        }
         match result {
-            Poll::Ready(end) => finish(request, context, end),
+            Poll::Ready(end) => finish(request, hand_over, end),
             Poll::Pending => {
                 (*request).read_event_handler = Some(ngx_http_test_reading);
                 (*request).write_event_handler = Some(entry::write_event);
-                if output.with(|output| output.is_blocked()) {
+                if blocked {
                     wait_for_client(request);
                 } else if request.cast::<c_void>() == (*(*request).connection).data {
                     // The exchange gives way after many blocks: others first.
@@ -235,41 +238,39 @@ unsafe fn went(request: *mut Request, context: *mut RequestContext, result: Poll
 pub(crate) unsafe fn resume(request: *mut Request) {
     // SAFETY: the caller's promise.
     unsafe {
-        let context = context(request);
-        if context.is_null() {
-            return;
-        }
+        let Some(hand_over) = context(request) else { return };
         let connection = (*request).connection;
         let event = (*connection).write;
         if (*event).timedout() != 0 {
-            log::write((*connection).log, wsgi_core::host::Level::Info, "client timed out");
+            log::write((*connection).log, Level::Info, "client timed out");
             (*connection).set_timedout(1);
-            (*context).hand_over.close(Gone::TimedOut);
+            hand_over.close(Gone::TimedOut);
             return ngx_http_finalize_request(request, ngx::REQUEST_TIME_OUT);
         }
-        let hand_over = &(*context).hand_over;
-        let output = &hand_over.output;
-        if output.with(|output| output.is_blocked()) {
-            if (*event).delayed() == 0 && output.with(Output::retry).is_err() {
+        if hand_over.output.with(|output| output.is_blocked()) {
+            if (*event).delayed() == 0 && hand_over.output.with(Output::retry).is_err() {
                 return ngx_http_finalize_request(request, ngx::ERROR);
             }
-            if output.with(|output| output.is_blocked()) {
+            if hand_over.output.with(|output| output.is_blocked()) {
                 return wait_for_client(request);
             }
         }
         if (*event).timer_set() != 0 && (*event).delayed() == 0 {
             ngx_del_timer(event);
         }
-        match &(*context).run {
-            Run::Inline(_) => {
-                let Some(worker) = worker::running() else { return };
-                let attached = worker.gateway.attach();
-                let result = turn(context);
-                drop(attached);
-                went(request, context, result);
+        let run = hand_over.run.with(|run| match run {
+            Run::Inline(_) => std::mem::replace(run, Run::InlineNow),
+            Run::Threads(_) => {
+                report(&hand_over);
+                Run::Over
             }
-            Run::Threads(_) => report(&(*context).hand_over),
-            Run::InlineNow | Run::Over => {}
+            Run::InlineNow | Run::Over => Run::Over,
+        });
+        if let (Run::Inline(exchange), Some(worker)) = (run, worker::running()) {
+            let attached = worker.gateway.attach();
+            let result = turn(&hand_over, exchange);
+            drop(attached);
+            went(request, &hand_over, result);
         }
     }
 }
@@ -279,7 +280,7 @@ pub(crate) unsafe fn resume(request: *mut Request) {
 /// # Safety
 ///
 /// This is the loop's thread.
-pub(crate) unsafe fn deliver(hand_over: &Arc<HandOver>) {
+pub(crate) unsafe fn deliver(hand_over: &HandOver) {
     let mail = hand_over.take();
     let request = hand_over.output.with(|output| output.request());
     // SAFETY: a request that is not null is alive, until it is finished at the end.
@@ -315,7 +316,7 @@ pub(crate) unsafe fn deliver(hand_over: &Arc<HandOver>) {
             }
         }
         match end {
-            Some(end) => finish(request, context(request), end),
+            Some(end) => finish(request, hand_over, end),
             None => {
                 if hand_over.output.with(|output| output.is_blocked()) {
                     wait_for_client(request);
@@ -354,12 +355,11 @@ unsafe fn wait_for_client(request: *mut Request) {
 }
 
 /// Ends the request, with an answer of nginx's own where none has been sent.
-unsafe fn finish(request: *mut Request, context: *mut RequestContext, end: End) {
+unsafe fn finish(request: *mut Request, hand_over: &HandOver, end: End) {
+    hand_over.run.with(|run| *run = Run::Over);
+    let (head_sent, code) = hand_over.output.with(|output| (output.head_sent(), output.code()));
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
-        (*context).run = Run::Over;
-        let hand_over = &(*context).hand_over;
-        let (head_sent, code) = hand_over.output.with(|output| (output.head_sent(), output.code()));
         match end {
             End::Complete => finalize(request, code),
             End::Fault(fault) if !head_sent => match fault.status_hint() {
@@ -418,28 +418,24 @@ unsafe fn finalize(request: *mut Request, code: ngx_int_t) {
 ///
 /// # Safety
 ///
-/// nginx calls this once with the record of [`register`].
+/// nginx calls this once with the pointer that `register` has made.
 pub(crate) unsafe fn over(data: *mut c_void) {
-    // SAFETY: the caller's promise; the memory itself is the pool's.
-    unsafe {
-        let context: *mut RequestContext = data.cast();
-        let RequestContext { hand_over, run } = context.read();
-        // While an inline exchange is on the stack, `went` still looks at the context.
-        let keep = matches!(run, Run::InlineNow);
+    // SAFETY: the caller's promise; with the count the pointer in the request's context goes.
+    let hand_over = unsafe {
+        let hand_over = Arc::from_raw(data.cast_const().cast::<HandOver>());
         let request = hand_over.output.with(|output| output.request());
-        if !request.is_null() && self::context(request) == context {
+        if !request.is_null() && *(*request).ctx.add(MODULE.ctx_index) == data {
             *(*request).ctx.add(MODULE.ctx_index) = ptr::null_mut();
         }
-        hand_over.close(Gone::Closed);
-        match run {
-            // Closes what the application returned.
-            Run::Inline(exchange) => drop(exchange),
-            Run::Threads(handle) => handle.cancel(),
-            Run::InlineNow | Run::Over => {}
-        }
-        if keep {
-            context.write(RequestContext { hand_over, run: Run::Over });
-        }
+        hand_over
+    };
+    hand_over.close(Gone::Closed);
+    match hand_over.run.with(|run| std::mem::replace(run, Run::Over)) {
+        // Closes what the application returned.
+        Run::Inline(exchange) => drop(exchange),
+        Run::Threads(handle) => handle.cancel(),
+        // Further up on the stack it is noticed.
+        Run::InlineNow | Run::Over => {}
     }
     worker::request_ended();
 }

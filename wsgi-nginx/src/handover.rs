@@ -4,13 +4,14 @@
 //! The application's thread puts mail into the box and goes on; the loop empties it. The loop is woken once for all
 //! that has come since it looked last. Inline there is no mail but log lines of other threads.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, ErrorLog, Flush, Level};
+use wsgi_core::python::{Exchange, ExchangeHandle};
 
 use crate::chain::Output;
 use crate::event;
@@ -24,6 +25,9 @@ const ROOM: usize = 64 * 1024;
 pub(crate) struct HandOver {
     /// nginx's side.
     pub(crate) output: LoopCell<Output>,
+    /// Who runs the application.
+    pub(crate) run: LoopCell<Run>,
+    own: Weak<Self>,
     state: Mutex<State>,
     /// For a thread that blocks until there is room.
     room: Condvar,
@@ -44,6 +48,20 @@ struct State {
     waker: Option<Waker>,
 }
 
+/// Where the exchange of a request is.
+pub(crate) enum Run {
+    /// It waits for its next turn on the event loop.
+    Inline(Exchange),
+    /// It has its turn now, further down on the stack.
+    InlineNow,
+    /// It runs on a thread.
+    Threads(ExchangeHandle),
+    Over,
+}
+
+// SAFETY: reached on the event loop's thread only (`LoopCell`), and `Over` by the time another thread drops it.
+unsafe impl Send for Run {}
+
 /// How a request ended before its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Gone {
@@ -62,14 +80,20 @@ pub(crate) enum Mail {
 
 impl HandOver {
     /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
-    pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Self {
+    pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Arc<Self> {
         let state =
             State { mail: Vec::new(), waiting: 0, announced: false, blocked: false, interest, gone: None, waker: None };
-        Self { output: LoopCell::new(output), state: Mutex::new(state), room: Condvar::new() }
+        Arc::new_cyclic(|own| Self {
+            output: LoopCell::new(output),
+            run: LoopCell::new(Run::Over),
+            own: own.clone(),
+            state: Mutex::new(state),
+            room: Condvar::new(),
+        })
     }
 
     /// Puts something in the box; `announce` has the loop look at once. On any thread.
-    pub(crate) fn post(self: &Arc<Self>, mail: Mail, announce: bool) -> Result<(), HostError> {
+    pub(crate) fn post(&self, mail: Mail, announce: bool) -> Result<(), HostError> {
         let mut state = self.state();
         if let Some(gone) = state.gone
             && !matches!(mail, Mail::Log(..))
@@ -83,8 +107,8 @@ impl HandOver {
         let announce = announce && !state.announced;
         state.announced |= announce;
         drop(state);
-        if announce {
-            event::announce(Arc::clone(self));
+        if announce && let Some(own) = self.own.upgrade() {
+            event::announce(own);
         }
         Ok(())
     }
@@ -184,12 +208,10 @@ impl Gone {
 }
 
 /// The request's error log. Lines of other threads are written by the loop, which knows the request's context.
-pub(crate) struct RequestLog(pub(crate) Arc<HandOver>);
-
-impl ErrorLog for RequestLog {
+impl ErrorLog for HandOver {
     fn log(&self, level: Level, text: &str) {
         if on_loop_thread() {
-            let request = self.0.output.with(|output| output.request());
+            let request = self.output.with(|output| output.request());
             // SAFETY: the loop's thread; a request that is not null is alive.
             unsafe {
                 let log = if request.is_null() { (*nginx_sys::ngx_cycle).log } else { (*(*request).connection).log };
@@ -199,7 +221,7 @@ impl ErrorLog for RequestLog {
             event::WorkerLog.log(level, text);
         } else {
             // Log lines are never refused.
-            let _ = self.0.post(Mail::Log(level, text.to_owned()), true);
+            let _ = self.post(Mail::Log(level, text.to_owned()), true);
         }
     }
 }
