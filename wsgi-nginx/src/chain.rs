@@ -93,11 +93,11 @@ impl Output {
     }
 
     /// Lets go of the request. What nginx may still be sending stays until the pool goes.
-    pub(crate) fn close(&mut self) {
-        self.request = ptr::null_mut();
+    pub(crate) fn close(&mut self) -> *mut Request {
         self.pending = ptr::null_mut();
         self.handed = ptr::null_mut();
         self.spare.clear();
+        std::mem::replace(&mut self.request, ptr::null_mut())
     }
 
     /// Sends status and headers through nginx's header filters. They stay in nginx's buffer until a block is flushed.

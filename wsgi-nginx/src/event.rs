@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_actions, ngx_event_t, ngx_free_connection,
-    ngx_get_connection, ngx_int_t, ngx_log_t,
+    ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_actions, ngx_event_flags, ngx_event_t, ngx_free_connection,
+    ngx_get_connection, ngx_int_t, ngx_log_t, ngx_uint_t,
 };
 use wsgi_core::host::{ErrorLog, Level};
 
@@ -42,7 +42,7 @@ fn send(letter: Letter) {
     };
     if first {
         let one = 1u64.to_ne_bytes();
-        // SAFETY: eight bytes, as an eventfd takes them. It cannot be full: nobody adds more than one between reads.
+        // SAFETY: eight bytes, as an eventfd takes them. The counter does not come to its end.
         unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
     }
 }
@@ -73,7 +73,9 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
             (*event).set_channel(1);
         }
         (*read).handler = Some(entry::mail_arrived);
-        match ngx_event_actions.add.map(|add| add(read, READ_EVENT, LEVEL_EVENT)) {
+        // Each write is an event of its own then, and the counter need not be read.
+        let flags = if is_edge_triggered() { libc::EPOLLET as ngx_uint_t } else { LEVEL_EVENT };
+        match ngx_event_actions.add.map(|add| add(read, READ_EVENT, flags)) {
             Some(ngx::OK) => Ok(()),
             _ => {
                 ngx_free_connection(connection);
@@ -88,7 +90,15 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
 const READ_EVENT: ngx_int_t = (libc::EPOLLIN | libc::EPOLLRDHUP) as ngx_int_t;
 #[cfg(not(ngx_feature = "have_epollrdhup"))]
 const READ_EVENT: ngx_int_t = libc::EPOLLIN as ngx_int_t;
-const LEVEL_EVENT: nginx_sys::ngx_uint_t = 0;
+const LEVEL_EVENT: ngx_uint_t = 0;
+
+/// Whether nginx's event method reports changes only (`NGX_CLEAR_EVENT`, which is `EPOLLET` with epoll).
+fn is_edge_triggered() -> bool {
+    const BOTH: ngx_uint_t = (nginx_sys::NGX_USE_CLEAR_EVENT | nginx_sys::NGX_USE_EPOLL_EVENT) as ngx_uint_t;
+    // SAFETY: set when the events were initialised.
+    let flags = unsafe { ngx_event_flags };
+    flags & BOTH == BOTH
+}
 
 /// Empties the list.
 ///
@@ -96,12 +106,14 @@ const LEVEL_EVENT: nginx_sys::ngx_uint_t = 0;
 ///
 /// nginx calls this with the event of the descriptor that [`open`] registered.
 pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
-    let mut count = [0u8; 8];
     // SAFETY: the event's data is its connection; eight bytes, as an eventfd gives them. Reading comes before taking:
     // what is added in between finds the list empty or is taken along.
     unsafe {
-        let connection: *mut ngx_connection_t = (*event).data.cast();
-        libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
+        if !is_edge_triggered() {
+            let mut count = [0u8; 8];
+            let connection: *mut ngx_connection_t = (*event).data.cast();
+            libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
+        }
         drain((*nginx_sys::ngx_cycle).log);
     }
 }

@@ -206,26 +206,25 @@ fn turn(hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
 
 /// After a turn: ends the request, or waits for what the exchange waits for.
 unsafe fn went(request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
+    if let Poll::Ready(end) = result {
+        // SAFETY: the request is alive, unless it is over, which `finish` looks at first.
+        return unsafe { finish(request, hand_over, end) };
+    }
     let (over, blocked) = hand_over.output.with(|output| (output.request().is_null(), output.is_blocked()));
     if over {
         return;
     }
     // SAFETY: the request is not over.
     unsafe {
-        match result {
-            Poll::Ready(end) => finish(request, hand_over, end),
-            Poll::Pending => {
-                (*request).read_event_handler = Some(ngx_http_test_reading);
-                (*request).write_event_handler = Some(entry::write_event);
-                if blocked {
-                    wait_for_client(request);
-                } else if request.cast::<c_void>() == (*(*request).connection).data {
-                    // The exchange gives way after many blocks: others first.
-                    ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_next_events);
-                } else {
-                    ngx_http_post_request(request, ptr::null_mut());
-                }
-            }
+        (*request).read_event_handler = Some(ngx_http_test_reading);
+        (*request).write_event_handler = Some(entry::write_event);
+        if blocked {
+            wait_for_client(request);
+        } else if request.cast::<c_void>() == (*(*request).connection).data {
+            // The exchange gives way after many blocks: others first.
+            ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_next_events);
+        } else {
+            ngx_http_post_request(request, ptr::null_mut());
         }
     }
 }
@@ -356,8 +355,11 @@ unsafe fn wait_for_client(request: *mut Request) {
 
 /// Ends the request, with an answer of nginx's own where none has been sent.
 unsafe fn finish(request: *mut Request, hand_over: &HandOver, end: End) {
-    hand_over.run.with(|run| *run = Run::Over);
-    let (head_sent, code) = hand_over.output.with(|output| (output.head_sent(), output.code()));
+    let (over, head_sent, code) =
+        hand_over.output.with(|output| (output.request().is_null(), output.head_sent(), output.code()));
+    if over {
+        return;
+    }
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         match end {
@@ -423,13 +425,12 @@ pub(crate) unsafe fn over(data: *mut c_void) {
     // SAFETY: the caller's promise; with the count the pointer in the request's context goes.
     let hand_over = unsafe {
         let hand_over = Arc::from_raw(data.cast_const().cast::<HandOver>());
-        let request = hand_over.output.with(|output| output.request());
+        let request = hand_over.close(Gone::Closed);
         if !request.is_null() && *(*request).ctx.add(MODULE.ctx_index) == data {
             *(*request).ctx.add(MODULE.ctx_index) = ptr::null_mut();
         }
         hand_over
     };
-    hand_over.close(Gone::Closed);
     match hand_over.run.with(|run| std::mem::replace(run, Run::Over)) {
         // Closes what the application returned.
         Run::Inline(exchange) => drop(exchange),

@@ -17,6 +17,7 @@ use crate::chain::Output;
 use crate::event;
 use crate::log;
 use crate::loop_cell::{LoopCell, on_loop_thread};
+use crate::ngx::Request;
 
 /// A thread goes on producing blocks while the loop has fewer bytes than this to take over.
 const ROOM: usize = 64 * 1024;
@@ -33,6 +34,7 @@ pub(crate) struct HandOver {
     room: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     mail: Vec<Mail>,
     /// Body bytes in `mail`.
@@ -46,6 +48,8 @@ struct State {
     /// Why nobody listens any more.
     gone: Option<Gone>,
     waker: Option<Waker>,
+    /// A thread sleeps in `wait_for_room`. Nobody else is worth a system call.
+    sleeping: bool,
 }
 
 /// Where the exchange of a request is.
@@ -81,8 +85,7 @@ pub(crate) enum Mail {
 impl HandOver {
     /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
     pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Arc<Self> {
-        let state =
-            State { mail: Vec::new(), waiting: 0, announced: false, blocked: false, interest, gone: None, waker: None };
+        let state = State { interest, ..State::default() };
         Arc::new_cyclic(|own| Self {
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
@@ -139,6 +142,7 @@ impl HandOver {
             if state.has_room() {
                 return Ok(());
             }
+            state.sleeping = true;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -166,12 +170,13 @@ impl HandOver {
         self.wake(state, true);
     }
 
-    /// Nothing that comes from now on reaches anybody.
-    pub(crate) fn close(&self, gone: Gone) {
-        self.output.with(Output::close);
+    /// Nothing that comes from now on reaches anybody. Returns the request, null if it was over already.
+    pub(crate) fn close(&self, gone: Gone) -> *mut Request {
+        let request = self.output.with(Output::close);
         let mut state = self.state();
         state.gone.get_or_insert(gone);
         self.wake(state, true);
+        request
     }
 
     /// Wakes whoever waits for the loop's word. Wakers take locks of their own: this one is given back first.
@@ -180,8 +185,11 @@ impl HandOver {
             return;
         }
         let waker = state.waker.take();
+        let sleeping = std::mem::take(&mut state.sleeping);
         drop(state);
-        self.room.notify_all();
+        if sleeping {
+            self.room.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -56,7 +56,7 @@ unsafe fn add(request: *mut Request, name: &[u8], value: &[u8], framing: Framing
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         // Lengths first: most names are told apart by them.
         match name.len() {
-            12 if is(b"content-type") => {
+            12 if name == b"Content-Type" || is(b"content-type") => {
                 if framing != Framing::NoBody {
                     content_type(request, ngx::copy((*request).pool, value)?);
                 }
@@ -190,12 +190,14 @@ unsafe fn content_type(request: *mut Request, value: ngx_str_t) {
     unsafe {
         let out = &mut (*request).headers_out;
         let text = ngx::bytes(&value);
-        let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
         out.content_type = value;
-        out.content_type_len = text[..end].trim_ascii_end().len();
+        out.content_type_len = value.len;
         out.content_type_lowcase = std::ptr::null_mut();
-        if let Some(charset) = charset(&text[end..]) {
-            out.charset = ngx::str_of(charset);
+        if let Some(end) = text.iter().position(|byte| *byte == b';') {
+            out.content_type_len = text[..end].trim_ascii_end().len();
+            if let Some(charset) = charset(&text[end..]) {
+                out.charset = ngx::str_of(charset);
+            }
         }
     }
 }

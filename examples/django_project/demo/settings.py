@@ -64,6 +64,8 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 USE_TZ = True
+# Named because Django sets the time zone of its process, by default to America/Chicago: nginx would write its log by it.
+TIME_ZONE = "UTC"
 
 # nginx serves both folders, see nginx.conf.
 STATIC_URL = "static/"

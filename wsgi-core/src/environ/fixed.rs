@@ -49,6 +49,7 @@ impl<'a> Overrides<'a> {
     }
 
     /// A key that may be missing: an empty override removes it.
+    #[inline(always)]
     fn optional(&self, position: usize, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
         match self.0[position] {
             Some(value) => Some(value).filter(|value| !value.is_empty()),
@@ -57,6 +58,7 @@ impl<'a> Overrides<'a> {
     }
 
     /// A key that is never empty: an empty override does nothing.
+    #[inline(always)]
     fn filled(&self, position: usize, value: &'a [u8]) -> Option<&'a [u8]> {
         Some(self.0[position].filter(|value| !value.is_empty()).unwrap_or(value))
     }
@@ -77,6 +79,7 @@ impl<'a> Overrides<'a> {
     }
 
     /// SCRIPT_NAME and PATH_INFO. A SCRIPT_NAME alone moves the border between them, if the path begins with it.
+    #[inline]
     fn paths<R: RequestView>(&self, request: &'a R, buffer: &'a mut Vec<u8>) -> (&'a [u8], &'a [u8]) {
         let (script, path) = (request.script_name(), request.path_info());
         match (self.0[SCRIPT_NAME].map(path::without_slash), self.0[PATH_INFO]) {

@@ -22,6 +22,7 @@ pub(crate) struct ExchangeCell {
     pub(crate) log: Arc<dyn ErrorLog>,
     live: AtomicBool,
     cancelled: AtomicBool,
+    has_input: bool,
     reply: Mutex<Reply>,
     input: Mutex<Option<Input>>,
     errors: Mutex<LineBuffer>,
@@ -41,6 +42,7 @@ impl ExchangeCell {
             log,
             live: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
+            has_input: input.is_some(),
             reply: Mutex::new(Reply::new(response, sink)),
             input: Mutex::new(input),
             errors: Mutex::new(LineBuffer::new()),
@@ -84,7 +86,7 @@ impl ExchangeCell {
         self.live.store(false, Ordering::Release);
         self.errors(token).finish(|line| self.log.log(Level::Error, line));
         let sink = self.reply(token).sink.take();
-        let input = self.input(token).take();
+        let input = if self.has_input { self.input(token).take() } else { None };
         drop((sink, input));
     }
 
@@ -98,7 +100,7 @@ impl ExchangeCell {
 
     /// Whether the request has a body.
     pub(crate) fn has_input(&self) -> bool {
-        self.input.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.has_input
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -313,13 +313,16 @@ impl Exchange {
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
     fn finish(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
-        if let Some(fault) = self.failed_write(token) {
-            return Err(fault);
-        }
-        let (outcome, excess) = {
+        let (failure, outcome, excess) = {
             let mut reply = self.cell.reply(token);
-            (reply.end(), reply.excess)
+            match reply.failure.take() {
+                Some(failure) => (Some(failure), Err(Stop::Host(HostError::ClientGone)), 0),
+                None => (None, reply.end(), reply.excess),
+            }
         };
+        if let Some(failure) = failure {
+            return Err(write_fault(failure));
+        }
         if excess > 0 {
             self.complain(&format!(
                 "produced at least {excess} bytes beyond its Content-Length; they were not sent \
@@ -335,8 +338,7 @@ impl Exchange {
     }
 
     fn failed_write(&self, token: Token<'_>) -> Option<Fault> {
-        let failure = self.cell.reply(token).failure.take()?;
-        Some(Fault::Host(Arc::into_inner(failure).unwrap_or(HostError::ClientGone)))
+        self.cell.reply(token).failure.take().map(write_fault)
     }
 
     /// Calls `close()` of the iterable, once, whatever happened before (PEP 3333, "Specification Details").
@@ -428,6 +430,11 @@ fn add_streams<'py>(environ: Obj<'py>, cell: &Arc<ExchangeCell>) -> Result<Obj<'
         set(&data.input_key, data.types.input.instance(token, Some(cell))?)?;
     }
     Ok(environ)
+}
+
+/// What a failed write that was reported to the application means for the exchange.
+fn write_fault(failure: Arc<HostError>) -> Fault {
+    Fault::Host(Arc::into_inner(failure).unwrap_or(HostError::ClientGone))
 }
 
 /// Why a response ended before its time.
