@@ -12,7 +12,7 @@ use super::cell::ExchangeCell;
 use super::heap_type::{Blueprint, HeapType, enter};
 use super::method::{method, sentinel};
 use super::raise::{Raised, type_error, value_error};
-use super::token::{Obj, Token};
+use super::token::{Obj, Token, new_ref};
 use crate::host::{ErrorLog, Level};
 use crate::record::LineBuffer;
 
@@ -87,7 +87,7 @@ unsafe extern "C" fn log(
                 LINES.with_borrow_mut(|lines| lines[index].write(&text, |line| log.log(LEVELS[index].1, line)));
             });
             DIRTY.set(true);
-            Ok(ffi::Py_NewRef(ffi::Py_None()))
+            Ok(new_ref(ffi::Py_None()))
         })
     }
 }
@@ -101,7 +101,7 @@ unsafe extern "C" fn flush_lines(
     unsafe {
         enter(object, ptr::null_mut(), |token, _| {
             with_log(token, flush);
-            Ok(ffi::Py_NewRef(ffi::Py_None()))
+            Ok(new_ref(ffi::Py_None()))
         })
     }
 }

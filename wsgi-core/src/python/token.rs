@@ -59,6 +59,17 @@ impl<'py> Token<'py> {
     }
 }
 
+/// A further reference, as what a function called by Python returns (`Py_NewRef`, which 3.9 does not have).
+///
+/// # Safety
+///
+/// `object` is alive, and the thread is attached.
+pub(crate) unsafe fn new_ref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::Py_INCREF(object) };
+    object
+}
+
 /// An owned reference, dropped while attached.
 pub(crate) struct Obj<'py> {
     pointer: NonNull<ffi::PyObject>,

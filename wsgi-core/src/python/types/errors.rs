@@ -6,7 +6,7 @@ use super::super::cell::ExchangeCell;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::method::{method, sentinel};
 use super::super::raise::{Raised, runtime_error, type_error};
-use super::super::token::Token;
+use super::super::token::{Token, new_ref};
 use crate::host::Level;
 
 pub(super) const BLUEPRINT: Blueprint = Blueprint {
@@ -100,5 +100,5 @@ fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Re
 
 fn none() -> *mut ffi::PyObject {
     // SAFETY: None is alive as long as Python, and this thread is attached.
-    unsafe { ffi::Py_NewRef(ffi::Py_None()) }
+    unsafe { new_ref(ffi::Py_None()) }
 }

@@ -9,7 +9,7 @@ use super::super::heap_type::{Blueprint, enter};
 use super::super::interpreter::len;
 use super::super::method::{method, sentinel};
 use super::super::raise::{Raised, host_error, type_error};
-use super::super::token::{Obj, Token};
+use super::super::token::{Obj, Token, new_ref};
 use crate::error::HostError;
 use crate::input::Input;
 
@@ -101,14 +101,14 @@ unsafe extern "C" fn close(
             if count != 0 {
                 return Err(type_error(token, "wsgi.input.close() takes no arguments"));
             }
-            Ok(ffi::Py_NewRef(ffi::Py_None()))
+            Ok(new_ref(ffi::Py_None()))
         })
     }
 }
 
 unsafe extern "C" fn iter(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: Python calls us attached, with a live object.
-    unsafe { ffi::Py_NewRef(object) }
+    unsafe { new_ref(object) }
 }
 
 unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -218,5 +218,5 @@ fn bytes<'py>(token: Token<'py>, content: &[u8]) -> Result<Obj<'py>, Raised> {
 
 fn empty(token: Token<'_>) -> Result<*mut ffi::PyObject, Raised> {
     // SAFETY: a live object of this interpreter gets a further reference.
-    unsafe { Ok(ffi::Py_NewRef(token.interpreter().data().empty_bytes.as_ptr())) }
+    unsafe { Ok(new_ref(token.interpreter().data().empty_bytes.as_ptr())) }
 }

@@ -9,7 +9,7 @@ use super::super::cell::ExchangeCell;
 use super::super::exchange::Stop;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::raise::{Raised, host_error, protocol_error, raise_again, type_error, value_error};
-use super::super::token::Token;
+use super::super::token::{Token, new_ref};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, StatusLine};
 
@@ -107,7 +107,7 @@ unsafe extern "C" fn write(
             }
             // No Python runs while the lock is held: whatever is to be raised is raised below.
             match send(token, cell, block) {
-                Ok(()) => Ok(ffi::Py_NewRef(ffi::Py_None())),
+                Ok(()) => Ok(new_ref(ffi::Py_None())),
                 Err(Refused::Protocol(error)) => Err(protocol_error(token, &error)),
                 Err(Refused::Host(error)) => Err(host_error(token, &error)),
             }
