@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use nginx_sys::{
-    ngx_connection_local_sockaddr, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable, ngx_inet_get_port,
-    ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr, socklen_t,
+    ngx_connection_local_sockaddr, ngx_connection_t, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable,
+    ngx_inet_get_port, ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr, socklen_t,
 };
 use wsgi_core::environ::{Mount, split_path};
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
@@ -75,7 +75,7 @@ impl<'a> View<'a> {
             } else {
                 variable(request, b"document_root").unwrap_or_default()
             };
-            let tls = if (*(*request).connection).ssl.is_null() {
+            let tls = if !is_tls((*request).connection) {
                 Vec::new()
             } else {
                 TLS_VARIABLES
@@ -116,7 +116,7 @@ impl RequestView for View<'_> {
 
     fn scheme(&self) -> Scheme {
         // SAFETY: a live request has a connection.
-        if unsafe { (*self.request().connection).ssl.is_null() } { Scheme::Http } else { Scheme::Https }
+        if unsafe { is_tls(self.request().connection) } { Scheme::Https } else { Scheme::Http }
     }
 
     fn protocol(&self) -> &[u8] {
@@ -191,6 +191,19 @@ impl RequestView for View<'_> {
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables.iter().map(|(name, value)| (*name, self.text(value)))
     }
+}
+
+/// Whether the client has come by TLS.
+#[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+unsafe fn is_tls(connection: *const ngx_connection_t) -> bool {
+    // SAFETY: a live request has a connection.
+    unsafe { !(*connection).ssl.is_null() }
+}
+
+/// An nginx without TLS has no place for it in its connections.
+#[cfg(not(any(ngx_feature = "ssl", ngx_feature = "compat")))]
+unsafe fn is_tls(_connection: *const ngx_connection_t) -> bool {
+    false
 }
 
 /// Whether a configured name can stand for the server: neither empty, nor the catch-all `_`, nor a pattern.
