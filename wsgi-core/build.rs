@@ -14,13 +14,12 @@ print(sysconfig.get_config_var('Py_ENABLE_SHARED'))
 ";
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=PYO3_PYTHON");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=PYO3_PYTHON");
     if std::env::var_os("CARGO_FEATURE_PYTHON").is_none() {
         return;
     }
     pyo3_build_config::use_pyo3_cfgs();
-    pyo3_build_config::add_libpython_rpath_link_args();
     let executable = pyo3_build_config::get().executable().unwrap_or("python3").to_owned();
     let output = match Command::new(&executable).args(["-I", "-c", QUESTIONS]).output() {
         Ok(output) if output.status.success() => output,
@@ -47,10 +46,16 @@ fn main() {
              (Debian: python3-dev)"
         ));
     }
-    println!("cargo:rustc-env=WSGI_PYTHON_EXECUTABLE={executable}");
-    println!("cargo:rustc-env=WSGI_PYTHON_VERSION={version}");
-    println!("cargo:rustc-env=WSGI_PYTHON_LIBRARY={library}");
-    println!("cargo:rustc-env=WSGI_PYTHON_STDLIB={stdlib}");
+    // The loader finds this library in our own tests; a link argument does not reach other crates, which ask for the
+    // folder (see wsgi-testkit/build.rs).
+    if let Some(folder) = Path::new(library).parent() {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
+        println!("cargo::metadata=lib_dir={}", folder.display());
+    }
+    println!("cargo::rustc-env=WSGI_PYTHON_EXECUTABLE={executable}");
+    println!("cargo::rustc-env=WSGI_PYTHON_VERSION={version}");
+    println!("cargo::rustc-env=WSGI_PYTHON_LIBRARY={library}");
+    println!("cargo::rustc-env=WSGI_PYTHON_STDLIB={stdlib}");
 }
 
 fn give_up(reason: &str) -> ! {

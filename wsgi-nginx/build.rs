@@ -18,9 +18,8 @@ fn main() {
 }
 
 fn python() {
-    pyo3_build_config::use_pyo3_cfgs();
     // Where the libpython of this build lies, for the loader: nginx itself knows nothing of it.
-    if let Some(folder) = pyo3_build_config::get().lib_dir() {
+    if let Ok(folder) = env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
         println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}");
     }
 }

@@ -274,3 +274,12 @@ fn a_script_that_fails_to_load_is_tried_again() {
     .expect("a writable folder");
     assert_eq!(host.send(&app, get("/")).text(), "now");
 }
+
+#[test]
+fn the_python_that_runs_is_the_one_that_this_was_built_for() {
+    let host = Host::shared();
+    let app = host.app("def application(e, s):\n    s('200 OK', [])\n    return [b'']\n");
+    host.send(&app, get("/"));
+    let other: Vec<_> = host.log().into_iter().filter(|line| line.text.contains("but built for")).collect();
+    assert!(other.is_empty(), "{other:?}");
+}
