@@ -28,6 +28,7 @@ pub(crate) struct Output {
     /// Null when the request is over.
     request: *mut Request,
     head_sent: bool,
+    ended: bool,
     /// Whether nginx wants a body: not for HEAD, nor when a filter has made a 304 or 412 of the answer.
     wanted: bool,
     /// What nginx's filters returned last.
@@ -69,6 +70,7 @@ impl Output {
         Self {
             request,
             head_sent: false,
+            ended: false,
             wanted: true,
             code: ngx::OK,
             pending: ptr::null_mut(),
@@ -84,12 +86,20 @@ impl Output {
         self.request
     }
 
-    pub(crate) fn head_sent(&self) -> bool {
-        self.head_sent
+    /// The exchange has come to its end: whether the head is out, and what nginx's filters returned last. `None` if it had
+    /// ended before, or the request is over: then the request is nobody's to end any more.
+    pub(crate) fn end(&mut self) -> Option<(bool, ngx_int_t)> {
+        let first = !std::mem::replace(&mut self.ended, true) && !self.request.is_null();
+        first.then_some((self.head_sent, self.code))
     }
 
-    pub(crate) fn code(&self) -> ngx_int_t {
-        self.code
+    /// Whether the exchange has ended; nginx may still be sending.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(crate) fn head_sent(&self) -> bool {
+        self.head_sent
     }
 
     /// Lets go of the request. What nginx may still be sending stays until the pool goes.
@@ -201,7 +211,7 @@ impl Output {
             }
             self.reap();
             if self.code == ngx::ERROR {
-                log::debug!((*(*request).connection).log, "wsgi output filter failed");
+                log::debug((*(*request).connection).log, format_args!("wsgi output filter failed"));
                 return Err(HostError::ClientGone);
             }
         }

@@ -99,7 +99,7 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         if !register(request, &hand_over) {
             return finalize(request, ngx::INTERNAL_SERVER_ERROR);
         }
-        log::debug!((*(*request).connection).log, "wsgi begin, inline: {}", worker.inline);
+        log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
         let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
         if worker.inline {
             let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
@@ -316,6 +316,8 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
         }
         match end {
             Some(end) => finish(request, hand_over, end),
+            // What comes after the end are log lines.
+            None if hand_over.output.with(|output| output.has_ended()) => {}
             None => {
                 if hand_over.output.with(|output| output.is_blocked()) {
                     wait_for_client(request);
@@ -355,11 +357,7 @@ unsafe fn wait_for_client(request: *mut Request) {
 
 /// Ends the request, with an answer of nginx's own where none has been sent.
 unsafe fn finish(request: *mut Request, hand_over: &HandOver, end: End) {
-    let (over, head_sent, code) =
-        hand_over.output.with(|output| (output.request().is_null(), output.head_sent(), output.code()));
-    if over {
-        return;
-    }
+    let Some((head_sent, code)) = hand_over.output.with(Output::end) else { return };
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         match end {
@@ -411,7 +409,7 @@ pub(crate) unsafe fn fail(request: *mut Request) {
 unsafe fn finalize(request: *mut Request, code: ngx_int_t) {
     // SAFETY: a live request.
     unsafe {
-        log::debug!((*(*request).connection).log, "wsgi finalize {code}");
+        log::debug((*(*request).connection).log, format_args!("wsgi finalize {code}"));
         ngx_http_finalize_request(request, code);
     }
 }
