@@ -1,4 +1,5 @@
 //! A WSGI gateway (PEP 3333) that knows no server.
+#![deny(unsafe_code)]
 
 pub mod config;
 pub mod environ;
@@ -8,6 +9,7 @@ pub mod host;
 pub mod input;
 pub mod pool;
 #[cfg(feature = "python")]
+#[allow(unsafe_code, reason = "CPython is C; the fence is around this module")]
 pub mod python;
 pub mod record;
 pub mod response;

@@ -1,5 +1,7 @@
 //! nginx's error log: records by level, cut where nginx would cut them, never taken as a format.
 
+use std::fmt;
+
 use nginx_sys::{ngx_log_error_core, ngx_log_t, ngx_uint_t};
 use wsgi_core::host::Level;
 use wsgi_core::record::split_record;
@@ -46,33 +48,18 @@ pub(crate) fn number(level: Level) -> ngx_uint_t {
     level as ngx_uint_t
 }
 
-/// A line for `--with-debug` builds, formatted only where somebody reads it.
-#[cfg(ngx_feature = "debug")]
-macro_rules! debug {
-    ($log:expr, $($format:tt)+) => {{
-        let log: *mut nginx_sys::ngx_log_t = $log;
-        // SAFETY: the caller is on the event loop's thread, with a log that is alive.
-        #[allow(unused_unsafe)]
-        unsafe {
-            if (*log).log_level & nginx_sys::NGX_LOG_DEBUG_HTTP as nginx_sys::ngx_uint_t != 0 {
-                let text = format!($($format)+);
-                let text = $crate::ngx::str_of(text.as_bytes());
-                nginx_sys::ngx_log_error_core(
-                    nginx_sys::NGX_LOG_DEBUG as nginx_sys::ngx_uint_t, log, 0, c"%V".as_ptr(), &raw const text,
-                );
-            }
+/// A line for `--with-debug` builds, put together only where somebody reads it.
+///
+/// # Safety
+///
+/// As for [`write`].
+pub(crate) unsafe fn debug(log: *mut ngx_log_t, line: fmt::Arguments<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if cfg!(ngx_feature = "debug") && (*log).log_level & nginx_sys::NGX_LOG_DEBUG_HTTP as ngx_uint_t != 0 {
+            let line = line.to_string();
+            let line = ngx::str_of(line.as_bytes());
+            ngx_log_error_core(nginx_sys::NGX_LOG_DEBUG as ngx_uint_t, log, 0, c"%V".as_ptr(), &raw const line);
         }
-    }};
+    }
 }
-
-/// Without `--with-debug` there is nothing to write, and nothing is evaluated.
-#[cfg(not(ngx_feature = "debug"))]
-macro_rules! debug {
-    ($log:expr, $($format:tt)+) => {{
-        if false {
-            let _ = ($log, format_args!($($format)+));
-        }
-    }};
-}
-
-pub(crate) use debug;

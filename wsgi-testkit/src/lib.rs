@@ -22,3 +22,8 @@ pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
 pub use runner::{App, Host, Pending};
 pub use sink::{CapturingLog, CapturingSink, Client, Script};
+
+/// The host of the embedding guide, compiled and run with the documentation's tests.
+#[cfg(all(doctest, feature = "python"))]
+#[doc = include_str!("../../docs/embedding.md")]
+pub struct EmbeddingGuide;
