@@ -6,6 +6,7 @@
 
 mod directives;
 mod error;
+mod flag;
 mod level;
 mod process;
 mod target;
@@ -19,6 +20,7 @@ use crate::host::Level;
 
 pub use directives::{DIRECTIVES, Directive, directive};
 pub use error::DirectiveError;
+pub use flag::Flag;
 pub use level::{LevelSettings, Variable};
 pub use process::{ProcessSettings, Threads};
 pub use target::Target;

@@ -18,6 +18,7 @@ mod slots;
 pub(crate) mod tests;
 
 pub use cache::EnvironCache;
+pub use name::Credentials;
 pub use path::{Mount, split_path};
 
 /// Takes what [`EnvironCache::update`] reports. Keys are ASCII unless the operator's are not; values are raw bytes,

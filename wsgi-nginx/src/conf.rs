@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nginx_sys::{
     ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
-use wsgi_core::config::{LevelSettings, Place, ProcessSettings};
+use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
 use wsgi_core::python::Location;
 
@@ -134,8 +134,8 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
     inner.location = match &outer.location {
         Some(location) if !own_target => Some(Arc::clone(location)),
         _ => {
-            let location = Location::new(target.clone());
-            main.locations.push((Arc::clone(&location), inner.settings.preload.unwrap_or(false)));
+            let location = Location::with_settings(target.clone(), inner.settings.clone());
+            main.locations.push((Arc::clone(&location), inner.settings.is_on(Flag::Preload)));
             Some(location)
         }
     };

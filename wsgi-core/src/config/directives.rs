@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::value::{Argument, shown_path};
-use super::{Contexts, DirectiveError, Scope, Target, Variable};
+use super::{Contexts, DirectiveError, Flag, Scope, Target, Variable};
 use crate::host::Level;
 
 /// A directive: what an operator may write where, and what it does.
@@ -80,6 +80,17 @@ pub static DIRECTIVES: &[Directive] = &[
         set: set_var,
     },
     Directive {
+        name: "wsgi_pass_authorization",
+        syntax: "wsgi_pass_authorization on | off;",
+        default: Some("wsgi_pass_authorization off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Whether applications see the credentials that a client sends: HTTP_AUTHORIZATION, and \
+                  HTTP_PROXY_AUTHORIZATION. Without it they are left out. A variable of that name that the operator \
+                  sets with wsgi_var is there in any case.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::PassAuthorization),
+    },
+    Directive {
         name: "wsgi_threads",
         syntax: "wsgi_threads number [max=number];",
         default: Some("wsgi_threads 1;"),
@@ -131,7 +142,7 @@ pub static DIRECTIVES: &[Directive] = &[
         arguments: 1..=1,
         summary: "Loads applications when a worker starts, not at their first request. One that fails to load is \
                   logged and tried again at its first request.",
-        set: set_preload,
+        set: |scope, arguments| set_flag(scope, arguments, Flag::Preload),
     },
 ];
 
@@ -195,11 +206,20 @@ fn add_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dir
     Ok(())
 }
 
-fn set_preload(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
-    if scope.level.preload.is_some() {
-        return Err(DirectiveError::Duplicate { directive: arguments[0].directive });
+fn set_flag(scope: &mut Scope<'_>, arguments: &[Argument<'_>], flag: Flag) -> Result<(), DirectiveError> {
+    set_once(&mut scope.level.flags[flag as usize], arguments[0], Argument::flag)
+}
+
+/// Sets what may stand once in a block.
+fn set_once<'a, T>(
+    slot: &mut Option<T>,
+    argument: Argument<'a>,
+    value: impl FnOnce(Argument<'a>) -> Result<T, DirectiveError>,
+) -> Result<(), DirectiveError> {
+    if slot.is_some() {
+        return Err(DirectiveError::Duplicate { directive: argument.directive });
     }
-    scope.level.preload = Some(arguments[0].flag()?);
+    *slot = Some(value(argument)?);
     Ok(())
 }
 
@@ -269,7 +289,7 @@ mod tests {
             let mut block = Block::default();
             block.apply_in(Context::Http, "nginx.conf", entry.name, &words[1..]).unwrap();
             assert_eq!(block.process.threads(), ProcessSettings::default().threads());
-            assert_ne!(block.level.preload, Some(true));
+            assert!(Flag::ALL.iter().all(|flag| !block.level.is_on(*flag)));
         }
     }
 
@@ -302,7 +322,7 @@ mod tests {
         assert_eq!(block.apply("wsgi_pass", &[b"a.py"]), Err("\"wsgi_pass\" directive is duplicate".to_owned()));
         block.apply("wsgi_preload", &[b"on"]).unwrap();
         assert_eq!(block.apply("wsgi_preload", &[b"off"]), Err("\"wsgi_preload\" directive is duplicate".to_owned()));
-        assert_eq!(block.level.preload, Some(true));
+        assert!(block.level.is_on(Flag::Preload));
         let http = |block: &mut Block| block.apply_in(Context::Http, "nginx.conf", "wsgi_threads", &[b"0"]);
         http(&mut block).unwrap();
         assert_eq!(block.process.threads(), Threads::Inline);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Place, Target};
+use super::{Flag, Place, Target};
 
 /// What a block sets. After [`inherit`](Self::inherit): what is in force there.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +12,8 @@ pub struct LevelSettings {
     pub target: Option<Target>,
     /// Variables, each name once.
     pub variables: Vec<Variable>,
-    /// Whether the application is imported when a worker starts.
-    pub preload: Option<bool>,
+    /// Switches, by [`Flag`].
+    pub(super) flags: [Option<bool>; Flag::ALL.len()],
 }
 
 /// A variable of the operator (`wsgi_var`).
@@ -40,10 +40,22 @@ impl LevelSettings {
         let overridden = |variable: &&Variable| own.iter().any(|own| own.name == variable.name);
         self.variables = outer.variables.iter().filter(|variable| !overridden(variable)).cloned().collect();
         self.variables.extend(own);
-        self.preload = self.preload.or(outer.preload);
+        for (own, outer) in self.flags.iter_mut().zip(outer.flags) {
+            *own = own.or(outer);
+        }
         if nameless && self.target.is_none() {
             self.target.clone_from(&outer.target);
         }
+    }
+
+    /// Whether a switch is on here; all are off unless something else is said.
+    pub fn is_on(&self, flag: Flag) -> bool {
+        self.flags[flag as usize].unwrap_or(false)
+    }
+
+    /// Sets a switch.
+    pub fn set(&mut self, flag: Flag, on: bool) {
+        self.flags[flag as usize] = Some(on);
     }
 
     /// Adds a variable. Returns the one of that name it replaces.
@@ -111,7 +123,8 @@ mod tests {
     type Block = (Vec<u8>, Option<bool>, bool, bool);
 
     fn level((names, preload, pass, _): &Block, depth: usize) -> LevelSettings {
-        let mut level = LevelSettings { preload: *preload, ..Default::default() };
+        let mut level = LevelSettings::default();
+        level.flags[Flag::Preload as usize] = *preload;
         level.target = pass.then(|| target(&format!("level{depth}")));
         for (index, name) in names.iter().enumerate() {
             level.set_variable(variable(&name.to_string(), depth * 100 + index));
@@ -146,7 +159,9 @@ mod tests {
             // Each block's own stand behind what it inherits, in their order.
             prop_assert!(inner.variables.is_sorted_by_key(|variable| variable.number));
 
-            prop_assert_eq!(inner.preload, blocks.iter().rev().find_map(|block| block.1));
+            let preload = blocks.iter().rev().find_map(|block| block.1);
+            prop_assert_eq!(inner.flags[Flag::Preload as usize], preload);
+            prop_assert_eq!(inner.is_on(Flag::Preload), preload == Some(true));
 
             let mut serving = blocks.len() - 1;
             while !blocks[serving].2 && blocks[serving].3 && serving > 0 {

@@ -3,7 +3,7 @@
 use super::Changes;
 use super::collected::{Claim, Collected};
 use super::fixed::{self, Numbers, Overrides};
-use super::name::{self, Destination, NameTable};
+use super::name::{self, Credentials, Destination, NameTable};
 use super::slots::{Purpose, Slots};
 use crate::host::{HeaderField, RequestView};
 
@@ -15,24 +15,20 @@ use crate::host::{HeaderField, RequestView};
 pub struct EnvironCache {
     slots: Slots,
     names: NameTable,
+    credentials: Credentials,
     numbers: Numbers,
     /// Slots of the last request's [`extra`](RequestView::extra) and [`variables`](RequestView::variables), in order.
     extra: Vec<(&'static str, usize)>,
     variables: Vec<usize>,
 }
 
-impl Default for EnvironCache {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl EnvironCache {
     /// A cache beside a dictionary that has none of the variables yet.
-    pub fn new() -> Self {
+    pub fn new(credentials: Credentials) -> Self {
         Self {
             slots: Slots::new(),
-            names: NameTable::new(),
+            names: NameTable::new(credentials),
+            credentials,
             numbers: Numbers::default(),
             extra: Vec::new(),
             variables: Vec::new(),
@@ -150,7 +146,7 @@ impl EnvironCache {
             collected.postpone(field);
             return;
         }
-        let Some(key) = name::variable(field.name) else { return };
+        let Some(key) = name::variable(field.name, self.credentials) else { return };
         match self.find_header(&key, collected) {
             Some(slot) => {
                 self.names.learn(field.name, field.hash, Destination::Slot(slot));
@@ -171,7 +167,7 @@ impl EnvironCache {
     /// Brings up to date what the headers have changed.
     fn put_collected(&mut self, mut collected: Collected<'_>, changes: &mut impl Changes) {
         for HeaderField { name, value, .. } in collected.postponed() {
-            let Some(key) = name::variable(name) else { continue };
+            let Some(key) = name::variable(name, self.credentials) else { continue };
             match self.find_header(&key, &collected) {
                 Some(slot) => match self.slots.claim(slot, None, collected.next()) {
                     Ok(_) => collected.push(Some(slot), name, value),

@@ -3,11 +3,20 @@
 use super::equal::equal;
 use crate::host::name_hash;
 
+/// What applications see of the credentials that a client sends: `Authorization` and `Proxy-Authorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing: they are not for scripts (RFC 3875, 9.2).
+    Withheld,
+    /// The headers as they are.
+    Passed,
+}
+
+/// The variables of credentials.
+const CREDENTIALS: [&str; 2] = ["HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"];
+
 /// Variables that no client sets with a header, whichever way it is spelled.
-const WITHHELD: [&str; 7] = [
-    // Not for scripts (RFC 3875, 9.2).
-    "HTTP_AUTHORIZATION",
-    "HTTP_PROXY_AUTHORIZATION",
+const WITHHELD: [&str; 5] = [
     // Libraries take it for the address of a proxy to use ("httpoxy").
     "HTTP_PROXY",
     // The body is de-chunked and the connection is the host's.
@@ -67,7 +76,7 @@ const COMMON: [&str; 43] = [
 
 /// The variable for a header; `None` if there is none: the header is withheld, or its name is not a token
 /// (RFC 9110, 5.1), which only a careless host lets through.
-pub(super) fn variable(name: &[u8]) -> Option<String> {
+pub(super) fn variable(name: &[u8], credentials: Credentials) -> Option<String> {
     if name.eq_ignore_ascii_case(b"content-type") {
         return Some("CONTENT_TYPE".to_owned());
     }
@@ -84,7 +93,15 @@ pub(super) fn variable(name: &[u8]) -> Option<String> {
             _ => return None,
         });
     }
-    (!WITHHELD.contains(&key.as_str())).then_some(key)
+    (!withheld(credentials).any(|withheld| *withheld == key)).then_some(key)
+}
+
+fn withheld(credentials: Credentials) -> impl Iterator<Item = &'static &'static str> {
+    let credentials = match credentials {
+        Credentials::Withheld => &CREDENTIALS[..],
+        Credentials::Passed => &[],
+    };
+    WITHHELD.iter().chain(credentials)
 }
 
 /// Whether a name may be another spelling of one with dashes.
@@ -133,9 +150,9 @@ impl NameTable {
     const CAPACITY: usize = 224;
 
     /// A table that knows what is withheld.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(credentials: Credentials) -> Self {
         let mut table = Self { buckets: [0; 256], names: Vec::new() };
-        for key in WITHHELD.iter().filter(|key| **key != "HTTP_CONTENT_TYPE") {
+        for key in withheld(credentials).filter(|key| **key != "HTTP_CONTENT_TYPE") {
             let name = key[PREFIX.len()..].replace('_', "-");
             table.learn(name.as_bytes(), name_hash(name.as_bytes()), Destination::Withheld);
         }

@@ -53,7 +53,7 @@ struct Follower {
 
 impl Follower {
     fn new() -> Self {
-        Self { cache: EnvironCache::new(), dictionary: Dictionary::default() }
+        Self { cache: EnvironCache::new(Credentials::Withheld), dictionary: Dictionary::default() }
     }
 
     fn environ(&mut self, request: &Request) -> Environ {
@@ -226,6 +226,16 @@ fn credentials_and_framing_are_withheld_however_they_are_spelled() {
             assert!(environ.keys().all(|key| !key.starts_with("HTTP_") && !key.starts_with("CONTENT_")), "{name}");
         }
     }
+}
+
+#[test]
+fn credentials_are_passed_where_that_is_asked_for() {
+    let request = Request::default().header("Authorization", "Basic eDp5").header("proxy-authorization", "Digest");
+    let mut follower = Follower { cache: EnvironCache::new(Credentials::Passed), dictionary: Dictionary::default() };
+    let environ = follower.environ(&request.header("Proxy", "http://evil"));
+    assert_eq!(environ["HTTP_AUTHORIZATION"], b"Basic eDp5");
+    assert_eq!(environ["HTTP_PROXY_AUTHORIZATION"], b"Digest");
+    assert!(!environ.contains_key("HTTP_PROXY"));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use pyo3::ffi;
 use super::loader::Location;
 use super::raise::Raised;
 use super::token::{Held, Obj, Token};
-use crate::config::Target;
-use crate::environ::{Changes, EnvironCache, SlotId};
+use crate::config::{Flag, Target};
+use crate::environ::{Changes, Credentials, EnvironCache, SlotId};
 use crate::host::RequestView;
 
 thread_local! {
@@ -67,6 +67,10 @@ impl Template {
             Target::Module { name, callable } => (token.text(name)?, callable),
         };
         let callable = token.text(callable)?;
+        let credentials = match location.settings().is_on(Flag::PassAuthorization) {
+            true => Credentials::Passed,
+            false => Credentials::Withheld,
+        };
         let own = [(&data.script_key, script.as_ptr()), (&data.callable_key, callable.as_ptr())]
             .into_iter()
             // What each request replaces has its place already.
@@ -80,7 +84,7 @@ impl Template {
                     return Err(Raised);
                 }
             }
-            Ok(Self { cache: EnvironCache::new(), dict: dict.hold(), keys: Vec::new() })
+            Ok(Self { cache: EnvironCache::new(credentials), dict: dict.hold(), keys: Vec::new() })
         }
     }
 

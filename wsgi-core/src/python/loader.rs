@@ -11,7 +11,7 @@ use super::raise::Raised;
 use super::report;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
-use crate::config::Target;
+use crate::config::{LevelSettings, Target};
 use crate::host::{ErrorLog, Level};
 
 /// An application as a host knows it: its target, and what has been loaded from it.
@@ -21,6 +21,7 @@ use crate::host::{ErrorLog, Level};
 #[derive(Debug)]
 pub struct Location {
     target: Target,
+    settings: LevelSettings,
     number: usize,
     application: Mutex<Option<Arc<Application>>>,
     /// Held while loading, so that it happens once.
@@ -39,11 +40,17 @@ impl std::fmt::Debug for Application {
 }
 
 impl Location {
-    /// A place that serves `target`.
+    /// A place that serves `target`, with everything else at its default.
     pub fn new(target: Target) -> Arc<Self> {
+        Self::with_settings(target, LevelSettings::default())
+    }
+
+    /// A place that serves `target` as the complete `settings` of its block say.
+    pub fn with_settings(target: Target, settings: LevelSettings) -> Arc<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Arc::new(Self {
             target,
+            settings,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             application: Mutex::new(None),
             loading: Mutex::new(()),
@@ -53,6 +60,11 @@ impl Location {
     /// What is served.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// How it is served.
+    pub fn settings(&self) -> &LevelSettings {
+        &self.settings
     }
 
     pub(super) fn number(&self) -> usize {

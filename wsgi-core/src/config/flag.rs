@@ -1,0 +1,40 @@
+//! The switches: directives that are `on` or `off` and mean something for the requests of their block.
+
+/// A switch of [`LevelSettings`](super::LevelSettings). All are off by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flag {
+    /// `wsgi_preload`: the application is loaded when a worker starts.
+    Preload,
+    /// `wsgi_pass_authorization`: applications see Authorization and Proxy-Authorization.
+    PassAuthorization,
+    /// `wsgi_enable_subinterpreters`: each script has an interpreter of its own.
+    Subinterpreters,
+    /// `wsgi_use_main_interpreter`: not so here.
+    MainInterpreter,
+    /// `wsgi_allow_ranges`: the host may answer with a part of the body.
+    AllowRanges,
+    /// `wsgi_optimize_send_headers`: the first item commits the head, even an empty one.
+    OptimizeSendHeaders,
+    /// `wsgi_output_buffering`: blocks may be joined.
+    OutputBuffering,
+    /// `wsgi_write_buffering`: what is written is collected until the application returns.
+    WriteBuffering,
+    /// `wsgi_script_reloading`: the script is looked at with each request.
+    ScriptReloading,
+}
+
+impl Flag {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Self; 9] = [
+        Self::Preload,
+        Self::PassAuthorization,
+        Self::Subinterpreters,
+        Self::MainInterpreter,
+        Self::AllowRanges,
+        Self::OptimizeSendHeaders,
+        Self::OutputBuffering,
+        Self::WriteBuffering,
+        Self::ScriptReloading,
+    ];
+}
