@@ -17,6 +17,8 @@ pub struct ResponseHead {
     pub headers: HeaderList,
     /// How the end of the body is told; it says which of Content-Length and Transfer-Encoding the host adds.
     pub framing: Framing,
+    /// The body is one block, so that a host may cut several ranges out of it (RFC 9110, 14.2).
+    pub single_block: bool,
 }
 
 /// Response headers in the application's order, duplicates included.

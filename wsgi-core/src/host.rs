@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::error::HostError;
 use crate::head::ResponseHead;
+use crate::output::FilePart;
 
 /// The request line, headers and connection of one request, as borrowed bytes.
 ///
@@ -124,12 +125,15 @@ pub trait BodySource: Send {
 /// resets the connection, or, when no head was sent, answers with an error of its own).
 pub trait ResponseSink: Send {
     /// Takes status and headers. Does not block. The host may hold them back until the first `send` that is to be
-    /// flushed, or `finish`.
+    /// flushed, `flush` or `finish`.
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError>;
 
     /// Takes one non-empty block. Never blocks: what the client does not take yet is queued, and
     /// [`poll_ready`](Self::poll_ready) tells when to go on.
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError>;
+
+    /// Pushes what has been taken, the head included, towards the client. Does not block.
+    fn flush(&mut self) -> Result<(), HostError>;
 
     /// Whether a further block may be sent, and whether one is wanted at all (not for HEAD, nor when the host turned
     /// the answer into a 304 or 412). Asked before a block is pulled from the application, also before the first.
@@ -151,13 +155,17 @@ pub enum Chunk<'a> {
     Borrowed(&'a [u8]),
     /// A larger one: keep it until it is sent. Dropping it never blocks and needs no Python.
     Owned(Bytes),
+    /// A part of a file, which does not change. Send it from there, or see [`FilePart::map`].
+    File(FilePart),
 }
 
-impl AsRef<[u8]> for Chunk<'_> {
-    fn as_ref(&self) -> &[u8] {
+impl Chunk<'_> {
+    /// The block as memory that can be kept. Only a mapping can fail.
+    pub fn into_bytes(self) -> std::io::Result<Bytes> {
         match self {
-            Chunk::Borrowed(bytes) => bytes,
-            Chunk::Owned(bytes) => bytes,
+            Chunk::Borrowed(block) => Ok(Bytes::copy_from_slice(block)),
+            Chunk::Owned(block) => Ok(block),
+            Chunk::File(part) => part.map(),
         }
     }
 }
@@ -171,6 +179,9 @@ pub const COPY_LIMIT: usize = 8 * 1024;
 pub enum Flush {
     /// More follows without waiting: another `send` or `finish`.
     Later,
+    /// It may wait for what follows (`wsgi_output_buffering`), but not for long: whoever is ready to take it gets it. What
+    /// waits is never much, for sooner or later a block is to be sent `Now`.
+    Soon,
     /// Push it towards the client now (PEP 3333, "Buffering and Streaming").
     Now,
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod head;
 pub mod host;
 pub mod input;
+pub mod output;
 pub mod pool;
 #[cfg(feature = "python")]
 #[allow(unsafe_code, reason = "CPython is C; the fence is around this module")]

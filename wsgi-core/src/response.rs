@@ -14,7 +14,10 @@
 //! | `Ended`      | error Ended                 | error Ended            | error Ended            | error Ended             |
 //!
 //! An empty item changes nothing, an empty write sends the head: a block that is not empty, a call of the write
-//! callable or the end commits the head, nothing else (PEP 3333, "The start_response() Callable").
+//! callable or the end commits the head, nothing else (PEP 3333, "The start_response() Callable"). Two settings of the
+//! operator change that: with [`HeadAt::FirstItem`] an empty item commits the head as well, and what is written can be
+//! collected ([`collect`](Response::collect)) while `Started` lasts, until [`release`](Response::release) commits head
+//! and blocks. Neither is PEP 3333; both are off by default.
 
 mod framing;
 #[cfg(test)]
@@ -30,9 +33,23 @@ use framing::{Body, frame};
 #[derive(Debug)]
 pub struct Response {
     head_request: bool,
-    /// Length of the whole body, where the gateway knows it.
+    head_at: HeadAt,
+    /// Length of what the iterable gives, where the gateway knows it.
     total: Option<u64>,
+    /// The body is one block.
+    single_block: bool,
+    /// Bytes that were written and wait for the head.
+    collected: u64,
     state: State,
+}
+
+/// Which item of the iterable commits the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadAt {
+    /// The first that is not empty (PEP 3333, "The start_response() Callable").
+    FirstBlock,
+    /// The first one (`wsgi_optimize_send_headers`): where nobody wants a body, nothing more is produced.
+    FirstItem,
 }
 
 #[derive(Debug)]
@@ -73,12 +90,12 @@ pub struct Ending {
 
 impl Response {
     /// A response that has not begun. `head_request`: only its head is wanted.
-    pub fn new(head_request: bool) -> Self {
-        Self { head_request, total: None, state: State::Idle }
+    pub fn new(head_request: bool, head_at: HeadAt) -> Self {
+        Self { head_request, head_at, total: None, single_block: false, collected: 0, state: State::Idle }
     }
 
     /// `start_response` was called with a status and headers that can be sent. They replace earlier ones if `exc_info`
-    /// was given; once the head is out that is [`ProtocolError::HeadSent`], and the caller raises `exc_info` again.
+    /// was given, and what was collected is forgotten; once the head is out that is [`ProtocolError::HeadSent`], and the caller raises `exc_info` again.
     pub fn start(&mut self, status: StatusLine, headers: HeaderList, has_exc_info: bool) -> Result<(), ProtocolError> {
         match self.state {
             State::Idle => {}
@@ -88,6 +105,7 @@ impl Response {
             State::Ended { .. } => return Err(ProtocolError::Ended),
         }
         self.state = State::Started { status, headers };
+        self.collected = 0;
         Ok(())
     }
 
@@ -99,15 +117,21 @@ impl Response {
         }
     }
 
-    /// The whole body is known to have this length, so that Content-Length can say so. No effect once the head is out,
-    /// as after a call of the write callable.
+    /// The iterable is known to give this length, so that Content-Length can say so. No effect once the head is out, as
+    /// after a call of the write callable.
     pub fn declare_total(&mut self, total: u64) {
         self.total = Some(total);
     }
 
+    /// The next block is the whole body.
+    pub fn declare_single_block(&mut self) {
+        self.single_block = true;
+    }
+
     /// The iterable gave a block of `len` bytes. What exceeds Content-Length is cut off.
     pub fn item(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
-        if len == 0 && !self.is_ended() {
+        let early = self.head_at == HeadAt::FirstItem && matches!(self.state, State::Started { .. });
+        if len == 0 && !self.is_ended() && !early {
             let last = matches!(self.state, State::Sending(Body::Unwanted | Body::Sized { left: 0, .. }));
             return Ok(Accepted { head: None, take: 0, excess: 0, last });
         }
@@ -138,9 +162,47 @@ impl Response {
         }
     }
 
+    /// The write callable got a block of `len` bytes that is to wait for [`release`](Self::release). Returns how many bytes
+    /// are to be kept, 0 where no body is wanted; one block that exceeds Content-Length is refused whole. Once the head is
+    /// out, that is `None`: it must be written as it is.
+    pub fn collect(&mut self, len: u64) -> Result<Option<u64>, ProtocolError> {
+        let body = match &self.state {
+            State::Started { status, headers } => {
+                frame(status.code(), self.head_request, headers.content_length(), None).1
+            }
+            State::Sending(_) => return Ok(None),
+            State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
+            State::Ended { .. } => return Err(ProtocolError::Ended),
+        };
+        match body {
+            Body::Unwanted => Ok(Some(0)),
+            Body::Sized { declared, left } if self.collected + len > left => {
+                Err(ProtocolError::TooLong { declared, excess: self.collected + len - left })
+            }
+            Body::Sized { .. } | Body::Open => {
+                self.collected += len;
+                Ok(Some(len))
+            }
+        }
+    }
+
+    /// Bytes that wait for [`release`](Self::release).
+    pub fn collected(&self) -> u64 {
+        self.collected
+    }
+
+    /// Sends what was collected: the head goes first. The total, if it is known, is that of both.
+    pub fn release(&mut self) -> Result<Accepted, ProtocolError> {
+        let collected = std::mem::take(&mut self.collected);
+        let total = self.total.map(|total| total + collected);
+        let (head, body) = self.commit(total)?;
+        Ok(body.accept(head, collected))
+    }
+
     /// The iterable is exhausted, or no more of it is needed. An error is the end as well: nothing more is sent then,
     /// and the host must not let the response look complete.
     pub fn end(&mut self) -> Result<Ending, ProtocolError> {
+        debug_assert_eq!(self.collected, 0, "what was collected is released first");
         let head_sent = self.head_sent();
         match std::mem::replace(&mut self.state, State::Ended { head_sent }) {
             State::Idle | State::Refused => Err(ProtocolError::NotStarted),
@@ -150,7 +212,7 @@ impl Response {
                 let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
                 body.finish()?;
                 self.state = State::Ended { head_sent: true };
-                Ok(Ending { head: Some(ResponseHead { status, headers, framing }) })
+                Ok(Ending { head: Some(ResponseHead { status, headers, framing, single_block: false }) })
             }
             State::Sending(body) => body.finish().map(|()| Ending { head: None }),
             State::Ended { .. } => Err(ProtocolError::Ended),
@@ -170,10 +232,11 @@ impl Response {
     /// Makes the head final if it is not. Gives it to be sent, and the body that follows it.
     fn commit(&mut self, total: Option<u64>) -> Result<(Option<ResponseHead>, &mut Body), ProtocolError> {
         let mut head = None;
+        let single_block = self.single_block;
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Started { status, headers } => {
                 let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
-                head = Some(ResponseHead { status, headers, framing });
+                head = Some(ResponseHead { status, headers, framing, single_block });
                 State::Sending(body)
             }
             state => state,
@@ -217,7 +280,7 @@ mod tests {
 
     /// A response after `start_response` was called.
     fn started(method: &str, code: u16, content_length: Option<u64>) -> Response {
-        let mut response = Response::new(method == "HEAD");
+        let mut response = Response::new(method == "HEAD", HeadAt::FirstBlock);
         response.start(status(code), headers(content_length), false).expect("the first call");
         response
     }
@@ -239,14 +302,14 @@ mod tests {
 
     #[test]
     fn exc_info_is_allowed_on_the_first_call() {
-        let mut response = Response::new(false);
+        let mut response = Response::new(false, HeadAt::FirstBlock);
         response.start(status(500), headers(None), true).expect("the first call");
         assert_eq!(framing(response.end().expect("started").head), Framing::Length(0));
     }
 
     #[test]
     fn a_first_call_that_raised_is_a_call() {
-        let mut response = Response::new(false);
+        let mut response = Response::new(false, HeadAt::FirstBlock);
         response.start_refused();
         assert_eq!(response.start(status(200), headers(None), false), Err(ProtocolError::AlreadyStarted));
         assert_eq!(response.item(1), Err(ProtocolError::NotStarted));
@@ -264,7 +327,7 @@ mod tests {
     #[test]
     fn empty_block_does_not_commit_the_head() {
         let nothing = || Accepted { head: None, take: 0, excess: 0, last: false };
-        let mut response = Response::new(false);
+        let mut response = Response::new(false, HeadAt::FirstBlock);
         assert_eq!(response.item(0), Ok(nothing()));
         response.start(status(200), headers(None), false).expect("the first call");
         assert_eq!(response.item(0), Ok(nothing()));
@@ -282,7 +345,7 @@ mod tests {
 
     #[test]
     fn blocks_before_the_head_are_refused() {
-        let mut response = Response::new(false);
+        let mut response = Response::new(false, HeadAt::FirstBlock);
         assert_eq!(response.item(1), Err(ProtocolError::NotStarted));
         assert_eq!(response.write(0), Err(ProtocolError::NotStarted));
         assert_eq!(response.end(), Err(ProtocolError::NotStarted));
@@ -362,6 +425,63 @@ mod tests {
             assert_eq!(response.item(9), Ok(Accepted { head: None, take: 0, excess: 0, last: true }));
             assert_eq!(response.end(), Ok(Ending { head: None }));
         }
+    }
+
+    #[test]
+    fn first_item_commits_the_head_where_that_is_asked_for() {
+        for method in ["GET", "HEAD"] {
+            let mut response = Response::new(method == "HEAD", HeadAt::FirstItem);
+            let nothing = Accepted { head: None, take: 0, excess: 0, last: false };
+            assert_eq!(response.item(0), Ok(nothing), "start_response was not called");
+            response.start(status(200), headers(None), false).expect("the first call");
+            let accepted = response.item(0).expect("started");
+            assert_eq!((framing(accepted.head), accepted.last), (Framing::Unknown, method == "HEAD"));
+            assert_eq!(response.start(status(500), headers(None), true), Err(ProtocolError::HeadSent));
+        }
+    }
+
+    #[test]
+    fn collected_blocks_wait_for_their_release() {
+        let mut response = started("GET", 200, None);
+        assert_eq!(response.collect(3), Ok(Some(3)));
+        assert_eq!(response.collect(0), Ok(Some(0)));
+        assert!(!response.head_sent());
+        response.declare_total(4);
+        let accepted = response.release().expect("started");
+        assert_eq!((framing(accepted.head), accepted.take), (Framing::Length(7), 3));
+        assert_eq!(response.collect(1), Ok(None), "the head is out");
+        assert_eq!(response.item(4), Ok(Accepted { head: None, take: 4, excess: 0, last: true }));
+        assert_eq!(response.end(), Ok(Ending { head: None }));
+    }
+
+    #[test]
+    fn exc_info_discards_what_was_collected() {
+        let mut response = started("GET", 200, Some(5));
+        assert_eq!(response.collect(5), Ok(Some(5)));
+        response.start(status(500), headers(None), true).expect("the head is not out");
+        assert_eq!(response.collected(), 0);
+        response.declare_total(2);
+        assert_eq!(framing(response.item(2).expect("started").head), Framing::Length(2));
+    }
+
+    #[test]
+    fn collected_blocks_are_held_to_content_length() {
+        let mut response = started("GET", 200, Some(5));
+        assert_eq!(response.collect(3), Ok(Some(3)));
+        assert_eq!(response.collect(3), Err(ProtocolError::TooLong { declared: 5, excess: 1 }));
+        let accepted = response.release().expect("started");
+        assert_eq!((framing(accepted.head), accepted.take), (Framing::Length(5), 3));
+        assert_eq!(response.end(), Err(ProtocolError::TooShort { declared: 5, missing: 2 }));
+        assert_eq!(Response::new(false, HeadAt::FirstBlock).collect(1), Err(ProtocolError::NotStarted));
+        assert_eq!(started("HEAD", 200, Some(5)).collect(9), Ok(Some(0)), "nobody wants it");
+    }
+
+    #[test]
+    fn the_only_block_is_said_to_be_the_body() {
+        let mut response = started("GET", 200, None);
+        response.declare_total(2);
+        response.declare_single_block();
+        assert!(response.item(2).expect("started").head.expect("the first block").single_block);
     }
 
     #[test]

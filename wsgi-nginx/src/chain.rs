@@ -5,17 +5,24 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use nginx_sys::{
-    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t,
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t,
     ngx_pool_cleanup_add,
 };
+use wsgi_core::config::Flag;
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, Chunk, Flush};
+use wsgi_core::host::{BodyInterest, COPY_LIMIT, Chunk, Flush};
+use wsgi_core::output::FilePart;
 
+use crate::conf::LocationConf;
+use crate::entry::MODULE;
 use crate::ngx::{self, Request};
 use crate::{entry, head, log};
 
@@ -33,6 +40,8 @@ pub(crate) struct Output {
     wanted: bool,
     /// What nginx's filters returned last.
     code: ngx_int_t,
+    /// Small blocks that may wait for what follows, in one.
+    joined: BytesMut,
     /// Blocks that leave with the next one that is flushed.
     pending: *mut ngx_chain_t,
     pending_last: *mut ngx_chain_t,
@@ -58,11 +67,16 @@ pub(crate) unsafe fn release_blocks(data: *mut c_void) {
     drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) });
 }
 
-/// A buffer, and what keeps its memory alive.
+/// A buffer, and what keeps its content alive.
 struct Handed {
     buffer: *mut ngx_buf_t,
-    /// What keeps its memory alive.
-    _memory: Bytes,
+    _content: Content,
+}
+
+/// What nginx reads from until it has sent it.
+enum Content {
+    Memory(#[expect(dead_code, reason = "held, not looked at")] Bytes),
+    File(#[expect(dead_code, reason = "as above")] Arc<File>),
 }
 
 impl Output {
@@ -73,6 +87,7 @@ impl Output {
             ended: false,
             wanted: true,
             code: ngx::OK,
+            joined: BytesMut::new(),
             pending: ptr::null_mut(),
             pending_last: ptr::null_mut(),
             handed: ptr::null_mut(),
@@ -118,6 +133,10 @@ impl Output {
             if !head::fill(request, head) {
                 return Err(out_of_memory());
             }
+            let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
+            if conf.settings.is_on(Flag::AllowRanges) {
+                head::allow_ranges(request, head);
+            }
             self.head_sent = true;
             self.code = ngx_http_send_header(request);
             if (*(*request).connection).error() != 0 {
@@ -136,6 +155,14 @@ impl Output {
         if !self.wanted {
             return Ok(());
         }
+        if flush == Flush::Soon
+            && let Chunk::Borrowed(block) = chunk
+            && self.joined.len() + block.len() <= COPY_LIMIT
+        {
+            self.joined.extend_from_slice(block);
+            return Ok(());
+        }
+        self.settle_joined(request)?;
         // SAFETY: the request is alive.
         let buffer = unsafe { self.buffer(request, chunk)? };
         if flush == Flush::Now {
@@ -146,12 +173,43 @@ impl Output {
         Ok(())
     }
 
+    /// Whether blocks wait for what follows.
+    pub(crate) fn has_joined(&self) -> bool {
+        !self.joined.is_empty()
+    }
+
+    /// Everything that was taken leaves, the head included.
+    pub(crate) fn flush(&mut self) -> Result<(), HostError> {
+        let request = self.live()?;
+        if !self.wanted {
+            return Ok(());
+        }
+        self.settle_joined(request)?;
+        // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
+        unsafe {
+            let buffer = if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
+            (*buffer).set_flush(1);
+        }
+        self.push()
+    }
+
+    /// What was joined becomes a block like the others.
+    fn settle_joined(&mut self, request: *mut Request) -> Result<(), HostError> {
+        if !self.joined.is_empty() {
+            let block = self.joined.split().freeze();
+            // SAFETY: the callers have seen that the request is alive.
+            unsafe { self.buffer(request, Chunk::Owned(block))? };
+        }
+        Ok(())
+    }
+
     /// The body is complete.
     pub(crate) fn finish(&mut self) -> Result<(), HostError> {
         let request = self.live()?;
         if !self.wanted {
             return Ok(());
         }
+        self.settle_joined(request)?;
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
         unsafe {
             let buffer = if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
@@ -224,7 +282,11 @@ impl Output {
         unsafe {
             let Some(handed) = self.handed.as_mut() else { return };
             while let Some(Handed { buffer, .. }) = handed.front() {
-                if (**buffer).pos != (**buffer).last {
+                let sent = match (**buffer).in_file() {
+                    0 => (**buffer).pos == (**buffer).last,
+                    _ => (**buffer).file_pos == (**buffer).file_last,
+                };
+                if !sent {
                     break;
                 }
                 self.spare.push(*buffer);
@@ -233,7 +295,7 @@ impl Output {
         }
     }
 
-    /// Keeps the memory of a block until nginx has sent it.
+    /// Keeps the content of a block until nginx has sent it.
     ///
     /// # Safety
     ///
@@ -274,16 +336,48 @@ impl Output {
                 }
                 Chunk::Borrowed(block) => Some(Bytes::copy_from_slice(block)),
                 Chunk::Owned(block) => Some(block),
+                Chunk::File(part) => {
+                    self.file_buffer(request, buffer, part)?;
+                    return Ok(buffer);
+                }
             };
             if let Some(block) = memory {
                 (*buffer).pos = block.as_ptr().cast_mut();
                 (*buffer).last = (*buffer).pos.add(block.len());
-                self.keep(request, Handed { buffer, _memory: block })?;
+                self.keep(request, Handed { buffer, _content: Content::Memory(block) })?;
             }
             (*buffer).start = (*buffer).pos;
             (*buffer).end = (*buffer).last;
             (*buffer).set_memory(1);
             Ok(buffer)
+        }
+    }
+
+    /// Makes `buffer` one that nginx sends from a file.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive, and `buffer` is an empty one of its pool.
+    unsafe fn file_buffer(
+        &mut self,
+        request: *mut Request,
+        buffer: *mut ngx_buf_t,
+        part: FilePart,
+    ) -> Result<(), HostError> {
+        // SAFETY: the caller's promise. The descriptor stays open as long as `handed` has the file.
+        unsafe {
+            let file: *mut ngx_file_t = nginx_sys::ngx_pcalloc((*request).pool, size_of::<ngx_file_t>()).cast();
+            if file.is_null() {
+                return Err(out_of_memory());
+            }
+            (*file).fd = part.file.as_raw_fd();
+            (*file).name = ngx::str_of(b"wsgi temporary file");
+            (*file).log = (*(*request).connection).log;
+            (*buffer).file = file;
+            (*buffer).file_pos = position(part.start)?;
+            (*buffer).file_last = position(part.start + part.len)?;
+            (*buffer).set_in_file(1);
+            self.keep(request, Handed { buffer, _content: Content::File(part.file) })
         }
     }
 
@@ -318,6 +412,11 @@ impl Output {
             Ok(buffer)
         }
     }
+}
+
+/// A position in a file as the system counts.
+fn position(offset: u64) -> Result<libc::off_t, HostError> {
+    libc::off_t::try_from(offset).map_err(|_| HostError::Io(std::io::ErrorKind::FileTooLarge.into()))
 }
 
 fn out_of_memory() -> HostError {

@@ -13,7 +13,7 @@ use wsgi_core::environ::Mount;
 use wsgi_core::python::Location;
 
 use crate::entry::{self, MODULE};
-use crate::{ngx, worker};
+use crate::{ngx, temporary, worker};
 
 /// Settings of the whole `http` block.
 #[derive(Default)]
@@ -93,12 +93,12 @@ unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
     });
 }
 
-/// Completes the settings of an inner level from the outer one (`merge_loc_conf`).
+/// Completes the settings of an inner level from the outer one (`merge_loc_conf`); false after nginx has said what is wrong.
 ///
 /// # Safety
 ///
 /// nginx calls this with what `create` made for both levels, and with `cf` standing in the inner one.
-pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) {
+pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> bool {
     // SAFETY: the caller's promise; the core module keeps a record of its own for every level.
     let (outer, inner, main, core) = unsafe {
         (
@@ -113,6 +113,10 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
     let nameless = core.noname() != 0;
     let own_target = inner.settings.target.is_some();
     inner.settings.inherit(&outer.settings, nameless);
+    // SAFETY: `cf` is nginx's.
+    if inner.settings.target.is_some() && !unsafe { temporary::settle(cf, &mut inner.settings) } {
+        return false;
+    }
     // SAFETY: the configuration's strings live as long as it does.
     let name = unsafe { ngx::bytes(&core.name) };
     inner.mount = if nameless {
@@ -130,7 +134,7 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
         .iter()
         .map(|variable| (Arc::clone(&variable.name), main.values[variable.number]))
         .collect();
-    let Some(target) = &inner.settings.target else { return };
+    let Some(target) = &inner.settings.target else { return true };
     inner.location = match &outer.location {
         Some(location) if !own_target => Some(Arc::clone(location)),
         _ => {
@@ -143,6 +147,7 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
     if core.lmt_excpt() != 0 && core.handler.is_none() {
         core.handler = Some(entry::content_handler);
     }
+    true
 }
 
 #[cfg(ngx_feature = "pcre")]

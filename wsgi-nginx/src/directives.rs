@@ -17,7 +17,7 @@ use wsgi_core::host::Level;
 
 use crate::conf::{self, LocationConf, MainConf, Reference};
 use crate::entry::{self, MODULE};
-use crate::{log, ngx};
+use crate::{log, ngx, temporary};
 
 /// Entries of nginx's table: one for each directive, and the end.
 pub(crate) const COMMANDS: usize = DIRECTIVES.len() + 1;
@@ -128,8 +128,14 @@ pub(crate) unsafe fn set(cf: *mut ngx_conf_t, command: *mut ngx_command_t, level
             }
             main.references.push(Reference { text: words[2], place: place(cf) });
         }
-        if directive.name == "wsgi_pass" {
-            serve(cf);
+        match directive.name {
+            "wsgi_pass" => serve(cf),
+            "wsgi_temp_path"
+                if !temporary::register(cf, level.settings.temp_path.as_ref(), temporary::Origin::Here) =>
+            {
+                return ngx::CONF_ERROR;
+            }
+            _ => {}
         }
     }
     ngx::CONF_OK

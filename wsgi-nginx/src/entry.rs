@@ -91,8 +91,7 @@ unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
     guard(ngx::CONF_ERROR, || {
         // SAFETY: nginx passes what `create_location_conf` made for the two levels.
-        unsafe { conf::merge(cf, outer, inner) };
-        ngx::CONF_OK
+        if unsafe { conf::merge(cf, outer, inner) } { ngx::CONF_OK } else { ngx::CONF_ERROR }
     })
 }
 

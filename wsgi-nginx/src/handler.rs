@@ -15,7 +15,7 @@ use nginx_sys::{
     ngx_int_t, ngx_post_event, ngx_posted_next_events,
 };
 use wsgi_core::error::Fault;
-use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, HostParts, Level};
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level};
 use wsgi_core::python::{Exchange, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
@@ -304,6 +304,11 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
                 _ if end.is_some() => continue,
                 Mail::Head(head) => hand_over.output.with(|output| output.send_head(&head)),
                 Mail::Block(block, flush) => hand_over.output.with(|output| output.send(Chunk::Owned(block), flush)),
+                Mail::Joined(block) => {
+                    hand_over.output.with(|output| output.send(Chunk::Owned(block.freeze()), Flush::Now))
+                }
+                Mail::File(part, flush) => hand_over.output.with(|output| output.send(Chunk::File(part), flush)),
+                Mail::Flush => hand_over.output.with(Output::flush),
                 Mail::Finish => hand_over.output.with(Output::finish).inspect(|()| end = Some(End::Complete)),
                 Mail::Failed(fault) => {
                     end = Some(End::Fault(fault));

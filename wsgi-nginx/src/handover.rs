@@ -7,10 +7,11 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, ErrorLog, Flush, Level};
+use wsgi_core::output::FilePart;
 use wsgi_core::python::{Exchange, ExchangeHandle};
 
 use crate::chain::Output;
@@ -77,6 +78,10 @@ pub(crate) enum Gone {
 pub(crate) enum Mail {
     Head(ResponseHead),
     Block(Bytes, Flush),
+    /// Small blocks that came faster than the loop takes them.
+    Joined(BytesMut),
+    File(FilePart, Flush),
+    Flush,
     Finish,
     Failed(Fault),
     Log(Level, String),
@@ -103,9 +108,11 @@ impl HandOver {
         {
             return Err(gone.error());
         }
-        if let Mail::Block(block, _) = &mail {
-            state.waiting += block.len();
-        }
+        state.waiting += match &mail {
+            Mail::Block(block, _) => block.len(),
+            Mail::Joined(block) => block.len(),
+            _ => 0,
+        };
         state.mail.push(mail);
         let announce = announce && !state.announced;
         state.announced |= announce;
@@ -114,6 +121,23 @@ impl HandOver {
             event::announce(own);
         }
         Ok(())
+    }
+
+    /// Puts a small block into the box, joined to the one before if the loop has not taken that yet: what is there leaves
+    /// as soon as the loop looks, so that nobody waits for what does not come.
+    pub(crate) fn join(&self, block: &[u8]) -> Result<(), HostError> {
+        {
+            let mut state = self.state();
+            if state.gone.is_none()
+                && state.announced
+                && let Some(Mail::Joined(joined)) = state.mail.last_mut()
+            {
+                joined.extend_from_slice(block);
+                state.waiting += block.len();
+                return Ok(());
+            }
+        }
+        self.post(Mail::Joined(BytesMut::from(block)), true)
     }
 
     /// Whether the thread may produce a further block.

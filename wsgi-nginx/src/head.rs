@@ -35,6 +35,25 @@ pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
     }
 }
 
+/// Lets nginx cut ranges out of the body (`ngx_http_range_filter_module`), where it can: of a 200 whose length is known
+/// and that does not deal with ranges itself. Several at once it cuts out of a single buffer only; with others it would
+/// fail when the head is out.
+///
+/// # Safety
+///
+/// As for [`fill`], after it.
+pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let out = &(*request).headers_out;
+        let own = !out.accept_ranges.is_null() || !out.content_range.is_null();
+        if head.status.code().as_u16() == 200 && matches!(head.framing, Framing::Length(_)) && !own {
+            (*request).set_allow_ranges(1);
+            (*request).set_single_range(u32::from(!head.single_block));
+        }
+    }
+}
+
 /// Adds a header beside those that are there already; false without memory.
 ///
 /// # Safety

@@ -19,4 +19,5 @@ mod loop_cell;
 mod ngx;
 mod request;
 mod sink;
+mod temporary;
 mod worker;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wsgi_core::error::HostError;
@@ -16,15 +16,26 @@ use crate::ngx::{self, Request};
 /// So many blocks of one response in a row, then the event loop has its turn.
 const BLOCKS_A_TURN: u32 = 64;
 
+/// An application that takes longer than this for an item makes its client wait: what is there leaves.
+const SLOW: Duration = Duration::from_millis(1);
+
 /// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
 pub(crate) struct InlineSink {
     hand_over: Arc<HandOver>,
     blocks: u32,
+    /// When the application was asked for its next item, where items may be joined.
+    asked: Option<Instant>,
 }
 
 impl InlineSink {
     pub(crate) fn new(hand_over: Arc<HandOver>) -> Self {
-        Self { hand_over, blocks: 0 }
+        Self { hand_over, blocks: 0, asked: None }
+    }
+
+    /// Whether a block that may wait should not: the first one, and what comes slowly. While the application works on an
+    /// item nothing can be sent here, so that what waits then has been taken for part of a quick sequence.
+    fn is_slow(&self) -> bool {
+        self.asked.is_none_or(|asked| asked.elapsed() > SLOW)
     }
 }
 
@@ -35,7 +46,17 @@ impl ResponseSink for InlineSink {
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         self.blocks += 1;
-        self.hand_over.output.with(|output| output.send(chunk, flush))
+        let joined = flush == Flush::Soon;
+        let flush = if joined && self.is_slow() { Flush::Now } else { flush };
+        self.hand_over.output.with(|output| output.send(chunk, flush))?;
+        if joined {
+            self.asked = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        self.hand_over.output.with(Output::flush)
     }
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
@@ -46,6 +67,9 @@ impl ResponseSink for InlineSink {
             }
             if self.blocks >= BLOCKS_A_TURN {
                 self.blocks = 0;
+                if output.has_joined() {
+                    output.flush()?;
+                }
                 return Poll::Pending;
             }
             Poll::Ready(output.interest())
@@ -118,11 +142,17 @@ impl ResponseSink for ThreadSink {
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
-        let block = match chunk {
-            Chunk::Borrowed(block) => Bytes::copy_from_slice(block),
-            Chunk::Owned(block) => block,
+        let mail = match chunk {
+            Chunk::Borrowed(block) if flush == Flush::Soon => return self.hand_over.join(block),
+            Chunk::Borrowed(block) => Mail::Block(Bytes::copy_from_slice(block), flush),
+            Chunk::Owned(block) => Mail::Block(block, flush),
+            Chunk::File(part) => Mail::File(part, flush),
         };
-        self.hand_over.post(Mail::Block(block, flush), flush == Flush::Now)
+        self.hand_over.post(mail, flush != Flush::Later)
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        self.hand_over.post(Mail::Flush, true)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {

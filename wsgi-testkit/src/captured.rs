@@ -19,6 +19,10 @@ pub enum Event {
     Head(ResponseHead),
     /// One block of body.
     Block(Vec<u8>, Flush),
+    /// One block that the gateway has in a file.
+    File(Vec<u8>, Flush),
+    /// What was sent so far has to leave.
+    Flush,
     /// A wait for the client, as the write callable does.
     Drain,
     /// The complete end.
@@ -92,7 +96,7 @@ impl Captured {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Block(block, _) => Some(block.as_slice()),
+                Event::Block(block, _) | Event::File(block, _) => Some(block.as_slice()),
                 _ => None,
             })
             .collect()

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
-use wsgi_core::config::Target;
+use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
 use wsgi_core::host::HostParts;
 use wsgi_core::pool::Limits;
@@ -21,6 +21,7 @@ use crate::sink::{CapturingLog, CapturingSink, Client, Script};
 #[derive(Clone, Debug)]
 pub struct App {
     location: Arc<Location>,
+    settings: LevelSettings,
     path: Option<PathBuf>,
 }
 
@@ -28,6 +29,26 @@ impl App {
     /// The file of an application made from source text.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// The same application in a location with one more directive, e.g. `wsgi_output_buffering on`. Values of `wsgi_var`
+    /// are taken as they are. Panics with the message that an operator would get if the directive is refused.
+    pub fn with(self, directive: &str) -> Self {
+        let mut words = directive.split_ascii_whitespace();
+        let name = words.next().unwrap_or_default();
+        let arguments: Vec<_> = words.map(str::as_bytes).collect();
+        let Self { location, mut settings, path } = self;
+        let mut scope = Scope {
+            level: &mut settings,
+            process: &mut ProcessSettings::default(),
+            context: Context::Location,
+            place: Place { file: "testkit".to_owned(), line: 1 },
+            prefix: Path::new("/"),
+            notices: Vec::new(),
+        };
+        let row = config::directive(name).unwrap_or_else(|| panic!("unknown directive \"{name}\""));
+        row.apply(&mut scope, &arguments).unwrap_or_else(|error| panic!("{error}"));
+        Self { location: Location::with_settings(location.target().clone(), settings.clone()), settings, path }
     }
 }
 
@@ -86,7 +107,7 @@ impl Host {
 
     /// Any target.
     pub fn serve(&self, target: Target) -> App {
-        App { location: Location::new(target), path: None }
+        App { location: Location::new(target), settings: LevelSettings::default(), path: None }
     }
 
     /// Sends a request and waits for the end of the exchange.
@@ -95,7 +116,10 @@ impl Host {
     }
 
     /// Sends a request to a client that follows `script`.
-    pub fn send_to(&self, app: &App, request: Request, script: Script) -> Pending {
+    pub fn send_to(&self, app: &App, mut request: Request, script: Script) -> Pending {
+        for variable in &app.settings.variables {
+            request = request.variable(&variable.name, &*variable.value);
+        }
         let (sink, client) = CapturingSink::new(script);
         let log = Arc::new(CapturingLog::default());
         let parts = HostParts { body: request.source(), sink: Box::new(sink), log: log.clone() };
@@ -162,7 +186,7 @@ fn inline(
     parts: HostParts,
     client: &Client,
 ) -> Result<Summary, Fault> {
-    let mut cx = Context::from_waker(Waker::noop());
+    let mut cx = task::Context::from_waker(Waker::noop());
     let mut exchange = {
         let _attached = gateway.attach();
         gateway.begin(location, request, parts)

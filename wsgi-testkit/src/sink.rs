@@ -88,14 +88,20 @@ impl ResponseSink for CapturingSink {
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         let leaves_after = self.script.leaves_after;
+        let from_file = matches!(chunk, Chunk::File(_));
         let mut state = self.state();
         if leaves_after.is_some_and(|limit| state.sent >= limit) {
             return Err(HostError::ClientGone);
         }
-        let block = chunk.as_ref().to_vec();
+        let block = chunk.into_bytes()?.to_vec();
         state.sent += block.len();
         state.blocks += 1;
-        state.events.push(Event::Block(block, flush));
+        state.events.push(if from_file { Event::File(block, flush) } else { Event::Block(block, flush) });
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        self.state().events.push(Event::Flush);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::value::{Argument, shown_path};
-use super::{Contexts, DirectiveError, Flag, Scope, Target, Variable};
+use super::{Contexts, DirectiveError, Flag, Scope, Target, TempPath, Variable};
 use crate::host::Level;
 
 /// A directive: what an operator may write where, and what it does.
@@ -89,6 +89,72 @@ pub static DIRECTIVES: &[Directive] = &[
                   HTTP_PROXY_AUTHORIZATION. Without it they are left out. A variable of that name that the operator \
                   sets with wsgi_var is there in any case.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::PassAuthorization),
+    },
+    Directive {
+        name: "wsgi_allow_ranges",
+        syntax: "wsgi_allow_ranges on | off;",
+        default: Some("wsgi_allow_ranges off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Lets nginx answer requests for a part of the body (Range, If-Range) with 206 or 416, if the answer of \
+                  the application is a 200 of known length that does not deal with ranges itself. Several ranges at \
+                  once are answered where the body is one block, else with the whole body. The application produces \
+                  all of it in any case.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::AllowRanges),
+    },
+    Directive {
+        name: "wsgi_optimize_send_headers",
+        syntax: "wsgi_optimize_send_headers on | off;",
+        default: Some("wsgi_optimize_send_headers off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Sends status and headers at the first item that the application yields, even an empty one. If they \
+                  are all that is needed (HEAD, 304, 412), nothing more is asked of the application: it can yield an \
+                  empty item before it does what is expensive. PEP 3333 wants them held back until the first item \
+                  that is not empty; what fails in between can then not be answered with 500 any more.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::OptimizeSendHeaders),
+    },
+    Directive {
+        name: "wsgi_output_buffering",
+        syntax: "wsgi_output_buffering on | off;",
+        default: Some("wsgi_output_buffering off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Joins small items of an iterable on their way to the client, up to wsgi_write_buffer_size, where the \
+                  application yields them faster than they can be sent. PEP 3333 wants each one sent by itself.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::OutputBuffering),
+    },
+    Directive {
+        name: "wsgi_write_buffering",
+        syntax: "wsgi_write_buffering on | off;",
+        default: Some("wsgi_write_buffering off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Collects what an application passes to the write callable until it returns, in memory and beyond \
+                  wsgi_write_buffer_size in a temporary file. Until then start_response with exc_info replaces all of \
+                  it. Without it each call sends its block and waits for the client.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::WriteBuffering),
+    },
+    Directive {
+        name: "wsgi_write_buffer_size",
+        syntax: "wsgi_write_buffer_size size;",
+        default: Some("wsgi_write_buffer_size 4k;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "How much of what is written or joined memory holds for a request, at least 1k. The default is the \
+                  size of a memory page, 4k or more.",
+        set: set_write_buffer_size,
+    },
+    Directive {
+        name: "wsgi_temp_path",
+        syntax: "wsgi_temp_path path [level1 [level2 [level3]]];",
+        default: Some("wsgi_temp_path wsgi_temp;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=4,
+        summary: "The folder for what is written beyond wsgi_write_buffer_size, with up to three levels of folders in \
+                  it, named by so many digits each, as client_body_temp_path has them. Its files have no names. The \
+                  default is wsgi_temp beside the folder that nginx was built to keep request bodies in.",
+        set: set_temp_path,
     },
     Directive {
         name: "wsgi_threads",
@@ -208,6 +274,26 @@ fn add_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dir
 
 fn set_flag(scope: &mut Scope<'_>, arguments: &[Argument<'_>], flag: Flag) -> Result<(), DirectiveError> {
     set_once(&mut scope.level.flags[flag as usize], arguments[0], Argument::flag)
+}
+
+/// The least that is worth collecting: a limit of 0 would mean a file for every byte.
+const LEAST_WRITE_BUFFER: usize = 1024;
+
+fn set_write_buffer_size(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    set_once(&mut scope.level.write_buffer_size, arguments[0], |argument| {
+        let size = argument.size().filter(|size| *size >= LEAST_WRITE_BUFFER);
+        size.ok_or_else(|| argument.invalid("it must be a size of at least 1k"))
+    })
+}
+
+fn set_temp_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    let prefix = scope.prefix;
+    set_once(&mut scope.level.temp_path, arguments[0], |path| {
+        let level = |argument: &Argument<'_>| {
+            argument.number(1..=3).ok_or_else(|| argument.invalid("a level must be a number from 1 to 3"))
+        };
+        Ok(TempPath { path: path.path(prefix)?, levels: arguments[1..].iter().map(level).collect::<Result<_, _>>()? })
+    })
 }
 
 /// Sets what may stand once in a block.

@@ -1,5 +1,6 @@
 //! Settings of one block, and how blocks inherit.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Flag, Place, Target};
@@ -12,8 +13,24 @@ pub struct LevelSettings {
     pub target: Option<Target>,
     /// Variables, each name once.
     pub variables: Vec<Variable>,
+    /// Bytes of the write callable that memory holds (`wsgi_write_buffer_size`).
+    pub write_buffer_size: Option<usize>,
+    /// Where they go beyond that (`wsgi_temp_path`).
+    pub temp_path: Option<TempPath>,
     /// Switches, by [`Flag`].
     pub(super) flags: [Option<bool>; Flag::ALL.len()],
+}
+
+/// The usual memory page.
+const DEFAULT_WRITE_BUFFER: usize = 4096;
+
+/// A folder for temporary files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TempPath {
+    /// The folder, absolute.
+    pub path: PathBuf,
+    /// Digits in the names of the folders below it, outermost first; up to three of one to three digits.
+    pub levels: Vec<usize>,
 }
 
 /// A variable of the operator (`wsgi_var`).
@@ -43,6 +60,10 @@ impl LevelSettings {
         for (own, outer) in self.flags.iter_mut().zip(outer.flags) {
             *own = own.or(outer);
         }
+        self.write_buffer_size = self.write_buffer_size.or(outer.write_buffer_size);
+        if self.temp_path.is_none() {
+            self.temp_path.clone_from(&outer.temp_path);
+        }
         if nameless && self.target.is_none() {
             self.target.clone_from(&outer.target);
         }
@@ -51,6 +72,11 @@ impl LevelSettings {
     /// Whether a switch is on here; all are off unless something else is said.
     pub fn is_on(&self, flag: Flag) -> bool {
         self.flags[flag as usize].unwrap_or(false)
+    }
+
+    /// Bytes of the write callable that memory holds.
+    pub fn write_buffer_size(&self) -> usize {
+        self.write_buffer_size.unwrap_or(DEFAULT_WRITE_BUFFER)
     }
 
     /// Sets a switch.

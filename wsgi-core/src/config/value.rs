@@ -32,6 +32,16 @@ impl Argument<'_> {
         str::from_utf8(self.bytes).ok()?.parse().ok().filter(|number| allowed.contains(number))
     }
 
+    /// A number of bytes, with `k` or `m` behind it for 2^10 and 2^20 of them (`ngx_parse_size`).
+    pub(super) fn size(self) -> Option<usize> {
+        let (digits, unit) = match self.bytes.split_last()? {
+            (b'k' | b'K', digits) => (digits, 1 << 10),
+            (b'm' | b'M', digits) => (digits, 1 << 20),
+            _ => (self.bytes, 1),
+        };
+        Argument { bytes: digits, ..self }.number(0..=usize::MAX)?.checked_mul(unit).filter(|_| !digits.is_empty())
+    }
+
     /// A path, absolute, without trailing or doubled `/`. Links and `..` stay: a virtual environment is known by the
     /// name of its link.
     pub(super) fn path(self, prefix: &Path) -> Result<PathBuf, DirectiveError> {
@@ -90,6 +100,15 @@ mod tests {
         assert_eq!(argument(b"0017").number(0..=20), Some(17));
         for bad in [&b""[..], b"-1", b"+1", b" 1", b"1k", b"0x1", b"21", b"99999999999999999999999", b"\xff"] {
             assert_eq!(argument(bad).number(0..=20), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_or_none() {
+        let size = |bytes| argument(bytes).size();
+        assert_eq!([size(b"17"), size(b"4k"), size(b"2M")], [Some(17), Some(4096), Some(2 << 20)]);
+        for bad in [&b""[..], b"k", b"abc", b"-1k", b"1g", b"1kk", b"1 k", b"99999999999999999m"] {
+            assert_eq!(size(bad), None, "{bad:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::interpreter::Interpreter;
+use super::loader::Location;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::token::Token;
@@ -19,6 +20,7 @@ use crate::response::Response;
 /// lock is waited for while attached, and no Python runs under one.
 pub(crate) struct ExchangeCell {
     pub(crate) interpreter: &'static Interpreter,
+    pub(crate) location: Arc<Location>,
     pub(crate) log: Arc<dyn ErrorLog>,
     live: AtomicBool,
     cancelled: AtomicBool,
@@ -32,6 +34,7 @@ pub(crate) struct ExchangeCell {
 impl ExchangeCell {
     pub(crate) fn new(
         interpreter: &'static Interpreter,
+        location: Arc<Location>,
         log: Arc<dyn ErrorLog>,
         response: Response,
         sink: Box<dyn ResponseSink>,
@@ -39,6 +42,7 @@ impl ExchangeCell {
     ) -> Self {
         Self {
             interpreter,
+            location,
             log,
             live: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),

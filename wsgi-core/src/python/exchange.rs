@@ -18,10 +18,11 @@ use super::stdio::Current;
 use super::thread::Attached;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
+use crate::config::Flag;
 use crate::error::{Fault, HostError, ProtocolError};
 use crate::host::{BodyInterest, Flush, HostParts, Level, RequestView};
 use crate::input::Input;
-use crate::response::Response;
+use crate::response::{HeadAt, Response};
 
 /// A request that is being answered.
 ///
@@ -29,7 +30,6 @@ use crate::response::Response;
 /// earlier and the application's iterable is closed.
 pub struct Exchange {
     cell: Arc<ExchangeCell>,
-    location: Arc<Location>,
     /// Kept to the end: a reload meanwhile must not take the code away.
     application: Option<Arc<Application>>,
     /// The request's own copy of the context variables (PEP 567), entered whenever its code runs.
@@ -85,29 +85,35 @@ impl ExchangeHandle {
 
 impl Exchange {
     /// Reads the request and prepares the call. The caller is attached or gets attached here.
-    pub(super) fn new<R: RequestView>(
-        interpreter: &'static Interpreter,
-        location: &Arc<Location>,
-        request: &R,
-        cell: Arc<ExchangeCell>,
-    ) -> Self {
-        let attached = Attached::new(interpreter);
+    pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>) -> Self {
+        let attached = Attached::new(cell.interpreter);
         let token = attached.token();
-        let environ = match environ::build(token, location, request).and_then(|environ| add_streams(environ, &cell)) {
-            Ok(environ) => Some(environ.hold()),
-            Err(Raised) => {
-                report::pending(token, &*cell.log, "cannot make environ");
-                None
-            }
-        };
-        Self { cell, location: Arc::clone(location), application: None, context: None, stage: Stage::Call { environ } }
+        let environ =
+            match environ::build(token, &cell.location, request).and_then(|environ| add_streams(environ, &cell)) {
+                Ok(environ) => Some(environ.hold()),
+                Err(Raised) => {
+                    report::pending(token, &*cell.log, "cannot make environ");
+                    None
+                }
+            };
+        drop(attached);
+        Self { cell, application: None, context: None, stage: Stage::Call { environ } }
     }
 
     /// Makes the cell that the host's handle and the application's objects share.
-    pub(super) fn cell(interpreter: &'static Interpreter, head_request: bool, parts: HostParts) -> Arc<ExchangeCell> {
+    pub(super) fn cell(
+        interpreter: &'static Interpreter,
+        location: &Arc<Location>,
+        head_request: bool,
+        parts: HostParts,
+    ) -> Arc<ExchangeCell> {
         let HostParts { body, sink, log } = parts;
-        let response = Response::new(head_request);
-        Arc::new(ExchangeCell::new(interpreter, log, response, sink, body.map(Input::new)))
+        let head_at = match location.settings().is_on(Flag::OptimizeSendHeaders) {
+            true => HeadAt::FirstItem,
+            false => HeadAt::FirstBlock,
+        };
+        let response = Response::new(head_request, head_at);
+        Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body.map(Input::new)))
     }
 
     /// A handle for the host's side.
@@ -181,7 +187,7 @@ impl Exchange {
             return Err(Fault::Cancelled);
         }
         let cell = &self.cell;
-        let application = self.location.application(token, &*cell.log).map_err(|Raised| Fault::Application)?;
+        let application = cell.location.application(token, &*cell.log).map_err(|Raised| Fault::Application)?;
         let result = call_application(token, cell, &application, &environ);
         drop(environ);
         self.application = Some(application);
@@ -216,9 +222,18 @@ impl Exchange {
             self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
             return Err(fault);
         };
-        if length(token, object) == Some(1) {
-            // The single block is the whole body: its length is known as soon as it is there (see `iterate`).
-            self.cell.reply(token).single = true;
+        {
+            let mut reply = self.cell.reply(token);
+            // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
+            reply.single = length(token, object) == Some(1) && reply.response.collected() == 0;
+            // What was written waits for the application no longer.
+            let released = reply.release(Flush::Now);
+            drop(reply);
+            if let Err(stop) = released {
+                let fault = self.stopped(stop);
+                self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
+                return Err(fault);
+            }
         }
         self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
         Ok(())
@@ -246,6 +261,7 @@ impl Exchange {
             let mut guard = self.cell.reply(token);
             let reply = &mut *guard;
             reply.response.declare_total(total);
+            reply.declare_blocks(size() as usize);
             let mut index = 0;
             let mut outcome = Ok(());
             while index < size() && outcome.is_ok() {
@@ -259,6 +275,8 @@ impl Exchange {
     }
 
     fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        let settings = self.cell.location.settings();
+        let joined = settings.is_on(Flag::OutputBuffering).then(|| settings.write_buffer_size());
         while let Stage::Iterate { iterator, .. } = &self.stage {
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
@@ -295,12 +313,14 @@ impl Exchange {
             }
             let outcome = {
                 let mut reply = self.cell.reply(token);
+                // SAFETY: a bytes object, as was just checked.
+                let len = unsafe { ffi::PyBytes_Size(block.as_ptr()) } as usize;
                 if std::mem::take(&mut reply.single) {
-                    // SAFETY: a bytes object, as was just checked.
-                    reply.response.declare_total(unsafe { ffi::PyBytes_Size(block.as_ptr()) } as u64);
+                    reply.response.declare_total(len as u64);
                 }
+                let flush = joined.map_or(Flush::Now, |limit| reply.join(len, limit));
                 // SAFETY: as above.
-                unsafe { reply.item(token, block.as_ptr(), Flush::Now) }
+                unsafe { reply.item(token, block.as_ptr(), flush) }
             };
             match outcome {
                 Ok(false) => {}
@@ -379,7 +399,7 @@ impl Exchange {
     }
 
     fn name(&self) -> String {
-        self.location.target().to_string()
+        self.cell.location.target().to_string()
     }
 
     fn not_bytes(&self, block: *mut ffi::PyObject) -> Fault {

@@ -111,8 +111,7 @@ impl Gateway {
     /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first
     /// [`Exchange::advance`], which also reports what went wrong here.
     pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
-        let cell = Exchange::cell(self.interpreter, request.method() == b"HEAD", parts);
-        Exchange::new(self.interpreter, at, request, cell)
+        Exchange::new(request, Exchange::cell(self.interpreter, at, request.method() == b"HEAD", parts))
     }
 
     /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on
@@ -125,9 +124,9 @@ impl Gateway {
         done: Done,
     ) -> Result<ExchangeHandle, Refused> {
         let Some(pool) = &self.pool else { return Err(Refused::Inline) };
-        let cell = Exchange::cell(self.interpreter, request.method() == b"HEAD", parts);
+        let cell = Exchange::cell(self.interpreter, at, request.method() == b"HEAD", parts);
         let handle = ExchangeHandle::new(&cell);
-        let job = Job { step: Step::Begin { location: Arc::clone(at), request, cell }, done: Some(done) };
+        let job = Job { step: Step::Begin { request, cell }, done: Some(done) };
         match pool.submit(job) {
             Ok(()) => Ok(handle),
             Err(refused) => {
@@ -271,7 +270,7 @@ struct Job {
 }
 
 enum Step {
-    Begin { location: Arc<Location>, request: RequestSnapshot, cell: Arc<ExchangeCell> },
+    Begin { request: RequestSnapshot, cell: Arc<ExchangeCell> },
     Run(Exchange),
     Preload(&'static Interpreter, Arc<Location>),
     Over,
@@ -284,9 +283,7 @@ unsafe impl Send for Job {}
 impl Task for Job {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
-            Step::Begin { location, request, cell } => {
-                Exchange::new(cell.interpreter, &location, &request, Arc::clone(&cell))
-            }
+            Step::Begin { request, cell } => Exchange::new(&request, Arc::clone(&cell)),
             Step::Run(exchange) => exchange,
             Step::Preload(interpreter, location) => {
                 preload(interpreter, &location);

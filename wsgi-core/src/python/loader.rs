@@ -11,17 +11,19 @@ use super::raise::Raised;
 use super::report;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
-use crate::config::{LevelSettings, Target};
+use crate::config::{LevelSettings, Target, TempPath};
 use crate::host::{ErrorLog, Level};
+use crate::output::{SpoolStore, TempFolder};
 
 /// An application as a host knows it: its target, and what has been loaded from it.
 ///
 /// One per place in the configuration that serves requests: the environ of its requests is made from a template of its
 /// own. It is loaded at its first request; one that failed to load is tried again with the next request.
-#[derive(Debug)]
 pub struct Location {
     target: Target,
     settings: LevelSettings,
+    /// Where goes what is written beyond the limit.
+    store: Box<dyn SpoolStore>,
     number: usize,
     application: Mutex<Option<Arc<Application>>>,
     /// Held while loading, so that it happens once.
@@ -31,6 +33,12 @@ pub struct Location {
 /// What was loaded: immutable, and kept by every exchange that uses it.
 pub(super) struct Application {
     pub(super) callable: Held,
+}
+
+impl std::fmt::Debug for Location {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Location").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Application {
@@ -45,12 +53,23 @@ impl Location {
         Self::with_settings(target, LevelSettings::default())
     }
 
-    /// A place that serves `target` as the complete `settings` of its block say.
+    /// A place that serves `target` as the complete `settings` of its block say. Temporary files go where they say, else
+    /// into the system's folder for them.
     pub fn with_settings(target: Target, settings: LevelSettings) -> Arc<Self> {
+        let store = match &settings.temp_path {
+            Some(TempPath { path, levels }) => TempFolder::new(path.clone(), levels.clone()),
+            None => TempFolder::new(std::env::temp_dir(), Vec::new()),
+        };
+        Self::with_store(target, settings, Box::new(store))
+    }
+
+    /// As [`with_settings`](Self::with_settings), with another place for temporary files.
+    pub fn with_store(target: Target, settings: LevelSettings, store: Box<dyn SpoolStore>) -> Arc<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Arc::new(Self {
             target,
             settings,
+            store,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             application: Mutex::new(None),
             loading: Mutex::new(()),
@@ -65,6 +84,10 @@ impl Location {
     /// How it is served.
     pub fn settings(&self) -> &LevelSettings {
         &self.settings
+    }
+
+    pub(super) fn store(&self) -> &dyn SpoolStore {
+        &*self.store
     }
 
     pub(super) fn number(&self) -> usize {

@@ -6,9 +6,13 @@ use bytes::Bytes;
 use pyo3::ffi;
 
 use super::exchange::{Stop, Summary};
+use super::loader::Location;
 use super::token::{HeldBytes, Token};
+use crate::config::Flag;
 use crate::error::{HostError, ProtocolError};
+use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
+use crate::output::WriteBuffer;
 use crate::response::{Accepted, Response};
 
 /// Response and sink, driven together.
@@ -22,13 +26,60 @@ pub(crate) struct Reply {
     pub(crate) single: bool,
     /// Bytes beyond Content-Length that were not sent.
     pub(crate) excess: u64,
+    /// Bytes of blocks that may wait at the host for what follows.
+    joined: usize,
+    /// What was written and waits for the application to return.
+    written: Option<Box<WriteBuffer>>,
     status: u16,
     body_bytes: u64,
 }
 
 impl Reply {
     pub(super) fn new(response: Response, sink: Box<dyn ResponseSink>) -> Self {
-        Self { response, sink: Some(sink), failure: None, single: false, excess: 0, status: 0, body_bytes: 0 }
+        Self {
+            response,
+            sink: Some(sink),
+            failure: None,
+            single: false,
+            excess: 0,
+            joined: 0,
+            written: None,
+            status: 0,
+            body_bytes: 0,
+        }
+    }
+
+    /// `start_response` was called. A second call, with `exc_info`, also replaces what was collected.
+    pub(super) fn start(
+        &mut self,
+        status: StatusLine,
+        headers: HeaderList,
+        has_exc_info: bool,
+    ) -> Result<(), ProtocolError> {
+        self.response.start(status, headers, has_exc_info)?;
+        if self.written.take().is_some() {
+            // If it could not be kept, that does not matter any more.
+            self.failure = None;
+        }
+        Ok(())
+    }
+
+    /// All that the iterable gives are so many blocks.
+    pub(super) fn declare_blocks(&mut self, count: usize) {
+        let parts = count + usize::from(self.response.collected() > 0);
+        if parts == 1 {
+            self.response.declare_single_block();
+        }
+    }
+
+    /// How the next block of the iterable, of `len` bytes, is to be sent where up to `limit` bytes may be joined.
+    pub(super) fn join(&mut self, len: usize, limit: usize) -> Flush {
+        self.joined += len;
+        if self.joined < limit {
+            return Flush::Soon;
+        }
+        self.joined = 0;
+        Flush::Now
     }
 
     /// Sends one block of the iterable; true when no further one is needed.
@@ -42,25 +93,44 @@ impl Reply {
         block: *mut ffi::PyObject,
         flush: Flush,
     ) -> Result<bool, Stop> {
+        self.release(Flush::Later)?;
         // SAFETY: a bytes object.
         let length = unsafe { ffi::PyBytes_Size(block) } as u64;
         let accepted = self.response.item(length).map_err(Stop::Protocol)?;
         self.excess += accepted.excess;
         let last = accepted.last;
+        let early = accepted.take == 0 && accepted.head.is_some() && flush != Flush::Later && !last;
         // SAFETY: as above.
         unsafe { self.send(token, accepted, block, flush) }.map_err(Stop::Host)?;
+        if early && let Some(sink) = self.sink.as_mut() {
+            sink.flush().map_err(Stop::Host)?;
+        }
         Ok(last)
     }
 
-    /// Sends one block of the write callable, and waits until the client takes it. Others run Python meanwhile;
-    /// inline this holds up the worker.
+    /// Takes one block of the write callable.
+    ///
+    /// With `wsgi_write_buffering` it is collected, unless the head is out. Else it is sent, and this waits until the
+    /// client takes it. Others run Python meanwhile; inline this holds up the worker.
     ///
     /// # Safety
     ///
     /// `block` is a live `bytes` object.
-    pub(super) unsafe fn write(&mut self, token: Token<'_>, block: *mut ffi::PyObject) -> Result<(), Stop> {
+    pub(super) unsafe fn write(
+        &mut self,
+        token: Token<'_>,
+        location: &Location,
+        block: *mut ffi::PyObject,
+    ) -> Result<(), Stop> {
         // SAFETY: a bytes object.
         let length = unsafe { ffi::PyBytes_Size(block) } as u64;
+        if location.settings().is_on(Flag::WriteBuffering)
+            && let Some(keep) = self.response.collect(length).map_err(Stop::Protocol)?
+        {
+            // SAFETY: a live bytes object. Its reference is the caller's for as long as the call lasts.
+            let data = unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(block).cast::<u8>(), keep as usize) };
+            return self.collect(token, location, data).map_err(|error| Stop::Host(error.into()));
+        }
         let accepted = self.response.write(length).map_err(Stop::Protocol)?;
         // SAFETY: as above.
         unsafe { self.send(token, accepted, block, Flush::Now) }.map_err(Stop::Host)?;
@@ -70,8 +140,45 @@ impl Reply {
         }
     }
 
+    fn collect(&mut self, token: Token<'_>, location: &Location, block: &[u8]) -> std::io::Result<()> {
+        let limit = location.settings().write_buffer_size();
+        let written = self.written.get_or_insert_with(|| Box::new(WriteBuffer::new(limit)));
+        if written.has_room(block.len()) {
+            return written.push(block, location.store());
+        }
+        token.detached(|| written.push(block, location.store()))
+    }
+
+    /// Sends what was collected, if anything was.
+    pub(super) fn release(&mut self, flush: Flush) -> Result<(), Stop> {
+        let Some(written) = self.written.take() else { return Ok(()) };
+        if let Some(error) = written.error() {
+            return Err(Stop::Host(error.into()));
+        }
+        if self.response.collected() == 0 {
+            return Ok(());
+        }
+        let accepted = self.response.release().map_err(Stop::Protocol)?;
+        let wanted = accepted.take > 0;
+        self.send_head(accepted.head).map_err(Stop::Host)?;
+        let Some(sink) = self.sink.as_mut() else { return Err(Stop::Host(HostError::ClientGone)) };
+        if !wanted {
+            return Ok(());
+        }
+        self.body_bytes += accepted.take;
+        let (file, memory) = written.into_parts();
+        let chunks = [file.map(Chunk::File), memory.map(Chunk::Owned)];
+        let mut chunks = chunks.into_iter().flatten().peekable();
+        while let Some(chunk) = chunks.next() {
+            let flush = if chunks.peek().is_some() { Flush::Later } else { flush };
+            sink.send(chunk, flush).map_err(Stop::Host)?;
+        }
+        Ok(())
+    }
+
     /// The iterable is exhausted.
     pub(super) fn end(&mut self) -> Result<Summary, Stop> {
+        self.release(Flush::Later)?;
         let ending = self.response.end().map_err(Stop::Protocol)?;
         self.finish(ending.head)
     }
@@ -81,14 +188,17 @@ impl Reply {
         self.finish(None)
     }
 
-    fn finish(&mut self, head: Option<crate::head::ResponseHead>) -> Result<Summary, Stop> {
+    fn finish(&mut self, head: Option<ResponseHead>) -> Result<Summary, Stop> {
+        self.send_head(head).map_err(Stop::Host)?;
         let Some(sink) = self.sink.as_mut() else { return Err(Stop::Host(HostError::ClientGone)) };
-        if let Some(head) = head {
-            self.status = head.status.code().as_u16();
-            sink.send_head(head).map_err(Stop::Host)?;
-        }
         sink.finish().map_err(Stop::Host)?;
         Ok(Summary { status: self.status, body_bytes: self.body_bytes })
+    }
+
+    fn send_head(&mut self, head: Option<ResponseHead>) -> Result<(), HostError> {
+        let Some(head) = head else { return Ok(()) };
+        self.status = head.status.code().as_u16();
+        self.sink.as_mut().ok_or(HostError::ClientGone)?.send_head(head)
     }
 
     /// # Safety
@@ -101,11 +211,8 @@ impl Reply {
         block: *mut ffi::PyObject,
         flush: Flush,
     ) -> Result<(), HostError> {
+        self.send_head(accepted.head)?;
         let Some(sink) = self.sink.as_mut() else { return Err(HostError::ClientGone) };
-        if let Some(head) = accepted.head {
-            self.status = head.status.code().as_u16();
-            sink.send_head(head)?;
-        }
         // No more than the block's length, which is a usize.
         let take = accepted.take as usize;
         if take == 0 {

@@ -26,6 +26,8 @@ enum Step {
     DeclareTotal(u64),
     Item(u64),
     Write(u64),
+    Collect(u64),
+    Release,
     End,
 }
 
@@ -38,6 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..12u64).prop_map(Step::DeclareTotal),
         6 => (0..6u64).prop_map(Step::Item),
         4 => (0..6u64).prop_map(Step::Write),
+        3 => (0..6u64).prop_map(Step::Collect),
+        1 => Just(Step::Release),
         1 => Just(Step::End),
     ]
 }
@@ -62,6 +66,8 @@ fn apply(response: &mut Response, step: &Step) -> Given {
         }
         Step::Item(len) => response.item(len).map(accepted),
         Step::Write(len) => response.write(len).map(accepted),
+        Step::Collect(len) => response.collect(len).map(|keep| (None, keep.unwrap_or(u64::MAX), 0, false)),
+        Step::Release => response.release().map(accepted),
         Step::End => response.end().map(|ending| (head(ending.head), 0, 0, true)),
     }
 }
@@ -74,6 +80,8 @@ struct Model {
     total: Option<u64>,
     sent: Option<Framing>,
     produced: u64,
+    collected: u64,
+    first_item: bool,
     over: bool,
 }
 
@@ -93,17 +101,23 @@ impl Model {
         }
     }
 
-    fn block(&mut self, len: u64, written: bool) -> Given {
+    fn block(&mut self, len: u64, kind: Kind) -> Given {
         if self.over {
             return Err(ProtocolError::Ended);
         }
-        let framing = self.sent.unwrap_or_else(|| self.framing(if written { None } else { self.total }));
+        let written = kind == Kind::Write;
+        let framing = self.sent.unwrap_or_else(|| match kind {
+            Kind::Item => self.framing(self.total),
+            Kind::Write => self.framing(None),
+            Kind::Release => self.framing(self.total.map(|total| total + len)),
+        });
         let limit = match framing {
             Framing::Length(length) if !self.bodiless() => Some(length),
             _ => None,
         };
         let full = |produced| self.bodiless() || limit.is_some_and(|limit| produced >= limit);
-        if len == 0 && !written {
+        let early = self.first_item && self.head.is_some() && self.sent.is_none();
+        if len == 0 && kind == Kind::Item && !early {
             return Ok((None, 0, 0, self.sent.is_some() && full(self.produced)));
         }
         let Some((code, _)) = self.head else { return Err(ProtocolError::NotStarted) };
@@ -125,12 +139,29 @@ impl Model {
                 () if self.over => return Err(ProtocolError::Ended),
                 () if self.called && !exc_info => return Err(ProtocolError::AlreadyStarted),
                 () if self.sent.is_some() => return Err(ProtocolError::HeadSent),
-                () => (self.called, self.head) = (true, Some((code, content_length))),
+                () => (self.called, self.head, self.collected) = (true, Some((code, content_length)), 0),
             },
             Step::StartRefused => self.called = true,
             Step::DeclareTotal(total) => self.total = Some(total),
-            Step::Item(len) => return self.block(len, false),
-            Step::Write(len) => return self.block(len, true),
+            Step::Item(len) => return self.block(len, Kind::Item),
+            Step::Write(len) => return self.block(len, Kind::Write),
+            Step::Collect(_) if self.over => return Err(ProtocolError::Ended),
+            Step::Collect(_) if self.sent.is_some() => return Ok((None, u64::MAX, 0, false)),
+            Step::Collect(len) => match self.head {
+                None => return Err(ProtocolError::NotStarted),
+                Some(_) if self.bodiless() => {}
+                Some((_, Some(declared))) if self.collected + len > declared => {
+                    return Err(ProtocolError::TooLong { declared, excess: self.collected + len - declared });
+                }
+                Some(_) => {
+                    self.collected += len;
+                    return Ok((None, len, 0, false));
+                }
+            },
+            Step::Release => {
+                let collected = std::mem::take(&mut self.collected);
+                return self.block(collected, Kind::Release);
+            }
             Step::End if self.over => return Err(ProtocolError::Ended),
             Step::End => {
                 self.over = true;
@@ -151,26 +182,50 @@ impl Model {
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Item,
+    Write,
+    Release,
+}
+
+fn head_at(first_item: bool) -> HeadAt {
+    if first_item { HeadAt::FirstItem } else { HeadAt::FirstBlock }
+}
+
+/// What was collected is released before anything follows it.
+fn in_order(response: &Response, step: &Step) -> Vec<Step> {
+    let follows = matches!(step, Step::Item(_) | Step::Write(_) | Step::End) && response.collected() > 0;
+    follows.then_some(Step::Release).into_iter().chain([step.clone()]).collect()
+}
+
 proptest! {
     #[test]
-    fn it_does_what_the_rules_say(head_request: bool, steps in vec(step(), 0..24)) {
-        let mut response = Response::new(head_request);
-        let mut model = Model { head_request, ..Model::default() };
+    fn it_does_what_the_rules_say(head_request: bool, first_item: bool, steps in vec(step(), 0..24)) {
+        let mut response = Response::new(head_request, head_at(first_item));
+        let mut model = Model { head_request, first_item, ..Model::default() };
         for step in &steps {
-            prop_assert_eq!(apply(&mut response, step), model.apply(step), "{:?}", step);
-            prop_assert_eq!(response.head_sent(), model.sent.is_some());
-            prop_assert_eq!(response.is_ended(), model.over);
+            for step in in_order(&response, step) {
+                prop_assert_eq!(apply(&mut response, &step), model.apply(&step), "{:?}", step);
+                prop_assert_eq!(response.head_sent(), model.sent.is_some());
+                prop_assert_eq!(response.is_ended(), model.over);
+                prop_assert_eq!(response.collected(), model.collected);
+            }
         }
     }
 
     #[test]
-    fn a_complete_response_is_framed_rightly(head_request: bool, steps in vec(step(), 0..24)) {
-        let mut response = Response::new(head_request);
+    fn a_complete_response_is_framed_rightly(head_request: bool, first_item: bool, steps in vec(step(), 0..24)) {
+        let mut response = Response::new(head_request, head_at(first_item));
         let mut sent_head = None;
         let mut sent = 0;
-        for step in steps.iter().chain([&Step::End]) {
+        for step in steps.iter().chain([&Step::End]).flat_map(|step| [Step::Release, step.clone()]) {
+            if matches!(step, Step::Release) && response.collected() == 0 {
+                continue;
+            }
             let complete = !response.is_ended() && matches!(step, Step::End);
-            let Ok((head, take, _, _)) = apply(&mut response, step) else { continue };
+            let Ok((head, take, _, _)) = apply(&mut response, &step) else { continue };
+            let take = if matches!(step, Step::Collect(_)) { 0 } else { take };
             if let Some(head) = head {
                 prop_assert_eq!(sent_head.replace(head), None, "a second head");
             }

@@ -142,6 +142,7 @@ fn accept(path: &str, snippet: &Snippet) {
         }
     }
     let text = &snippet.text;
+    let site = if text.contains("wsgi_temp_path") { site.without_temp_path() } else { site };
     let has = |block: &str| text.lines().any(|line| line.starts_with(block));
     let site = if has("http {") || has("events") {
         let text = if has("events") { text.clone() } else { format!("events {{\n}}\n{text}") };

@@ -5,7 +5,9 @@
 
 mod harness;
 
+mod authorization;
 mod bodies;
+mod buffering;
 mod composition;
 mod django;
 mod documentation;
@@ -18,6 +20,10 @@ mod overload;
 mod pass;
 mod process;
 mod python_settings;
+mod ranges;
 mod responses;
+mod send_headers;
 mod streaming;
+mod temp_path;
 mod variables;
+mod write;

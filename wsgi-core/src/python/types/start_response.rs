@@ -12,6 +12,7 @@ use super::super::raise::{Raised, host_error, protocol_error, raise_again, type_
 use super::super::token::{Token, new_ref};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, StatusLine};
+use crate::host::Level;
 
 pub(super) const BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.StartResponse",
@@ -68,7 +69,7 @@ unsafe extern "C" fn start_response(
                 }
             };
             let error = exception_of(token, exc_info)?;
-            let result = cell.reply(token).response.start(status, headers, error.is_some());
+            let result = cell.reply(token).start(status, headers, error.is_some());
             match (result, error) {
                 (Ok(()), _) => {
                     let write = &token.interpreter().data().types.write;
@@ -121,9 +122,12 @@ unsafe extern "C" fn write(
 unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Refused> {
     let mut reply = cell.reply(token);
     // SAFETY: the caller's promise.
-    unsafe { reply.write(token, block) }.map_err(|stop| match stop {
+    unsafe { reply.write(token, &cell.location, block) }.map_err(|stop| match stop {
         Stop::Protocol(error) => Refused::Protocol(error),
         Stop::Host(error) => {
+            if let HostError::Io(error) = &error {
+                cell.log.log(Level::Crit, &format!("cannot keep what {} writes: {error}", cell.location.target()));
+            }
             let error = Arc::new(error);
             reply.failure = Some(Arc::clone(&error));
             Refused::Host(error)

@@ -16,11 +16,11 @@ mod site;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Response, get, request};
+pub(crate) use client::{Client, Response, get, request};
 pub(crate) use gate::Gate;
 pub(crate) use nginx::{Nginx, kill};
 pub(crate) use python::{ENVIRON, Environ, HELLO, Venv, example_venv, python_says};
-pub(crate) use site::{Mode, Site, module, nginx_knows_keepalive_min_timeout, workspace};
+pub(crate) use site::{Mode, Site, body_temp_path, module, nginx_knows_keepalive_min_timeout, workspace};
 
 /// How long anything may take that is sure to happen: generous, for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -46,6 +46,7 @@ pub(crate) struct Site {
     master: bool,
     workers: usize,
     module: bool,
+    temp_path: bool,
     listen_options: &'static str,
     main: String,
     http: String,
@@ -74,6 +75,7 @@ impl Site {
             master: true,
             workers: 1,
             module: true,
+            temp_path: true,
             listen_options: "",
             main: String::new(),
             http: String::new(),
@@ -148,6 +150,11 @@ impl Site {
     /// Runs so many workers.
     pub(crate) fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// Says nothing of `wsgi_temp_path`, which is `wsgi_temp` below the folder of the site otherwise.
+    pub(crate) fn without_temp_path(self) -> Self {
+        Self { temp_path: false, ..self }
     }
 
     /// Adds parameters of `listen`.
@@ -249,6 +256,9 @@ impl Site {
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
             push(&mut text, &format!("{kind}_temp_path {kind}_temp;"));
         }
+        if self.module && self.temp_path {
+            push(&mut text, "wsgi_temp_path wsgi_temp;");
+        }
         push(&mut text, &format!("server {{\nlisten unix:{};\nreturn 204;\n}}", self.ready_path().display()));
         text
     }
@@ -262,6 +272,14 @@ fn push(text: &mut String, directives: &str) {
 /// The root of the repository.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
+}
+
+/// Where this nginx was built to keep request bodies; relative to its prefix, or absolute.
+pub(crate) fn body_temp_path() -> PathBuf {
+    let output = Command::new(nginx_binary()).arg("-V").output().expect("run nginx -V");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let option = text.split_whitespace().find_map(|word| word.strip_prefix("--http-client-body-temp-path="));
+    option.unwrap_or("client_body_temp").into()
 }
 
 fn nginx_binary() -> PathBuf {

@@ -1,0 +1,145 @@
+//! `wsgi_output_buffering`: items of an iterable, joined on their way (OB-*).
+
+use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes};
+
+const SOURCE: &str = r#"
+import hashlib, os
+def gate():
+    open(os.path.join(os.path.dirname(__file__), "gate")).read()
+def steps():
+    for item in (b"one", b"two", b"three"):
+        yield item
+        gate()
+def small():
+    for number in range(10000):
+        yield b"%d" % (number % 10)
+def large():
+    for number in range(800):
+        yield bytes([number % 256]) * 65536
+def fresh():
+    for number in range(20000):
+        item = b"%08d" % number * 100
+        yield item
+        del item
+def sized():
+    yield b"abc"
+    yield b"de"
+def application(environ, start_response):
+    name = environ["PATH_INFO"][1:]
+    start_response("200 OK", [("Content-Length", "5")] if name == "sized" else [])
+    return globals()[name]()
+"#;
+
+fn nginx(mode: Mode, switch: &str) -> Nginx {
+    let directives = format!("wsgi_pass app.py;\nwsgi_output_buffering {switch};");
+    Site::new(mode).file("app.py", SOURCE).location("/", &directives).start()
+}
+
+fn open(nginx: &Nginx, path: &str) -> Client {
+    let mut client = nginx.connect();
+    client.send(get(path));
+    assert_eq!(client.head().status, 200);
+    client
+}
+
+/// The chunks of a body to its end.
+fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
+    let mut chunks = Vec::new();
+    loop {
+        match client.chunk().expect("a complete body") {
+            chunk if chunk.is_empty() => return chunks,
+            chunk => chunks.push(chunk),
+        }
+    }
+}
+
+#[test]
+fn ob_1_without_it_each_item_is_sent_by_itself() {
+    in_both_modes(|mode| {
+        let nginx = nginx(mode, "off");
+        let gate = Gate::new(&nginx, "gate");
+        let mut client = open(&nginx, "/steps");
+        for item in [&b"one"[..], b"two", b"three"] {
+            assert_eq!(client.chunk().as_deref(), Some(item));
+            gate.pass();
+        }
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+    });
+}
+
+/// The rule that makes the directive safe: what comes slowly is not held back.
+#[test]
+fn ob_1_with_it_an_item_that_nothing_follows_does_not_wait() {
+    in_both_modes(|mode| {
+        let nginx = nginx(mode, "on");
+        let gate = Gate::new(&nginx, "gate");
+        let mut client = open(&nginx, "/steps");
+        for item in [&b"one"[..], b"two", b"three"] {
+            assert_eq!(client.chunk().as_deref(), Some(item));
+            let standing = gate.arrival();
+            // Inline, only what takes long is known to come slowly.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            drop(standing);
+        }
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+    });
+}
+
+#[test]
+fn ob_2_many_small_items_become_few_chunks() {
+    in_both_modes(|mode| {
+        let expected: Vec<u8> = (0..10_000).map(|number| b'0' + (number % 10) as u8).collect();
+        let nginx = nginx(mode, "on");
+        let chunks = chunks(&mut open(&nginx, "/small"));
+        assert_eq!(chunks.concat(), expected);
+        assert!(chunks.len() < 2500, "{} chunks", chunks.len());
+    });
+}
+
+/// Resident memory in bytes.
+fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") << 10
+}
+
+#[test]
+fn ob_3_memory_stays_bounded_with_a_slow_client() {
+    in_both_modes(|mode| {
+        let nginx = nginx(mode, "on");
+        let before = memory(nginx.worker());
+        let mut client = open(&nginx, "/large");
+        let mut most = 0;
+        for number in 0..800 {
+            let chunk = client.chunk().expect("a chunk");
+            assert!(chunk == [(number % 256) as u8; 65536], "item {number} is damaged");
+            if number % 50 == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                most = most.max(memory(nginx.worker()));
+            }
+        }
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+        assert!(most.saturating_sub(before) < 8 << 20, "{} KiB more", (most - before) >> 10);
+    });
+}
+
+#[test]
+fn ob_5_items_survive_the_objects_they_came_from() {
+    in_both_modes(|mode| {
+        let nginx = nginx(mode, "on");
+        let mut client = open(&nginx, "/fresh");
+        // The socket's buffers fill up before anything is read.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let body = chunks(&mut client).concat();
+        let expected: String = (0..20_000).map(|number| format!("{number:08}").repeat(100)).collect();
+        assert!(body == expected.as_bytes(), "{} of {} bytes, or others", body.len(), expected.len());
+    });
+}
+
+#[test]
+fn ob_6_a_declared_length_stays() {
+    in_both_modes(|mode| {
+        let response = nginx(mode, "on").get("/sized");
+        assert_eq!((response.ok().as_str(), response.header("Content-Length")), ("abcde", Some("5")));
+    });
+}
