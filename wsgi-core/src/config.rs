@@ -21,7 +21,7 @@ use crate::host::Level;
 pub use directives::{DIRECTIVES, Directive, directive};
 pub use error::DirectiveError;
 pub use flag::Flag;
-pub use level::{LevelSettings, TempPath, Variable};
+pub use level::{Layer, LevelSettings, TempPath, Variable};
 pub use process::{ProcessSettings, Threads};
 pub use target::Target;
 pub use venv::venv_version;

@@ -13,5 +13,6 @@ pub mod pool;
 #[allow(unsafe_code, reason = "CPython is C; the fence is around this module")]
 pub mod python;
 pub mod record;
+pub mod reload;
 pub mod response;
 pub mod snapshot;

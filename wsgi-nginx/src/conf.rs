@@ -11,8 +11,10 @@ use nginx_sys::{
 use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
 use wsgi_core::python::Location;
+use wsgi_core::reload::Mechanism;
 
 use crate::entry::{self, MODULE};
+use crate::retire::{NginxControl, Turn};
 use crate::{ngx, temporary, worker};
 
 /// Settings of the whole `http` block.
@@ -25,6 +27,8 @@ pub(crate) struct MainConf {
     pub(crate) references: Vec<Reference>,
     /// Every place that serves an application, and whether it is loaded at start.
     pub(crate) locations: Vec<(Arc<Location>, bool)>,
+    /// Whose turn it is to make way for a new worker, if any location asks for that.
+    pub(crate) turn: Option<Turn>,
 }
 
 /// The value of a `wsgi_var` directive.
@@ -138,7 +142,15 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
     inner.location = match &outer.location {
         Some(location) if !own_target => Some(Arc::clone(location)),
         _ => {
-            let location = Location::with_settings(target.clone(), inner.settings.clone());
+            let mut builder = Location::builder(target.clone()).settings(inner.settings.clone());
+            let by_process = inner.settings.reload_mechanism == Some(Mechanism::Process);
+            if by_process && inner.settings.is_on(Flag::ScriptReloading) {
+                if main.turn.is_none() {
+                    main.turn = Turn::new();
+                }
+                builder = builder.control(Arc::new(NginxControl));
+            }
+            let location = builder.build();
             main.locations.push((Arc::clone(&location), inner.settings.is_on(Flag::Preload)));
             Some(location)
         }

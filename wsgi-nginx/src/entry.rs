@@ -164,6 +164,11 @@ pub(crate) unsafe extern "C" fn hold_expired(event: *mut ngx_event_t) {
     guard((), || unsafe { event::hold_expired(event) });
 }
 
+/// A worker that makes way has waited long enough.
+pub(crate) unsafe extern "C" fn retirement_due(_event: *mut ngx_event_t) {
+    guard((), worker::retirement_due);
+}
+
 /// As [`guard`]; a request that panicked is answered with 500, or cut if its head is out.
 fn guard_request(request: *mut Request, work: impl FnOnce()) {
     if guard(Err(()), || {

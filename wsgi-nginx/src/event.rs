@@ -16,7 +16,7 @@ use wsgi_core::host::{ErrorLog, Level};
 
 use crate::handover::HandOver;
 use crate::loop_cell::{LoopCell, on_loop_thread};
-use crate::{entry, handler, log, ngx};
+use crate::{entry, handler, log, ngx, worker};
 
 static MAIL: Mutex<Vec<Letter>> = Mutex::new(Vec::new());
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
@@ -27,11 +27,18 @@ enum Letter {
     Request(Arc<HandOver>),
     /// A line that belongs to no request; who waits for it is told when it is written.
     Log(Level, String, Option<SyncSender<()>>),
+    /// The worker is to make way for another one.
+    Retire,
 }
 
 /// Has the loop empty the box of a request.
 pub(crate) fn announce(request: Arc<HandOver>) {
     send(Letter::Request(request));
+}
+
+/// Has the loop let this worker retire.
+pub(crate) fn retire() {
+    send(Letter::Retire);
 }
 
 fn send(letter: Letter) {
@@ -130,6 +137,7 @@ pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
         unsafe {
             match letter {
                 Letter::Request(request) => handler::deliver(&request),
+                Letter::Retire => worker::retire(),
                 Letter::Log(level, text, written) => {
                     log::write(process_log, level, &text);
                     if let Some(written) = written {

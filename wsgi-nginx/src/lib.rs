@@ -18,6 +18,7 @@ mod log;
 mod loop_cell;
 mod ngx;
 mod request;
+mod retire;
 mod sink;
 mod temporary;
 mod worker;

@@ -16,6 +16,7 @@ use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
 use crate::log;
 use crate::loop_cell::{LoopCell, claim_loop_thread};
+use crate::retire::Retirement;
 
 /// Requests that may wait for a thread; further ones are refused at once.
 const QUEUE: usize = 1024;
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) gateway: Gateway,
     pub(crate) inline: bool,
     open: LoopCell<Open>,
+    /// Where scripts may ask for a new process.
+    retirement: Option<LoopCell<Retirement>>,
 }
 
 /// Requests under way.
@@ -88,8 +91,32 @@ fn count(change: impl FnOnce(&mut Open)) {
             change(open);
             if (before == 0) != (open.count == 0) {
                 open.hold.with(|hold| hold.set(open.count > 0));
+                if open.count == 0
+                    && let Some(retirement) = &worker.retirement
+                {
+                    retirement.with(Retirement::idle);
+                }
             }
         });
+    }
+}
+
+/// A script has changed that asks for a new process. On the loop's thread.
+pub(crate) fn retire() {
+    with_retirement(Retirement::begin);
+}
+
+/// The time of a worker that retires is over.
+pub(crate) fn retirement_due() {
+    with_retirement(Retirement::due);
+}
+
+fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
+    if let Some(worker) = running()
+        && let Some(retirement) = &worker.retirement
+    {
+        let requests = worker.open.with(|open| open.count);
+        retirement.with(|retirement| work(retirement, requests));
     }
 }
 
@@ -133,7 +160,8 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     }
 }
 
-unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Result<Worker, String> {
+unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
+    let turn = main.turn.as_ref();
     // SAFETY: the caller's promise: events are initialised.
     unsafe { event::open(cycle) }
         .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
@@ -144,6 +172,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Resu
     let mut settings = GatewaySettings::new(mode);
     settings.python.home = main.process.home().map(Into::into);
     settings.python.executable = main.process.executable().map(Into::into);
+    settings.python.optimize = main.process.optimize();
     settings.python.path = main.process.path();
     settings.multiprocess = !single;
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
@@ -151,7 +180,12 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &MainConf, single: bool) -> Resu
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
     // SAFETY: the caller's promise: timers are initialised. A worker that has started keeps it.
     let hold = unsafe { Hold::new((*cycle).log) };
-    Ok(Worker { gateway, inline: mode == Mode::Inline, open: LoopCell::new(Open { count: 0, hold }) })
+    let retirement = turn.map(|turn| {
+        // SAFETY: as above.
+        unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log) }
+    });
+    let open = LoopCell::new(Open { count: 0, hold });
+    Ok(Worker { gateway, inline: mode == Mode::Inline, open, retirement })
 }
 
 /// Lets applications end (`exit_process`).
@@ -163,6 +197,9 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     let Some(worker) = running() else { return };
     // SAFETY: nginx's global.
     let hurry = unsafe { nginx_sys::ngx_terminate } != 0;
+    if let Some(retirement) = &worker.retirement {
+        retirement.with(|retirement| retirement.end());
+    }
     worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE });
     // SAFETY: the loop's thread; the log lives as long as the cycle.
     unsafe { event::drain((*cycle).log) };

@@ -48,7 +48,18 @@ impl App {
         };
         let row = config::directive(name).unwrap_or_else(|| panic!("unknown directive \"{name}\""));
         row.apply(&mut scope, &arguments).unwrap_or_else(|error| panic!("{error}"));
-        Self { location: Location::with_settings(location.target().clone(), settings.clone()), settings, path }
+        Self {
+            location: Location::builder(location.target().clone()).settings(settings.clone()).build(),
+            settings,
+            path,
+        }
+    }
+}
+
+/// A location of the test's own making, with whatever its builder can do.
+impl From<Arc<Location>> for App {
+    fn from(location: Arc<Location>) -> Self {
+        Self { settings: location.settings().clone(), location, path: None }
     }
 }
 

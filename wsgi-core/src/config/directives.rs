@@ -3,9 +3,11 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::target::dotted_name;
 use super::value::{Argument, shown_path};
-use super::{Contexts, DirectiveError, Flag, Scope, Target, TempPath, Variable};
+use super::{Contexts, DirectiveError, Flag, Layer, Scope, Target, TempPath, Variable};
 use crate::host::Level;
+use crate::reload::Mechanism;
 
 /// A directive: what an operator may write where, and what it does.
 #[derive(Debug)]
@@ -78,6 +80,49 @@ pub static DIRECTIVES: &[Directive] = &[
                   HTTPS \"on\" or REQUEST_SCHEME \"https\" makes wsgi.url_scheme \"https\", for TLS that ends at a \
                   proxy in front.",
         set: set_var,
+    },
+    Directive {
+        name: "wsgi_middleware",
+        syntax: "wsgi_middleware module [callable] | off;",
+        default: Some("wsgi_middleware off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=2,
+        summary: "Puts a middleware around the application: a callable, \"middleware\" unless named, of a module that \
+                  Python imports; it is called with the application and returns another one. Several are applied in \
+                  their order, so that the last one sees requests first. A level with directives of its own does not \
+                  inherit those of outer levels, and \"off\", alone, clears them.",
+        set: push_middleware,
+    },
+    Directive {
+        name: "wsgi_script_reloading",
+        syntax: "wsgi_script_reloading on | off;",
+        default: Some("wsgi_script_reloading off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Looks at the file of the application before each request, and reloads it when it has changed in time \
+                  of modification, size or inode. Modules that it imports are not watched.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::ScriptReloading),
+    },
+    Directive {
+        name: "wsgi_reload_mechanism",
+        syntax: "wsgi_reload_mechanism module | process;",
+        default: Some("wsgi_reload_mechanism module;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "What wsgi_script_reloading does: \"module\" loads the file again in the same worker, which keeps the \
+                  modules it has imported; \"process\" has the worker end after the requests it has, and nginx start \
+                  another one. Until then answers come from the old code and tell the client to ask again (Refresh: 0).",
+        set: set_reload_mechanism,
+    },
+    Directive {
+        name: "wsgi_retire_delay",
+        syntax: "wsgi_retire_delay time;",
+        default: Some("wsgi_retire_delay 5s;"),
+        contexts: Contexts::HTTP,
+        arguments: 1..=1,
+        summary: "How long a worker that wsgi_reload_mechanism process replaces waits for a moment without requests. \
+                  Then it stops accepting connections, finishes what it has, and ends.",
+        set: |scope, arguments| scope.process.set_retire_delay(arguments[0]),
     },
     Directive {
         name: "wsgi_pass_authorization",
@@ -191,6 +236,16 @@ pub static DIRECTIVES: &[Directive] = &[
         set: set_executable,
     },
     Directive {
+        name: "wsgi_python_optimize",
+        syntax: "wsgi_python_optimize number;",
+        default: Some("wsgi_python_optimize 0;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "The level of Python's option -O: 1 leaves out assertions and makes __debug__ false, 2 leaves out \
+                  documentation strings as well. All values in a configuration must be equal.",
+        set: |scope, arguments| scope.process.set_optimize(arguments[0], &scope.place),
+    },
+    Directive {
         name: "wsgi_python_path",
         syntax: "wsgi_python_path folder[:folder...];",
         default: None,
@@ -270,6 +325,47 @@ fn add_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dir
         scope.notice(Level::Warn, format!("\"wsgi_python_path\" \"{}\" does not exist yet", shown_path(&missing)));
     }
     Ok(())
+}
+
+/// The default callable of a middleware; that of `paste.lint`, for one.
+const DEFAULT_MIDDLEWARE: &str = "middleware";
+
+fn push_middleware(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    let stack = &mut scope.level.middleware;
+    if let [off] = arguments
+        && off.bytes == b"off"
+    {
+        return match stack {
+            Some(_) => Err(off.invalid("it must be the only \"wsgi_middleware\" of its level")),
+            None => {
+                *stack = Some(Vec::new());
+                Ok(())
+            }
+        };
+    }
+    let name = |argument: Argument<'_>| {
+        dotted_name(argument.bytes)
+            .map(str::to_owned)
+            .ok_or_else(|| argument.invalid("it must be a dotted Python name"))
+    };
+    let module = name(arguments[0])?;
+    let callable = arguments.get(1).map_or(Ok(DEFAULT_MIDDLEWARE.to_owned()), |argument| name(*argument))?;
+    match stack {
+        Some(stack) if stack.is_empty() => Err(arguments[0].invalid("there is an \"off\" on this level")),
+        _ => {
+            let place = scope.place.clone();
+            stack.get_or_insert_default().push(Layer { module, callable, place });
+            Ok(())
+        }
+    }
+}
+
+fn set_reload_mechanism(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    set_once(&mut scope.level.reload_mechanism, arguments[0], |argument| match argument.bytes {
+        b"module" => Ok(Mechanism::Module),
+        b"process" => Ok(Mechanism::Process),
+        _ => Err(argument.invalid("it must be \"module\" or \"process\"")),
+    })
 }
 
 fn set_flag(scope: &mut Scope<'_>, arguments: &[Argument<'_>], flag: Flag) -> Result<(), DirectiveError> {
@@ -444,6 +540,32 @@ mod tests {
         assert_eq!(set("nginx.conf", b"3"), [Notice { level: Level::Warn, text }]);
         let [variable] = &block.level.variables[..] else { panic!("{:?}", block.level) };
         assert_eq!((&*variable.value, variable.number, variable.place.line), (&b"3"[..], 2, 3));
+    }
+
+    #[test]
+    fn middleware_stacks_up_and_off_stands_alone() {
+        let mut block = Block::default();
+        block.apply("wsgi_middleware", &[b"a.b"]).unwrap();
+        block.apply("wsgi_middleware", &[b"wsgiref.validate", b"validator"]).unwrap();
+        let stack: Vec<_> = block.level.middleware.iter().flatten().map(Layer::to_string).collect();
+        assert_eq!(
+            stack,
+            [
+                "\"wsgi_middleware a.b middleware\" in nginx.conf:1",
+                "\"wsgi_middleware wsgiref.validate validator\" in nginx.conf:2"
+            ]
+        );
+        assert!(block.apply("wsgi_middleware", &[b"off"]).unwrap_err().contains("the only"));
+        let mut block = Block::default();
+        block.apply("wsgi_middleware", &[b"off"]).unwrap();
+        assert!(block.level.middleware.as_ref().is_some_and(Vec::is_empty));
+        for again in [&b"off"[..], b"a"] {
+            assert!(block.apply("wsgi_middleware", &[again]).unwrap_err().contains("invalid value"));
+        }
+        for bad in [&b"a/b.py"[..], b"a:b", b"", b"9"] {
+            assert!(Block::default().apply("wsgi_middleware", &[bad]).is_err());
+            assert!(Block::default().apply("wsgi_middleware", &[b"a", bad]).is_err());
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Settings of one block, and how blocks inherit.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Flag, Place, Target};
+use crate::reload::Mechanism;
 
 /// What a block sets. After [`inherit`](Self::inherit): what is in force there.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,10 @@ pub struct LevelSettings {
     pub target: Option<Target>,
     /// Variables, each name once.
     pub variables: Vec<Variable>,
+    /// The stack around the application, innermost first; empty after `wsgi_middleware off`, `None` where nothing is said.
+    pub middleware: Option<Vec<Layer>>,
+    /// How a script that has changed is reloaded (`wsgi_reload_mechanism`).
+    pub reload_mechanism: Option<Mechanism>,
     /// Bytes of the write callable that memory holds (`wsgi_write_buffer_size`).
     pub write_buffer_size: Option<usize>,
     /// Where they go beyond that (`wsgi_temp_path`).
@@ -23,6 +29,31 @@ pub struct LevelSettings {
 
 /// The usual memory page.
 const DEFAULT_WRITE_BUFFER: usize = 4096;
+
+/// One `wsgi_middleware`: a callable that takes the application and gives another one.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Dotted name of the module it is imported from.
+    pub module: String,
+    /// Its name there, which may have dots.
+    pub callable: String,
+    /// Where the directive stands.
+    pub place: Place,
+}
+
+impl Layer {
+    /// Whether both do the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.module == other.module && self.callable == other.callable
+    }
+}
+
+/// Displayed as the directive it comes from.
+impl fmt::Display for Layer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"wsgi_middleware {} {}\" in {}", self.module, self.callable, self.place)
+    }
+}
 
 /// A folder for temporary files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +91,10 @@ impl LevelSettings {
         for (own, outer) in self.flags.iter_mut().zip(outer.flags) {
             *own = own.or(outer);
         }
+        if self.middleware.is_none() {
+            self.middleware.clone_from(&outer.middleware);
+        }
+        self.reload_mechanism = self.reload_mechanism.or(outer.reload_mechanism);
         self.write_buffer_size = self.write_buffer_size.or(outer.write_buffer_size);
         if self.temp_path.is_none() {
             self.temp_path.clone_from(&outer.temp_path);
@@ -129,6 +164,24 @@ mod tests {
         assert!(level.set_variable(variable("B", 1)).is_none());
         assert_eq!(level.set_variable(variable("A", 2)).unwrap().number, 0);
         assert_eq!(numbers(&level), [("B", 1), ("A", 2)]);
+    }
+
+    #[test]
+    fn a_stack_of_its_own_replaces_the_outer_one() {
+        let layer = |module: &str| Layer {
+            module: module.to_owned(),
+            callable: "middleware".to_owned(),
+            place: Place { file: "nginx.conf".to_owned(), line: 1 },
+        };
+        let outer = LevelSettings { middleware: Some(vec![layer("a"), layer("b")]), ..Default::default() };
+        let stack = |own: Option<Vec<Layer>>| {
+            let mut inner = LevelSettings { middleware: own, ..Default::default() };
+            inner.inherit(&outer, false);
+            inner.middleware.unwrap().into_iter().map(|layer| layer.module).collect::<Vec<_>>()
+        };
+        assert_eq!(stack(None), ["a", "b"]);
+        assert_eq!(stack(Some(vec![layer("c")])), ["c"]);
+        assert_eq!(stack(Some(Vec::new())), [""; 0]);
     }
 
     #[test]

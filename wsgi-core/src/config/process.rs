@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::value::{Argument, shown, shown_path};
 use super::venv::is_venv;
@@ -12,17 +13,19 @@ use super::{Context, DirectiveError, Place};
 /// There is one Python a process, so a value may be repeated anywhere, but not contradicted.
 #[derive(Debug, Default)]
 pub struct ProcessSettings {
-    home: Option<Recorded>,
-    executable: Option<Recorded>,
+    home: Option<Recorded<PathBuf>>,
+    executable: Option<Recorded<PathBuf>>,
+    optimize: Option<Recorded<u8>>,
     path: Vec<(Context, PathBuf)>,
     threads: Option<Threads>,
+    retire_delay: Option<Duration>,
     variables: usize,
 }
 
 /// A value, and where it was first given.
 #[derive(Debug)]
-struct Recorded {
-    value: PathBuf,
+struct Recorded<T> {
+    value: T,
     place: Place,
 }
 
@@ -46,6 +49,8 @@ impl Default for Threads {
     }
 }
 
+const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(5);
+
 /// `max` unless it is given, or more permits are.
 const DEFAULT_MAX_THREADS: usize = 256;
 /// More permits than this are a slip: Python runs on few CPUs at a time.
@@ -64,6 +69,11 @@ impl ProcessSettings {
         self.executable.as_ref().map(|executable| &*executable.value)
     }
 
+    /// Python's `-O` level, if the operator chose one.
+    pub fn optimize(&self) -> Option<u8> {
+        self.optimize.as_ref().map(|optimize| optimize.value)
+    }
+
     /// What goes in front of `sys.path`: outer blocks first, then as the configuration has it, each folder once.
     pub fn path(&self) -> Vec<PathBuf> {
         let mut entries: Vec<_> = self.path.iter().collect();
@@ -80,6 +90,11 @@ impl ProcessSettings {
     /// How applications are executed.
     pub fn threads(&self) -> Threads {
         self.threads.unwrap_or_default()
+    }
+
+    /// How long a worker that is to be replaced waits for a moment without requests.
+    pub fn retire_delay(&self) -> Duration {
+        self.retire_delay.unwrap_or(DEFAULT_RETIRE_DELAY)
     }
 
     /// Checks what only the whole configuration tells. Called once, at its end.
@@ -117,7 +132,12 @@ impl ProcessSettings {
             }
             home.push(folder);
         }
-        record(&mut self.home, argument, home.into(), place)
+        record(&mut self.home, argument, home.into(), place, |home| shown_path(home))
+    }
+
+    pub(super) fn set_optimize(&mut self, argument: Argument<'_>, place: &Place) -> Result<(), DirectiveError> {
+        let level = argument.number(0..=2).ok_or_else(|| argument.invalid("it must be 0, 1 or 2"))?;
+        record(&mut self.optimize, argument, level as u8, place, u8::to_string)
     }
 
     pub(super) fn set_executable(
@@ -136,7 +156,7 @@ impl ProcessSettings {
             }
             Ok(_) => {}
         }
-        record(&mut self.executable, argument, path, place)
+        record(&mut self.executable, argument, path, place, |path| shown_path(path))
     }
 
     /// Adds the folders of `dir[:dir...]`. Returns those that are not there.
@@ -180,6 +200,14 @@ impl ProcessSettings {
         Ok(())
     }
 
+    pub(super) fn set_retire_delay(&mut self, delay: Argument<'_>) -> Result<(), DirectiveError> {
+        if self.retire_delay.is_some() {
+            return Err(DirectiveError::Duplicate { directive: delay.directive });
+        }
+        self.retire_delay = Some(delay.time().ok_or_else(|| delay.invalid("it must be a time such as 5s or 500ms"))?);
+        Ok(())
+    }
+
     /// The number of the next variable.
     pub(super) fn number_variable(&mut self) -> usize {
         self.variables += 1;
@@ -204,17 +232,18 @@ fn most_threads(parameter: Argument<'_>, permits: usize) -> Result<usize, Direct
 }
 
 /// Keeps the first value; a later one must be equal.
-fn record(
-    slot: &mut Option<Recorded>,
+fn record<T: PartialEq>(
+    slot: &mut Option<Recorded<T>>,
     argument: Argument<'_>,
-    value: PathBuf,
+    value: T,
     place: &Place,
+    shown: impl Fn(&T) -> String,
 ) -> Result<(), DirectiveError> {
     match slot {
         Some(first) if first.value != value => Err(DirectiveError::Conflict {
             directive: argument.directive,
-            value: shown_path(&value),
-            first: shown_path(&first.value),
+            value: shown(&value),
+            first: shown(&first.value),
             place: first.place.clone(),
         }),
         Some(_) => Ok(()),
@@ -366,6 +395,23 @@ mod tests {
         let error = check("venv", "base/bin/python").unwrap_err().to_string();
         assert!(error.contains("nginx.conf:2") && error.contains("nginx.conf:7"), "{error}");
         assert_eq!(ProcessSettings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn optimize_is_a_level_and_the_same_everywhere() {
+        let mut settings = ProcessSettings::default();
+        assert_eq!(settings.optimize(), None);
+        let mut set = |value: &str, line| {
+            let argument = argument("wsgi_python_optimize", value.as_bytes());
+            settings.set_optimize(argument, &place(line)).map_err(|error| error.to_string())
+        };
+        for bad in ["-1", "3", "", "x", "0x1"] {
+            assert!(set(bad, 1).unwrap_err().contains("it must be 0, 1 or 2"));
+        }
+        assert_eq!((set("1", 2), set("01", 3)), (Ok(()), Ok(())));
+        let error = set("2", 4).unwrap_err();
+        assert!(error.contains("\"2\"") && error.contains("\"1\" in nginx.conf:2"), "{error}");
+        assert_eq!(settings.optimize(), Some(1));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn module_name(text: &[u8]) -> Option<&str> {
     dotted_name(text).filter(|name| name.rsplit('.').next() != Some("py"))
 }
 
-fn dotted_name(text: &[u8]) -> Option<&str> {
+pub(super) fn dotted_name(text: &[u8]) -> Option<&str> {
     str::from_utf8(text).ok().filter(|text| text.split('.').all(is_identifier))
 }
 

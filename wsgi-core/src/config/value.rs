@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::DirectiveError;
 
@@ -40,6 +41,22 @@ impl Argument<'_> {
             _ => (self.bytes, 1),
         };
         Argument { bytes: digits, ..self }.number(0..=usize::MAX)?.checked_mul(unit).filter(|_| !digits.is_empty())
+    }
+
+    /// A time: a number of seconds, or with `ms`, `s`, `m`, `h` or `d` behind it (`ngx_parse_time`, one unit).
+    pub(super) fn time(self) -> Option<Duration> {
+        let digits = self.bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, unit) = self.bytes.split_at(digits);
+        let milliseconds = match unit {
+            b"ms" => 1,
+            b"" | b"s" => 1000,
+            b"m" => 60 * 1000,
+            b"h" => 3600 * 1000,
+            b"d" => 24 * 3600 * 1000,
+            _ => return None,
+        };
+        let number = Argument { bytes: number, ..self }.number(0..=usize::MAX)?;
+        Some(Duration::from_millis((number as u64).checked_mul(milliseconds)?))
     }
 
     /// A path, absolute, without trailing or doubled `/`. Links and `..` stay: a virtual environment is known by the
@@ -109,6 +126,16 @@ mod tests {
         assert_eq!([size(b"17"), size(b"4k"), size(b"2M")], [Some(17), Some(4096), Some(2 << 20)]);
         for bad in [&b""[..], b"k", b"abc", b"-1k", b"1g", b"1kk", b"1 k", b"99999999999999999m"] {
             assert_eq!(size(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        let time = |bytes| argument(bytes).time().map(|time| time.as_millis());
+        assert_eq!([time(b"5"), time(b"5s"), time(b"500ms")], [Some(5000), Some(5000), Some(500)]);
+        assert_eq!([time(b"2m"), time(b"1h"), time(b"1d")], [Some(120_000), Some(3_600_000), Some(86_400_000)]);
+        for bad in [&b""[..], b"s", b"-1s", b"1x", b"1 s", b"99999999999999999999s", b"9999999999999999999d"] {
+            assert_eq!(time(bad), None, "{bad:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::interpreter::Interpreter;
-use super::loader::Location;
+use super::location::Location;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::token::Token;
@@ -135,7 +135,7 @@ impl ExchangeCell {
 }
 
 /// Takes a lock without holding up Python: a thread that must wait for it waits detached.
-fn lock<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+pub(super) fn lock<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
     match mutex.try_lock() {
         Ok(guard) => guard,
         Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 
 use pyo3::ffi;
 
-use super::loader::Location;
+use super::location::Location;
 use super::raise::Raised;
 use super::token::{Held, Obj, Token};
 use crate::config::{Flag, Target};

@@ -11,7 +11,8 @@ use super::cell::ExchangeCell;
 use super::environ;
 use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
-use super::loader::{Application, Location};
+use super::loader::Application;
+use super::location::Location;
 use super::raise::Raised;
 use super::report;
 use super::stdio::Current;
@@ -22,6 +23,7 @@ use crate::config::Flag;
 use crate::error::{Fault, HostError, ProtocolError};
 use crate::host::{BodyInterest, Flush, HostParts, Level, RequestView};
 use crate::input::Input;
+use crate::reload::Version;
 use crate::response::{HeadAt, Response};
 
 /// A request that is being answered.
@@ -41,6 +43,8 @@ enum Stage {
     /// The application has not been called. No environ: making it failed and is logged.
     Call {
         environ: Option<Held>,
+        /// The version of the script, where that is of interest.
+        found: Option<Version>,
     },
     /// It has returned an iterable, which is asked for one block after the other.
     Iterate {
@@ -97,7 +101,7 @@ impl Exchange {
                 }
             };
         drop(attached);
-        Self { cell, application: None, context: None, stage: Stage::Call { environ } }
+        Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None } }
     }
 
     /// Makes the cell that the host's handle and the application's objects share.
@@ -127,6 +131,9 @@ impl Exchange {
     /// Blocks for as long as the application does. Always call it on the same thread.
     pub fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
         let cell = Arc::clone(&self.cell);
+        if let Stage::Call { found, .. } = &mut self.stage {
+            *found = cell.location.look();
+        }
         let attached = Attached::new(cell.interpreter);
         let token = attached.token();
         let current = Current::new(&cell);
@@ -181,13 +188,17 @@ impl Exchange {
 
     /// Calls the application, and answers at once if it returned a list or tuple.
     fn call(&mut self, token: Token<'_>) -> Result<(), Fault> {
-        let Stage::Call { environ } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(()) };
+        let Stage::Call { environ, found } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(()) };
         let environ = environ.ok_or(Fault::Application)?;
         if self.cell.is_cancelled() {
             return Err(Fault::Cancelled);
         }
         let cell = &self.cell;
-        let application = cell.location.application(token, &*cell.log).map_err(|Raised| Fault::Application)?;
+        let application = cell.location.application(token, &*cell.log, found).map_err(|Raised| Fault::Application)?;
+        if cell.location.is_retiring() {
+            // The client may ask again, and get the new version from the process that takes over.
+            cell.reply(token).refresh = true;
+        }
         let result = call_application(token, cell, &application, &environ);
         drop(environ);
         self.application = Some(application);

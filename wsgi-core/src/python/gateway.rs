@@ -12,7 +12,7 @@ use super::cell::ExchangeCell;
 use super::exchange::{Exchange, ExchangeHandle, Summary};
 use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
-use super::loader::Location;
+use super::location::Location;
 use super::runtime::{self, PythonSettings};
 use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
@@ -243,9 +243,10 @@ impl Threads for PythonThreads {
 }
 
 fn preload(interpreter: &'static Interpreter, location: &Location) {
+    let found = location.look();
     let attached = Attached::new(interpreter);
     // The failure is in the log.
-    let _ = location.application(attached.token(), &*interpreter.log);
+    let _ = location.application(attached.token(), &*interpreter.log, found);
 }
 
 /// Takes a thread's Python state down with the thread.

@@ -8,6 +8,7 @@ use std::thread::ThreadId;
 
 use pyo3::ffi;
 
+use super::loader::Scripts;
 use super::raise::{Raised, fetch};
 use super::token::{Held, Obj, Token};
 use super::types::Types;
@@ -20,6 +21,8 @@ pub(crate) struct Interpreter {
     /// With inline execution: the only thread that may call back into an exchange.
     pub(crate) inline_thread: Option<ThreadId>,
     data: OnceLock<Data>,
+    /// What has been loaded in it.
+    pub(super) scripts: Scripts,
     releases: Mutex<Vec<NonNull<ffi::PyObject>>>,
     has_releases: AtomicBool,
     nudge: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -55,6 +58,7 @@ impl Interpreter {
             log,
             inline_thread,
             data: OnceLock::new(),
+            scripts: Scripts::default(),
             releases: Mutex::default(),
             has_releases: AtomicBool::new(false),
             nudge: OnceLock::new(),
@@ -169,6 +173,22 @@ impl<'py> Token<'py> {
         }
     }
 
+    /// The content of a `bytes` object; `None` for None.
+    pub(crate) fn bytes_of(self, object: &Obj<'_>) -> Result<Option<Vec<u8>>, Raised> {
+        // SAFETY: a live object; not bytes raises.
+        unsafe {
+            if object.as_ptr() == ffi::Py_None() {
+                return Ok(None);
+            }
+            let data = ffi::PyBytes_AsString(object.as_ptr());
+            if data.is_null() {
+                return Err(Raised);
+            }
+            let size = usize::try_from(ffi::PyBytes_Size(object.as_ptr())).unwrap_or(0);
+            Ok(Some(std::slice::from_raw_parts(data.cast::<u8>(), size).to_vec()))
+        }
+    }
+
     /// Forgets the pending exception.
     pub(crate) fn clear_error(self) {
         // SAFETY: attached.
@@ -211,7 +231,11 @@ impl<'py> Token<'py> {
 
     /// The pending exception as one line, `Type: message`. Clears it.
     pub(crate) fn take_error_line(self) -> String {
-        let Some(exception) = fetch(self) else { return "no exception set".to_owned() };
+        fetch(self).map_or_else(|| "no exception set".to_owned(), |exception| self.error_line(&exception))
+    }
+
+    /// An exception as one line, `Type: message`.
+    pub(crate) fn error_line(self, exception: &Obj<'_>) -> String {
         // SAFETY: a live exception; its type's name is a static or heap string that lives with the type.
         let name =
             unsafe { CStr::from_ptr((*ffi::Py_TYPE(exception.as_ptr())).tp_name) }.to_string_lossy().into_owned();

@@ -1,176 +1,238 @@
-//! From a target of the configuration to a callable: scripts by path, modules by name.
+//! From a target of the configuration to a callable: scripts by path, modules by name, and the stack around them.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::ffi;
 
-use super::raise::Raised;
+use super::cell::lock;
+use super::location::{Identity, Location};
+use super::middleware::{Callable, MiddlewareError};
+use super::raise::{Raised, fetch};
 use super::report;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
-use crate::config::{LevelSettings, Target, TempPath};
+use crate::config::{Layer, Target};
 use crate::host::{ErrorLog, Level};
-use crate::output::{SpoolStore, TempFolder};
-
-/// An application as a host knows it: its target, and what has been loaded from it.
-///
-/// One per place in the configuration that serves requests: the environ of its requests is made from a template of its
-/// own. It is loaded at its first request; one that failed to load is tried again with the next request.
-pub struct Location {
-    target: Target,
-    settings: LevelSettings,
-    /// Where goes what is written beyond the limit.
-    store: Box<dyn SpoolStore>,
-    number: usize,
-    application: Mutex<Option<Arc<Application>>>,
-    /// Held while loading, so that it happens once.
-    loading: Mutex<()>,
-}
+use crate::reload::Version;
 
 /// What was loaded: immutable, and kept by every exchange that uses it.
 pub(super) struct Application {
+    /// The outermost callable.
     pub(super) callable: Held,
+    /// That of the file, from before it was read: an edit meanwhile is seen with the next request.
+    pub(super) version: Version,
+    /// Where the target is a file in the end.
+    pub(super) file: Option<PathBuf>,
 }
 
-impl std::fmt::Debug for Location {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Location").field("target", &self.target).finish_non_exhaustive()
+/// The scripts and modules of one interpreter, by the names of their modules.
+#[derive(Default)]
+pub(super) struct Scripts(Mutex<HashMap<String, Arc<Script>>>);
+
+/// One of them. Its lock is held while it is loaded, so that this happens once.
+#[derive(Default)]
+struct Script(Mutex<Loaded>);
+
+#[derive(Default)]
+struct Loaded {
+    /// What locations with the same callable and stack share.
+    applications: Vec<(String, Vec<Layer>, Arc<Application>)>,
+    /// What could not be loaded, and why: said once.
+    failed: Option<(Version, String)>,
+}
+
+impl Scripts {
+    fn script(&self, name: &str) -> Arc<Script> {
+        let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(scripts.entry(name.to_owned()).or_default())
     }
 }
 
-impl std::fmt::Debug for Application {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Application").finish_non_exhaustive()
-    }
-}
-
-impl Location {
-    /// A place that serves `target`, with everything else at its default.
-    pub fn new(target: Target) -> Arc<Self> {
-        Self::with_settings(target, LevelSettings::default())
-    }
-
-    /// A place that serves `target` as the complete `settings` of its block say. Temporary files go where they say, else
-    /// into the system's folder for them.
-    pub fn with_settings(target: Target, settings: LevelSettings) -> Arc<Self> {
-        let store = match &settings.temp_path {
-            Some(TempPath { path, levels }) => TempFolder::new(path.clone(), levels.clone()),
-            None => TempFolder::new(std::env::temp_dir(), Vec::new()),
-        };
-        Self::with_store(target, settings, Box::new(store))
-    }
-
-    /// As [`with_settings`](Self::with_settings), with another place for temporary files.
-    pub fn with_store(target: Target, settings: LevelSettings, store: Box<dyn SpoolStore>) -> Arc<Self> {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        Arc::new(Self {
-            target,
-            settings,
-            store,
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
-            application: Mutex::new(None),
-            loading: Mutex::new(()),
+impl Loaded {
+    fn find(&self, identity: Identity<'_>) -> Option<usize> {
+        self.applications.iter().position(|(callable, layers, _)| {
+            callable == identity.callable
+                && layers.len() == identity.layers.len()
+                && layers.iter().zip(identity.layers).all(|(one, other)| one.is_same(other))
         })
     }
+}
 
-    /// What is served.
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
+/// Why an application is not there.
+enum Trouble {
+    /// A Python exception, which is set; what failed.
+    Raised(String),
+    /// All there is to say.
+    Said(String),
+}
 
-    /// How it is served.
-    pub fn settings(&self) -> &LevelSettings {
-        &self.settings
-    }
-
-    pub(super) fn store(&self) -> &dyn SpoolStore {
-        &*self.store
-    }
-
-    pub(super) fn number(&self) -> usize {
-        self.number
-    }
-
-    /// The application, loaded if need be. On failure everything is in the log.
-    pub(super) fn application(&self, token: Token<'_>, log: &dyn ErrorLog) -> Result<Arc<Application>, Raised> {
-        if let Some(application) = self.loaded() {
-            return Ok(application);
+/// Loads the application of `location`, or finds it loaded in the version that was `found`. On failure everything is in
+/// the log; of a file that is watched, once for each version.
+pub(super) fn load(
+    token: Token<'_>,
+    location: &Location,
+    log: &dyn ErrorLog,
+    found: Option<Version>,
+) -> Result<Arc<Application>, Raised> {
+    let name = match location.target() {
+        Target::Script { path, .. } => module_name(path),
+        Target::Module { name, .. } => name.clone(),
+    };
+    let script = token.interpreter().scripts.script(&name);
+    // Others that need it wait here, and let Python run: the application may be slow to load.
+    let mut loaded = lock(token, &script.0);
+    let known = location.identity().and_then(|identity| loaded.find(identity));
+    if let Some(index) = known {
+        let application = &loaded.applications[index].2;
+        if found.is_none_or(|found| found == application.version) {
+            return Ok(Arc::clone(application));
         }
-        // Others that need it wait here, and let Python run: the application may be slow to load.
-        let _loading = match self.loading.try_lock() {
-            Ok(guard) => guard,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => {
-                token.detached(|| self.loading.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    let (file, version) = file_and_version(token, location, found);
+    match load_anew(token, location, &name, version, file, known.is_some()) {
+        Ok(application) => {
+            let application = Arc::new(application);
+            loaded.failed = None;
+            if let Some(Identity { callable, layers }) = location.identity() {
+                if let Some(index) = known {
+                    loaded.applications.remove(index);
+                }
+                loaded.applications.push((callable.to_owned(), layers.to_vec(), Arc::clone(&application)));
             }
-        };
-        if let Some(application) = self.loaded() {
-            return Ok(application);
+            let what = describe(location.target());
+            let again = if known.is_some() { "loaded again" } else { "loaded" };
+            log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(location.target())));
+            Ok(application)
         }
-        let application = Arc::new(self.load(token, log)?);
-        *self.application.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&application));
-        Ok(application)
-    }
-
-    fn loaded(&self) -> Option<Arc<Application>> {
-        self.application.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn load(&self, token: Token<'_>, log: &dyn ErrorLog) -> Result<Application, Raised> {
-        let (module, callable, what) = match &self.target {
-            Target::Script { path, callable } => {
-                (load_script(token, path), callable, format!("WSGI script \"{}\"", path.display()))
+        Err(trouble) => {
+            let failed = &mut loaded.failed;
+            let once = location.is_watched();
+            let mut is_new = |reason: String| {
+                let new = !once || failed.as_ref() != Some(&(version, reason.clone()));
+                *failed = Some((version, reason));
+                new
+            };
+            match trouble {
+                Trouble::Raised(what) => {
+                    if let Some(exception) = fetch(token)
+                        && is_new(token.error_line(&exception))
+                    {
+                        report::exception(token, log, &what, &exception);
+                    }
+                }
+                Trouble::Said(what) => {
+                    if is_new(what.clone()) {
+                        log.log(Level::Error, &what);
+                    }
+                }
             }
-            Target::Module { name, callable } => {
-                (load_module(token, name), callable, format!("WSGI module \"{name}\""))
-            }
-        };
-        let module = module.inspect_err(|_| report::pending(token, log, &format!("cannot load {what}")))?;
-        let object = resolve(token, &module, callable).inspect_err(|_| {
-            let reason = token.take_error_line();
-            log.log(Level::Error, &format!("{what} has no callable \"{callable}\": {reason}"));
+            Err(Raised)
+        }
+    }
+}
+
+/// The file of a target, and its version from before it is read.
+fn file_and_version(token: Token<'_>, location: &Location, found: Option<Version>) -> (Option<PathBuf>, Version) {
+    let file = match location.target() {
+        Target::Script { path, .. } => Some(path.clone()),
+        Target::Module { name, .. } if location.is_watched() => find_module(token, name),
+        Target::Module { .. } => None,
+    };
+    let version = found.unwrap_or_else(|| file.as_ref().and_then(|file| location.version(file)));
+    (file, version)
+}
+
+fn load_anew(
+    token: Token<'_>,
+    location: &Location,
+    name: &str,
+    version: Version,
+    file: Option<PathBuf>,
+    again: bool,
+) -> Result<Application, Trouble> {
+    let what = describe(location.target());
+    let module = load_module(token, location, name, version).map_err(|_| raised(format!("cannot load {what}")))?;
+    let callable = callable(location.target());
+    let object = resolve(token, &module, callable).map_err(|_| {
+        let reason = token.take_error_line();
+        Trouble::Said(format!("{what} has no callable \"{callable}\": {reason}"))
+    })?;
+    check_callable(&object, || format!("\"{callable}\" of {what}"))?;
+    let mut application = Callable::new(object);
+    for layer in location.stack() {
+        let name = layer.name();
+        application = layer.wrap(application).map_err(|error| match error {
+            MiddlewareError::Raised => raised(format!("cannot put {name} around {what}")),
+            MiddlewareError::Other(reason) => Trouble::Said(format!("cannot put {name} around {what}: {reason}")),
         })?;
-        // SAFETY: a live object.
-        unsafe {
-            if ffi::PyCallable_Check(object.as_ptr()) == 0 {
-                let kind = type_name(object.as_ptr());
-                log.log(Level::Error, &format!("\"{callable}\" of {what} is not callable: it is of type {kind}"));
-                return Err(Raised);
-            }
-        }
-        if let Err(Raised) = token.helper(c"freeze").and_then(|freeze| token.call(freeze.as_ptr(), &[])) {
-            report::pending(token, log, "cannot freeze the garbage collector");
-        }
-        log.log(Level::Notice, &format!("{what} loaded, callable \"{callable}\""));
-        Ok(Application { callable: object.hold() })
+        check_callable(application.object(), || format!("what {name} has put around {what}"))?;
     }
+    let freeze = token.helper(c"freeze").and_then(|freeze| {
+        // SAFETY: the singletons live as long as Python.
+        let again = unsafe { if again { ffi::Py_True() } else { ffi::Py_False() } };
+        token.call(freeze.as_ptr(), &[again])
+    });
+    freeze.map_err(|Raised| raised("cannot freeze the garbage collector".to_owned()))?;
+    Ok(Application { callable: application.into_object().hold(), version, file })
 }
 
-/// The module of a script: the one that is loaded already, for all callables of one script share it.
-fn load_script<'py>(token: Token<'py>, path: &Path) -> Result<Obj<'py>, Raised> {
-    let name = token.text(&module_name(path))?;
-    // SAFETY: a live str; a new reference or null without an exception results.
-    if let Some(module) = unsafe { token.own(ffi::PyImport_GetModule(name.as_ptr())) } {
-        return Ok(module);
-    }
-    // SAFETY: attached; asks whether looking it up raised.
-    if !unsafe { ffi::PyErr_Occurred() }.is_null() {
-        return Err(Raised);
-    }
-    let path = token.path(path)?;
-    token.call(token.helper(c"load_script")?.as_ptr(), &[name.as_ptr(), path.as_ptr()])
+fn raised(what: String) -> Trouble {
+    Trouble::Raised(what)
 }
 
-fn load_module<'py>(token: Token<'py>, name: &str) -> Result<Obj<'py>, Raised> {
+fn check_callable(object: &Obj<'_>, name: impl Fn() -> String) -> Result<(), Trouble> {
+    // SAFETY: a live object.
+    let (callable, kind) = unsafe { (ffi::PyCallable_Check(object.as_ptr()) != 0, type_name(object.as_ptr())) };
+    if callable { Ok(()) } else { Err(Trouble::Said(format!("{} is not callable: it is of type {kind}", name()))) }
+}
+
+/// The module of a target: the one that is loaded already, for all callables of one script share it, unless it is there
+/// in another version and watched.
+fn load_module<'py>(token: Token<'py>, location: &Location, name: &str, version: Version) -> Result<Obj<'py>, Raised> {
     let name = token.text(name)?;
-    token.call(token.helper(c"load_module")?.as_ptr(), &[name.as_ptr()])
+    let version = token.text(&format!("{version:?}"))?;
+    // SAFETY: the singletons live as long as Python.
+    let watched = unsafe { if location.is_watched() { ffi::Py_True() } else { ffi::Py_False() } };
+    match location.target() {
+        Target::Script { path, .. } => {
+            let path = token.path(path)?;
+            let arguments = [name.as_ptr(), path.as_ptr(), version.as_ptr(), watched];
+            token.call(token.helper(c"load_script")?.as_ptr(), &arguments)
+        }
+        Target::Module { .. } => {
+            token.call(token.helper(c"load_module")?.as_ptr(), &[name.as_ptr(), version.as_ptr(), watched])
+        }
+    }
+}
+
+/// The file of a module that is not loaded yet, if Python finds one.
+fn find_module(token: Token<'_>, name: &str) -> Option<PathBuf> {
+    let found = token
+        .text(name)
+        .and_then(|name| token.call(token.helper(c"find_file")?.as_ptr(), &[name.as_ptr()]))
+        .and_then(|found| token.bytes_of(&found));
+    // What is wrong shows when it is imported.
+    found.inspect_err(|Raised| token.clear_error()).ok().flatten().map(|path| std::ffi::OsString::from_vec(path).into())
+}
+
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Script { path, .. } => format!("WSGI script \"{}\"", path.display()),
+        Target::Module { name, .. } => format!("WSGI module \"{name}\""),
+    }
+}
+
+fn callable(target: &Target) -> &str {
+    match target {
+        Target::Script { callable, .. } | Target::Module { callable, .. } => callable,
+    }
 }
 
 /// `callable`, or `object.attribute.callable`.
-fn resolve<'py>(token: Token<'py>, module: &Obj<'py>, callable: &str) -> Result<Obj<'py>, Raised> {
+pub(super) fn resolve<'py>(token: Token<'py>, module: &Obj<'py>, callable: &str) -> Result<Obj<'py>, Raised> {
     let mut parts = callable.split('.');
     let first = parts.next().unwrap_or_default();
     let mut object = token.attribute_named(module.as_ptr(), first)?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pyo3::ffi;
 
 use super::exchange::{Stop, Summary};
-use super::loader::Location;
+use super::location::Location;
 use super::token::{HeldBytes, Token};
 use crate::config::Flag;
 use crate::error::{HostError, ProtocolError};
@@ -24,6 +24,8 @@ pub(crate) struct Reply {
     pub(crate) failure: Option<Arc<HostError>>,
     /// The next block is the only one, and so its length that of the body.
     pub(crate) single: bool,
+    /// The response gets a header `Refresh: 0`, unless it has one.
+    pub(crate) refresh: bool,
     /// Bytes beyond Content-Length that were not sent.
     pub(crate) excess: u64,
     /// Bytes of blocks that may wait at the host for what follows.
@@ -41,6 +43,7 @@ impl Reply {
             sink: Some(sink),
             failure: None,
             single: false,
+            refresh: false,
             excess: 0,
             joined: 0,
             written: None,
@@ -53,9 +56,12 @@ impl Reply {
     pub(super) fn start(
         &mut self,
         status: StatusLine,
-        headers: HeaderList,
+        mut headers: HeaderList,
         has_exc_info: bool,
     ) -> Result<(), ProtocolError> {
+        if self.refresh && !headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"refresh")) {
+            headers.push(b"Refresh", b"0").expect("a valid header");
+        }
         self.response.start(status, headers, has_exc_info)?;
         if self.written.take().is_some() {
             // If it could not be kept, that does not matter any more.

@@ -8,12 +8,13 @@ use crate::record::LineBuffer;
 /// Logs the pending exception with its traceback, one record a line, the first one beginning with `what`. Clears it.
 pub(super) fn pending(token: Token<'_>, log: &dyn ErrorLog, what: &str) {
     match fetch(token) {
-        Some(exception) => report(token, log, what, &exception),
+        Some(exception) => self::exception(token, log, what, &exception),
         None => log.log(Level::Error, &format!("{what}: failed without an exception")),
     }
 }
 
-fn report(token: Token<'_>, log: &dyn ErrorLog, what: &str, exception: &Obj<'_>) {
+/// Logs an exception with its traceback.
+pub(super) fn exception(token: Token<'_>, log: &dyn ErrorLog, what: &str, exception: &Obj<'_>) {
     let described = token.helper(c"describe").and_then(|describe| {
         let parts = token.call(describe.as_ptr(), &[exception.as_ptr()])?;
         let text = token.item_text(&parts, 0)?.unwrap_or_default();

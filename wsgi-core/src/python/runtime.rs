@@ -19,6 +19,8 @@ pub struct PythonSettings {
     pub home: Option<PathBuf>,
     /// What `sys.executable` shall be; decides about the prefix, and about the virtual environment around it.
     pub executable: Option<PathBuf>,
+    /// The level of `-O`, 0 to 2; without it that of `PYTHONOPTIMIZE` counts.
+    pub optimize: Option<u8>,
     /// Put in front of `sys.path`, in this order.
     pub path: Vec<PathBuf>,
 }
@@ -44,10 +46,10 @@ pub(super) fn start(settings: &PythonSettings, log: &dyn ErrorLog) -> Result<(),
         // anything that would read it.
         unsafe { libc::unsetenv(c"PYTHONHOME".as_ptr()) };
     }
-    preserving_sigint(|| initialise(&plan))
+    preserving_sigint(|| initialise(&plan, settings.optimize))
 }
 
-fn initialise(plan: &preflight::Plan) -> Result<(), StartError> {
+fn initialise(plan: &preflight::Plan, optimize: Option<u8>) -> Result<(), StartError> {
     let mut pre = MaybeUninit::<ffi::PyPreConfig>::uninit();
     let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
     // SAFETY: the configurations are initialised by Python's own functions before anything is read from them, used
@@ -66,6 +68,9 @@ fn initialise(plan: &preflight::Plan) -> Result<(), StartError> {
         let config = &mut *config.as_mut_ptr();
         config.parse_argv = 0;
         config.install_signal_handlers = 0;
+        if let Some(level) = optimize {
+            config.optimization_level = level.into();
+        }
         #[cfg(Py_3_11)]
         {
             config.safe_path = 1;

@@ -113,6 +113,90 @@ fn py_6_atexit_functions_run_at_a_graceful_stop() {
     });
 }
 
+/// Evaluates the query string in a file that has an assertion that fails.
+const ASSERTS: &str = "
+import sys
+def documented():
+    'What it does.'
+def application(environ, start_response):
+    assert False, 'seen'
+    start_response('200 OK', [])
+    return [repr(eval(environ['QUERY_STRING'])).encode()]
+";
+
+fn optimized(mode: Mode, level: u8) -> Nginx {
+    let site = Site::new(mode).http(&format!("wsgi_python_optimize {level};"));
+    site.file("app.py", EVALUATE)
+        .file("asserts.py", ASSERTS)
+        .location("/", "wsgi_pass app.py;")
+        .location("/asserts", "wsgi_pass asserts.py;")
+        .start()
+}
+
+#[test]
+fn opt_1_level_0_is_plain_python() {
+    in_both_modes(|mode| assert_eq!(evaluate(&optimized(mode, 0), "(sys.flags.optimize,__debug__)"), "(0, True)"));
+}
+
+#[test]
+fn opt_2_level_1_leaves_assertions_out() {
+    in_both_modes(|mode| {
+        let nginx = optimized(mode, 1);
+        assert_eq!(nginx.get("/asserts?(sys.flags.optimize,documented.__doc__)").ok(), "(1, 'What it does.')");
+    });
+}
+
+#[test]
+fn opt_3_level_0_has_assertions() {
+    in_both_modes(|mode| {
+        let nginx = optimized(mode, 0);
+        assert_eq!(nginx.get("/asserts?1").status, 500);
+        nginx.logged("AssertionError: seen");
+    });
+}
+
+#[test]
+fn opt_4_level_2_leaves_documentation_out() {
+    in_both_modes(|mode| assert_eq!(optimized(mode, 2).get("/asserts?documented.__doc__").ok(), "None"));
+}
+
+#[test]
+fn opt_5_other_levels_are_refused() {
+    for bad in ["3", "abc", "-1"] {
+        let check = Site::with_defaults().http(&format!("wsgi_python_optimize {bad};")).check();
+        assert!(!check.succeeded);
+        let expected = format!("invalid value \"{bad}\" in \"wsgi_python_optimize\" directive");
+        assert!(check.output.contains(&expected), "{}", check.output);
+    }
+}
+
+#[test]
+fn py_1_and_py_2_one_level_for_the_whole_configuration() {
+    let check = |inner: &str| {
+        let site = Site::with_defaults().http("wsgi_python_optimize 1;");
+        site.location("/", &format!("wsgi_python_optimize {inner};")).check()
+    };
+    assert!(check("1").succeeded);
+    let refused = check("2");
+    assert!(!refused.succeeded);
+    assert!(
+        refused.output.contains("\"wsgi_python_optimize\"") && refused.output.contains("nginx.conf:"),
+        "{}",
+        refused.output
+    );
+}
+
+#[test]
+fn py_5_a_reload_changes_the_level() {
+    in_both_modes(|mode| {
+        let mut nginx = optimized(mode, 0);
+        assert_eq!(evaluate(&nginx, "sys.flags.optimize"), "0");
+        nginx.change("wsgi_python_optimize 0;", "wsgi_python_optimize 1;");
+        nginx.reload();
+        assert_eq!(evaluate(&nginx, "sys.flags.optimize"), "1");
+    });
+}
+
 #[test]
 fn exe_1_executable_of_a_virtual_environment_brings_its_packages() {
     in_both_modes(|mode| {

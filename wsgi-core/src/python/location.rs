@@ -1,0 +1,238 @@
+//! An application as a host knows it: a place that serves requests, and what is loaded for it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::loader::{self, Application};
+use super::middleware::{Middleware, PythonMiddleware};
+use super::raise::Raised;
+use super::token::Token;
+use crate::config::{Flag, Layer, LevelSettings, Target, TempPath};
+use crate::host::{ErrorLog, Level};
+use crate::output::{SpoolStore, TempFolder};
+use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
+
+/// A place that serves an application.
+///
+/// One per place in the configuration that serves requests: the environ of its requests is made from a template of its
+/// own. The application is loaded at its first request; one that failed to load is tried again with the next request.
+pub struct Location {
+    target: Target,
+    settings: LevelSettings,
+    /// Where goes what is written beyond the limit.
+    store: Box<dyn SpoolStore>,
+    watch: Watch,
+    /// Innermost first. Those of the settings come first.
+    stack: Vec<Arc<dyn Middleware>>,
+    /// Some are the embedder's own, so that nobody else has the same stack.
+    private_stack: bool,
+    number: usize,
+    application: Mutex<Option<Arc<Application>>>,
+    /// That the host cannot retire has been said.
+    warned: AtomicBool,
+}
+
+/// What a [`Location`] is made of.
+pub struct LocationBuilder {
+    target: Target,
+    settings: LevelSettings,
+    store: Option<Box<dyn SpoolStore>>,
+    watch: Watch,
+    layers: Vec<Arc<dyn Middleware>>,
+}
+
+impl LocationBuilder {
+    /// The complete settings of its block; whatever is not said is at its default. Reloading is as they say from here on.
+    pub fn settings(mut self, settings: LevelSettings) -> Self {
+        if settings.is_on(Flag::ScriptReloading) {
+            self.watch.policy = settings.reload_mechanism.unwrap_or_default().policy();
+        }
+        self.settings = settings;
+        self
+    }
+
+    /// Where temporary files go; otherwise where the settings say, or into the system's folder for them.
+    pub fn store(mut self, store: impl SpoolStore + 'static) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
+
+    /// Where versions of scripts come from, instead of the file system.
+    pub fn stamps(mut self, stamps: Arc<dyn StampSource>) -> Self {
+        self.watch.stamps = stamps;
+        self
+    }
+
+    /// Another policy than the settings name.
+    pub fn reload(mut self, policy: Arc<dyn crate::reload::ReloadPolicy>) -> Self {
+        self.watch.policy = policy;
+        self
+    }
+
+    /// How to replace this process. Hosts that cannot leave it out.
+    pub fn control(mut self, control: Arc<dyn WorkerControl>) -> Self {
+        self.watch.control = Some(control);
+        self
+    }
+
+    /// Puts a middleware around what is there: those of the settings, and earlier ones.
+    pub fn middleware(mut self, layer: Arc<dyn Middleware>) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
+    /// The place. Nothing is loaded yet.
+    pub fn build(self) -> Arc<Location> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let Self { target, settings, store, watch, layers } = self;
+        let store = store.unwrap_or_else(|| {
+            Box::new(match &settings.temp_path {
+                Some(TempPath { path, levels }) => TempFolder::new(path.clone(), levels.clone()),
+                None => TempFolder::new(std::env::temp_dir(), Vec::new()),
+            })
+        });
+        let private_stack = !layers.is_empty();
+        let named = settings.middleware.iter().flatten().cloned();
+        let stack = named.map(|layer| Arc::new(PythonMiddleware::new(layer)) as _).chain(layers).collect();
+        Arc::new(Location {
+            target,
+            settings,
+            store,
+            watch,
+            stack,
+            private_stack,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            application: Mutex::new(None),
+            warned: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Location {
+    /// A place that serves `target`, with everything else at its default.
+    pub fn new(target: Target) -> Arc<Self> {
+        Self::builder(target).build()
+    }
+
+    /// A place that serves `target`, to be described further.
+    pub fn builder(target: Target) -> LocationBuilder {
+        let settings = LevelSettings::default();
+        LocationBuilder { target, settings, store: None, watch: Watch::default(), layers: Vec::new() }
+    }
+
+    /// What is served.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// How it is served.
+    pub fn settings(&self) -> &LevelSettings {
+        &self.settings
+    }
+
+    pub(super) fn store(&self) -> &dyn SpoolStore {
+        &*self.store
+    }
+
+    pub(super) fn stack(&self) -> &[Arc<dyn Middleware>] {
+        &self.stack
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// What makes another location serve the very same object: the callable and the stack around it. `None` if none can.
+    pub(super) fn identity(&self) -> Option<Identity<'_>> {
+        let callable = match &self.target {
+            Target::Script { callable, .. } | Target::Module { callable, .. } => callable,
+        };
+        (!self.private_stack)
+            .then(|| Identity { callable, layers: self.settings.middleware.as_deref().unwrap_or_default() })
+    }
+
+    /// Whether the file is looked at with each request.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch.policy.watches()
+    }
+
+    /// Looks at the file of the application, where that is asked for: one system call, so not while attached to Python.
+    pub(super) fn look(&self) -> Option<Version> {
+        if !self.is_watched() {
+            return None;
+        }
+        match &self.target {
+            Target::Script { path, .. } => Some(self.version(path)),
+            // Where a module is, is known when it is loaded.
+            Target::Module { .. } => Some(self.version(self.loaded()?.file.as_ref()?)),
+        }
+    }
+
+    /// The version of a file now.
+    pub(super) fn version(&self, file: &PathBuf) -> Version {
+        self.watch.stamps.stamp(file).ok()
+    }
+
+    /// The application, loaded if need be; `found` is what [`look`](Self::look) has seen. On failure everything is in the
+    /// log.
+    pub(super) fn application(
+        &self,
+        token: Token<'_>,
+        log: &dyn ErrorLog,
+        found: Option<Version>,
+    ) -> Result<Arc<Application>, Raised> {
+        if let Some(application) = self.loaded() {
+            let Some(found) = found else { return Ok(application) };
+            match self.watch.policy.decide(application.version, found) {
+                Decision::Keep => return Ok(application),
+                Decision::Retire if self.retire(log) => return Ok(application),
+                Decision::Retire | Decision::Load => {}
+            }
+        }
+        let application = loader::load(token, self, log, found)?;
+        *self.application.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&application));
+        Ok(application)
+    }
+
+    /// Whether another process is about to take over.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.watch.control.as_ref().is_some_and(|control| control.is_retiring())
+    }
+
+    fn loaded(&self) -> Option<Arc<Application>> {
+        self.application.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has another process take over; false where that cannot be.
+    fn retire(&self, log: &dyn ErrorLog) -> bool {
+        let trouble = match &self.watch.control {
+            Some(control) => match control.retire() {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            },
+            None => "this server cannot".to_owned(),
+        };
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            let target = &self.target;
+            log.log(
+                Level::Warn,
+                &format!("no other process takes over for {target} ({trouble}): it is reloaded in this one instead"),
+            );
+        }
+        false
+    }
+}
+
+impl std::fmt::Debug for Location {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Location").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// Callable and stack of a location.
+#[derive(Clone, Copy)]
+pub(super) struct Identity<'a> {
+    pub(super) callable: &'a str,
+    pub(super) layers: &'a [Layer],
+}
