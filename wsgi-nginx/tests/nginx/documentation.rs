@@ -167,5 +167,7 @@ fn adapted(site: &Site, text: &str) -> String {
     let listen = format!("listen 127.0.0.1:{};", site.port());
     let text = text.replace("listen 80;", &listen).replace("listen 8000;", &listen);
     let kept = text.lines().filter(|line| !line.starts_with("user ") && !line.starts_with("load_module "));
+    // `nginx -t` makes the sockets that are listened on.
+    let kept = kept.map(|line| if line.trim_start().starts_with("listen unix:") { &listen } else { line });
     kept.map(|line| format!("{line}\n")).collect()
 }
