@@ -41,7 +41,7 @@ impl EnvironCache {
         let mut collected = Collected::default();
         let overrides = self.put_variables(request, &mut collected, changes);
         let mut buffer = Vec::new();
-        self.slots.put_fixed(fixed::values(request, &overrides, &mut self.numbers, &mut buffer), changes);
+        self.slots.put_fixed(&fixed::values(request, &overrides, &mut self.numbers, &mut buffer), changes);
         self.put_extra(request, &mut collected, changes);
         // What a header passes through here is inlined by force: left to the compiler, a request costs a third more.
         for HeaderField { name, value, hash } in request.headers() {

@@ -110,9 +110,9 @@ impl Slots {
 
     /// Brings the fixed slots up to date.
     #[inline(always)]
-    pub(super) fn put_fixed(&mut self, values: [Option<&[u8]>; fixed::COUNT], changes: &mut impl Changes) {
+    pub(super) fn put_fixed(&mut self, values: &[Option<&[u8]>; fixed::COUNT], changes: &mut impl Changes) {
         for (index, (slot, value)) in self.all.iter_mut().zip(values).enumerate() {
-            match value {
+            match *value {
                 Some(value) if slot.holds(value) => {}
                 Some(value) => slot.change(index, value, changes),
                 None if slot.present => slot.remove(index, changes),
