@@ -8,6 +8,7 @@ use super::interpreter::Interpreter;
 use super::location::Location;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
+use super::thread::this_thread;
 use super::token::Token;
 use crate::host::{ErrorLog, Level, ResponseSink};
 use crate::input::Input;
@@ -60,7 +61,7 @@ impl ExchangeCell {
             return Err(runtime_error(token, &format!("{what}: the request is over")));
         }
         if let Some(thread) = self.interpreter.inline_thread
-            && thread != std::thread::current().id()
+            && thread != this_thread()
         {
             return Err(runtime_error(
                 token,

@@ -76,7 +76,7 @@ impl Gateway {
     /// Starts Python. Call it once, in the process that serves (after any fork), on the thread that will call
     /// [`begin`](Self::begin) when the mode is [`Mode::Inline`]. Blocks for 10 to 30 ms.
     pub fn start(settings: &GatewaySettings, log: Arc<dyn ErrorLog>) -> Result<Self, StartError> {
-        let inline_thread = matches!(settings.mode, Mode::Inline).then(|| std::thread::current().id());
+        let inline_thread = matches!(settings.mode, Mode::Inline).then(thread::this_thread);
         runtime::start(&settings.python, &*log)?;
         let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(log, inline_thread)));
         let setup = Setup {

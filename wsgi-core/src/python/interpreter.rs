@@ -4,7 +4,6 @@ use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::ThreadId;
 
 use pyo3::ffi;
 
@@ -18,8 +17,10 @@ use crate::host::ErrorLog;
 pub(crate) struct Interpreter {
     /// Where lines go that belong to no request.
     pub(crate) log: Arc<dyn ErrorLog>,
-    /// With inline execution: the only thread that may call back into an exchange.
-    pub(crate) inline_thread: Option<ThreadId>,
+    /// With inline execution: the only thread that may call back into an exchange, as
+    /// [`this_thread`](super::thread::this_thread) names it. It lives as long as the gateway, so that no other gets its
+    /// name.
+    pub(crate) inline_thread: Option<usize>,
     data: OnceLock<Data>,
     /// What has been loaded in it.
     pub(super) scripts: Scripts,
@@ -53,7 +54,7 @@ pub(crate) struct Data {
 }
 
 impl Interpreter {
-    pub(crate) fn new(log: Arc<dyn ErrorLog>, inline_thread: Option<ThreadId>) -> Self {
+    pub(crate) fn new(log: Arc<dyn ErrorLog>, inline_thread: Option<usize>) -> Self {
         Self {
             log,
             inline_thread,

@@ -29,6 +29,12 @@ struct ThreadState {
     interpreter: Cell<*const Interpreter>,
 }
 
+/// This thread, as `pthread_self` names it. In a shared object it is found with less than a thread-local variable takes.
+pub(crate) fn this_thread() -> usize {
+    // SAFETY: always succeeds.
+    unsafe { libc::pthread_self() as usize }
+}
+
 /// Whether code of this crate on this thread is attached to `interpreter`.
 pub(crate) fn is_attached_to(interpreter: &Interpreter) -> bool {
     STATE.try_with(|state| state.depth.get() > 0 && ptr::eq(state.interpreter.get(), interpreter)).unwrap_or(false)
