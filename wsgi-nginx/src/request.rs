@@ -1,6 +1,7 @@
 //! An nginx request as the gateway reads it.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use nginx_sys::{
     ngx_connection_local_sockaddr, ngx_connection_t, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable,
@@ -52,7 +53,7 @@ pub(crate) struct View<'a> {
     variables: &'a [(&'a str, ngx_str_t)],
     content_length: Option<u64>,
     document_root: &'a [u8],
-    local: Local,
+    local: Rc<Local>,
     tls: Vec<(&'static str, &'a [u8])>,
 }
 
@@ -269,7 +270,6 @@ fn elements(part: &ngx_list_part_t) -> &[ngx_table_elt_t] {
 }
 
 /// The address that the client has connected to, as text.
-#[derive(Clone, Copy)]
 struct Local {
     text: [u8; ADDRESS_LENGTH],
     length: usize,
@@ -278,7 +278,7 @@ struct Local {
 
 thread_local! {
     /// The last one: a worker listens on few addresses, and making text of one costs more than comparing it.
-    static LAST: RefCell<(Vec<u8>, Local)> = const { RefCell::new((Vec::new(), Local::UNKNOWN)) };
+    static LAST: RefCell<(Vec<u8>, Rc<Local>)> = RefCell::new((Vec::new(), Rc::new(Local::UNKNOWN)));
 }
 
 impl Local {
@@ -287,22 +287,22 @@ impl Local {
     /// # Safety
     ///
     /// `request` is alive.
-    unsafe fn of(request: *mut Request) -> Self {
+    unsafe fn of(request: *mut Request) -> Rc<Self> {
         // SAFETY: the caller's promise. nginx asks the system for the address once a connection.
         unsafe {
             let connection = (*request).connection;
             if ngx_connection_local_sockaddr(connection, std::ptr::null_mut(), 0) != ngx::OK {
-                return Self::UNKNOWN;
+                return Rc::new(Self::UNKNOWN);
             }
             let (address, length) = ((*connection).local_sockaddr, (*connection).local_socklen);
             let raw = std::slice::from_raw_parts(address.cast::<u8>(), length as usize);
             LAST.with_borrow_mut(|(known, local)| {
                 if known != raw {
-                    *local = Self::format(address, length);
+                    *local = Rc::new(Self::format(address, length));
                     known.clear();
                     known.extend_from_slice(raw);
                 }
-                *local
+                Rc::clone(local)
             })
         }
     }
