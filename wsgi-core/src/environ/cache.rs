@@ -39,9 +39,10 @@ impl EnvironCache {
     pub fn update<R: RequestView>(&mut self, request: &R, changes: &mut impl Changes) {
         self.slots.begin();
         let mut collected = Collected::default();
-        let overrides = self.put_variables(request, &mut collected, changes);
-        let mut buffer = Vec::new();
-        self.slots.put_fixed(&fixed::values(request, &overrides, &mut self.numbers, &mut buffer), changes);
+        match self.put_variables(request, &mut collected, changes) {
+            None => self.put_fixed(request, &Overrides::default(), changes),
+            Some(overrides) => self.put_overridden(request, &overrides, changes),
+        }
         self.put_extra(request, &mut collected, changes);
         // What a header passes through here is inlined by force: left to the compiler, a request costs a third more.
         for HeaderField { name, value, hash } in request.headers() {
@@ -64,8 +65,8 @@ impl EnvironCache {
         request: &'a R,
         collected: &mut Collected<'a>,
         changes: &mut impl Changes,
-    ) -> Overrides<'a> {
-        let mut overrides = Overrides::default();
+    ) -> Option<Overrides<'a>> {
+        let mut overrides: Option<Overrides<'_>> = None;
         for (position, (key, value)) in request.variables().enumerate() {
             let slot = match self.variables.get(position) {
                 Some(slot) if self.slots.key(*slot) == Some(key) => Some(*slot),
@@ -73,12 +74,29 @@ impl EnvironCache {
             };
             let wanted = Some(value).filter(|value| !value.is_empty());
             match slot {
-                Some(slot) if slot < fixed::COUNT => overrides.set(slot, value),
+                Some(slot) if slot < fixed::COUNT => overrides.get_or_insert_default().set(slot, value),
                 Some(slot) => self.slots.settle(slot, wanted, changes),
                 None => collected.settle(key, wanted, changes),
             }
         }
         overrides
+    }
+
+    /// Compiled for its caller: without overrides nothing is left of them.
+    #[inline(always)]
+    fn put_fixed<'a, R: RequestView>(&mut self, request: &'a R, overrides: &Overrides<'a>, changes: &mut impl Changes) {
+        let mut buffer = Vec::new();
+        self.slots.put_fixed(&fixed::values(request, overrides, &mut self.numbers, &mut buffer), changes);
+    }
+
+    #[inline(never)]
+    fn put_overridden<'a, R: RequestView>(
+        &mut self,
+        request: &'a R,
+        overrides: &Overrides<'a>,
+        changes: &mut impl Changes,
+    ) {
+        self.put_fixed(request, overrides, changes);
     }
 
     #[cold]
