@@ -2,7 +2,7 @@
 
 use super::Changes;
 use super::collected::{Claim, Collected};
-use super::fixed::{self, Numbers, Overrides};
+use super::fixed::{self, BY_SCHEME, Last, Overrides};
 use super::name::{self, Credentials, Destination, NameTable};
 use super::slots::{Purpose, Slots};
 use crate::host::{HeaderField, RequestView};
@@ -16,7 +16,7 @@ pub struct EnvironCache {
     slots: Slots,
     names: NameTable,
     credentials: Credentials,
-    numbers: Numbers,
+    last: Last,
     /// Slots of the last request's [`extra`](RequestView::extra) and [`variables`](RequestView::variables), in order.
     extra: Vec<(&'static str, usize)>,
     variables: Vec<usize>,
@@ -29,7 +29,7 @@ impl EnvironCache {
             slots: Slots::new(),
             names: NameTable::new(credentials),
             credentials,
-            numbers: Numbers::default(),
+            last: Last::default(),
             extra: Vec::new(),
             variables: Vec::new(),
         }
@@ -86,7 +86,13 @@ impl EnvironCache {
     #[inline(always)]
     fn put_fixed<'a, R: RequestView>(&mut self, request: &'a R, overrides: &Overrides<'a>, changes: &mut impl Changes) {
         let mut buffer = Vec::new();
-        self.slots.put_fixed(&fixed::values(request, overrides, &mut self.numbers, &mut buffer), changes);
+        let same_scheme = fixed::has_same_scheme(request, overrides, &mut self.last);
+        let values = fixed::values(request, overrides, &mut self.last, &mut buffer);
+        self.slots.put_fixed(0..BY_SCHEME.start, &values, changes);
+        if !same_scheme {
+            self.slots.put_fixed(BY_SCHEME, &values, changes);
+        }
+        self.slots.put_fixed(BY_SCHEME.end..fixed::COUNT, &values, changes);
     }
 
     #[inline(never)]

@@ -1,5 +1,7 @@
 //! The variables that every request has, or whose values depend on one another.
 
+use std::ops::Range;
+
 use super::path;
 use crate::host::{RequestView, Scheme};
 
@@ -37,6 +39,9 @@ const HTTPS: usize = 9;
 const REMOTE_ADDR: usize = 11;
 const REMOTE_PORT: usize = 12;
 const CONTENT_LENGTH: usize = 13;
+
+/// Those that the scheme alone decides, overrides aside.
+pub(super) const BY_SCHEME: Range<usize> = GATEWAY_INTERFACE..REMOTE_ADDR;
 
 /// What the operator wants instead of the values of a request.
 #[derive(Default)]
@@ -91,12 +96,23 @@ impl<'a> Overrides<'a> {
     }
 }
 
-/// Texts of the numbers of the last request.
+/// The scheme of the last request, and the texts of its numbers.
 #[derive(Default)]
-pub(super) struct Numbers {
+pub(super) struct Last {
+    /// `None` after overrides.
+    scheme: Option<Scheme>,
     server_port: Decimal,
     remote_port: Decimal,
     content_length: Decimal,
+}
+
+/// Whether the values [`BY_SCHEME`] are those of the last request.
+#[inline(always)]
+pub(super) fn has_same_scheme<R: RequestView>(request: &R, overrides: &Overrides<'_>, last: &mut Last) -> bool {
+    let plain = overrides.0[BY_SCHEME].iter().all(Option::is_none);
+    let scheme = plain.then(|| request.scheme());
+    let before = std::mem::replace(&mut last.scheme, scheme);
+    plain && before == scheme
 }
 
 /// The values of a request, by position. `buffer` is empty and may hold one of them.
@@ -104,7 +120,7 @@ pub(super) struct Numbers {
 pub(super) fn values<'a, R: RequestView>(
     request: &'a R,
     overrides: &Overrides<'a>,
-    numbers: &'a mut Numbers,
+    last: &'a mut Last,
     buffer: &'a mut Vec<u8>,
 ) -> [Option<&'a [u8]>; COUNT] {
     let scheme = overrides.scheme(request.scheme());
@@ -114,9 +130,9 @@ pub(super) fn values<'a, R: RequestView>(
     };
     let (script, path) = overrides.paths(request, buffer);
     let (server, peer) = (request.server(), request.peer());
-    let server_port = numbers.server_port.text(server.port.unwrap_or(default_port).into());
-    let remote_port = peer.port.map(|port| numbers.remote_port.text(port.into()));
-    let content_length = request.content_length().map(|length| numbers.content_length.text(length));
+    let server_port = last.server_port.text(server.port.unwrap_or(default_port).into());
+    let remote_port = peer.port.map(|port| last.remote_port.text(port.into()));
+    let content_length = request.content_length().map(|length| last.content_length.text(length));
     [
         overrides.filled(REQUEST_METHOD, request.method()),
         Some(script),

@@ -1,6 +1,7 @@
 //! Slots: the keys a dictionary holds and their values, as they were with the last request.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::collected::Claim;
 use super::equal::equal;
@@ -108,10 +109,16 @@ impl Slots {
         self.claimed = 0;
     }
 
-    /// Brings the fixed slots up to date.
+    /// Brings fixed slots up to date: those in `range`, to which `values` belong.
     #[inline(always)]
-    pub(super) fn put_fixed(&mut self, values: &[Option<&[u8]>; fixed::COUNT], changes: &mut impl Changes) {
-        for (index, (slot, value)) in self.all.iter_mut().zip(values).enumerate() {
+    pub(super) fn put_fixed(
+        &mut self,
+        range: Range<usize>,
+        values: &[Option<&[u8]>; fixed::COUNT],
+        changes: &mut impl Changes,
+    ) {
+        let slots = self.all[range.clone()].iter_mut().zip(&values[range.clone()]);
+        for (index, (slot, value)) in range.zip(slots) {
             match *value {
                 Some(value) if slot.holds(value) => {}
                 Some(value) => slot.change(index, value, changes),
