@@ -5,7 +5,6 @@
 //! whether it may give up its reference on the spot.
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -35,6 +34,13 @@ pub(crate) fn this_thread() -> usize {
     unsafe { libc::pthread_self() as usize }
 }
 
+/// This thread's [`STATE`], to be looked up once: a look takes a call in a shared object.
+fn state() -> &'static ThreadState {
+    // SAFETY: without a destructor it is there as long as code runs on the thread, and what is not `Sync` cannot be
+    // referred to from another one.
+    STATE.with(|state| unsafe { &*ptr::from_ref(state) })
+}
+
 /// Whether code of this crate on this thread is attached to `interpreter`.
 pub(crate) fn is_attached_to(interpreter: &Interpreter) -> bool {
     STATE.try_with(|state| state.depth.get() > 0 && ptr::eq(state.interpreter.get(), interpreter)).unwrap_or(false)
@@ -43,24 +49,23 @@ pub(crate) fn is_attached_to(interpreter: &Interpreter) -> bool {
 /// Attached to an interpreter until dropped. Nested ones are a counter.
 pub struct Attached<'a> {
     interpreter: &'a Interpreter,
-    _not_send: PhantomData<*mut ()>,
+    /// That of this thread, which it cannot leave with it.
+    state: &'static ThreadState,
 }
 
 impl<'a> Attached<'a> {
     /// Attaches this thread; waits for the GIL.
     pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
-        let first = STATE.with(|state| {
-            let depth = state.depth.get();
-            if depth == 0 {
-                state.restore();
-                state.interpreter.set(interpreter);
-            }
-            debug_assert!(ptr::eq(state.interpreter.get(), interpreter), "one interpreter at a time");
-            state.depth.set(depth + 1);
-            depth == 0
-        });
-        let attached = Self { interpreter, _not_send: PhantomData };
-        if first {
+        let state = state();
+        let depth = state.depth.get();
+        if depth == 0 {
+            state.restore();
+            state.interpreter.set(interpreter);
+        }
+        debug_assert!(ptr::eq(state.interpreter.get(), interpreter), "one interpreter at a time");
+        state.depth.set(depth + 1);
+        let attached = Self { interpreter, state };
+        if depth == 0 {
             interpreter.release_now(attached.token());
         }
         attached
@@ -72,13 +77,11 @@ impl<'a> Attached<'a> {
     ///
     /// The thread is attached to `interpreter` until this is dropped.
     pub(crate) unsafe fn assume(interpreter: &'a Interpreter) -> Entered<'a> {
-        let before = STATE.with(|state| {
-            let before = (state.depth.get(), state.interpreter.get());
-            state.depth.set(before.0 + 1);
-            state.interpreter.set(interpreter);
-            before
-        });
-        Entered { interpreter, before, _not_send: PhantomData }
+        let state = state();
+        let before = (state.depth.get(), state.interpreter.get());
+        state.depth.set(before.0 + 1);
+        state.interpreter.set(interpreter);
+        Entered { interpreter, before, state }
     }
 
     pub(crate) fn token(&self) -> Token<'_> {
@@ -89,13 +92,11 @@ impl<'a> Attached<'a> {
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        STATE.with(|state| {
-            let depth = state.depth.get() - 1;
-            state.depth.set(depth);
-            if depth == 0 {
-                state.save();
-            }
-        });
+        let depth = self.state.depth.get() - 1;
+        self.state.depth.set(depth);
+        if depth == 0 {
+            self.state.save();
+        }
     }
 }
 
@@ -103,7 +104,8 @@ impl Drop for Attached<'_> {
 pub(crate) struct Entered<'a> {
     interpreter: &'a Interpreter,
     before: (u32, *const Interpreter),
-    _not_send: PhantomData<*mut ()>,
+    /// As in [`Attached`].
+    state: &'static ThreadState,
 }
 
 impl Entered<'_> {
@@ -115,10 +117,8 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        STATE.with(|state| {
-            state.depth.set(self.before.0);
-            state.interpreter.set(self.before.1);
-        });
+        self.state.depth.set(self.before.0);
+        self.state.interpreter.set(self.before.1);
     }
 }
 
