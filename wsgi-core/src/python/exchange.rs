@@ -145,6 +145,7 @@ impl Exchange {
             self.close(token);
             drop(current);
             cell.expire(token);
+            drop(self.context.take().map(|context| context.attach(token)));
         }
         result
     }
@@ -200,7 +201,7 @@ impl Exchange {
             cell.reply(token).refresh = true;
         }
         let result = call_application(token, cell, &application, &environ);
-        drop(environ);
+        drop(environ.attach(token));
         self.application = Some(application);
         let iterable = result.map_err(|Raised| self.raised(token, "exception in"))?;
         self.begin_iteration(token, iterable)

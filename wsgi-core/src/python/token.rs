@@ -5,7 +5,7 @@
 //! its interpreter's release list, which the next attached thread empties.
 
 use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
@@ -128,6 +128,14 @@ unsafe impl Sync for Held {}
 impl Held {
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.pointer.as_ptr()
+    }
+
+    /// The same reference for who is attached: dropping it then takes no look at the thread.
+    pub(crate) fn attach(self, token: Token<'_>) -> Obj<'_> {
+        debug_assert!(ptr::eq(self.interpreter.as_ptr(), token.interpreter));
+        let pointer = self.pointer;
+        std::mem::forget(self);
+        Obj { pointer, token }
     }
 }
 
