@@ -136,14 +136,18 @@ impl ExchangeCell {
 }
 
 /// Takes a lock without holding up Python: a thread that must wait for it waits detached.
+#[inline]
 pub(super) fn lock<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
     match mutex.try_lock() {
         Ok(guard) => guard,
         Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(std::sync::TryLockError::WouldBlock) => {
-            // Whoever holds it may be waiting for the GIL. Getting the GIL back while holding the lock is harmless:
-            // its owner never waits for this lock attached.
-            token.detached(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
-        }
+        Err(std::sync::TryLockError::WouldBlock) => wait_for(token, mutex),
     }
+}
+
+#[cold]
+fn wait_for<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+    // Whoever holds it may be waiting for the GIL. Getting the GIL back while holding the lock is harmless: its owner
+    // never waits for this lock attached.
+    token.detached(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }
