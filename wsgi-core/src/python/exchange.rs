@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use pyo3::ffi;
@@ -14,6 +14,7 @@ use super::interpreter::Interpreter;
 use super::loader::Application;
 use super::location::Location;
 use super::raise::Raised;
+use super::reply::Reply;
 use super::report;
 use super::stdio::Current;
 use super::thread::Attached;
@@ -153,9 +154,9 @@ impl Exchange {
     fn in_context(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
         let Some(_entered) = self.enter_context(token) else { return Poll::Ready(Err(Fault::Application)) };
         if matches!(self.stage, Stage::Call { .. })
-            && let Err(fault) = self.call(token)
+            && let Some(result) = self.call(token).transpose()
         {
-            return Poll::Ready(Err(fault));
+            return Poll::Ready(result);
         }
         match self.iterate(token, cx) {
             Poll::Pending => {
@@ -188,8 +189,8 @@ impl Exchange {
     }
 
     /// Calls the application, and answers at once if it returned a list or tuple.
-    fn call(&mut self, token: Token<'_>) -> Result<(), Fault> {
-        let Stage::Call { environ, found } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(()) };
+    fn call(&mut self, token: Token<'_>) -> Result<Option<Summary>, Fault> {
+        let Stage::Call { environ, found } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(None) };
         let environ = environ.ok_or(Fault::Application)?;
         if self.cell.is_cancelled() {
             return Err(Fault::Cancelled);
@@ -207,7 +208,7 @@ impl Exchange {
         self.begin_iteration(token, iterable)
     }
 
-    fn begin_iteration(&mut self, token: Token<'_>, iterable: Obj<'_>) -> Result<(), Fault> {
+    fn begin_iteration(&mut self, token: Token<'_>, iterable: Obj<'_>) -> Result<Option<Summary>, Fault> {
         let object = iterable.as_ptr();
         // SAFETY: a live object.
         let (list, wrong) = unsafe {
@@ -217,7 +218,7 @@ impl Exchange {
             )
         };
         if list {
-            return self.send_list(token, &iterable);
+            return self.send_list(token, &iterable).map(Some);
         }
         if wrong {
             // SAFETY: a live object.
@@ -234,25 +235,26 @@ impl Exchange {
             self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
             return Err(fault);
         };
-        {
+        // Before the lock is taken: this may run Python code.
+        let single = length(token, object) == Some(1);
+        let released = {
             let mut reply = self.cell.reply(token);
             // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
-            reply.single = length(token, object) == Some(1) && reply.response.collected() == 0;
+            reply.single = single && reply.response.collected() == 0;
             // What was written waits for the application no longer.
-            let released = reply.release(Flush::Now);
-            drop(reply);
-            if let Err(stop) = released {
-                let fault = self.stopped(stop);
-                self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
-                return Err(fault);
-            }
+            reply.release(Flush::Now)
+        };
+        if let Err(stop) = released {
+            let fault = self.stopped(stop);
+            self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
+            return Err(fault);
         }
         self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
-        Ok(())
+        Ok(None)
     }
 
     /// All blocks are there: head, blocks and end leave in one go, with a Content-Length.
-    fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<(), Fault> {
+    fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<Summary, Fault> {
         let object = list.as_ptr();
         // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: until the blocks are
         // counted no Python code runs, and below a list that changed is noticed by its size.
@@ -281,8 +283,13 @@ impl Exchange {
                     index = if last { ffi::Py_ssize_t::MAX } else { index + 1 };
                 });
             }
-            drop(guard);
-            outcome.map_err(|stop| self.stopped(stop))
+            match outcome {
+                Ok(()) => self.finish(guard),
+                Err(stop) => {
+                    drop(guard);
+                    Err(self.stopped(stop))
+                }
+            }
         }
     }
 
@@ -340,18 +347,16 @@ impl Exchange {
                 Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
             }
         }
-        Poll::Ready(self.finish(token))
+        Poll::Ready(self.finish(self.cell.reply(token)))
     }
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
-    fn finish(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
-        let (failure, outcome, excess) = {
-            let mut reply = self.cell.reply(token);
-            match reply.failure.take() {
-                Some(failure) => (Some(failure), Err(Stop::Host(HostError::ClientGone)), 0),
-                None => (None, reply.end(), reply.excess),
-            }
+    fn finish(&self, mut reply: MutexGuard<'_, Reply>) -> Result<Summary, Fault> {
+        let (failure, outcome, excess) = match reply.failure.take() {
+            Some(failure) => (Some(failure), Err(Stop::Host(HostError::ClientGone)), 0),
+            None => (None, reply.end(), reply.excess),
         };
+        drop(reply);
         if let Some(failure) = failure {
             return Err(write_fault(failure));
         }
