@@ -29,6 +29,8 @@ pub(crate) struct ExchangeCell {
     reply: Mutex<Reply>,
     input: Mutex<Option<Input>>,
     errors: Mutex<LineBuffer>,
+    /// Somebody has asked for `errors`.
+    has_errors: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -51,6 +53,7 @@ impl ExchangeCell {
             reply: Mutex::new(Reply::new(response, sink)),
             input: Mutex::new(input),
             errors: Mutex::new(LineBuffer::new()),
+            has_errors: AtomicBool::new(false),
             waker: Mutex::new(None),
         }
     }
@@ -83,13 +86,16 @@ impl ExchangeCell {
 
     /// `wsgi.errors`.
     pub(crate) fn errors(&self, token: Token<'_>) -> MutexGuard<'_, LineBuffer> {
+        self.has_errors.store(true, Ordering::Release);
         lock(token, &self.errors)
     }
 
     /// Ends the life of everything that points here; the sink is dropped, whatever state it is in.
     pub(crate) fn expire(&self, token: Token<'_>) {
         self.live.store(false, Ordering::Release);
-        self.errors(token).finish(|line| self.log.log(Level::Error, line));
+        if self.has_errors.load(Ordering::Acquire) {
+            self.errors(token).finish(|line| self.log.log(Level::Error, line));
+        }
         let sink = self.reply(token).sink.take();
         let input = if self.has_input { self.input(token).take() } else { None };
         drop((sink, input));
