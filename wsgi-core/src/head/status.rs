@@ -19,6 +19,10 @@ impl StatusLine {
     /// Checks the first argument of `start_response`: a code from 200 to 999, a space, and a reason without control
     /// characters. The reason may be missing, and the space with it.
     pub fn parse(line: &[u8]) -> Result<Self, HeadError> {
+        // What most requests are answered with.
+        if line == b"200 OK" {
+            return Ok(Self { code: StatusCode::OK, line: Cow::Borrowed(b"200 OK") });
+        }
         let Some((Ok(code), rest)) =
             line.split_at_checked(3).map(|(digits, rest)| (StatusCode::from_bytes(digits), rest))
         else {
