@@ -55,6 +55,7 @@ pub struct Attached<'a> {
 
 impl<'a> Attached<'a> {
     /// Attaches this thread; waits for the GIL.
+    #[inline]
     pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
         let state = state();
         let depth = state.depth.get();
@@ -161,6 +162,7 @@ pub(super) unsafe fn adopt_starting_thread() {
 }
 
 impl ThreadState {
+    #[inline(never)]
     fn restore(&self) {
         let tstate = self.tstate.get();
         if tstate.is_null() {
