@@ -178,15 +178,15 @@ impl RequestView for View<'_> {
 
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let request = self.request();
-        [
-            ("REQUEST_URI", self.text(&request.unparsed_uri)),
-            ("DOCUMENT_URI", self.text(&request.uri)),
-            ("DOCUMENT_ROOT", self.document_root),
-            ("SERVER_ADDR", self.local.text()),
-            ("SERVER_SOFTWARE", nginx_sys::NGINX_VER.to_bytes()),
-        ]
-        .into_iter()
-        .chain(self.tls.iter().copied())
+        // One after the other: a chain of two lists would be asked twice for each.
+        (0..5 + self.tls.len()).map(move |position| match position {
+            0 => ("REQUEST_URI", self.text(&request.unparsed_uri)),
+            1 => ("DOCUMENT_URI", self.text(&request.uri)),
+            2 => ("DOCUMENT_ROOT", self.document_root),
+            3 => ("SERVER_ADDR", self.local.text()),
+            4 => ("SERVER_SOFTWARE", nginx_sys::NGINX_VER.to_bytes()),
+            position => self.tls[position - 5],
+        })
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
