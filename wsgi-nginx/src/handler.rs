@@ -104,7 +104,7 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         if worker.inline {
             let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
             let parts = HostParts { body: source.body, sink, log };
-            let attached = worker.gateway.attach();
+            let attached = worker.gateway.attach(location);
             let exchange = worker.gateway.begin(location, &view, parts);
             let result = turn(&hand_over, exchange);
             drop(attached);
@@ -265,8 +265,8 @@ pub(crate) unsafe fn resume(request: *mut Request) {
             }
             Run::InlineNow | Run::Over => Run::Over,
         });
-        if let (Run::Inline(exchange), Some(worker)) = (run, worker::running()) {
-            let attached = worker.gateway.attach();
+        if let Run::Inline(exchange) = run {
+            let attached = exchange.attach();
             let result = turn(&hand_over, exchange);
             drop(attached);
             went(request, &hand_over, result);

@@ -199,7 +199,7 @@ fn inline(
 ) -> Result<Summary, Fault> {
     let mut cx = task::Context::from_waker(Waker::noop());
     let mut exchange = {
-        let _attached = gateway.attach();
+        let _attached = gateway.attach(location);
         gateway.begin(location, request, parts)
     };
     loop {

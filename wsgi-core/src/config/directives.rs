@@ -251,9 +251,31 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Puts folders in front of sys.path. Applications share one sys.path: the folders of all levels are \
+        summary: "Puts folders in front of sys.path. It is the same in all interpreters: the folders of all levels are \
                   joined, those of outer levels first.",
         set: add_path,
+    },
+    Directive {
+        name: "wsgi_enable_subinterpreters",
+        syntax: "wsgi_enable_subinterpreters on | off;",
+        default: Some("wsgi_enable_subinterpreters off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Runs the applications of each Python file (or module, where that is what wsgi_pass names) in an \
+                  interpreter of their own, with modules of their own. It is made in each worker at the first request, \
+                  and has its own threads: wsgi_threads counts for each. All share the GIL. Some extension modules \
+                  refuse a second interpreter.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::Subinterpreters),
+    },
+    Directive {
+        name: "wsgi_use_main_interpreter",
+        syntax: "wsgi_use_main_interpreter on | off;",
+        default: Some("wsgi_use_main_interpreter off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Keeps applications in the main interpreter where wsgi_enable_subinterpreters is on: for those with \
+                  extension modules that refuse any other, or that set signal handlers. Alone it changes nothing.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::MainInterpreter),
     },
     Directive {
         name: "wsgi_preload",

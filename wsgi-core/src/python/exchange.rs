@@ -105,6 +105,11 @@ impl Exchange {
         Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None } }
     }
 
+    /// One that could not begin for want of its interpreter, which is in the log.
+    pub(super) fn failed(cell: Arc<ExchangeCell>) -> Self {
+        Self { cell, application: None, context: None, stage: Stage::Call { environ: None, found: None } }
+    }
+
     /// Makes the cell that the host's handle and the application's objects share.
     pub(super) fn cell(
         interpreter: &'static Interpreter,
@@ -124,6 +129,11 @@ impl Exchange {
     /// A handle for the host's side.
     pub fn handle(&self) -> ExchangeHandle {
         ExchangeHandle::new(&self.cell)
+    }
+
+    /// Attaches this thread to the interpreter of the exchange; see [`Gateway::attach`](super::Gateway::attach).
+    pub fn attach(&self) -> Attached<'static> {
+        Attached::new(self.cell.interpreter)
     }
 
     /// Runs application code until the response is complete (`Ready`), or until the host's sink wants to be waited for

@@ -1,25 +1,23 @@
 //! The gateway of a process: Python started, and the two ways of running applications in it.
 
-use std::any::Any;
+use std::collections::HashMap;
 use std::ffi::c_int;
-use std::io;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::thread::{Builder, JoinHandle};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use super::cell::ExchangeCell;
 use super::exchange::{Exchange, ExchangeHandle, Summary};
-use super::heap_type::panic_message;
-use super::interpreter::Interpreter;
+use super::home::{Home, own_name};
+use super::interpreter::{Interpreter, Kind};
+use super::job::{Job, Step, preload};
 use super::location::Location;
 use super::runtime::{self, PythonSettings};
 use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
-use super::{environ, report};
 use crate::error::{Fault, StartError};
 use crate::host::{ErrorLog, HostParts, Level, RequestView};
-use crate::pool::{Limits, Overloaded, Pool, Task, Threads};
+use crate::pool::{Limits, Overloaded};
 use crate::snapshot::RequestSnapshot;
 
 /// How a host runs applications.
@@ -68,50 +66,57 @@ pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 /// There is one per process, and it stays until the process ends: [`shutdown`](Self::shutdown) lets applications end
 /// in an orderly way but does not finalise Python, which is not safe while threads are alive.
 pub struct Gateway {
-    interpreter: &'static Interpreter,
-    pool: Option<Arc<Pool<Job>>>,
+    mode: Mode,
+    main: &'static Home,
+    /// Interpreters of their own, by the script's path or the module's name.
+    own: Mutex<HashMap<PathBuf, &'static Home>>,
 }
 
 impl Gateway {
     /// Starts Python. Call it once, in the process that serves (after any fork), on the thread that will call
     /// [`begin`](Self::begin) when the mode is [`Mode::Inline`]. Blocks for 10 to 30 ms.
     pub fn start(settings: &GatewaySettings, log: Arc<dyn ErrorLog>) -> Result<Self, StartError> {
-        let inline_thread = matches!(settings.mode, Mode::Inline).then(thread::this_thread);
+        let mode = settings.mode;
+        let inline_thread = matches!(mode, Mode::Inline).then(thread::this_thread);
         runtime::start(&settings.python, &*log)?;
-        let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(log, inline_thread)));
         let setup = Setup {
-            python: &settings.python,
-            multithread: matches!(settings.mode, Mode::Threads(limits) if limits.permits > 1),
+            path: settings.python.path.clone(),
+            multithread: matches!(mode, Mode::Threads(limits) if limits.permits > 1),
             multiprocess: settings.multiprocess,
-            reserved_signals: &settings.reserved_signals,
+            reserved_signals: settings.reserved_signals.clone(),
             fatal_exit_status: settings.fatal_exit_status,
         };
+        let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode);
         let result = {
             // SAFETY: the thread that started Python holds the GIL.
-            let entered = unsafe { Attached::assume(interpreter) };
+            let entered = unsafe { Attached::assume(main.interpreter) };
             let token = entered.token();
-            set_up(token, interpreter, &setup).map_err(|_| StartError::Setup(token.take_error_line()))
+            set_up(token).map_err(|_| StartError::Setup(token.take_error_line()))
         };
         // SAFETY: as above, and nothing has attached through `thread` yet.
-        unsafe { thread::adopt_starting_thread() };
+        unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
-        let pool = match settings.mode {
-            Mode::Inline => None,
-            Mode::Threads(limits) => Some(start_pool(interpreter, limits)),
-        };
-        Ok(Self { interpreter, pool })
+        Ok(Self { mode, main, own: Mutex::default() })
     }
 
-    /// Attaches this thread to Python until the result is dropped; waits for the GIL. A host that runs inline holds it
-    /// over one event, so that what happens inside attaches for free; between events threads of the application run.
-    pub fn attach(&self) -> Attached<'_> {
-        Attached::new(self.interpreter)
+    /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
+    /// that runs inline holds it over one event, so that what happens inside attaches for free; between events threads
+    /// of the application run.
+    pub fn attach(&self, at: &Location) -> Attached<'static> {
+        let interpreter = self.home(at).interpreter;
+        // One that is started later is attached to where it is needed.
+        Attached::new(if interpreter.is_ready() { interpreter } else { self.main.interpreter })
     }
 
     /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first
     /// [`Exchange::advance`], which also reports what went wrong here.
     pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
-        Exchange::new(request, Exchange::cell(self.interpreter, at, request.method() == b"HEAD", parts))
+        let interpreter = self.home(at).interpreter;
+        let head_request = request.method() == b"HEAD";
+        if interpreter.ensure(&*parts.log).is_err() {
+            return Exchange::failed(Exchange::cell(self.main.interpreter, at, head_request, parts));
+        }
+        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts))
     }
 
     /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on
@@ -123,8 +128,9 @@ impl Gateway {
         parts: HostParts,
         done: Done,
     ) -> Result<ExchangeHandle, Refused> {
-        let Some(pool) = &self.pool else { return Err(Refused::Inline) };
-        let cell = Exchange::cell(self.interpreter, at, request.method() == b"HEAD", parts);
+        let home = self.home(at);
+        let Some(pool) = &home.pool else { return Err(Refused::Inline) };
+        let cell = Exchange::cell(home.interpreter, at, request.method() == b"HEAD", parts);
         let handle = ExchangeHandle::new(&cell);
         let job = Job { step: Step::Begin { request, cell }, done: Some(done) };
         match pool.submit(job) {
@@ -143,49 +149,107 @@ impl Gateway {
     /// Loads an application before its first request: at once when inline, else on a thread of the pool. A failure is
     /// in the log, and the first request tries again.
     pub fn preload(&self, at: &Arc<Location>) {
-        match &self.pool {
-            None => preload(self.interpreter, at),
+        let home = self.home(at);
+        match &home.pool {
+            None => preload(home.interpreter, at),
             Some(pool) => {
                 // A pool that refuses is full of requests, which load it themselves.
-                let _ = pool.submit(Job { step: Step::Preload(self.interpreter, Arc::clone(at)), done: None });
+                let _ = pool.submit(Job { step: Step::Preload(home.interpreter, Arc::clone(at)), done: None });
             }
         }
     }
 
-    /// Exchanges that are queued or running on the pool.
+    /// Exchanges that are queued or running on threads.
     pub fn in_flight(&self) -> usize {
-        self.pool.as_ref().map_or(0, |pool| pool.in_flight())
+        self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
     }
 
-    /// Lets the pool's exchanges and the application's threads end, each bounded by `within`, runs what was registered
-    /// with `atexit`, and flushes. Afterwards this thread keeps Python to itself, so that none of its threads runs
-    /// while the process exits. Call it last, on the thread that started the gateway.
+    /// Lets exchanges on threads and the application's threads end, all bounded by `within`, then runs what was
+    /// registered with `atexit`, and flushes, in every interpreter. Afterwards this thread keeps Python to itself, so
+    /// that none of its threads runs while the process exits. Call it last, on the thread that started the gateway.
     pub fn shutdown(&self, within: Duration) {
         let end = Instant::now() + within;
-        if let Some(pool) = &self.pool
-            && !pool.shutdown(within)
-        {
-            self.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
+        let homes = self.homes();
+        let pools: Vec<_> = homes.iter().filter_map(|home| home.pool.as_ref()).collect();
+        // None takes anything while another one is waited for.
+        for pool in &pools {
+            pool.shutdown(Duration::ZERO);
         }
-        let attached = Attached::new(self.interpreter);
-        let token = attached.token();
-        let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
-        let ended = token.helper(c"shutdown").and_then(|shutdown| {
-            // SAFETY: attached; a new reference results.
-            let seconds = unsafe { token.own(pyo3::ffi::PyFloat_FromDouble(left)) }.ok_or(super::raise::Raised)?;
-            let ended = token.call(shutdown.as_ptr(), &[seconds.as_ptr()])?;
-            // SAFETY: a live object.
-            Ok(unsafe { pyo3::ffi::PyObject_IsTrue(ended.as_ptr()) } == 1)
-        });
-        match ended {
-            Ok(true) => {}
-            Ok(false) => {
-                self.interpreter.log.log(Level::Warn, "threads of the application still running at exit are abandoned");
-            }
-            Err(_) => report::pending(token, &*self.interpreter.log, "exception at exit"),
+        let running = pools.iter().filter(|pool| !pool.shutdown(left(end))).count();
+        if running > 0 {
+            self.main.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
         }
-        std::mem::forget(attached);
+        let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
+        match self.mode {
+            Mode::Inline => self.end_here(own, end),
+            Mode::Threads(_) => self.end_on_threads(own, end, within),
+        }
+        std::mem::forget(Attached::new(self.main.interpreter));
     }
+
+    /// Ends interpreters where their applications have run. None can use up the time of those after it.
+    fn end_here(&self, own: Vec<&'static Home>, end: Instant) {
+        let mut waiting = own.len() as u32 + 1;
+        for home in own.into_iter().chain([self.main]) {
+            home.end(left(end) / waiting);
+            waiting -= 1;
+        }
+    }
+
+    /// Ends all interpreters at the same time, those besides the main one on threads of their own: see [`Home`].
+    fn end_on_threads(&self, own: Vec<&'static Home>, end: Instant, within: Duration) {
+        let (sender, ended) = mpsc::channel();
+        for home in &own {
+            let (home, sender) = (*home, sender.clone());
+            let work = move || {
+                home.end(left(end));
+                // Whoever waited may have given up.
+                let _ = sender.send(());
+            };
+            let builder = Builder::new().name("wsgi-exit".to_owned());
+            // Without a thread there is no exit but the process's.
+            let _ = thread::with_signals_blocked(|| builder.spawn(work));
+        }
+        drop(sender);
+        self.main.end(left(end));
+        // Functions of `atexit` have as much time again: they may not have begun before threads were given up.
+        let end = end + within;
+        for home in own {
+            match ended.recv_timeout(left(end)) {
+                Ok(()) => {}
+                Err(_) => {
+                    let log = &home.interpreter.log;
+                    log.log(Level::Warn, "functions of atexit still running at exit are abandoned");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Where an application runs.
+    fn home(&self, at: &Location) -> &'static Home {
+        at.home(|| {
+            let Some(name) = own_name(at) else { return self.main };
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            own.entry(name).or_insert_with_key(|name| self.new_home(name.clone()))
+        })
+    }
+
+    fn new_home(&self, name: PathBuf) -> &'static Home {
+        let main = self.main.interpreter;
+        let kind = Kind::Own { name, main };
+        let (setup, log) = (Arc::clone(&main.setup), Arc::clone(&main.log));
+        Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode)
+    }
+
+    fn homes(&self) -> Vec<&'static Home> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        [self.main].into_iter().chain(own.values().copied()).collect()
+    }
+}
+
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
 }
 
 /// Why a request was not taken.
@@ -201,124 +265,4 @@ pub enum Refused {
     /// The gateway has no threads: it runs inline.
     #[error("the gateway runs applications inline")]
     Inline,
-}
-
-fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
-    let pool = Arc::new(Pool::new(limits, PythonThreads { interpreter }));
-    let weak = Arc::downgrade(&pool);
-    interpreter.on_release(move || {
-        if let Some(pool) = weak.upgrade() {
-            pool.nudge();
-        }
-    });
-    pool
-}
-
-/// What threads of the pool do besides exchanges.
-struct PythonThreads {
-    interpreter: &'static Interpreter,
-}
-
-impl Threads for PythonThreads {
-    type Guard = ThreadGuard;
-
-    fn start(&self) -> ThreadGuard {
-        ThreadGuard { interpreter: self.interpreter }
-    }
-
-    fn drain(&self) {
-        // Attaching releases what waits to be released.
-        drop(Attached::new(self.interpreter));
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) {
-        let message = panic_message(panic);
-        self.interpreter.log.log(Level::Alert, &format!("panic in an application thread: {message}"));
-    }
-
-    fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
-        // Signals are the host's, and it waits for them on threads of its own.
-        thread::with_signals_blocked(|| builder.spawn(body))
-    }
-}
-
-fn preload(interpreter: &'static Interpreter, location: &Location) {
-    let found = location.look();
-    let attached = Attached::new(interpreter);
-    // The failure is in the log.
-    let _ = location.application(attached.token(), &*interpreter.log, found);
-}
-
-/// Takes a thread's Python state down with the thread.
-struct ThreadGuard {
-    interpreter: &'static Interpreter,
-}
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        {
-            let attached = Attached::new(self.interpreter);
-            environ::forget(attached.token());
-        }
-        thread::retire(self.interpreter);
-    }
-}
-
-/// What a pool thread does for one request.
-struct Job {
-    step: Step,
-    done: Option<Done>,
-}
-
-enum Step {
-    Begin { request: RequestSnapshot, cell: Arc<ExchangeCell> },
-    Run(Exchange),
-    Preload(&'static Interpreter, Arc<Location>),
-    Over,
-}
-
-// SAFETY: an exchange stays on the thread that began it (a task runs on one thread for its whole life); what travels
-// before that is Send by itself.
-unsafe impl Send for Job {}
-
-impl Task for Job {
-    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
-            Step::Begin { request, cell } => Exchange::new(&request, Arc::clone(&cell)),
-            Step::Run(exchange) => exchange,
-            Step::Preload(interpreter, location) => {
-                preload(interpreter, &location);
-                return Poll::Ready(());
-            }
-            Step::Over => return Poll::Ready(()),
-        };
-        match exchange.advance(cx) {
-            Poll::Pending => {
-                self.step = Step::Run(exchange);
-                Poll::Pending
-            }
-            Poll::Ready(result) => {
-                drop(exchange);
-                self.finish(result);
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
-impl Job {
-    fn finish(&mut self, result: Result<Summary, Fault>) {
-        if let Some(done) = self.done.take() {
-            done(result);
-        }
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if let Step::Begin { cell, .. } = &self.step {
-            cell.abandon();
-        }
-        self.finish(Err(Fault::Cancelled));
-    }
 }

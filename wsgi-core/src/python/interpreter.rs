@@ -1,26 +1,36 @@
 //! One Python interpreter: its types, names and helpers, and the references that wait to be released in it.
 
 use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pyo3::ffi;
 
 use super::loader::Scripts;
 use super::raise::{Raised, fetch};
+use super::start::Setup;
 use super::token::{Held, Obj, Token};
 use super::types::Types;
 use crate::host::ErrorLog;
 
-/// An interpreter, from its start to the end of the process.
+/// An interpreter, from its start to the end of the process. The main one starts with Python, others when they are
+/// first needed (see [`ensure`](Self::ensure)).
 pub(crate) struct Interpreter {
+    kind: Kind,
+    /// What it is set up with.
+    pub(super) setup: Arc<Setup>,
     /// Where lines go that belong to no request.
     pub(crate) log: Arc<dyn ErrorLog>,
     /// With inline execution: the only thread that may call back into an exchange, as
     /// [`this_thread`](super::thread::this_thread) names it. It lives as long as the gateway, so that no other gets its
     /// name.
     pub(crate) inline_thread: Option<usize>,
+    /// CPython's; null before the start.
+    state: AtomicPtr<ffi::PyInterpreterState>,
+    /// Held while it is started.
+    pub(super) starting: Mutex<()>,
     data: OnceLock<Data>,
     /// What has been loaded in it.
     pub(super) scripts: Scripts,
@@ -34,6 +44,16 @@ pub(crate) struct Interpreter {
 unsafe impl Send for Interpreter {}
 // SAFETY: as above.
 unsafe impl Sync for Interpreter {}
+
+/// Which one it is.
+pub(super) enum Kind {
+    Main,
+    /// One for the applications of a script or module.
+    Own {
+        name: PathBuf,
+        main: &'static Interpreter,
+    },
+}
 
 /// What code on the request's way needs at hand.
 pub(crate) struct Data {
@@ -54,16 +74,54 @@ pub(crate) struct Data {
 }
 
 impl Interpreter {
-    pub(crate) fn new(log: Arc<dyn ErrorLog>, inline_thread: Option<usize>) -> Self {
+    pub(super) fn new(kind: Kind, setup: Arc<Setup>, log: Arc<dyn ErrorLog>, inline_thread: Option<usize>) -> Self {
         Self {
+            kind,
+            setup,
             log,
             inline_thread,
+            state: AtomicPtr::default(),
+            starting: Mutex::default(),
             data: OnceLock::new(),
             scripts: Scripts::default(),
             releases: Mutex::default(),
             has_releases: AtomicBool::new(false),
             nudge: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn is_main(&self) -> bool {
+        matches!(self.kind, Kind::Main)
+    }
+
+    /// The main interpreter of the process.
+    pub(super) fn main(&'static self) -> &'static Self {
+        match self.kind {
+            Kind::Main => self,
+            Kind::Own { main, .. } => main,
+        }
+    }
+
+    /// `main`, the path of a script or the name of a module.
+    pub(super) fn name(&self) -> &Path {
+        match &self.kind {
+            Kind::Main => Path::new("main"),
+            Kind::Own { name, .. } => name,
+        }
+    }
+
+    /// CPython's record; null before the start.
+    pub(super) fn state(&self) -> *mut ffi::PyInterpreterState {
+        self.state.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_state(&self, state: *mut ffi::PyInterpreterState) {
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// Whether it can run applications.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.data.get().is_some()
     }
 
     /// Set once, before the first request.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::home::Home;
 use super::loader::{self, Application};
 use super::middleware::{Middleware, PythonMiddleware};
 use super::raise::Raised;
@@ -28,6 +29,8 @@ pub struct Location {
     /// Some are the embedder's own, so that nobody else has the same stack.
     private_stack: bool,
     number: usize,
+    /// Where it runs; settled by the gateway of the process.
+    home: OnceLock<&'static Home>,
     application: Mutex<Option<Arc<Application>>>,
     /// That the host cannot retire has been said.
     warned: AtomicBool,
@@ -103,6 +106,7 @@ impl LocationBuilder {
             stack,
             private_stack,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
+            home: OnceLock::new(),
             application: Mutex::new(None),
             warned: AtomicBool::new(false),
         })
@@ -141,6 +145,11 @@ impl Location {
 
     pub(super) fn number(&self) -> usize {
         self.number
+    }
+
+    /// Where it runs, which `choose` tells the first time.
+    pub(super) fn home(&self, choose: impl FnOnce() -> &'static Home) -> &'static Home {
+        self.home.get_or_init(choose)
     }
 
     /// What makes another location serve the very same object: the callable and the stack around it. `None` if none can.

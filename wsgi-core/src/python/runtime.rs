@@ -102,16 +102,20 @@ fn checked(status: ffi::PyStatus, plan: &preflight::Plan) -> Result<(), StartErr
 }
 
 fn failure(status: &ffi::PyStatus, home: Option<&Path>) -> StartError {
+    StartError::Python { message: reason(status), home: home.map(Path::to_path_buf) }
+}
+
+/// What a status that is an error says.
+pub(super) fn reason(status: &ffi::PyStatus) -> String {
     let text = |pointer: *const c_char| {
         // SAFETY: null or a static string of libpython.
         (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
     };
-    let message = match (text(status.func), text(status.err_msg)) {
+    match (text(status.func), text(status.err_msg)) {
         (Some(function), Some(message)) => format!("{function}: {message}"),
         (_, Some(message)) => message,
         _ => "no reason given".to_owned(),
-    };
-    StartError::Python { message, home: home.map(Path::to_path_buf) }
+    }
 }
 
 /// Tells when the dynamic linker has found another libpython than the one this was built for, and makes its symbols

@@ -1,29 +1,33 @@
 //! Setting up an interpreter after CPython has started: types, the bootstrap, and what every environ holds.
 
 use std::ffi::c_int;
+use std::path::PathBuf;
 
 use pyo3::ffi;
 
-use super::interpreter::{Data, Interpreter};
+use super::interpreter::Data;
 use super::raise::Raised;
-use super::runtime::{PythonSettings, preserving_sigint};
+use super::runtime::preserving_sigint;
 use super::stdio;
 use super::token::{Held, Obj, Token};
 use super::types::Types;
 
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 
-/// What the bootstrap and the environ of an interpreter depend on.
-pub(super) struct Setup<'a> {
-    pub(super) python: &'a PythonSettings,
+/// What the bootstrap and the environ of every interpreter depend on.
+pub(super) struct Setup {
+    /// What goes in front of `sys.path`.
+    pub(super) path: Vec<PathBuf>,
     pub(super) multithread: bool,
     pub(super) multiprocess: bool,
-    pub(super) reserved_signals: &'a [c_int],
+    pub(super) reserved_signals: Vec<c_int>,
     pub(super) fatal_exit_status: Option<c_int>,
 }
 
-/// Makes `interpreter` ready to serve. Called attached to it, once.
-pub(super) fn set_up(token: Token<'_>, interpreter: &Interpreter, setup: &Setup<'_>) -> Result<(), Raised> {
+/// Makes the interpreter of `token` ready to serve. After a failure it may be called again.
+pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {
+    let interpreter = token.interpreter();
+    let setup = &*interpreter.setup;
     let types = Types::new(token)?;
     let bootstrap = preserving_sigint(|| run_bootstrap(token, setup))?;
     // SAFETY: the namespace is a dict; the item is borrowed from it. The empty bytes object is new.
@@ -42,7 +46,7 @@ pub(super) fn set_up(token: Token<'_>, interpreter: &Interpreter, setup: &Setup<
         entry(token, "wsgi.input_terminated", boolean(token, true))?,
         entry(token, "wsgi.file_wrapper", file_wrapper)?,
         entry(token, "wsgi_gateway.version", token.text(env!("CARGO_PKG_VERSION"))?)?,
-        entry(token, "wsgi_gateway.interpreter", token.text("main")?)?,
+        entry(token, "wsgi_gateway.interpreter", token.path(interpreter.name())?)?,
     ];
     interpreter.complete(Data {
         types,
@@ -59,7 +63,7 @@ pub(super) fn set_up(token: Token<'_>, interpreter: &Interpreter, setup: &Setup<
 }
 
 /// Runs the bootstrap in a namespace of its own, which is the result.
-fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup<'_>) -> Result<Obj<'py>, Raised> {
+fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Raised> {
     let gateway = dict(token)?;
     let log = stdio::log_object(token)?;
     set(&gateway, "log", &token.attribute(log.as_ptr(), c"log")?)?;
@@ -73,7 +77,10 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup<'_>) -> Result<Obj<'py>, 
     }
     // SAFETY: always succeeds.
     set(&gateway, "worker", &number(token, unsafe { libc::getpid() })?)?;
-    let path: Vec<_> = setup.python.path.iter().map(|folder| token.path(folder)).collect::<Result<_, _>>()?;
+    let interpreter = token.interpreter();
+    let name = if interpreter.is_main() { none(token)? } else { token.path(interpreter.name())? };
+    set(&gateway, "interpreter", &name)?;
+    let path: Vec<_> = setup.path.iter().map(|folder| token.path(folder)).collect::<Result<_, _>>()?;
     set(&gateway, "path", &list(token, &path)?)?;
 
     let namespace = dict(token)?;

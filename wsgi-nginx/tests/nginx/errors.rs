@@ -82,7 +82,7 @@ fn repeated_and_misplaced_directives_get_nginxs_own_messages() {
         (Site::with_defaults().server("wsgi_threads 1;"), "is not allowed here"),
         (Site::with_defaults().location("/", "if ($host) {\nwsgi_var A b;\n}"), "is not allowed here"),
         (Site::with_defaults().http("wsgi_var A;"), "invalid number of arguments"),
-        (Site::with_defaults().http("wsgi_script_reloading on;"), "unknown directive"),
+        (Site::with_defaults().http("wsgi_no_such_directive on;"), "unknown directive"),
     ] {
         let check = site.check();
         assert!(!check.succeeded, "no {message:?}");

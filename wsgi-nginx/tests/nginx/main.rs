@@ -26,6 +26,7 @@ mod reloading;
 mod responses;
 mod send_headers;
 mod streaming;
+mod subinterpreters;
 mod temp_path;
 mod variables;
 mod write;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use gate::Gate;
 pub(crate) use nginx::{Nginx, kill};
-pub(crate) use python::{ENVIRON, Environ, HELLO, Venv, example_venv, python_says};
+pub(crate) use python::{ENVIRON, Environ, HELLO, Venv, example_venv, package_venv, python_says};
 pub(crate) use site::{Mode, Site, body_temp_path, module, nginx_knows_keepalive_min_timeout, workspace};
 
 /// How long anything may take that is sure to happen: generous, for a busy machine.

@@ -97,6 +97,22 @@ pub(crate) fn example_venv(name: &'static str) -> &'static Path {
     })
 }
 
+/// A virtual environment with a package of the index and what it depends on, below `target/`.
+pub(crate) fn package_venv(package: &str) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let version = python_says("sys.version.split()[0]");
+    let folder = workspace().join(format!("target/venv/{package}-{version}"));
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        run(python().args(["-m", "venv", "--clear"]).arg(&folder));
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
+        run(Command::new(folder.join("bin/python")).args(pip));
+        std::fs::write(complete, "").expect("write a file");
+    }
+    folder
+}
+
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -1,0 +1,75 @@
+//! Where applications run: an interpreter, with the threads that belong to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::ffi;
+
+use super::gateway::Mode;
+use super::interpreter::Interpreter;
+use super::job::{Job, start_pool};
+use super::location::Location;
+use super::raise::Raised;
+use super::report;
+use super::thread::Attached;
+use crate::config::{Flag, Target};
+use crate::host::Level;
+use crate::pool::Pool;
+
+/// An interpreter and what runs in it.
+///
+/// Its threads serve no other one: a thread has one Python thread state as long as it lives, which is the one that an
+/// extension module finds with `PyGILState_Ensure`.
+pub(super) struct Home {
+    pub(super) interpreter: &'static Interpreter,
+    /// None when inline.
+    pub(super) pool: Option<Arc<Pool<Job>>>,
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Home").field(&self.interpreter.name()).finish()
+    }
+}
+
+impl Home {
+    /// Never freed: it lives to the end of the process, as its interpreter does. No thread is started as yet.
+    pub(super) fn new(interpreter: Interpreter, mode: Mode) -> &'static Self {
+        let interpreter: &'static Interpreter = Box::leak(Box::new(interpreter));
+        let pool = match mode {
+            Mode::Inline => None,
+            Mode::Threads(limits) => Some(start_pool(interpreter, limits)),
+        };
+        Box::leak(Box::new(Self { interpreter, pool }))
+    }
+
+    /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
+    pub(super) fn end(&self, within: Duration) {
+        let log = &*self.interpreter.log;
+        let attached = Attached::new(self.interpreter);
+        let token = attached.token();
+        let ended = token.helper(c"shutdown").and_then(|shutdown| {
+            // SAFETY: attached; a new reference results.
+            let seconds = unsafe { token.own(ffi::PyFloat_FromDouble(within.as_secs_f64())) }.ok_or(Raised)?;
+            let ended = token.call(shutdown.as_ptr(), &[seconds.as_ptr()])?;
+            // SAFETY: a live object.
+            Ok(unsafe { ffi::PyObject_IsTrue(ended.as_ptr()) } == 1)
+        });
+        match ended {
+            Ok(true) => {}
+            Ok(false) => log.log(Level::Warn, "threads of the application still running at exit are abandoned"),
+            Err(Raised) => report::pending(token, log, "exception at exit"),
+        }
+    }
+}
+
+/// What the interpreter of its own is called that a location asks for: the script or module, whatever the callable.
+pub(super) fn own_name(location: &Location) -> Option<PathBuf> {
+    let settings = location.settings();
+    let own = settings.is_on(Flag::Subinterpreters) && !settings.is_on(Flag::MainInterpreter);
+    own.then(|| match location.target() {
+        Target::Script { path, .. } => path.clone(),
+        Target::Module { name, .. } => name.into(),
+    })
+}

@@ -1,0 +1,150 @@
+//! What threads of a pool do: requests, and what Python wants from its threads besides.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{Builder, JoinHandle};
+
+use super::cell::ExchangeCell;
+use super::environ;
+use super::exchange::{Exchange, Summary};
+use super::gateway::Done;
+use super::heap_type::panic_message;
+use super::interpreter::Interpreter;
+use super::location::Location;
+use super::thread::{self, Attached};
+use crate::error::Fault;
+use crate::host::Level;
+use crate::pool::{Limits, Pool, Task, Threads};
+use crate::snapshot::RequestSnapshot;
+
+pub(super) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
+    let pool = Arc::new(Pool::new(limits, PythonThreads { interpreter }));
+    let weak = Arc::downgrade(&pool);
+    interpreter.on_release(move || {
+        if let Some(pool) = weak.upgrade() {
+            pool.nudge();
+        }
+    });
+    pool
+}
+
+/// What threads of the pool do besides exchanges.
+struct PythonThreads {
+    interpreter: &'static Interpreter,
+}
+
+impl Threads for PythonThreads {
+    type Guard = ThreadGuard;
+
+    fn start(&self) -> ThreadGuard {
+        ThreadGuard { interpreter: self.interpreter }
+    }
+
+    fn drain(&self) {
+        // Attaching releases what waits to be released.
+        drop(Attached::new(self.interpreter));
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let message = panic_message(panic);
+        self.interpreter.log.log(Level::Alert, &format!("panic in an application thread: {message}"));
+    }
+
+    fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+        // Signals are the host's, and it waits for them on threads of its own.
+        thread::with_signals_blocked(|| builder.spawn(body))
+    }
+}
+
+/// Loads an application; a failure is in the log.
+pub(super) fn preload(interpreter: &'static Interpreter, location: &Location) {
+    if interpreter.ensure(&*interpreter.log).is_err() {
+        return;
+    }
+    let found = location.look();
+    let attached = Attached::new(interpreter);
+    let _ = location.application(attached.token(), &*interpreter.log, found);
+}
+
+/// Takes a thread's Python state down with the thread.
+struct ThreadGuard {
+    interpreter: &'static Interpreter,
+}
+
+impl Drop for ThreadGuard {
+    fn drop(&mut self) {
+        if self.interpreter.is_ready() {
+            let attached = Attached::new(self.interpreter);
+            environ::forget(attached.token());
+        }
+        thread::retire(self.interpreter);
+    }
+}
+
+/// What a pool thread does for one request.
+pub(super) struct Job {
+    pub(super) step: Step,
+    pub(super) done: Option<Done>,
+}
+
+pub(super) enum Step {
+    Begin { request: RequestSnapshot, cell: Arc<ExchangeCell> },
+    Run(Exchange),
+    Preload(&'static Interpreter, Arc<Location>),
+    Over,
+}
+
+// SAFETY: an exchange stays on the thread that began it (a task runs on one thread for its whole life); what travels
+// before that is Send by itself.
+unsafe impl Send for Job {}
+
+impl Task for Job {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Begin { request, cell } => {
+                if let Err(fault) = cell.interpreter.ensure(&*cell.log) {
+                    cell.abandon();
+                    self.finish(Err(fault));
+                    return Poll::Ready(());
+                }
+                Exchange::new(&request, Arc::clone(&cell))
+            }
+            Step::Run(exchange) => exchange,
+            Step::Preload(interpreter, location) => {
+                preload(interpreter, &location);
+                return Poll::Ready(());
+            }
+            Step::Over => return Poll::Ready(()),
+        };
+        match exchange.advance(cx) {
+            Poll::Pending => {
+                self.step = Step::Run(exchange);
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                drop(exchange);
+                self.finish(result);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Job {
+    fn finish(&mut self, result: Result<Summary, Fault>) {
+        if let Some(done) = self.done.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Step::Begin { cell, .. } = &self.step {
+            cell.abandon();
+        }
+        self.finish(Err(Fault::Cancelled));
+    }
+}

@@ -1,0 +1,112 @@
+//! Interpreters besides the main one: started when they are first needed, each for the applications of one script.
+//!
+//! They share the GIL with the main interpreter, as all interpreters did before Python 3.12: most extension modules that
+//! are not made for several interpreters load in them, too. None is ended before the process is.
+
+use std::sync::PoisonError;
+
+use pyo3::ffi;
+
+use super::interpreter::Interpreter;
+use super::runtime::preserving_sigint;
+use super::start::set_up;
+use super::thread::{self, Attached};
+use crate::error::Fault;
+use crate::host::{ErrorLog, Level};
+
+impl Interpreter {
+    /// Starts the interpreter if that has not been done. A failure is in the log; the next request tries again.
+    ///
+    /// Blocks for 10 to 30 ms when there is something to do, and waits for the GIL. A thread of a pool is not attached.
+    pub(super) fn ensure(&'static self, log: &dyn ErrorLog) -> Result<(), Fault> {
+        if self.is_ready() { Ok(()) } else { self.start(log) }
+    }
+
+    #[cold]
+    fn start(&'static self, log: &dyn ErrorLog) -> Result<(), Fault> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_ready() {
+            return Ok(());
+        }
+        let name = self.name().display();
+        let created = if self.state().is_null() { self.create() } else { Ok(()) };
+        let result = created.and_then(|()| {
+            let attached = Attached::new(self);
+            let token = attached.token();
+            set_up(token).map_err(|_| token.take_error_line())
+        });
+        match result {
+            Ok(()) => {
+                log.log(Level::Notice, &format!("interpreter for \"{name}\" created"));
+                Ok(())
+            }
+            Err(reason) => {
+                log.log(Level::Error, &format!("cannot create an interpreter for \"{name}\": {reason}"));
+                Err(Fault::Application)
+            }
+        }
+    }
+
+    /// Has CPython make the interpreter; says what failed.
+    fn create(&'static self) -> Result<(), String> {
+        let result = {
+            let _attached = Attached::new(self.main());
+            // SAFETY: attached to the main interpreter.
+            preserving_sigint(|| unsafe { create_state() })
+        };
+        if self.inline_thread.is_none() {
+            // Up to Python 3.11 PyGILState_Ensure in an extension would come back to the main interpreter, and wait for
+            // the GIL that the thread holds itself.
+            thread::retire(self.main());
+        }
+        self.set_state(result?);
+        Ok(())
+    }
+}
+
+/// A new interpreter with the GIL of the main one.
+///
+/// # Safety
+///
+/// The thread is attached to the main interpreter.
+unsafe fn create_state() -> Result<*mut ffi::PyInterpreterState, String> {
+    // SAFETY: the caller's promise. Python makes the new interpreter's first thread state current; it gives way to the
+    // one that was current before, but is never cleared: to `threading` the main thread ends with it, and up to 3.12
+    // `threading._shutdown` insists that this has not happened.
+    unsafe {
+        let before = ffi::PyThreadState_Get();
+        let first = new_interpreter()?;
+        let state = ffi::PyThreadState_GetInterpreter(first);
+        // The thread that imports it first is the main thread. A failure comes up again in the bootstrap.
+        let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
+        ffi::PyErr_Clear();
+        ffi::Py_XDECREF(threading);
+        ffi::PyThreadState_Swap(before);
+        Ok(state)
+    }
+}
+
+/// # Safety
+///
+/// The thread is attached.
+#[cfg(Py_3_12)]
+unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
+    let mut state = std::ptr::null_mut();
+    // SAFETY: the caller's promise, and a complete configuration.
+    unsafe {
+        let status = ffi::Py_NewInterpreterFromConfig(&raw mut state, &ffi::_PyInterpreterConfig_LEGACY_INIT);
+        if ffi::PyStatus_Exception(status) != 0 { Err(super::runtime::reason(&status)) } else { Ok(state) }
+    }
+}
+
+/// Up to 3.11 most failures are fatal: CPython itself ends the process.
+///
+/// # Safety
+///
+/// The thread is attached.
+#[cfg(not(Py_3_12))]
+unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
+    // SAFETY: the caller's promise.
+    let state = unsafe { ffi::Py_NewInterpreter() };
+    if state.is_null() { Err("Py_NewInterpreter() failed".to_owned()) } else { Ok(state) }
+}
