@@ -6,6 +6,7 @@
     reserved_signals    numbers of the signals that belong to the host
     fatal_exit_status   exit status the host cannot recover from, or None
     path                what goes in front of sys.path
+    interpreter         whose interpreter this is: a script's or module's, or None for the main one
     worker              process id of the worker
 """
 
@@ -157,7 +158,30 @@ def describe(exception):
             f"this is Python {version} with prefix {sys.prefix}; sys.path is {sys.path!r}; "
             "see wsgi_python_path, wsgi_python_home"
         )
+    elif gateway.interpreter is not None:
+        refused = refused_import(exception)
+        if refused is not None:
+            hint = (
+                f"{refused} failed in the interpreter of {gateway.interpreter!r}; if it is an extension module that only "
+                'one interpreter of a process can load, set "wsgi_use_main_interpreter on" in every location that needs it'
+            )
     return text, hint
+
+
+def refused_import(exception):
+    """What could not be imported, if that is behind the exception and a name that is missing is not."""
+    found, seen = None, set()
+    while exception is not None and id(exception) not in seen:
+        seen.add(id(exception))
+        if isinstance(exception, ImportError):
+            found = exception
+        exception = exception.__cause__ or exception.__context__
+    if found is None or isinstance(found, ModuleNotFoundError) or str(found).startswith("cannot import name"):
+        return None
+    if found.name:
+        return f'"import {found.name}"'
+    frames = traceback.extract_tb(found.__traceback__)
+    return f'"{frames[-1].line}" in {frames[-1].filename}' if frames else "an import"
 
 
 def guard_signals():
@@ -201,15 +225,28 @@ def guard_exit():
     os._exit = guarded
 
 
+def running_threads():
+    """The application's threads that a program waits for at its end."""
+    ignored = (threading.main_thread(), threading.current_thread())
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread not in ignored]
+
+
+def end_threads():
+    """What threading does at the end of a program. Its own function waits for the main thread when another one calls it."""
+    # Executors tell their threads to end here.
+    for function in reversed(getattr(threading, "_threading_atexits", ())):
+        function()
+    while threads := running_threads():
+        for thread in threads:
+            thread.join()
+
+
 def shutdown(seconds):
     """Waits for the application's threads, at most `seconds`, then runs what it registered with atexit."""
     ended = True
-    shutdown_threads = getattr(threading, "_shutdown", None)
-    if shutdown_threads is not None and any(
-        not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()
-    ):
-        # In a thread of its own: it waits for every non-daemon thread, without a limit.
-        waiter = threading.Thread(target=shutdown_threads, name="wsgi-shutdown", daemon=True)
+    if running_threads():
+        # In a thread of its own: there is no limit to how long it waits.
+        waiter = threading.Thread(target=end_threads, name="wsgi-shutdown", daemon=True)
         waiter.start()
         waiter.join(seconds)
         ended = not waiter.is_alive()

@@ -339,3 +339,34 @@ fn a_reload_that_drops_and_one_that_brings_back_the_last_application() {
         assert_eq!(nginx.get("/").ok(), "hello world\n");
     });
 }
+
+#[test]
+fn a_thread_that_ends_in_time_does_not_hold_up_the_worker_and_is_not_abandoned() {
+    in_both_modes(|mode| {
+        let source = r#"
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+def work():
+    open(os.path.join(os.path.dirname(__file__), "gate")).read()
+    print("thread ended")
+threading.Thread(target=work, daemon=False).start()
+pool = ThreadPoolExecutor()
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [str(pool.submit(lambda: 42).result()).encode()]
+"#;
+        let mut nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        let gate = Gate::new(&nginx, "gate");
+        assert_eq!(nginx.get("/").ok(), "42");
+        let standing = gate.arrival();
+        nginx.signal(libc::SIGQUIT);
+        nginx.logged("exiting");
+        let asked = std::time::Instant::now();
+        drop(standing);
+        assert!(nginx.wait().success());
+        // The limit would be five seconds.
+        assert!(asked.elapsed().as_secs() < 4, "{:?}", asked.elapsed());
+        let log = nginx.log();
+        assert!(log.contains("thread ended") && !log.contains("abandoned"), "{log}");
+    });
+}
