@@ -20,7 +20,7 @@ help:
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make lint      check formatting, clippy and documentation'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
-	@echo 'make soak      three million requests: the memory of the worker stays flat'
+	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -47,6 +47,7 @@ bench:
 	@scripts/bench
 
 soak:
+	@scripts/test-pythons 3.10 3.12
 	@scripts/bench soak
 
 clean:

@@ -1,6 +1,6 @@
 //! An application as a host knows it: a place that serves requests, and what is loaded for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -179,7 +179,7 @@ impl Location {
     }
 
     /// The version of a file now.
-    pub(super) fn version(&self, file: &PathBuf) -> Version {
+    pub(super) fn version(&self, file: &Path) -> Version {
         self.watch.stamps.stamp(file).ok()
     }
 
