@@ -194,12 +194,16 @@ impl Output {
     }
 
     /// What was joined becomes a block like the others.
+    #[inline(always)]
     fn settle_joined(&mut self, request: *mut Request) -> Result<(), HostError> {
-        if !self.joined.is_empty() {
-            let block = self.joined.split().freeze();
-            // SAFETY: the callers have seen that the request is alive.
-            unsafe { self.buffer(request, Chunk::Owned(block))? };
-        }
+        if self.joined.is_empty() { Ok(()) } else { self.send_joined(request) }
+    }
+
+    #[cold]
+    fn send_joined(&mut self, request: *mut Request) -> Result<(), HostError> {
+        let block = self.joined.split().freeze();
+        // SAFETY: the callers have seen that the request is alive.
+        unsafe { self.buffer(request, Chunk::Owned(block))? };
         Ok(())
     }
 

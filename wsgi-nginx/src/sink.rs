@@ -32,6 +32,14 @@ impl InlineSink {
         Self { hand_over, blocks: 0, asked: None }
     }
 
+    #[cold]
+    fn send_soon(&mut self, chunk: Chunk<'_>) -> Result<(), HostError> {
+        let flush = if self.is_slow() { Flush::Now } else { Flush::Soon };
+        self.hand_over.output.with(|output| output.send(chunk, flush))?;
+        self.asked = Some(Instant::now());
+        Ok(())
+    }
+
     /// Whether a block that may wait should not: the first one, and what comes slowly. While the application works on an
     /// item nothing can be sent here, so that what waits then has been taken for part of a quick sequence.
     fn is_slow(&self) -> bool {
@@ -46,13 +54,10 @@ impl ResponseSink for InlineSink {
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         self.blocks += 1;
-        let joined = flush == Flush::Soon;
-        let flush = if joined && self.is_slow() { Flush::Now } else { flush };
-        self.hand_over.output.with(|output| output.send(chunk, flush))?;
-        if joined {
-            self.asked = Some(Instant::now());
+        if flush == Flush::Soon {
+            return self.send_soon(chunk);
         }
-        Ok(())
+        self.hand_over.output.with(|output| output.send(chunk, flush))
     }
 
     fn flush(&mut self) -> Result<(), HostError> {

@@ -1,6 +1,6 @@
 //! An application as a host knows it: a place that serves requests, and what is loaded for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -24,6 +24,8 @@ pub struct Location {
     /// Where goes what is written beyond the limit.
     store: Box<dyn SpoolStore>,
     watch: Watch,
+    /// What its policy says.
+    watched: bool,
     /// Innermost first. Those of the settings come first.
     stack: Vec<Arc<dyn Middleware>>,
     /// Some are the embedder's own, so that nobody else has the same stack.
@@ -102,6 +104,7 @@ impl LocationBuilder {
             target,
             settings,
             store,
+            watched: watch.policy.watches(),
             watch,
             stack,
             private_stack,
@@ -163,14 +166,17 @@ impl Location {
 
     /// Whether the file is looked at with each request.
     pub(super) fn is_watched(&self) -> bool {
-        self.watch.policy.watches()
+        self.watched
     }
 
     /// Looks at the file of the application, where that is asked for: one system call, so not while attached to Python.
+    #[inline]
     pub(super) fn look(&self) -> Option<Version> {
-        if !self.is_watched() {
-            return None;
-        }
+        if self.watched { self.look_closely() } else { None }
+    }
+
+    #[cold]
+    fn look_closely(&self) -> Option<Version> {
         match &self.target {
             Target::Script { path, .. } => Some(self.version(path)),
             // Where a module is, is known when it is loaded.

@@ -53,6 +53,7 @@ impl Reply {
     }
 
     /// `start_response` was called. A second call, with `exc_info`, also replaces what was collected.
+    #[inline]
     pub(super) fn start(
         &mut self,
         status: StatusLine,
@@ -93,6 +94,7 @@ impl Reply {
     /// # Safety
     ///
     /// `block` is a live `bytes` object.
+    #[inline]
     pub(super) unsafe fn item(
         &mut self,
         token: Token<'_>,
@@ -156,8 +158,16 @@ impl Reply {
     }
 
     /// Sends what was collected, if anything was.
+    #[inline(always)]
     pub(super) fn release(&mut self, flush: Flush) -> Result<(), Stop> {
-        let Some(written) = self.written.take() else { return Ok(()) };
+        match self.written.take() {
+            None => Ok(()),
+            Some(written) => self.send_written(*written, flush),
+        }
+    }
+
+    #[cold]
+    fn send_written(&mut self, written: WriteBuffer, flush: Flush) -> Result<(), Stop> {
         if let Some(error) = written.error() {
             return Err(Stop::Host(error.into()));
         }
