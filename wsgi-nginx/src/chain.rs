@@ -326,6 +326,7 @@ impl Output {
     /// # Safety
     ///
     /// `request` is alive.
+    #[inline(always)]
     unsafe fn buffer(&mut self, request: *mut Request, chunk: Chunk<'_>) -> Result<*mut ngx_buf_t, HostError> {
         // SAFETY: the caller's promise. Memory is either the pool's or kept by `handed` until nginx has sent it.
         unsafe {

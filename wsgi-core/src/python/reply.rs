@@ -94,7 +94,7 @@ impl Reply {
     /// # Safety
     ///
     /// `block` is a live `bytes` object.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn item(
         &mut self,
         token: Token<'_>,
