@@ -45,6 +45,41 @@ fn every_directive_is_documented_as_it_is() {
     }
 }
 
+/// What the module of 2008 had.
+const OF_2008: [&str; 17] = [
+    "wsgi_python_optimize",
+    "wsgi_python_executable",
+    "wsgi_python_home",
+    "wsgi_enable_subinterpreters",
+    "wsgi_use_main_interpreter",
+    "wsgi_pass_authorization",
+    "wsgi_allow_ranges",
+    "wsgi_script_reloading",
+    "wsgi_reload_mechanism",
+    "wsgi_optimize_send_headers",
+    "wsgi_output_buffering",
+    "wsgi_write_buffering",
+    "wsgi_write_buffer_size",
+    "wsgi_temp_path",
+    "wsgi_var",
+    "wsgi_middleware",
+    "wsgi_pass",
+];
+
+#[test]
+fn every_directive_has_an_example_says_when_not_to_use_it_and_how_it_differs() {
+    let document = document();
+    for directive in DIRECTIVES {
+        let section = section(&document, directive.name);
+        let example = section.split("```nginx").nth(1).unwrap_or_else(|| panic!("{} has no example", directive.name));
+        assert!(example.contains(directive.name), "the example of {} is another one's", directive.name);
+        assert!(section.contains("**When not to use "), "{}", directive.name);
+        let differs = section.contains("**Differs from the 2008 module:**");
+        assert!(differs || !OF_2008.contains(&directive.name), "{}", directive.name);
+    }
+    assert!(OF_2008.iter().all(|name| DIRECTIVES.iter().any(|directive| directive.name == *name)));
+}
+
 #[test]
 fn no_directive_is_documented_that_does_not_exist() {
     let document = document();
