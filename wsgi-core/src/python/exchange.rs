@@ -266,8 +266,10 @@ impl Exchange {
     /// All blocks are there: head, blocks and end leave in one go, with a Content-Length.
     fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<Summary, Fault> {
         let object = list.as_ptr();
-        // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: until the blocks are
-        // counted no Python code runs, and below a list that changed is noticed by its size.
+        // First of all: waiting for it lets other threads run, which may change the list.
+        let mut guard = self.cell.reply(token);
+        // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: from here to the end of
+        // the loop below the GIL is kept and no Python code runs.
         unsafe {
             let is_list = ffi::PyList_CheckExact(object) != 0;
             let size = || if is_list { ffi::PyList_GET_SIZE(object) } else { ffi::PyTuple_GET_SIZE(object) };
@@ -278,11 +280,11 @@ impl Exchange {
             for index in 0..size() {
                 let block = item(index);
                 if ffi::PyBytes_Check(block) == 0 {
+                    drop(guard);
                     return Err(self.not_bytes(block));
                 }
                 total += ffi::PyBytes_Size(block) as u64;
             }
-            let mut guard = self.cell.reply(token);
             let reply = &mut *guard;
             reply.response.declare_total(total);
             reply.declare_blocks(size() as usize);
