@@ -223,6 +223,22 @@ fn rel_11_by_process_all_workers_are_replaced_and_no_request_is_lost() {
     });
 }
 
+#[test]
+fn rel_11_by_process_hundreds_of_edits_under_load_lose_no_request() {
+    in_both_modes(|mode| {
+        let nginx = site(mode, PROCESS).workers(2).start();
+        let answers = under_load(&nginx, || {
+            for number in 0..100 {
+                let word = format!("v{number}");
+                edit(&nginx, &says(&word));
+                wait_for("the new version", || (ask(&nginx).0 == word).then_some(()));
+            }
+        });
+        assert!(answers > 100, "{answers} answers");
+        assert!(nginx.log_lines("makes way for another one").len() >= 100);
+    });
+}
+
 /// One request on a connection that is kept; `None` if the connection was closed before a byte of the answer came.
 fn ask_again(stream: &mut TcpStream) -> Option<String> {
     if stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").is_err() {
