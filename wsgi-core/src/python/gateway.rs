@@ -103,9 +103,10 @@ impl Gateway {
     /// that runs inline holds it over one event, so that what happens inside attaches for free; between events threads
     /// of the application run.
     pub fn attach(&self, at: &Location) -> Attached<'static> {
-        let interpreter = self.home(at).interpreter;
+        let home = self.home(at);
         // One that is started later is attached to where it is needed.
-        Attached::new(if interpreter.is_ready() { interpreter } else { self.main.interpreter })
+        let home = if std::ptr::eq(home, self.main) || home.interpreter.is_ready() { home } else { self.main };
+        Attached::new(home.interpreter)
     }
 
     /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first

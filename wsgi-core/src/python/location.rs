@@ -191,14 +191,29 @@ impl Location {
 
     /// The application, loaded if need be; `found` is what [`look`](Self::look) has seen. On failure everything is in the
     /// log.
+    #[inline]
     pub(super) fn application(
         &self,
         token: Token<'_>,
         log: &dyn ErrorLog,
         found: Option<Version>,
     ) -> Result<Arc<Application>, Raised> {
-        if let Some(application) = self.loaded() {
-            let Some(found) = found else { return Ok(application) };
+        match (self.loaded(), found) {
+            (Some(application), None) => Ok(application),
+            (loaded, found) => self.load(token, log, loaded, found),
+        }
+    }
+
+    /// As [`application`](Self::application), where there is something to decide or to load.
+    #[cold]
+    fn load(
+        &self,
+        token: Token<'_>,
+        log: &dyn ErrorLog,
+        loaded: Option<Arc<Application>>,
+        found: Option<Version>,
+    ) -> Result<Arc<Application>, Raised> {
+        if let (Some(application), Some(found)) = (loaded, found) {
             match self.watch.policy.decide(application.version, found) {
                 Decision::Keep => return Ok(application),
                 Decision::Retire if self.retire(log) => return Ok(application),

@@ -53,15 +53,15 @@ impl Reply {
     }
 
     /// `start_response` was called. A second call, with `exc_info`, also replaces what was collected.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start(
         &mut self,
         status: StatusLine,
         mut headers: HeaderList,
         has_exc_info: bool,
     ) -> Result<(), ProtocolError> {
-        if self.refresh && !headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"refresh")) {
-            headers.push(b"Refresh", b"0").expect("a valid header");
+        if self.refresh {
+            ask_again(&mut headers);
         }
         self.response.start(status, headers, has_exc_info)?;
         if self.written.take().is_some() {
@@ -251,5 +251,13 @@ impl Reply {
                 sink.send(Chunk::Owned(bytes), flush)
             }
         }
+    }
+}
+
+/// Tells the client to come back at once, unless the application has said when.
+#[cold]
+fn ask_again(headers: &mut HeaderList) {
+    if !headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"refresh")) {
+        headers.push(b"Refresh", b"0").expect("a valid header");
     }
 }
