@@ -1,0 +1,86 @@
+//! Memory of applications that a host holds on to: it goes back to the interpreter that it came from.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use wsgi_core::config::{Flag, LevelSettings, Target};
+use wsgi_core::error::HostError;
+use wsgi_core::head::ResponseHead;
+use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseSink};
+use wsgi_core::pool::Limits;
+use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_testkit::{CapturingLog, get};
+
+/// Sends a block that is large enough to be handed over without a copy, and tells how many references there are to it.
+const LARGE: &str = "
+import sys
+block = bytes(50000)
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [block] if environ['PATH_INFO'] == '/block' else [str(sys.getrefcount(block)).encode() + bytes(50000)]
+";
+
+/// Hands what it is given to the test.
+struct Keeping(Sender<Bytes>);
+
+impl ResponseSink for Keeping {
+    fn send_head(&mut self, _head: ResponseHead) -> Result<(), HostError> {
+        Ok(())
+    }
+    fn send(&mut self, chunk: Chunk<'_>, _flush: Flush) -> Result<(), HostError> {
+        let Chunk::Owned(block) = chunk else { panic!("a copy") };
+        self.0.send(block).map_err(|_| HostError::ClientGone)
+    }
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
+        Poll::Ready(Ok(BodyInterest::Wanted))
+    }
+    fn flush(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+    fn drain(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+fn ask(gateway: &Gateway, at: &Arc<Location>, path: &str) -> Bytes {
+    let ((sender, blocks), (done, result)) = (channel(), channel());
+    let parts = HostParts { body: None, sink: Box::new(Keeping(sender)), log: Arc::new(CapturingLog::default()) };
+    let done = Box::new(move |outcome: Result<_, _>| done.send(outcome.is_ok()).expect("the test waits"));
+    gateway.dispatch(at, RequestSnapshot::new(&get(path)), parts, done).unwrap_or_else(|refused| panic!("{refused}"));
+    assert_eq!(result.recv(), Ok(true));
+    blocks.recv().expect("a block")
+}
+
+fn references(gateway: &Gateway, at: &Arc<Location>) -> usize {
+    let block = ask(gateway, at, "/");
+    let digits = block.split(|byte| *byte == 0).next().expect("a number");
+    String::from_utf8_lossy(digits).parse().expect("a number")
+}
+
+#[test]
+fn what_the_host_lets_go_of_is_given_back_in_its_own_interpreter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = Mode::Threads(Limits { permits: 1, max_threads: 4, queue: 4 });
+    let gateway = Gateway::start(&GatewaySettings::new(mode), Arc::new(CapturingLog::default()))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let places = [("a.py", true), ("b.py", true), ("c.py", false)].map(|(name, own)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, LARGE).expect("a script");
+        let mut settings = LevelSettings::default();
+        settings.set(Flag::Subinterpreters, own);
+        Location::builder(Target::Script { path, callable: "application".to_owned() }).settings(settings).build()
+    });
+    let before = places.each_ref().map(|at| references(&gateway, at));
+    let kept = places.each_ref().map(|at| ask(&gateway, at, "/block"));
+    let more = before.map(|count| count + 1);
+    assert_eq!(places.each_ref().map(|at| references(&gateway, at)), more, "the host has them");
+    // This thread knows nothing of Python: those of the interpreters have to do it.
+    drop(kept);
+    assert_eq!(places.each_ref().map(|at| references(&gateway, at)), before);
+}
