@@ -69,6 +69,11 @@ impl WriteBuffer {
         self.broken.map(io::Error::from_raw_os_error)
     }
 
+    /// How many parts [`into_parts`](Self::into_parts) gives.
+    pub fn parts(&self) -> usize {
+        usize::from(self.in_file > 0) + usize::from(!self.memory.is_empty())
+    }
+
     /// What was written: the file's part comes first. Both are `None` if nothing was.
     pub fn into_parts(self) -> (Option<FilePart>, Option<Bytes>) {
         let file = self.file.filter(|_| self.in_file > 0);
@@ -111,8 +116,7 @@ mod tests {
         }
     }
 
-    fn content(buffer: WriteBuffer) -> Vec<u8> {
-        let (file, memory) = buffer.into_parts();
+    fn content(file: Option<FilePart>, memory: Option<Bytes>) -> Vec<u8> {
         let mut all = file.map_or_else(Vec::new, |part| part.map().expect("a mapping").to_vec());
         all.extend_from_slice(memory.as_deref().unwrap_or_default());
         all
@@ -199,8 +203,11 @@ mod tests {
                 prop_assert!(buffer.memory.len() <= limit);
             }
             let all = blocks.concat();
+            let parts = buffer.parts();
             prop_assert_eq!(store.0.load(Ordering::Relaxed), usize::from(all.len() > limit));
-            prop_assert_eq!(content(buffer), all);
+            let (file, memory) = buffer.into_parts();
+            prop_assert_eq!(parts, usize::from(file.is_some()) + usize::from(memory.is_some()));
+            prop_assert_eq!(content(file, memory), all);
         }
     }
 }

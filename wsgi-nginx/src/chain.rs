@@ -187,8 +187,7 @@ impl Output {
         self.settle_joined(request)?;
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
         unsafe {
-            let buffer = if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
-            (*buffer).set_flush(1);
+            (*self.last_buffer(request)?).set_flush(1);
         }
         self.push()
     }
@@ -216,7 +215,7 @@ impl Output {
         self.settle_joined(request)?;
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
         unsafe {
-            let buffer = if self.pending.is_null() { self.empty_buffer(request)? } else { (*self.pending_last).buf };
+            let buffer = self.last_buffer(request)?;
             if request == (*request).main && (*request).post_action() == 0 {
                 (*buffer).set_last_buf(1);
             } else if (*buffer).pos == (*buffer).last {
@@ -384,6 +383,16 @@ impl Output {
             (*buffer).set_in_file(1);
             self.keep(request, Handed { buffer, _content: Content::File(part.file) })
         }
+    }
+
+    /// The last buffer of the pending chain, an empty one if there is none.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive.
+    unsafe fn last_buffer(&mut self, request: *mut Request) -> Result<*mut ngx_buf_t, HostError> {
+        // SAFETY: the caller's promise; the chain consists of links and buffers of the request's pool.
+        unsafe { if self.pending.is_null() { self.empty_buffer(request) } else { Ok((*self.pending_last).buf) } }
     }
 
     /// An empty buffer at the end of the pending chain.

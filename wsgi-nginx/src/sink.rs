@@ -147,13 +147,18 @@ impl ResponseSink for ThreadSink {
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+        // Only small blocks are joined; a larger one leaves at once, with what waits before it.
+        let flush = match (&chunk, flush) {
+            (Chunk::Borrowed(block), Flush::Soon) => return self.hand_over.join(block),
+            (_, Flush::Soon) => Flush::Now,
+            (_, flush) => flush,
+        };
         let mail = match chunk {
-            Chunk::Borrowed(block) if flush == Flush::Soon => return self.hand_over.join(block),
             Chunk::Borrowed(block) => Mail::Block(Bytes::copy_from_slice(block), flush),
             Chunk::Owned(block) => Mail::Block(block, flush),
             Chunk::File(part) => Mail::File(part, flush),
         };
-        self.hand_over.post(mail, flush != Flush::Later)
+        self.hand_over.post(mail, flush == Flush::Now)
     }
 
     fn flush(&mut self) -> Result<(), HostError> {

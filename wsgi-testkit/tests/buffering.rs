@@ -335,6 +335,24 @@ def application(environ, start_response):
 }
 
 #[test]
+fn an_application_that_writes_on_after_a_failure_is_told_each_time_and_the_log_once() {
+    let source = "
+def application(environ, start_response):
+    write = start_response('200 OK', [])
+    for number in range(5):
+        try:
+            write(b'x' * 5000)
+        except OSError:
+            environ['wsgi.errors'].write('refused\\n')
+    return []
+";
+    let response = run(source, &["wsgi_write_buffering on", "wsgi_temp_path /nonexistent/wsgi"]);
+    assert_eq!(response.status(), 500);
+    assert_eq!(response.log_text(Level::Error).matches("refused").count(), 5);
+    assert_eq!(response.log_text(Level::Crit).lines().count(), 1);
+}
+
+#[test]
 fn a_lost_write_is_never_half_an_answer() {
     let source = "
 import sys

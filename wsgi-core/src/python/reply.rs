@@ -73,8 +73,8 @@ impl Reply {
 
     /// All that the iterable gives are so many blocks.
     pub(super) fn declare_blocks(&mut self, count: usize) {
-        let parts = count + usize::from(self.response.collected() > 0);
-        if parts == 1 {
+        let written = self.written.as_ref().map_or(0, |written| written.parts());
+        if count + written == 1 {
             self.response.declare_single_block();
         }
     }

@@ -10,6 +10,9 @@ def steps():
     for item in (b"one", b"two", b"three"):
         yield item
         gate()
+def block():
+    yield b"x" * 9000
+    gate()
 def small():
     for number in range(10000):
         yield b"%d" % (number % 10)
@@ -81,6 +84,19 @@ fn ob_1_with_it_an_item_that_nothing_follows_does_not_wait() {
             std::thread::sleep(std::time::Duration::from_millis(5));
             drop(standing);
         }
+        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+    });
+}
+
+#[test]
+fn ob_1_with_it_a_larger_item_does_not_wait_for_a_full_buffer() {
+    in_both_modes(|mode| {
+        let directives = "wsgi_pass app.py;\nwsgi_output_buffering on;\nwsgi_write_buffer_size 64k;";
+        let nginx = Site::new(mode).file("app.py", SOURCE).location("/", directives).start();
+        let gate = Gate::new(&nginx, "gate");
+        let mut client = open(&nginx, "/block");
+        assert_eq!(client.chunk().map(|chunk| chunk.len()), Some(9000));
+        gate.pass();
         assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
     });
 }

@@ -29,6 +29,11 @@ def application(environ, start_response):
     if path == "/written":
         start_response("200 OK", headers)(body)
         return []
+    if path == "/spilled":
+        write = start_response("200 OK", headers)
+        write(b"a" * 5000)
+        write(b"0123456789")
+        return []
     if path in ("/generator", "/list-with-length"):
         headers.append(("Content-Length", "10"))
     start_response("200 OK", headers)
@@ -113,6 +118,15 @@ fn rng_5_several_ranges_of_one_block() {
             );
             assert!(response.whole);
         }
+    });
+}
+
+#[test]
+fn rng_4_what_is_partly_in_a_file_is_not_one_block() {
+    in_both_modes(|mode| {
+        let nginx = nginx(mode, &format!("{ON}\nwsgi_write_buffering on;\nwsgi_write_buffer_size 1k;"));
+        assert_eq!(ranged(&nginx, "/spilled", "bytes=0-1,5004-5005").ok().len(), 5010);
+        assert_part(&ranged(&nginx, "/spilled", "bytes=4998-5001"), "bytes 4998-5001/5010", "aa01");
     });
 }
 

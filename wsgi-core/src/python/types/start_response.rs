@@ -125,8 +125,9 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
     unsafe { reply.write(token, &cell.location, block) }.map_err(|stop| match stop {
         Stop::Protocol(error) => Refused::Protocol(error),
         Stop::Host(error) => {
-            if let HostError::Io(error) = &error {
-                cell.log.log(Level::Crit, &format!("cannot keep what {} writes: {error}", cell.location.target()));
+            // Once is enough, however often the application tries.
+            if let (HostError::Io(error), None) = (&error, &reply.failure) {
+                cell.log.log(Level::Crit, &format!("cannot take what {} writes: {error}", cell.location.target()));
             }
             let error = Arc::new(error);
             reply.failure = Some(Arc::clone(&error));
