@@ -10,6 +10,10 @@ pub struct Captured {
     pub(crate) events: Vec<Event>,
     pub(crate) log: Vec<LogLine>,
     pub(crate) fault: Option<wsgi_core::error::Fault>,
+    /// Only a head was asked for.
+    pub(crate) head_request: bool,
+    /// The host did not want the body.
+    pub(crate) body_unwanted: bool,
 }
 
 /// One call of the gateway to the host's sink.

@@ -12,16 +12,28 @@
 //! ```
 
 mod captured;
+pub mod conformance;
+mod environ;
+#[cfg(unix)]
+mod gate;
 mod request;
 #[cfg(feature = "python")]
 mod runner;
 mod sink;
+mod validator;
+mod waiting;
+pub mod wire;
 
 pub use captured::{Captured, Event, LogLine};
+pub use environ::{ENVIRON, Environ};
+#[cfg(unix)]
+pub use gate::Gate;
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
 pub use runner::{App, Host, Pending};
 pub use sink::{CapturingLog, CapturingSink, Client, Script};
+pub use validator::Violation;
+pub use waiting::{PATIENCE, wait_for};
 
 /// The host of the embedding guide, compiled and run with the documentation's tests.
 #[cfg(all(doctest, feature = "python"))]

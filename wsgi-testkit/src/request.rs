@@ -98,8 +98,44 @@ impl Request {
         self
     }
 
-    /// The body for the gateway.
-    pub(crate) fn source(&self) -> Option<Box<dyn BodySource>> {
+    /// Makes it a request of HTTP/1.0.
+    pub fn http_1_0(mut self) -> Self {
+        *self.inner.version_mut() = http::Version::HTTP_10;
+        self
+    }
+
+    /// The request as HTTP/1 has it on the wire (RFC 9112): with a `Content-Length` if there is a body, or chunked if its
+    /// length is [not known](Self::unknown_length). The names of headers are in lower case.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let target = self.inner.uri().path_and_query().map_or("/", |target| target.as_str());
+        let version = if self.inner.version() == http::Version::HTTP_10 { "1.0" } else { "1.1" };
+        let mut bytes = format!("{} {target} HTTP/{version}\r\n", self.inner.method()).into_bytes();
+        for (name, value) in self.inner.headers() {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let body = self.inner.body();
+        let chunk = match self.body_plan {
+            Body::Pieces(size) => size,
+            Body::Whole | Body::CutAfter(_) => body.len().max(1),
+        };
+        match self.content_length {
+            Some(length) => bytes.extend(format!("content-length: {length}\r\n\r\n").into_bytes()),
+            None if body.is_empty() => bytes.extend(b"\r\n"),
+            None => {
+                bytes.extend(b"transfer-encoding: chunked\r\n\r\n");
+                for block in body.chunks(chunk) {
+                    bytes.extend([format!("{:x}\r\n", block.len()).as_bytes(), block, b"\r\n"].concat());
+                }
+                bytes.extend(b"0\r\n\r\n");
+                return bytes;
+            }
+        }
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    /// The body, as a host hands it to the gateway; `None` if there is none.
+    pub fn source(&self) -> Option<Box<dyn BodySource>> {
         (!self.inner.body().is_empty()).then(|| {
             Box::new(Source {
                 rest: self.inner.body().clone(),

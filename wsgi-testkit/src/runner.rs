@@ -8,7 +8,7 @@ use std::task::{self, Poll, Waker};
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
-use wsgi_core::host::HostParts;
+use wsgi_core::host::{HostParts, RequestView};
 use wsgi_core::pool::Limits;
 use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
@@ -131,6 +131,7 @@ impl Host {
         for variable in &app.settings.variables {
             request = request.variable(&variable.name, &*variable.value);
         }
+        let (head_request, body_unwanted) = (RequestView::method(&request) == b"HEAD", script.body_unwanted);
         let (sink, client) = CapturingSink::new(script);
         let log = Arc::new(CapturingLog::default());
         let parts = HostParts { body: request.source(), sink: Box::new(sink), log: log.clone() };
@@ -154,7 +155,7 @@ impl Host {
                 None
             }
         };
-        Pending { client, log, receiver, handle }
+        Pending { client, log, receiver, handle, head_request, body_unwanted }
     }
 
     /// Log records that belong to no request.
@@ -169,6 +170,8 @@ pub struct Pending {
     log: Arc<CapturingLog>,
     receiver: mpsc::Receiver<Result<Summary, Fault>>,
     handle: Option<ExchangeHandle>,
+    head_request: bool,
+    body_unwanted: bool,
 }
 
 impl Pending {
@@ -185,7 +188,8 @@ impl Pending {
     /// Waits for the end.
     pub fn finish(self) -> Captured {
         let result = self.receiver.recv().expect("an exchange ends");
-        Captured { events: self.client.take(), log: self.log.take(), fault: result.err() }
+        let Self { client, log, head_request, body_unwanted, .. } = self;
+        Captured { events: client.take(), log: log.take(), fault: result.err(), head_request, body_unwanted }
     }
 }
 

@@ -60,7 +60,7 @@ fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
 fn ob_1_without_it_each_item_is_sent_by_itself() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "off");
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = open(&nginx, "/steps");
         for item in [&b"one"[..], b"two", b"three"] {
             assert_eq!(client.chunk().as_deref(), Some(item));
@@ -75,7 +75,7 @@ fn ob_1_without_it_each_item_is_sent_by_itself() {
 fn ob_1_with_it_an_item_that_nothing_follows_does_not_wait() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = open(&nginx, "/steps");
         for item in [&b"one"[..], b"two", b"three"] {
             assert_eq!(client.chunk().as_deref(), Some(item));
@@ -93,7 +93,7 @@ fn ob_1_with_it_a_larger_item_does_not_wait_for_a_full_buffer() {
     in_both_modes(|mode| {
         let directives = "wsgi_pass app.py;\nwsgi_output_buffering on;\nwsgi_write_buffer_size 64k;";
         let nginx = Site::new(mode).file("app.py", SOURCE).location("/", directives).start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = open(&nginx, "/block");
         assert_eq!(client.chunk().map(|chunk| chunk.len()), Some(9000));
         gate.pass();

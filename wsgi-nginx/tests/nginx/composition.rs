@@ -157,7 +157,7 @@ def application(environ, start_response):
 ";
         let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;\ngzip on;\ngzip_types *;");
         let nginx = nginx.start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(request("GET", "/", "Accept-Encoding: gzip\r\n", b""));
         let mut response = client.head();

@@ -23,7 +23,7 @@ fn waiting_site(mode: Mode) -> (Nginx, Gate) {
         .location("= /file", "root html;")
         .location("= /return", "return 200 returned;")
         .start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     (nginx, gate)
 }
 

@@ -9,6 +9,7 @@ mod authorization;
 mod bodies;
 mod buffering;
 mod composition;
+mod conformance;
 mod directives;
 mod django;
 mod documentation;

@@ -30,7 +30,7 @@ fn site() -> (Nginx, Gate) {
         .location("= /full.html", "root html;\nssi on;")
         .location("= /file", "root html;")
         .start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     (nginx, gate)
 }
 

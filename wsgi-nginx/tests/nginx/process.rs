@@ -152,7 +152,7 @@ def application(environ, start_response):
     in_both_modes(|mode| {
         for signal in [libc::SIGHUP, libc::SIGQUIT] {
             let mut nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
-            let gate = Gate::new(&nginx, "gate");
+            let gate = Gate::new(nginx.path("gate"));
             let mut client = nginx.connect();
             client.send(get("/"));
             let at_gate = gate.arrival();
@@ -184,7 +184,7 @@ def application(environ, start_response):
     return [b'served']
 ";
     let mut nginx = Site::new(Mode::Threads(1)).file("app.py", source).location("/", "wsgi_pass app.py;").start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     let (mut first, mut second) = (nginx.connect(), nginx.connect());
     first.send(get("/wait"));
     let at_gate = gate.arrival();
@@ -356,7 +356,7 @@ def application(environ, start_response):
     return [str(pool.submit(lambda: 42).result()).encode()]
 "#;
         let mut nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         assert_eq!(nginx.get("/").ok(), "42");
         let standing = gate.arrival();
         nginx.signal(libc::SIGQUIT);

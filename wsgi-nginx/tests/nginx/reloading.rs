@@ -100,7 +100,7 @@ fn rel_4_a_broken_version_is_500_logged_once_and_mended_by_the_next() {
 #[test]
 fn rel_5_a_running_stream_keeps_the_code_it_began_with() {
     let nginx = site(Mode::Threads(2), MODULE).start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     let mut client = nginx.connect();
     client.send(get("/gate"));
     client.head();
@@ -132,7 +132,7 @@ fn rel_6_by_process_the_old_code_answers_once_more_and_another_worker_follows() 
 #[test]
 fn rel_7_by_process_a_running_request_completes() {
     let nginx = site(Mode::Threads(2), PROCESS).http("wsgi_retire_delay 100ms;").start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     let mut client = nginx.connect();
     client.send(get("/gate"));
     client.head();
@@ -309,7 +309,7 @@ def application(environ, start_response):
 #[test]
 fn a_worker_waits_for_its_turn_to_make_way() {
     let nginx = site(Mode::Threads(4), PROCESS).workers(2).http("wsgi_retire_delay 50ms;").start();
-    let gate = Gate::new(&nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     // Both workers have loaded the script.
     wait_for("both workers", || {
         (0..20).map(|_| ask(&nginx).1).collect::<std::collections::BTreeSet<_>>().len().eq(&2).then_some(())

@@ -93,7 +93,7 @@ fn osh_4_without_it_a_304_of_nginx_stops_at_the_first_block() {
 fn osh_5_the_head_leaves_with_an_empty_item() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/gate"));
         assert_eq!(client.head().status, 200);
@@ -107,7 +107,7 @@ fn osh_5_the_head_leaves_with_an_empty_item() {
 fn osh_6_without_it_the_head_waits_for_the_first_block() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "off");
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/gate"));
         let standing = gate.arrival();

@@ -73,7 +73,7 @@ def stream(environ, start_response):
 "#;
     in_both_modes(|mode| {
         let nginx = site(mode, source).start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/"));
         client.head();
@@ -96,7 +96,7 @@ def stream(environ, start_response):
 "#;
     in_both_modes(|mode| {
         let nginx = site(mode, source).start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/"));
         client.head();

@@ -313,7 +313,7 @@ def application(environ, start_response):
             .location("/", "wsgi_pass app.py;")
             .location("/b", "wsgi_pass b.py;")
             .start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         assert_eq!(nginx.get(&format!("/?{}", nginx.path("gate").display())).ok(), "ok");
         assert_eq!(nginx.get("/b").ok(), "1");
         assert_eq!(nginx.get("/b").ok(), "2");

@@ -79,7 +79,7 @@ fn bytes(count: usize) -> String {
 
 /// Temporary files while a response of so many bytes waits to be sent.
 fn files_for(nginx: &Nginx, path: &str, count: usize) -> usize {
-    let gate = Gate::new(nginx, "gate");
+    let gate = Gate::new(nginx.path("gate"));
     let mut client = nginx.connect();
     client.send(get(&format!("{path}?{count}")));
     let standing = gate.arrival();
@@ -96,7 +96,7 @@ fn files_for(nginx: &Nginx, path: &str, count: usize) -> usize {
 fn wb_1_without_it_each_write_is_sent_at_once() {
     in_both_modes(|mode| {
         let nginx = site(mode, "").start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/gate"));
         assert_eq!(client.head().status, 200);
@@ -110,7 +110,7 @@ fn wb_1_without_it_each_write_is_sent_at_once() {
 fn wb_2_with_it_nothing_is_sent_before_the_application_returns() {
     in_both_modes(|mode| {
         let nginx = site(mode, ON).start();
-        let gate = Gate::new(&nginx, "gate");
+        let gate = Gate::new(nginx.path("gate"));
         let mut client = nginx.connect();
         client.send(get("/gate"));
         let standing = gate.arrival();

@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
-use super::client::{Client, Response, request};
 use super::site::Site;
-use super::{PATIENCE, wait_for};
+use super::{Client, PATIENCE, Response, request, wait_for};
 
 /// A running nginx. It is stopped, and its error log is judged, when this is dropped.
 pub(crate) struct Nginx {

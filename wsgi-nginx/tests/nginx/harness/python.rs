@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Response, workspace};
+use super::workspace;
 
 /// Answers with 12 bytes.
 pub(crate) const HELLO: &str = r#"
@@ -14,37 +14,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"hello world\n"]
 "#;
-
-/// Answers with the environ, to be read by [`Environ`].
-pub(crate) const ENVIRON: &str = r#"
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    kind = lambda value: "" if type(value) in (str, bool, tuple) else "object "
-    return ["".join(f"{key}={kind(value)}{value!a}\n" for key, value in environ.items()).encode()]
-"#;
-
-/// An environ as an application saw it, by Python's `ascii()` of each value.
-pub(crate) struct Environ(BTreeMap<String, String>);
-
-impl Environ {
-    pub(crate) fn of(response: &Response) -> Self {
-        let pairs = response.ok().lines().filter_map(|line| line.split_once('=')).map(own).collect();
-        Self(pairs)
-    }
-
-    /// The value as Python shows it: a str stands in quotes, and only if it is exactly a str.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
-    }
-
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-}
-
-fn own((key, value): (&str, &str)) -> (String, String) {
-    (key.to_owned(), value.to_owned())
-}
 
 /// The Python that the module was built for, as far as the environment tells; else python3.
 fn python() -> Command {

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// A request with a `Host`, and a `Content-Length` if there is a body. `headers` are whole lines with their ends.
-pub(crate) fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}");
     if !body.is_empty() {
         let _ = write!(text, "Content-Length: {}\r\n", body.len());
@@ -17,43 +17,46 @@ pub(crate) fn request(method: &str, target: &str, headers: &str, body: &[u8]) ->
 }
 
 /// A GET request that keeps the connection.
-pub(crate) fn get(target: &str) -> Vec<u8> {
+pub fn get(target: &str) -> Vec<u8> {
     request("GET", target, "", b"")
 }
 
 /// What came back.
 #[derive(Debug, Default)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) reason: String,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase, as latin-1.
+    pub reason: String,
     /// In order, as received; bytes are taken for latin-1.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    /// The body, without chunked coding.
+    pub body: Vec<u8>,
     /// Whether the framing says that the body is complete. A body that ends with the connection is, unless it was reset.
-    pub(crate) whole: bool,
+    pub whole: bool,
 }
 
 impl Response {
     /// The value of a header that stands in the head once.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
         assert!(values.len() < 2, "{name} stands in the head {} times: {:?}", values.len(), self.headers);
         values.first().copied()
     }
 
     /// All values of a header, in order.
-    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+    pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
     /// The body as text.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The body of a complete response with status 200.
     #[track_caller]
-    pub(crate) fn ok(&self) -> String {
+    pub fn ok(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
         assert!(self.whole, "the body is cut: {self:?}");
         self.text()
@@ -61,7 +64,7 @@ impl Response {
 }
 
 /// One connection.
-pub(crate) struct Client {
+pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
     end: Option<End>,
@@ -74,7 +77,8 @@ enum End {
 }
 
 impl Client {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    /// Takes over a connection. Whatever takes longer than [`PATIENCE`] is a failure.
+    pub fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
@@ -82,7 +86,7 @@ impl Client {
     }
 
     /// Sends bytes. A server that has closed the connection already is no error here: its answer counts.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             result => result.expect("the server reads"),
@@ -90,7 +94,7 @@ impl Client {
     }
 
     /// Reads a head.
-    pub(crate) fn head(&mut self) -> Response {
+    pub fn head(&mut self) -> Response {
         let end = loop {
             if let Some(position) = find(&self.buffer, b"\r\n\r\n") {
                 break position;
@@ -114,7 +118,7 @@ impl Client {
     }
 
     /// Reads a head and the body that belongs to it.
-    pub(crate) fn response(&mut self) -> Response {
+    pub fn response(&mut self) -> Response {
         let mut response = self.head();
         if response.status == 204 || response.status == 304 {
             return response;
@@ -139,7 +143,7 @@ impl Client {
     }
 
     /// Reads one chunk of a chunked body; an empty one is the last. `None` if the connection ends before.
-    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = loop {
             if let Some(position) = find(&self.buffer, b"\r\n") {
                 break self.take(position + 2);
@@ -159,24 +163,24 @@ impl Client {
     }
 
     /// Reads so many bytes, fewer only at the end of the connection.
-    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length && self.fill() {}
         self.buffer.drain(..length.min(self.buffer.len())).collect()
     }
 
     /// Reads to the end of the connection.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
+    pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Waits for the server to end the connection; false if it sends something instead.
-    pub(crate) fn is_ended(&mut self) -> bool {
+    pub fn is_ended(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill()
     }
 
     /// Whether anything arrives within so long. For what must not happen; nothing can tell that but time.
-    pub(crate) fn has_answer_within(&mut self, time: Duration) -> bool {
+    pub fn has_answer_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a time-out");
         let arrived = !self.buffer.is_empty() || self.stream.peek(&mut [0]).is_ok();
         self.stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");

@@ -1,0 +1,68 @@
+//! The conformance suite on nginx, in the event loop, on one thread and on four: see docs/conformance.md.
+
+use std::net::SocketAddr;
+
+use wsgi_testkit::Request;
+use wsgi_testkit::conformance::{self, HostUnderTest, Served, Traits};
+
+use crate::harness::{Mode, Nginx, Response, Site};
+
+/// nginx with one worker.
+struct Host(Mode);
+
+impl HostUnderTest for Host {
+    fn traits(&self) -> Traits {
+        Traits {
+            multithread: matches!(self.0, Mode::Threads(number) if number > 1),
+            multiprocess: true,
+            inline: self.0 == Mode::Inline,
+            collects_body: true,
+        }
+    }
+
+    fn serve(&self, site: conformance::Site) -> Box<dyn Served> {
+        let directives: String = site.directives.iter().map(|directive| format!("{directive};\n")).collect();
+        let location = format!("wsgi_pass app.py;\n{directives}");
+        let nginx = Site::new(self.0).file("app.py", &site.source).location(&site.prefix, &location);
+        Box::new(nginx.start())
+    }
+}
+
+impl Served for Nginx {
+    fn send(&self, request: Request) -> Response {
+        Nginx::send(self, &request.to_bytes())
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(([127, 0, 0, 1], self.port()).into())
+    }
+
+    fn log(&self) -> String {
+        Nginx::log(self)
+    }
+
+    fn stop(self: Box<Self>) -> String {
+        Nginx::stop(*self)
+    }
+}
+
+mod inline {
+    use super::{Host, Mode};
+
+    wsgi_testkit::conformance_suite!(Host(Mode::Inline));
+    wsgi_testkit::wire_conformance_suite!(Host(Mode::Inline));
+}
+
+mod threads_1 {
+    use super::{Host, Mode};
+
+    wsgi_testkit::conformance_suite!(Host(Mode::Threads(1)));
+    wsgi_testkit::wire_conformance_suite!(Host(Mode::Threads(1)));
+}
+
+mod threads_4 {
+    use super::{Host, Mode};
+
+    wsgi_testkit::conformance_suite!(Host(Mode::Threads(4)));
+    wsgi_testkit::wire_conformance_suite!(Host(Mode::Threads(4)));
+}

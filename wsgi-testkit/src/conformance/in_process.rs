@@ -1,0 +1,89 @@
+//! The suite's way into a [`Host`].
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use super::{HostUnderTest, Served, Site, Traits};
+use crate::wire::Response;
+use crate::{App, Captured, Host, Request};
+use wsgi_core::host::Level;
+
+/// The gateway in this process, with the test kit's own host around it: no wire.
+///
+/// Every exchange has to pass [`Captured::check`] as well.
+#[derive(Clone, Copy)]
+pub struct InProcess {
+    host: &'static Host,
+    traits: Traits,
+}
+
+impl InProcess {
+    /// With the [shared](Host::shared) host, which has two threads.
+    pub fn shared() -> Self {
+        Self::new(
+            Host::shared(),
+            Traits { multithread: true, multiprocess: false, inline: false, collects_body: false },
+        )
+    }
+
+    /// With a host of the test's own.
+    pub fn new(host: &'static Host, traits: Traits) -> Self {
+        Self { host, traits }
+    }
+}
+
+impl HostUnderTest for InProcess {
+    fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    fn serve(&self, site: Site) -> Box<dyn Served> {
+        let app = site.directives.iter().fold(self.host.app(&site.source), |app, directive| app.with(directive));
+        Box::new(Application { host: self.host, app, prefix: site.prefix, log: Mutex::default() })
+    }
+}
+
+struct Application {
+    host: &'static Host,
+    app: App,
+    prefix: String,
+    log: Mutex<String>,
+}
+
+impl Served for Application {
+    fn send(&self, request: Request) -> Response {
+        let captured = self.host.send(&self.app, request.mounted_at(&self.prefix));
+        captured.check();
+        self.log.lock().expect("no test panics here").push_str(&captured.log_text(Level::Debug));
+        response(&captured)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().expect("no test panics here").clone()
+    }
+
+    fn stop(self: Box<Self>) -> String {
+        self.log()
+    }
+}
+
+/// What a client of a host that does nothing of its own would see.
+fn response(captured: &Captured) -> Response {
+    let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
+    let mut response =
+        Response { status: captured.status(), body: captured.body(), whole: true, ..Response::default() };
+    // Without a head a host answers by itself, and completely.
+    if let Some(head) = captured.head() {
+        response.whole = captured.is_complete();
+        response.reason = text(head.status.as_bytes()).split_once(' ').map_or("", |(_, reason)| reason).to_owned();
+        response.headers = head.headers.iter().map(|header| (text(header.name), text(header.value))).collect();
+        if let Some(length) = captured.content_length() {
+            response.headers.push(("Content-Length".to_owned(), length.to_string()));
+        }
+    }
+    response
+}

@@ -1,0 +1,20 @@
+//! Waiting for what is sure to happen.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is sure to happen: generous, for a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until there is an answer; for what reports nothing by itself (a log file, the process table). Panics after
+/// [`PATIENCE`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

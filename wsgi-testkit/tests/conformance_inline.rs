@@ -1,0 +1,14 @@
+//! The conformance suite in this process, on one thread that plays an event loop: see docs/conformance.md.
+
+use wsgi_core::python::Mode;
+use wsgi_testkit::Host;
+use wsgi_testkit::conformance::{InProcess, Traits};
+
+fn host() -> InProcess {
+    let traits = Traits { multithread: false, multiprocess: false, inline: true, collects_body: false };
+    InProcess::new(Host::shared_with(Mode::Inline), traits)
+}
+
+mod in_process_inline {
+    wsgi_testkit::conformance_suite!(super::host());
+}
