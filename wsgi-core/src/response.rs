@@ -123,6 +123,16 @@ impl Response {
         self.total = Some(total);
     }
 
+    /// Whether the [total](Self::declare_total), with what was collected, is as much as the application promised. If not,
+    /// and the head is not out, it is better kept back: the client then learns of the error.
+    pub fn check_total(&self) -> Result<(), ProtocolError> {
+        let (State::Started { status, headers }, Some(total)) = (&self.state, self.total) else { return Ok(()) };
+        let Some(promised) = headers.content_length() else { return Ok(()) };
+        let (_, mut body) = frame(status.code(), self.head_request, Some(promised), None);
+        let _ = body.accept(None, total + self.collected);
+        body.finish()
+    }
+
     /// The next block is the whole body.
     pub fn declare_single_block(&mut self) {
         self.single_block = true;
@@ -298,6 +308,28 @@ mod tests {
         assert_eq!((head.status, head.framing), (status(500), Framing::Length(1)));
         assert_eq!(response.start(status(500), headers(None), true), Err(ProtocolError::HeadSent));
         assert_eq!(response.start(status(500), headers(None), false), Err(ProtocolError::AlreadyStarted));
+    }
+
+    #[test]
+    fn a_total_below_content_length_is_noticed_before_the_head_is_out() {
+        let check = |method, code, promised, written, total| {
+            let mut response = started(method, code, Some(promised));
+            if written > 0 {
+                assert_eq!(response.collect(written), Ok(Some(written)));
+            }
+            response.declare_total(total);
+            response.check_total()
+        };
+        assert_eq!(check("GET", 200, 5, 0, 3), Err(ProtocolError::TooShort { declared: 5, missing: 2 }));
+        assert_eq!(check("GET", 200, 5, 1, 3), Err(ProtocolError::TooShort { declared: 5, missing: 1 }));
+        assert_eq!(check("GET", 200, 5, 2, 3), Ok(()));
+        assert_eq!(check("GET", 200, 5, 0, 9), Ok(()), "what is too much is cut off");
+        assert_eq!(check("HEAD", 200, 5, 0, 0), Ok(()));
+        assert_eq!(check("GET", 304, 5, 0, 0), Ok(()));
+        let mut sending = started("GET", 200, Some(5));
+        let _ = sending.write(1).expect("started");
+        sending.declare_total(0);
+        assert_eq!(sending.check_total(), Ok(()), "too late: the end tells");
     }
 
     #[test]

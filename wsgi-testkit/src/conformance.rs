@@ -12,8 +12,14 @@
 //! rules of framing and of connections. `docs/conformance.md` says which clause is which test.
 
 mod calling;
+mod close;
+mod connections;
+mod framing;
 #[cfg(feature = "python")]
 mod in_process;
+mod iterable;
+mod streaming;
+mod write;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -191,6 +197,39 @@ suite! { $
         application_is_called_again_and_again
         environ_is_a_plain_dict_of_each_request_s_own
     }
+    write {
+        start_response_returns_a_write_callable
+        write_takes_one_bytes_object_and_nothing_else
+        what_is_written_comes_before_the_iterable
+        first_write_sends_the_head
+        empty_write_adds_nothing_to_the_body
+        write_after_the_end_of_the_request_raises
+        write_beyond_content_length_raises_and_sends_no_byte_beyond_it
+        an_application_that_writes_returns_an_iterable_all_the_same
+    }
+    iterable {
+        any_iterable_is_a_result
+        a_block_that_is_not_bytes_is_an_error
+        empty_blocks_are_legal_anywhere_and_send_nothing
+        every_byte_passes_unchanged
+        length_of_the_result_is_no_length_of_the_body
+        a_single_block_gets_a_content_length
+        no_content_length_is_made_up_where_there_is_no_body
+        nothing_of_the_result_is_touched_but_iteration_and_close
+        an_iterator_that_fails_at_its_first_step_is_500
+        iteration_stops_at_content_length
+        a_body_shorter_than_content_length_is_cut_off_and_logged
+    }
+    close {
+        close_is_called_once_after_the_last_block
+        close_is_called_after_an_exception_in_the_iteration
+        close_is_called_where_start_response_was_not_or_wrongly_called
+        close_is_called_where_no_body_is_wanted
+        close_is_called_where_content_length_is_reached
+        a_result_without_close_is_not_missed
+        an_exception_in_close_is_logged_and_changes_no_response
+        streams_of_the_request_are_alive_in_close
+    }
 }
 
 suite! { $
@@ -198,4 +237,33 @@ suite! { $
     /// [addresses](crate::conformance::Served::address); the argument is as for
     /// [`conformance_suite!`](crate::conformance_suite).
     wire_conformance_suite, WIRE_CLAUSES:
+    framing {
+        unknown_length_is_chunked_in_http_1_1
+        unknown_length_ends_with_the_connection_in_http_1_0
+        known_length_keeps_the_connection
+        known_length_keeps_a_connection_of_http_1_0_that_asks_for_it
+        a_client_that_asks_for_the_end_of_the_connection_gets_it
+        a_response_that_fails_half_way_does_not_look_complete
+        head_204_and_304_carry_no_byte_of_a_body
+        a_205_has_an_empty_body
+        blocks_that_look_like_chunks_are_data
+        empty_blocks_do_not_end_a_chunked_body
+    }
+    connections {
+        input_ends_where_the_next_request_begins
+        pipelined_requests_are_answered_in_order
+        an_unread_body_is_never_taken_for_a_request
+        a_small_unread_body_leaves_the_connection_usable
+        expect_100_continue_is_answered_for_the_application
+        an_application_that_reads_nothing_answers_in_spite_of_expect
+        http_1_0_gets_no_100_continue
+        date_and_server_stand_in_the_head_once
+    }
+    streaming {
+        each_block_has_left_before_the_next_is_asked_for
+        what_is_written_has_left_while_the_application_goes_on
+        head_waits_for_the_first_block
+        an_application_is_not_asked_for_what_its_client_does_not_take
+        close_is_called_when_the_client_leaves
+    }
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use crate::wait_for;
 
-/// A named pipe. The application says `open(PATH).read()`, and goes on when the test lets it.
+/// A named pipe. The application says `open(PATH).read()`, and goes on when the test lets it. It has to read: who only opens
+/// it may pass twice while the test holds it open once.
 pub struct Gate {
     path: PathBuf,
 }

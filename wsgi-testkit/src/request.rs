@@ -104,6 +104,11 @@ impl Request {
         self
     }
 
+    /// Whether only a head is asked for.
+    pub fn is_head(&self) -> bool {
+        self.inner.method() == http::Method::HEAD
+    }
+
     /// The request as HTTP/1 has it on the wire (RFC 9112): with a `Content-Length` if there is a body, or chunked if its
     /// length is [not known](Self::unknown_length). The names of headers are in lower case.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::task::{self, Poll, Waker};
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
-use wsgi_core::host::{HostParts, RequestView};
+use wsgi_core::host::HostParts;
 use wsgi_core::pool::Limits;
 use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
@@ -131,7 +131,7 @@ impl Host {
         for variable in &app.settings.variables {
             request = request.variable(&variable.name, &*variable.value);
         }
-        let (head_request, body_unwanted) = (RequestView::method(&request) == b"HEAD", script.body_unwanted);
+        let (head_request, body_unwanted) = (request.is_head(), script.body_unwanted);
         let (sink, client) = CapturingSink::new(script);
         let log = Arc::new(CapturingLog::default());
         let parts = HostParts { body: request.source(), sink: Box::new(sink), log: log.clone() };

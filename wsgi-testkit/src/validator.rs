@@ -131,7 +131,10 @@ impl Walk {
             self.require(self.sent <= length, "no byte goes beyond Content-Length (PEP 3333)");
         }
         if flush == Flush::Later {
-            let follows = matches!(next, Some(Event::Block(..) | Event::File(..) | Event::Flush | Event::Finish));
+            let follows = matches!(
+                next,
+                Some(Event::Block(..) | Event::File(..) | Event::Flush | Event::Finish | Event::Dropped)
+            );
             self.require(follows, "a block that is not flushed is followed by another or by the end, without a wait");
         }
     }
@@ -198,7 +201,7 @@ mod tests {
             (with(vec![head(Framing::NoBody), block("a", Flush::Now)]), "204 and 304"),
             (with(vec![Event::Flush, open()]), "nothing is flushed before"),
             (with(vec![]), "a response has a head"),
-            (broken(vec![open(), block("a", Flush::Later), Event::Dropped]), "not flushed is followed"),
+            (broken(vec![open(), block("a", Flush::Later), Event::Drain, Event::Dropped]), "not flushed is followed"),
             (broken(vec![open(), Event::Dropped]), "either fails or comes to its end"),
             (broken(vec![open(), Event::Finish]), "the sink is given back"),
             (broken(vec![open(), Event::Finish, Event::Dropped, Event::Flush]), "once the sink was dropped"),

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, Request};
 
 /// A request with a `Host`, and a `Content-Length` if there is a body. `headers` are whole lines with their ends.
 pub fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -115,6 +115,12 @@ impl Client {
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
         Response { status, reason, headers, body: Vec::new(), whole: true }
+    }
+
+    /// Sends a request and reads the response to it, which for `HEAD` is a head alone.
+    pub fn ask(&mut self, request: &Request) -> Response {
+        self.send(request.to_bytes());
+        if request.is_head() { self.head() } else { self.response() }
     }
 
     /// Reads a head and the body that belongs to it.

@@ -287,6 +287,10 @@ impl Exchange {
             }
             let reply = &mut *guard;
             reply.response.declare_total(total);
+            if let Err(short) = reply.response.check_total() {
+                drop(guard);
+                return Err(self.stopped(Stop::Protocol(short)));
+            }
             reply.declare_blocks(size() as usize);
             let mut index = 0;
             let mut outcome = Ok(());

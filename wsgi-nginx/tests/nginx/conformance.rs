@@ -30,7 +30,7 @@ impl HostUnderTest for Host {
 
 impl Served for Nginx {
     fn send(&self, request: Request) -> Response {
-        Nginx::send(self, &request.to_bytes())
+        self.connect().ask(&request)
     }
 
     fn address(&self) -> Option<SocketAddr> {

@@ -97,7 +97,10 @@ unsafe extern "C" fn write(
             cell.check(token, "write()")?;
             let keywords = if keywords.is_null() { 0 } else { ffi::PyTuple_Size(keywords) };
             if ffi::PyVectorcall_NARGS(flags as _) != 1 || keywords > 0 {
-                return Err(type_error(token, "write() takes exactly one positional argument"));
+                return Err(type_error(
+                    token,
+                    "write() takes exactly one positional argument (PEP 3333, The write() Callable)",
+                ));
             }
             let block = *arguments;
             if ffi::PyBytes_Check(block) == 0 {
