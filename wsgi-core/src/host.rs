@@ -42,7 +42,7 @@ pub trait RequestView {
     /// default port of the scheme.
     fn server(&self) -> Endpoint<'_>;
 
-    /// `REMOTE_ADDR` and `REMOTE_PORT`; the latter is left out when unknown.
+    /// `REMOTE_ADDR` and `REMOTE_PORT`. Each is left out when unknown, the address when the name is empty.
     fn peer(&self) -> Endpoint<'_>;
 
     /// Length of the de-chunked body in bytes, if there is a body or the client declared one.

@@ -145,7 +145,7 @@ pub(super) fn values<'a, R: RequestView>(
         overrides.optional(REQUEST_SCHEME, Some(scheme_name)),
         overrides.optional(HTTPS, https),
         Some(scheme_name),
-        overrides.optional(REMOTE_ADDR, Some(peer.name)),
+        overrides.optional(REMOTE_ADDR, Some(peer.name).filter(|name| !name.is_empty())),
         overrides.optional(REMOTE_PORT, remote_port),
         overrides.optional(CONTENT_LENGTH, content_length),
     ]

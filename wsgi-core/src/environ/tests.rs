@@ -86,7 +86,9 @@ fn model(request: &Request) -> Environ {
     put("GATEWAY_INTERFACE", b"CGI/1.1");
     put("REQUEST_SCHEME", scheme);
     put("wsgi.url_scheme", scheme);
-    put("REMOTE_ADDR", b"127.0.0.1");
+    if !request.remote_addr.is_empty() {
+        put("REMOTE_ADDR", request.remote_addr.as_bytes());
+    }
     if https {
         put("HTTPS", b"on");
     }
@@ -195,6 +197,13 @@ fn bare_request_has_what_cgi_requires() {
         ("wsgi.url_scheme", "http"),
     ];
     assert!(environ.iter().map(|(key, value)| (key.as_str(), value.as_str())).eq(expected), "{environ:?}");
+}
+
+#[test]
+fn client_without_an_address_has_no_variable_for_it() {
+    let request = Request { remote_addr: "", remote_port: None, ..Request::default() };
+    let environ = environ(&request);
+    assert!(environ.keys().all(|key| !key.starts_with("REMOTE_")), "{environ:?}");
 }
 
 #[test]

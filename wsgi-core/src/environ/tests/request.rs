@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(super) path_info: String,
     pub(super) query: String,
     pub(super) server_port: Option<u16>,
+    /// Empty if unknown.
+    pub(super) remote_addr: &'static str,
     pub(super) remote_port: Option<u16>,
     pub(super) content_length: Option<u64>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
@@ -33,6 +35,7 @@ impl Default for Request {
             path_info: "/".to_owned(),
             query: String::new(),
             server_port: Some(80),
+            remote_addr: "127.0.0.1",
             remote_port: Some(50_000),
             content_length: None,
             headers: Vec::new(),
@@ -89,7 +92,7 @@ impl RequestView for Request {
         Endpoint { name: b"example.org", port: self.server_port }
     }
     fn peer(&self) -> Endpoint<'_> {
-        Endpoint { name: b"127.0.0.1", port: self.remote_port }
+        Endpoint { name: self.remote_addr.as_bytes(), port: self.remote_port }
     }
     fn content_length(&self) -> Option<u64> {
         self.content_length
@@ -161,7 +164,12 @@ pub(crate) fn requests(count: Range<usize>) -> impl Strategy<Value = Vec<Request
         prop::bool::weighted(0.2),
         prop::sample::select(vec![("", "/"), ("/app", "/x/y"), ("", "/app/x/y"), ("/app", ""), ("", "/apple")]),
         prop::sample::select(vec!["", "q=1"]),
-        (prop::option::of(79..81u16), prop::option::of(1..3u16), prop::option::of(0..2u64)),
+        (
+            prop::option::of(79..81u16),
+            prop::sample::select(vec!["127.0.0.1", ""]),
+            prop::option::of(1..3u16),
+            prop::option::of(0..2u64),
+        ),
     );
     let headers = prop::collection::vec((name, value.clone()), 0..40);
     let hash_mask = prop_oneof![Just(u32::MAX), Just(3)];
@@ -180,8 +188,9 @@ pub(crate) fn requests(count: Range<usize>) -> impl Strategy<Value = Vec<Request
             path_info: path_info.to_owned(),
             query: query.to_owned(),
             server_port: numbers.0,
-            remote_port: numbers.1,
-            content_length: numbers.2,
+            remote_addr: numbers.1,
+            remote_port: numbers.2,
+            content_length: numbers.3,
             headers,
             hash_mask,
             extra: extra.into_iter().zip(values).collect(),
