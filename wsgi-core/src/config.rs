@@ -23,7 +23,7 @@ pub use error::DirectiveError;
 pub use flag::Flag;
 pub use level::{Layer, LevelSettings, TempPath, Variable};
 pub use process::{ProcessSettings, Threads};
-pub use target::Target;
+pub use target::{Target, TargetError};
 pub use venv::venv_version;
 
 /// Where a directive stands, and what it may change there.

@@ -33,6 +33,14 @@ pub struct Limits {
     pub queue: usize,
 }
 
+impl Limits {
+    /// So many permits, and what suits most programs besides: up to 256 threads, or one for each permit, and a queue of
+    /// 1024.
+    pub fn new(permits: usize) -> Self {
+        Self { permits, max_threads: permits.max(256), queue: 1024 }
+    }
+}
+
 /// Something to be done in steps, all of them on one thread.
 pub trait Task: Send + 'static {
     /// Does the next step. `Pending` hands the permit to another task until `cx` is woken, from any thread and also

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use super::value::{Argument, shown_path};
+use super::value::{Argument, shown, shown_path};
 use super::{DirectiveError, Notice};
 use crate::host::Level;
 
@@ -35,6 +36,38 @@ impl fmt::Display for Target {
             Target::Module { name, callable } => write!(formatter, "module \"{name}\", callable \"{callable}\""),
         }
     }
+}
+
+/// For programs without directives: `mysite.wsgi:application`, `/srv/app.py:app`, either without its callable
+/// (`application` then). What is no dotted name is a file, taken from the current folder if it is relative.
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (what, callable) = match text.rsplit_once(':') {
+            Some((what, callable)) if !callable.contains('/') => (what, callable),
+            _ => (text, DEFAULT_CALLABLE),
+        };
+        let invalid = |trouble: &str| TargetError { target: shown(text.as_bytes()), trouble: trouble.to_owned() };
+        let callable = dotted_name(callable.as_bytes())
+            .ok_or_else(|| invalid("what follows \":\" must be a Python name, dotted or plain"))?
+            .to_owned();
+        if let Some(name) = module_name(what.as_bytes()) {
+            return Ok(Self::Module { name: name.to_owned(), callable });
+        }
+        match std::path::absolute(what) {
+            Ok(path) => Ok(Self::Script { path, callable }),
+            Err(error) => Err(invalid(&error.to_string())),
+        }
+    }
+}
+
+/// A text that names no application.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{target}\" names no application: {trouble}")]
+pub struct TargetError {
+    target: String,
+    trouble: String,
 }
 
 /// The default callable (PEP 3333 leaves the name open; every server has this one).
@@ -231,6 +264,27 @@ mod tests {
             let error = folder.error(&["app.py", bad]);
             assert!(error.contains("the callable must be a Python name"), "{bad:?}: {error}");
         }
+    }
+
+    #[test]
+    fn programs_name_an_application_in_one_text() {
+        let parse = |text: &str| text.parse::<Target>();
+        assert_eq!(parse("mysite.wsgi"), Ok(module("mysite.wsgi")));
+        assert_eq!(parse("mysite.wsgi:application"), Ok(module("mysite.wsgi")));
+        let script = |path: &Path, callable: &str| Target::Script { path: path.into(), callable: callable.to_owned() };
+        assert_eq!(parse("/srv/app.py:site.app"), Ok(script(Path::new("/srv/app.py"), "site.app")));
+        assert_eq!(parse("/srv/a:b/app.py"), Ok(script(Path::new("/srv/a:b/app.py"), "application")));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(parse("app.py:app"), Ok(script(&here.join("app.py"), "app")));
+    }
+
+    #[test]
+    fn a_text_that_names_no_application_says_why() {
+        let error = |text: &str| text.parse::<Target>().unwrap_err().to_string();
+        let expected =
+            r#""app.py:create()" names no application: what follows ":" must be a Python name, dotted or plain"#;
+        assert_eq!(error("app.py:create()"), expected);
+        assert!(error(":app").contains("names no application: "));
     }
 
     #[test]
