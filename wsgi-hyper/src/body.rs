@@ -1,0 +1,178 @@
+//! A request body as applications read it: on their thread, from a body that is made for tasks.
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http_body::Body;
+use tokio::runtime::Handle;
+use wsgi_core::error::HostError;
+use wsgi_core::host::BodySource;
+
+use crate::channel::Channel;
+
+/// What a request says of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Whether there may be a byte of it.
+    pub(crate) any: bool,
+    /// What CONTENT_LENGTH says: the length, where it is known and there is a body or one was announced.
+    pub(crate) length: Option<u64>,
+}
+
+impl Extent {
+    pub(crate) fn of<B: Body>(headers: &HeaderMap, body: &B) -> Self {
+        let exact = body.size_hint().exact();
+        if body.is_end_stream() || exact == Some(0) {
+            let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+            return Self { any: false, length: announced.then_some(0) };
+        }
+        Self { any: true, length: exact.or_else(|| declared(headers)) }
+    }
+}
+
+/// The length that the client has declared. One it does not keep to ends in an error of the reader.
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    let digits = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    if digits.bytes().all(|digit| digit.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// A body, read by a thread that waits for it.
+///
+/// Nothing is asked of the body before the application reads: so a client that expects `100 Continue` gets it then,
+/// and one that sends faster than the application reads is held up.
+pub(crate) struct Source<B: Body> {
+    body: Pin<Box<B>>,
+    data: Bytes,
+    ended: bool,
+    left: Option<u64>,
+    channel: Arc<Channel>,
+    patience: Duration,
+    /// Where timers of the body run.
+    runtime: Option<Handle>,
+}
+
+impl<B> Source<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// `channel` tells when nobody is interested any more, `patience` is how long a client may send nothing.
+    pub(crate) fn new(body: B, length: Option<u64>, channel: Arc<Channel>, patience: Duration) -> Self {
+        Self {
+            body: Box::pin(body),
+            data: Bytes::new(),
+            ended: false,
+            left: length,
+            channel,
+            patience,
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    /// Waits for data, which is put into `data`, or for the end.
+    fn fill(&mut self) -> Result<(), HostError> {
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        let parker = Arc::<Parker>::default();
+        let waker = Waker::from(Arc::clone(&parker));
+        while self.data.is_empty() && !self.ended {
+            self.channel.wait_with(&waker)?;
+            match self.body.as_mut().poll_frame(&mut Context::from_waker(&waker)) {
+                // Trailers are not for applications (PEP 3333 knows none).
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(mut data) = frame.into_data() {
+                        self.data = data.copy_to_bytes(data.remaining());
+                    }
+                    self.ended = self.body.is_end_stream();
+                }
+                Poll::Ready(Some(Err(error))) => return Err(host_error(error.into())),
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending if !parker.park(self.patience) => return Err(HostError::TimedOut),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<B> BodySource for Source<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn remaining(&self) -> Option<u64> {
+        // A number of the client's is no reason to take memory: larger bodies are read as they come.
+        self.left.filter(|left| *left <= TRUSTED || self.is_ready())
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+        if buf.is_empty() || self.left == Some(0) {
+            return Ok(0);
+        }
+        self.fill()?;
+        let count = buf.len().min(self.data.len());
+        self.data.copy_to_slice(&mut buf[..count]);
+        match &mut self.left {
+            Some(left) if count == 0 && *left > 0 => return Err(HostError::ClientGone),
+            Some(left) => *left = left.saturating_sub(count as u64),
+            None => {}
+        }
+        Ok(count)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The most that is made room for because a client has announced it.
+const TRUSTED: u64 = 1024 * 1024;
+
+/// Trouble of the connection is the client's; what layers in between say is for the application.
+fn host_error(error: Box<dyn Error + Send + Sync>) -> HostError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(error) = cause {
+        if error.is::<hyper::Error>() {
+            return HostError::ClientGone;
+        }
+        cause = error.source();
+    }
+    HostError::Io(io::Error::other(error))
+}
+
+/// A thread that waits to be woken.
+#[derive(Default)]
+struct Parker {
+    woken: Mutex<bool>,
+    signal: Condvar,
+}
+
+impl Parker {
+    /// Blocks until it is woken, or was since the last time; false if that takes longer than `patience`.
+    fn park(&self, patience: Duration) -> bool {
+        let end = Instant::now().checked_add(patience);
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*woken {
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            (woken, _) = self.signal.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        *woken = false;
+        true
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.signal.notify_one();
+    }
+}

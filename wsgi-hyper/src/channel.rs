@@ -1,0 +1,382 @@
+//! What lies between the thread of an application and the task that serves its client.
+//!
+//! The thread puts head and blocks in and waits while there are enough of them; the task takes them out. Either side
+//! may end first: the thread by [`finish`](Channel::finish) or by giving up, the task by [`close`](Channel::close).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::response::Parts;
+use wsgi_core::error::HostError;
+
+/// The application is asked for further blocks while fewer bytes than this wait to be taken.
+const ROOM: usize = 64 * 1024;
+
+/// One response under way.
+#[derive(Default)]
+pub(crate) struct Channel {
+    state: Mutex<State>,
+    /// For a thread that blocks until everything is taken.
+    taken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    head: Option<Head>,
+    blocks: VecDeque<Block>,
+    /// Bytes in `blocks`.
+    waiting: usize,
+    end: Option<End>,
+    closed: Option<Closed>,
+    /// The task, when it waits for something to take.
+    task: Option<Waker>,
+    /// The exchange, when it waits for room.
+    exchange: Option<Waker>,
+    /// Whoever waits for the request body.
+    reader: Option<Waker>,
+}
+
+/// What leaves first.
+pub(crate) struct Head {
+    pub(crate) parts: Parts,
+    /// Bytes of body that are owed to the client; unknown where only the end tells.
+    pub(crate) length: Option<u64>,
+}
+
+enum Block {
+    Whole(Bytes),
+    /// Small ones that came faster than the task takes them.
+    Joined(BytesMut),
+}
+
+/// How the thread has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    /// In the middle of the body.
+    Cut,
+    /// Before the head: this is to be answered in its place.
+    Failed(StatusCode),
+}
+
+/// Why the task takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The client has all it was promised. What else comes is not needed.
+    Satisfied,
+    /// The client is gone, or nobody wants the answer any more.
+    Gone,
+}
+
+/// The side of the thread.
+impl Channel {
+    /// Leaves with what comes next.
+    pub(crate) fn send_head(&self, head: Head) -> Result<(), HostError> {
+        self.put(false, |state| state.head = Some(head))
+    }
+
+    /// With `now` the task looks at once.
+    pub(crate) fn send(&self, block: Bytes, now: bool) -> Result<(), HostError> {
+        self.put(now, |state| {
+            state.waiting += block.len();
+            state.blocks.push_back(Block::Whole(block));
+        })
+    }
+
+    /// Sends a small block together with those before it that have not been taken. Nobody waits for more.
+    pub(crate) fn join(&self, block: &[u8]) -> Result<(), HostError> {
+        self.put(true, |state| {
+            state.waiting += block.len();
+            match state.blocks.back_mut() {
+                Some(Block::Joined(joined)) => joined.extend_from_slice(block),
+                _ => state.blocks.push_back(Block::Joined(BytesMut::from(block))),
+            }
+        })
+    }
+
+    /// Has the task look at what is there.
+    pub(crate) fn flush(&self) -> Result<(), HostError> {
+        self.put(true, |_| ())
+    }
+
+    /// Nothing follows, and nothing is missing.
+    pub(crate) fn finish(&self) -> Result<(), HostError> {
+        self.put(true, |state| state.end = Some(End::Complete))
+    }
+
+    fn put(&self, now: bool, work: impl FnOnce(&mut State)) -> Result<(), HostError> {
+        let mut state = self.state();
+        match state.closed {
+            Some(Closed::Gone) => return Err(HostError::ClientGone),
+            Some(Closed::Satisfied) => return Ok(()),
+            None => work(&mut state),
+        }
+        let task = if now { state.task.take() } else { None };
+        wake(state, [task, None]);
+        Ok(())
+    }
+
+    /// Whether a further block may be produced.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), HostError>> {
+        let mut state = self.state();
+        match state.closed {
+            Some(Closed::Gone) => Poll::Ready(Err(HostError::ClientGone)),
+            None if state.waiting >= ROOM => {
+                state.exchange = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Blocks until everything is taken; an error if nothing was for as long as `patience`.
+    pub(crate) fn drain(&self, patience: Duration) -> Result<(), HostError> {
+        let mut state = self.state();
+        loop {
+            match state.closed {
+                Some(Closed::Gone) => return Err(HostError::ClientGone),
+                None if !state.blocks.is_empty() => {}
+                _ => return Ok(()),
+            }
+            let before = state.waiting;
+            let (next, waited) = self.taken.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if waited.timed_out() && state.waiting == before {
+                return Err(HostError::TimedOut);
+            }
+        }
+    }
+
+    /// The thread is done with a response whose head has been sent; what is missing will not come.
+    pub(crate) fn cut(&self) {
+        self.end(End::Cut);
+    }
+
+    /// The thread is done, and `status` is to be answered unless a head has been sent.
+    pub(crate) fn fail(&self, status: StatusCode) {
+        self.end(End::Failed(status));
+    }
+
+    fn end(&self, end: End) {
+        let mut state = self.state();
+        state.end.get_or_insert(end);
+        let task = state.task.take();
+        wake(state, [task, None]);
+    }
+
+    /// Notes whom to wake when the task closes; an error if it has.
+    pub(crate) fn wait_with(&self, reader: &Waker) -> Result<(), HostError> {
+        let mut state = self.state();
+        if state.closed == Some(Closed::Gone) {
+            return Err(HostError::ClientGone);
+        }
+        state.reader = Some(reader.clone());
+        Ok(())
+    }
+}
+
+/// The side of the task.
+impl Channel {
+    /// The head, or a status that stands for it.
+    pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Head, StatusCode>> {
+        let mut state = self.state();
+        match (state.head.take(), state.end) {
+            (Some(head), _) => Poll::Ready(Ok(head)),
+            (None, Some(End::Failed(status))) => Poll::Ready(Err(status)),
+            _ => pending(state, cx),
+        }
+    }
+
+    /// The next block, `None` at the end.
+    pub(crate) fn poll_block(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        let mut state = self.state();
+        let Some(block) = state.blocks.pop_front() else {
+            return match state.end {
+                None => pending(state, cx),
+                Some(End::Complete) => Poll::Ready(None),
+                Some(End::Cut | End::Failed(_)) => Poll::Ready(Some(Err(Cut(())))),
+            };
+        };
+        let block = match block {
+            Block::Whole(block) => block,
+            Block::Joined(block) => block.freeze(),
+        };
+        state.waiting -= block.len();
+        let exchange = if state.waiting < ROOM { state.exchange.take() } else { None };
+        self.taken.notify_all();
+        wake(state, [exchange, None]);
+        Poll::Ready(Some(Ok(block)))
+    }
+
+    /// Whether the response is complete and taken.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let state = self.state();
+        state.end == Some(End::Complete) && state.blocks.is_empty()
+    }
+
+    /// Nothing is taken any more. Whoever waits on the other side goes on.
+    pub(crate) fn close(&self, why: Closed) {
+        let mut state = self.state();
+        state.closed.get_or_insert(why);
+        let blocks = std::mem::take(&mut state.blocks);
+        state.waiting = 0;
+        let wakers = [state.exchange.take(), state.reader.take()];
+        self.taken.notify_all();
+        wake(state, wakers);
+        drop(blocks);
+    }
+}
+
+impl Channel {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pending<T>(mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
+    match &mut state.task {
+        Some(task) => task.clone_from(cx.waker()),
+        None => state.task = Some(cx.waker().clone()),
+    }
+    Poll::Pending
+}
+
+/// Wakers take locks of their own: ours is given back first.
+fn wake(state: MutexGuard<'_, State>, wakers: [Option<Waker>; 2]) {
+    drop(state);
+    wakers.into_iter().flatten().for_each(Waker::wake);
+}
+
+/// A response body that ended before its end: the application failed in the middle of it. A server closes the
+/// connection, so that the client does not take what it has for whole.
+#[derive(Debug)]
+pub struct Cut(());
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the application failed in the middle of its response")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counting() -> (Arc<Count>, Waker) {
+        let count = Arc::<Count>::default();
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    fn head() -> Head {
+        Head { parts: http::Response::new(()).into_parts().0, length: None }
+    }
+
+    fn take(channel: &Channel) -> Poll<Option<Result<Bytes, Cut>>> {
+        channel.poll_block(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn head_blocks_and_end_of_a_list_wake_the_task_once() {
+        let channel = Channel::new();
+        let (wakes, waker) = counting();
+        assert!(channel.poll_head(&mut Context::from_waker(&waker)).is_pending());
+        channel.send_head(head()).unwrap();
+        channel.send(Bytes::from_static(b"a"), false).unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        channel.finish().unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn room_comes_back_when_blocks_are_taken() {
+        let channel = Channel::new();
+        let (wakes, waker) = counting();
+        let mut cx = Context::from_waker(&waker);
+        channel.send(Bytes::from(vec![0; ROOM]), true).unwrap();
+        assert!(channel.poll_room(&mut cx).is_pending());
+        assert!(matches!(take(&channel), Poll::Ready(Some(Ok(block))) if block.len() == ROOM));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(channel.poll_room(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn small_blocks_that_nobody_has_taken_are_joined() {
+        let channel = Channel::new();
+        channel.join(b"a").unwrap();
+        channel.join(b"b").unwrap();
+        channel.send(Bytes::from_static(b"c"), true).unwrap();
+        channel.join(b"d").unwrap();
+        for expected in ["ab", "c", "d"] {
+            assert!(matches!(take(&channel), Poll::Ready(Some(Ok(block))) if block == expected));
+        }
+        assert!(take(&channel).is_pending());
+    }
+
+    #[test]
+    fn what_was_sent_before_a_failure_comes_before_its_error() {
+        let channel = Channel::new();
+        channel.send_head(head()).unwrap();
+        channel.send(Bytes::from_static(b"a"), true).unwrap();
+        channel.cut();
+        channel.fail(StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(matches!(channel.poll_head(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+        assert!(matches!(take(&channel), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(take(&channel), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn a_client_that_has_gone_is_told_to_everybody_who_waits() {
+        let channel = Channel::new();
+        let (wakes, waker) = counting();
+        channel.send(Bytes::from(vec![0; ROOM]), true).unwrap();
+        assert!(channel.poll_room(&mut Context::from_waker(&waker)).is_pending());
+        channel.wait_with(&waker).unwrap();
+        std::thread::scope(|scope| {
+            let drained = scope.spawn(|| channel.drain(Duration::MAX));
+            channel.close(Closed::Gone);
+            assert!(matches!(drained.join().unwrap(), Err(HostError::ClientGone)));
+        });
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+        assert!(matches!(channel.send(Bytes::new(), true), Err(HostError::ClientGone)));
+        assert!(matches!(channel.wait_with(&waker), Err(HostError::ClientGone)));
+    }
+
+    #[test]
+    fn nobody_is_bothered_with_what_a_satisfied_client_does_not_need() {
+        let channel = Channel::new();
+        channel.close(Closed::Satisfied);
+        channel.send(Bytes::from(vec![0; ROOM]), true).unwrap();
+        channel.drain(Duration::ZERO).unwrap();
+        assert!(channel.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
+        channel.finish().unwrap();
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_given_up() {
+        let channel = Channel::new();
+        channel.send(Bytes::from_static(b"a"), true).unwrap();
+        assert!(matches!(channel.drain(Duration::ZERO), Err(HostError::TimedOut)));
+    }
+}

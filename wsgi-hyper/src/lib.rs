@@ -1,0 +1,83 @@
+//! WSGI applications (PEP 3333: Django, Flask...) as a [`Service`](tower_service::Service) for hyper, tower and axum.
+//!
+//! Requests run on the threads of a [`Gateway`](wsgi_core::python::Gateway), the same as below nginx: nothing
+//! asynchronous ever waits for Python. Bodies stream in both directions, and whoever is slow holds up the other side.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use http_body_util::{BodyExt, Empty};
+//! use tower::ServiceExt;
+//! use wsgi_core::pool::Limits;
+//! use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+//! use wsgi_hyper::{StderrLog, WsgiService};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Python has this one in its standard library.
+//!     let target = "wsgiref.simple_server:demo_app".parse()?;
+//!
+//!     // Once a process: two requests may run Python at a time.
+//!     let settings = GatewaySettings::new(Mode::Threads(Limits::new(2)));
+//!     let gateway = Arc::new(Gateway::start(&settings, Arc::new(StderrLog::default()))?);
+//!     // Once for each application.
+//!     let service = WsgiService::new(&gateway, &Location::new(target));
+//!
+//!     let request = http::Request::get("/here").body(Empty::<bytes::Bytes>::new())?;
+//!     let response = service.oneshot(request).await?;
+//!     assert_eq!(response.status(), 200);
+//!     let body = response.into_body().collect().await?.to_bytes();
+//!     assert!(body.starts_with(b"Hello world!"));
+//!
+//!     // Last, on the thread that has started it.
+//!     gateway.shutdown(std::time::Duration::from_secs(5));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In axum the service is mounted with `fallback_service`, or below a prefix:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use wsgi_core::python::{Gateway, Location};
+//! # use wsgi_hyper::WsgiService;
+//! use axum::{Router, routing::get};
+//!
+//! fn router(gateway: &Arc<Gateway>, site: &Arc<Location>) -> Router {
+//!     let site = WsgiService::builder(gateway, site).stripped_prefix("/site").build();
+//!     Router::new().route("/health", get(|| async { "ok" })).nest_service("/site", site)
+//! }
+//! ```
+//!
+//! [`Connection`] tells how the addresses of a connection get into environ. What `wsgi-core` says about
+//! [linking](https://doc.rust-lang.org/cargo/reference/build-scripts.html#the-links-manifest-key) holds here as well: a
+//! program that depends on `wsgi-core` directly is told the folder of libpython in its build script, in
+//! `DEP_WSGI_CORE_PYTHON_LIB_DIR`.
+//!
+//! # What differs from nginx
+//!
+//! - Names of response headers are sent in lower case, and headers of one name together: that is how `http` keeps them.
+//!   HTTP does not tell names by their case, nor by their order.
+//! - A request body of unknown length (chunked) is read as it comes, so CONTENT_LENGTH is missing; `wsgi.input` ends
+//!   where the body ends (`wsgi.input_terminated`).
+//! - The application is called before the body has arrived. A client that leaves in the middle of it is an `OSError`
+//!   where the application reads.
+//! - `wsgi_allow_ranges` has no effect. Conditional requests are the application's.
+#![deny(missing_docs, unsafe_code)]
+#![warn(missing_debug_implementations)]
+
+mod body;
+mod channel;
+mod connection;
+mod log;
+mod path;
+mod request;
+mod response;
+mod service;
+mod sink;
+
+pub use channel::Cut;
+pub use connection::Connection;
+pub use log::StderrLog;
+pub use response::ResponseBody;
+pub use service::{ResponseFuture, ServiceBuilder, WsgiService};

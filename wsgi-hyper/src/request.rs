@@ -1,0 +1,321 @@
+//! A request of `http` as the gateway reads it.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, StatusCode, Version};
+use wsgi_core::config::Variable;
+use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
+
+use crate::connection::Connection;
+use crate::path;
+
+/// Where in a server the application is mounted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mount {
+    /// Decoded; empty, or `/...` without a slash at its end.
+    prefix: String,
+    /// Requests come without it.
+    stripped: bool,
+}
+
+impl Mount {
+    pub(crate) fn new(prefix: &str, stripped: bool) -> Self {
+        let prefix = prefix.trim_matches('/');
+        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+        Self { prefix, stripped }
+    }
+
+    /// The whole path; `None` if it is another place's.
+    fn whole(&self, path: Vec<u8>) -> Option<Vec<u8>> {
+        if self.stripped {
+            return Some([self.prefix.as_bytes(), &path].concat());
+        }
+        let rest = path.strip_prefix(self.prefix.as_bytes())?;
+        (rest.is_empty() || rest[0] == b'/').then_some(path)
+    }
+}
+
+/// A request with what takes more than a look into it.
+pub(crate) struct View<'a> {
+    parts: &'a Parts,
+    /// The whole path, decoded.
+    path: Vec<u8>,
+    /// How much of it is SCRIPT_NAME.
+    script: usize,
+    uri: Cow<'a, str>,
+    scheme: Scheme,
+    server: (String, Option<u16>),
+    local: Option<Address>,
+    peer: Option<Address>,
+    content_length: Option<u64>,
+    software: &'a str,
+    variables: &'a [Variable],
+}
+
+impl<'a> View<'a> {
+    /// Reads a request, or says with which status it is to be refused.
+    pub(crate) fn new(
+        parts: &'a Parts,
+        mount: &'a Mount,
+        content_length: Option<u64>,
+        software: &'a str,
+        variables: &'a [Variable],
+    ) -> Result<Self, StatusCode> {
+        // The first is for proxies, the second would tell what a proxy has added. nginx refuses both.
+        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+            return Err(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let path = path::decode(parts.uri.path().as_bytes()).ok_or(StatusCode::BAD_REQUEST)?;
+        let path = mount.whole(path).ok_or(StatusCode::NOT_FOUND)?;
+        let sent = parts.uri.path_and_query().map_or("/", |sent| sent.as_str());
+        let uri = match mount.stripped {
+            true => Cow::Owned(path::encode(mount.prefix.as_bytes()) + sent),
+            false => Cow::Borrowed(sent),
+        };
+        let known = parts.extensions.get::<Connection>().copied().unwrap_or_default();
+        let tls = known.scheme == Scheme::Https || parts.uri.scheme_str() == Some("https");
+        let requested = requested(parts)?;
+        let local = known.local.map(Address::new);
+        let name = match (&requested, &local) {
+            (Some((name, _)), _) => name.clone(),
+            (None, Some(local)) => local.name.clone(),
+            (None, None) => "localhost".to_owned(),
+        };
+        let port = known.local.map(|local| local.port()).or(requested.and_then(|(_, port)| port));
+        Ok(Self {
+            parts,
+            script: mount.prefix.len(),
+            path,
+            uri,
+            scheme: if tls { Scheme::Https } else { Scheme::Http },
+            server: (name, port),
+            local,
+            peer: known.peer.map(Address::new),
+            content_length,
+            software,
+            variables,
+        })
+    }
+}
+
+/// The host and port that the client asks for, from the request line (RFC 9112, 3.2.2) or the Host header. None if that
+/// is empty or missing.
+fn requested(parts: &Parts) -> Result<Option<(String, Option<u16>)>, StatusCode> {
+    let from_header;
+    let authority = match (parts.uri.authority(), parts.headers.get(HOST)) {
+        (Some(authority), _) => authority,
+        (None, Some(host)) if !host.is_empty() => {
+            let found = Authority::try_from(host.as_bytes()).ok().filter(|found| !found.as_str().contains('@'));
+            from_header = found.ok_or(StatusCode::BAD_REQUEST)?;
+            &from_header
+        }
+        (None, _) => return Ok(None),
+    };
+    let name = authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
+    Ok((!name.is_empty()).then(|| (name, authority.port_u16())))
+}
+
+impl RequestView for View<'_> {
+    fn method(&self) -> &[u8] {
+        self.parts.method.as_str().as_bytes()
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    fn protocol(&self) -> &[u8] {
+        match self.parts.version {
+            Version::HTTP_09 => b"HTTP/0.9",
+            Version::HTTP_10 => b"HTTP/1.0",
+            Version::HTTP_2 => b"HTTP/2.0",
+            Version::HTTP_3 => b"HTTP/3.0",
+            _ => b"HTTP/1.1",
+        }
+    }
+
+    fn script_name(&self) -> &[u8] {
+        &self.path[..self.script]
+    }
+
+    fn path_info(&self) -> &[u8] {
+        &self.path[self.script..]
+    }
+
+    fn query(&self) -> &[u8] {
+        self.parts.uri.query().unwrap_or_default().as_bytes()
+    }
+
+    fn server(&self) -> Endpoint<'_> {
+        Endpoint { name: self.server.0.as_bytes(), port: self.server.1 }
+    }
+
+    fn peer(&self) -> Endpoint<'_> {
+        match &self.peer {
+            Some(peer) => Endpoint { name: peer.name.as_bytes(), port: Some(peer.port) },
+            None => Endpoint { name: b"", port: None },
+        }
+    }
+
+    fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
+        let headers = &self.parts.headers;
+        // Later versions of HTTP have the host in the request line alone.
+        let host = match self.parts.uri.authority() {
+            Some(authority) if !headers.contains_key(HOST) => {
+                Some(HeaderField::new(b"host", authority.as_str().as_bytes()))
+            }
+            _ => None,
+        };
+        let others = headers.iter().filter(|(name, _)| is_plain(name.as_str()));
+        host.into_iter().chain(others.map(|(name, value)| HeaderField::new(name.as_str().as_bytes(), value.as_bytes())))
+    }
+
+    fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let always = [
+            ("REQUEST_URI", self.uri.as_bytes()),
+            ("DOCUMENT_URI", &self.path),
+            ("SERVER_SOFTWARE", self.software.as_bytes()),
+        ];
+        always.into_iter().chain(self.local.as_ref().map(|local| ("SERVER_ADDR", local.name.as_bytes())))
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.variables.iter().map(|variable| (&*variable.name, &*variable.value))
+    }
+}
+
+/// Whether a header is passed on. With others in its name, an underscore above all, it may pose as another one: nginx
+/// ignores those as well (`ignore_invalid_headers`, `underscores_in_headers`).
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// An end of a connection as text.
+struct Address {
+    name: String,
+    port: u16,
+}
+
+impl Address {
+    fn new(address: SocketAddr) -> Self {
+        // A client of version 4 is one also where the socket is of version 6.
+        Self { name: address.ip().to_canonical().to_string(), port: address.port() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use wsgi_core::snapshot::RequestSnapshot;
+
+    use super::*;
+
+    fn parts(request: http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn get(uri: &str) -> http::request::Builder {
+        http::Request::get(uri)
+    }
+
+    fn refusal(request: http::request::Builder, mount: &Mount) -> Option<StatusCode> {
+        View::new(&parts(request), mount, None, "test", &[]).err()
+    }
+
+    /// What the view tells, in the names of environ.
+    fn told(request: http::request::Builder, mount: &Mount) -> BTreeMap<String, String> {
+        let parts = parts(request);
+        let view = View::new(&parts, mount, None, "test", &[]).unwrap_or_else(|status| panic!("{status}"));
+        // As the gateway has it.
+        let view = RequestSnapshot::new(&view);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut told = BTreeMap::from([
+            ("SCRIPT_NAME".to_owned(), text(view.script_name())),
+            ("PATH_INFO".to_owned(), text(view.path_info())),
+            ("QUERY_STRING".to_owned(), text(view.query())),
+            ("SERVER_NAME".to_owned(), text(view.server().name)),
+            ("REMOTE_ADDR".to_owned(), text(view.peer().name)),
+        ]);
+        told.extend(view.server().port.map(|port| ("SERVER_PORT".to_owned(), port.to_string())));
+        told.extend(view.headers().map(|field| (text(field.name), text(field.value))));
+        told.extend(view.extra().map(|(name, value)| (name.to_owned(), text(value))));
+        told
+    }
+
+    #[test]
+    fn a_mounted_application_sees_its_part_of_the_path() {
+        for (mount, uri, script, path, request_uri) in [
+            (Mount::default(), "/a%20b?c=d", "", "/a b", "/a%20b?c=d"),
+            (Mount::new("/mnt", false), "/mnt/x//y", "/mnt", "/x/y", "/mnt/x//y"),
+            (Mount::new("mnt/", false), "/mnt", "/mnt", "", "/mnt"),
+            (Mount::new("/", false), "/x", "", "/x", "/x"),
+            (Mount::new("/mnt", true), "/x?y", "/mnt", "/x", "/mnt/x?y"),
+            (Mount::new("/m\u{fc}/n", true), "/", "/m\u{fc}/n", "/", "/m%C3%BC/n/"),
+        ] {
+            let told = told(get(uri), &mount);
+            assert_eq!((told["SCRIPT_NAME"].as_str(), told["PATH_INFO"].as_str()), (script, path), "{uri}");
+            assert_eq!(told["REQUEST_URI"], request_uri);
+            assert_eq!(told["DOCUMENT_URI"], format!("{script}{path}"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
+        let root = Mount::default();
+        assert_eq!(refusal(get("/a%zz"), &root), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(refusal(get("/..%2f"), &root), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(refusal(get("*"), &root), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(refusal(get("/").header("Host", "a b"), &root), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(refusal(get("/").header("Host", "me@a"), &root), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(refusal(get("/").method("TRACE"), &root), Some(StatusCode::METHOD_NOT_ALLOWED));
+        assert_eq!(refusal(get("a:80").method("CONNECT"), &root), Some(StatusCode::METHOD_NOT_ALLOWED));
+        for uri in ["/mntx", "/MNT/x", "/", "/mnt/../x"] {
+            assert_eq!(refusal(get(uri), &Mount::new("/mnt", false)), Some(StatusCode::NOT_FOUND), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_named_as_the_client_names_it() {
+        let connection = Connection {
+            local: Some("127.0.0.1:8000".parse().unwrap()),
+            peer: Some("[::ffff:10.0.0.1]:99".parse().unwrap()),
+            scheme: Scheme::Http,
+        };
+        let server = |request: http::request::Builder| {
+            let told = told(request, &Mount::default());
+            (told["SERVER_NAME"].clone(), told.get("SERVER_PORT").cloned().unwrap_or_default())
+        };
+        let named = |name: &str, port: &str| (name.to_owned(), port.to_owned());
+        assert_eq!(server(get("/")), named("localhost", ""));
+        assert_eq!(server(get("/").header("Host", "")), named("localhost", ""));
+        assert_eq!(server(get("/").header("Host", "Example.ORG.:81")), named("example.org", "81"));
+        assert_eq!(server(get("/").header("Host", "[::1]:81")), named("::1", "81"));
+        assert_eq!(server(get("http://a:82/").header("Host", "b")), named("a", "82"));
+        assert_eq!(server(get("/").extension(connection)), named("127.0.0.1", "8000"));
+        assert_eq!(server(get("/").header("Host", "a:81").extension(connection)), named("a", "8000"));
+        let told = told(get("/").extension(connection), &Mount::default());
+        assert_eq!((told["REMOTE_ADDR"].as_str(), told["SERVER_ADDR"].as_str()), ("10.0.0.1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn a_host_in_the_request_line_becomes_a_header_where_there_is_none() {
+        assert_eq!(told(get("http://a:82/"), &Mount::default())["host"], "a:82");
+        assert_eq!(told(get("http://a:82/").header("Host", "b"), &Mount::default())["host"], "b");
+    }
+
+    #[test]
+    fn headers_that_may_pose_as_others_are_ignored() {
+        let told = told(get("/").header("X-User", "a").header("X_User", "b").header("X.Y", "c"), &Mount::default());
+        assert_eq!(told["x-user"], "a");
+        assert!(!told.contains_key("x_user") && !told.contains_key("x.y"));
+    }
+}

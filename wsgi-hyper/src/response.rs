@@ -1,0 +1,138 @@
+//! Response bodies: an application's, which is taken from its exchange, or a short text of our own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use wsgi_core::python::ExchangeHandle;
+
+use crate::channel::{Channel, Closed, Cut};
+
+/// The body of a response.
+///
+/// An application is asked for its next block while less than 64 KiB wait to be taken from here. Dropping the body
+/// before its end tells the application that its client has gone: its iterable is closed, and writing raises.
+#[derive(Debug)]
+pub struct ResponseBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Application(Taker),
+    Text(Option<&'static str>),
+}
+
+impl ResponseBody {
+    pub(crate) fn new(taker: Taker) -> Self {
+        Self(Kind::Application(taker))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let block = match &mut self.0 {
+            Kind::Application(taker) => ready!(taker.poll_block(cx)),
+            Kind::Text(text) => text.take().map(|text| Ok(Bytes::from_static(text.as_bytes()))),
+        };
+        Poll::Ready(block.map(|block| block.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Application(taker) => taker.is_satisfied(),
+            Kind::Text(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Application(taker) => taker.owed.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Text(text) => SizeHint::with_exact(text.map_or(0, |text| text.len() as u64)),
+        }
+    }
+}
+
+/// The end of an exchange that takes its response. Dropping it early cancels the exchange.
+pub(crate) struct Taker {
+    channel: Arc<Channel>,
+    handle: ExchangeHandle,
+    /// Bytes of body that the client has still to get, once that is known.
+    owed: Option<u64>,
+}
+
+impl Taker {
+    pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle) -> Self {
+        Self { channel, handle, owed: None }
+    }
+
+    /// The response without its body, for which `self` is needed; or a status to be answered instead.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, StatusCode>> {
+        let head = ready!(self.channel.poll_head(cx));
+        Poll::Ready(head.map(|head| {
+            self.owed = head.length;
+            head.parts
+        }))
+    }
+
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        if self.owed == Some(0) {
+            return Poll::Ready(None);
+        }
+        let block = ready!(self.channel.poll_block(cx));
+        if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
+            // The gateway keeps to what the head says.
+            *owed = owed.saturating_sub(block.len() as u64);
+        }
+        Poll::Ready(block)
+    }
+
+    fn is_satisfied(&self) -> bool {
+        self.owed == Some(0) || self.channel.is_at_end()
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        if self.is_satisfied() {
+            return self.channel.close(Closed::Satisfied);
+        }
+        self.channel.close(Closed::Gone);
+        self.handle.cancel();
+    }
+}
+
+impl std::fmt::Debug for Taker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Taker").field("owed", &self.owed).finish_non_exhaustive()
+    }
+}
+
+/// What the host answers itself.
+pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
+    let text = match status {
+        StatusCode::BAD_REQUEST => "400 Bad Request\n",
+        StatusCode::NOT_FOUND => "404 Not Found\n",
+        StatusCode::METHOD_NOT_ALLOWED => "405 Method Not Allowed\n",
+        StatusCode::SERVICE_UNAVAILABLE => "503 Service Unavailable\n",
+        _ => "500 Internal Server Error\n",
+    };
+    let mut response = Response::new(ResponseBody(Kind::Text(Some(text))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    match status {
+        // The client may come back in a second.
+        StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            drop(headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")))
+        }
+        _ => {}
+    }
+    response
+}

@@ -1,0 +1,155 @@
+//! Where an application's response goes: into the channel of its exchange, with a head in the words of `http`.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::response::Parts;
+use hyper::ext::ReasonPhrase;
+use wsgi_core::error::HostError;
+use wsgi_core::head::{ResponseHead, StatusLine};
+use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use wsgi_core::response::Framing;
+
+use crate::channel::{Channel, Head};
+
+pub(crate) struct Sink {
+    channel: Arc<Channel>,
+    patience: Duration,
+    head_request: bool,
+    head_sent: bool,
+    finished: bool,
+}
+
+impl Sink {
+    /// `patience` is how long a client may take nothing while an application waits for it.
+    pub(crate) fn new(channel: Arc<Channel>, head_request: bool, patience: Duration) -> Self {
+        Self { channel, patience, head_request, head_sent: false, finished: false }
+    }
+}
+
+impl ResponseSink for Sink {
+    fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
+        let length = match head.framing {
+            _ if self.head_request => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Unknown => None,
+            Framing::NoBody => Some(0),
+        };
+        self.channel.send_head(Head { parts: parts(&head)?, length })?;
+        self.head_sent = true;
+        Ok(())
+    }
+
+    fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+        match (chunk, flush) {
+            (Chunk::Borrowed(block), Flush::Soon) => self.channel.join(block),
+            (chunk, flush) => self.channel.send(chunk.into_bytes()?, flush != Flush::Later),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        self.channel.flush()
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
+        self.channel.poll_room(cx).map_ok(|()| BodyInterest::Wanted)
+    }
+
+    fn drain(&mut self) -> Result<(), HostError> {
+        self.channel.drain(self.patience)
+    }
+
+    fn finish(&mut self) -> Result<(), HostError> {
+        self.finished = true;
+        self.channel.finish()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // Without a head there is still an answer to give, which depends on what went wrong.
+        if self.head_sent && !self.finished {
+            self.channel.cut();
+        }
+    }
+}
+
+/// The head as `http` has it. Names become lower case there, and those of one name stand together.
+fn parts(head: &ResponseHead) -> Result<Parts, HostError> {
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = head.status.code();
+    if let Some(reason) = own_reason(&head.status)? {
+        parts.extensions.insert(reason);
+    }
+    parts.headers.reserve(head.headers.len() + 1);
+    for header in head.headers.iter() {
+        let name = HeaderName::from_bytes(header.name).map_err(unusable)?;
+        let value = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(header.value)).map_err(unusable)?;
+        parts.headers.try_append(name, value).map_err(unusable)?;
+    }
+    if let Framing::Length(length) = head.framing {
+        parts.headers.try_insert(CONTENT_LENGTH, length.into()).map_err(unusable)?;
+    }
+    Ok(parts)
+}
+
+/// The reason phrase, if the server would not choose the same one.
+fn own_reason(status: &StatusLine) -> Result<Option<ReasonPhrase>, HostError> {
+    if status.code().canonical_reason().is_some_and(|usual| usual.as_bytes() == status.reason()) {
+        return Ok(None);
+    }
+    ReasonPhrase::try_from(status.reason()).map(Some).map_err(unusable)
+}
+
+/// What the gateway lets through and `http` does not: a head beyond its sizes.
+fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostError {
+    HostError::Io(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgi_core::head::HeaderList;
+
+    use super::*;
+
+    fn head(status: &[u8], headers: &[(&str, &[u8])], framing: Framing) -> ResponseHead {
+        let mut list = HeaderList::new();
+        for (name, value) in headers {
+            list.push(name.as_bytes(), value).unwrap();
+        }
+        ResponseHead { status: StatusLine::parse(status).unwrap(), headers: list, framing, single_block: false }
+    }
+
+    #[test]
+    fn duplicate_headers_keep_their_order() {
+        let headers: [(&str, &[u8]); 3] = [("Set-Cookie", b"a"), ("X-B", b"\xe9"), ("set-cookie", b"b")];
+        let parts = parts(&head(b"200 OK", &headers, Framing::Unknown)).unwrap();
+        let cookies: Vec<_> = parts.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a", "b"]);
+        assert_eq!(parts.headers["x-b"].as_bytes(), b"\xe9");
+        assert!(!parts.headers.contains_key(CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn a_reason_is_kept_unless_it_is_the_usual_one() {
+        let reason = |status: &[u8]| {
+            let parts = parts(&head(status, &[], Framing::Length(7))).unwrap();
+            assert_eq!(parts.headers[CONTENT_LENGTH], "7");
+            parts.extensions.get::<ReasonPhrase>().map(|reason| reason.as_bytes().to_vec())
+        };
+        assert_eq!(reason(b"404 Not Found"), None);
+        assert_eq!(reason(b"404 Gibt es nicht \xfc"), Some(b"Gibt es nicht \xfc".to_vec()));
+        assert_eq!(reason(b"299 Odd"), Some(b"Odd".to_vec()));
+        assert_eq!(reason(b"200"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_name_beyond_what_http_allows_is_an_error() {
+        let name = "x".repeat(70_000);
+        assert!(matches!(parts(&head(b"200 OK", &[(&name, b"")], Framing::Unknown)), Err(HostError::Io(_))));
+    }
+}
