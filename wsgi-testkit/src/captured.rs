@@ -8,7 +8,6 @@ use wsgi_core::response::Framing;
 #[derive(Debug, Default)]
 pub struct Captured {
     pub(crate) events: Vec<Event>,
-    pub(crate) log: Vec<LogLine>,
     pub(crate) fault: Option<wsgi_core::error::Fault>,
     /// Only a head was asked for.
     pub(crate) head_request: bool,
@@ -33,6 +32,8 @@ pub enum Event {
     Finish,
     /// The sink was dropped.
     Dropped,
+    /// A record of the error log.
+    Log(LogLine),
 }
 
 /// One record of the error log.
@@ -50,14 +51,17 @@ impl Captured {
         &self.events
     }
 
-    /// Log records of this exchange.
-    pub fn log(&self) -> &[LogLine] {
-        &self.log
+    /// Log records of this exchange, in order.
+    pub fn log(&self) -> impl Iterator<Item = &LogLine> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Log(line) => Some(line),
+            _ => None,
+        })
     }
 
     /// All log records of `level` and above, one a line.
     pub fn log_text(&self, level: Level) -> String {
-        self.log.iter().filter(|line| line.level >= level).map(|line| format!("{}\n", line.text)).collect()
+        self.log().filter(|line| line.level >= level).map(|line| format!("{}\n", line.text)).collect()
     }
 
     /// The head, if one was sent.

@@ -14,24 +14,28 @@
 mod captured;
 pub mod conformance;
 mod environ;
+mod faults;
 #[cfg(unix)]
 mod gate;
 mod request;
 #[cfg(feature = "python")]
 mod runner;
 mod sink;
+mod stamps;
 mod validator;
 mod waiting;
 pub mod wire;
 
 pub use captured::{Captured, Event, LogLine};
 pub use environ::{ENVIRON, Environ};
+pub use faults::{Faults, FullDisk};
 #[cfg(unix)]
 pub use gate::Gate;
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
 pub use runner::{App, Host, Pending};
-pub use sink::{CapturingLog, CapturingSink, Client, Script};
+pub use sink::{CapturingLog, CapturingSink, Client};
+pub use stamps::Stamps;
 pub use validator::Violation;
 pub use waiting::{PATIENCE, wait_for};
 

@@ -10,12 +10,13 @@ use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Sc
 use wsgi_core::error::Fault;
 use wsgi_core::host::HostParts;
 use wsgi_core::pool::Limits;
-use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, Mode, Summary};
+use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::captured::{Captured, LogLine};
+use crate::faults::Faults;
 use crate::request::Request;
-use crate::sink::{CapturingLog, CapturingSink, Client, Script};
+use crate::sink::{CapturingLog, CapturingSink, Client};
 
 /// An application that a [`Host`] serves.
 #[derive(Clone, Debug)]
@@ -53,6 +54,15 @@ impl App {
             settings,
             path,
         }
+    }
+}
+
+impl App {
+    /// The same application in a location that is described further: with a full disk, stamps of the test's, a middleware in
+    /// Rust. Say it after [`with`](Self::with), which makes the location anew.
+    pub fn built_with(self, describe: impl FnOnce(LocationBuilder) -> LocationBuilder) -> Self {
+        let builder = Location::builder(self.location.target().clone()).settings(self.settings.clone());
+        Self { location: describe(builder).build(), ..self }
     }
 }
 
@@ -116,6 +126,12 @@ impl Host {
         app
     }
 
+    /// An application by its name: `folder/app.py`, `mysite.wsgi`, either with `:callable`. Panics if that is none; whether it
+    /// can be loaded is seen at its first request.
+    pub fn named(&self, name: &str) -> App {
+        self.serve(name.parse().unwrap_or_else(|error| panic!("{error}")))
+    }
+
     /// Any target.
     pub fn serve(&self, target: Target) -> App {
         App { location: Location::new(target), settings: LevelSettings::default(), path: None }
@@ -123,18 +139,17 @@ impl Host {
 
     /// Sends a request and waits for the end of the exchange.
     pub fn send(&self, app: &App, request: Request) -> Captured {
-        self.send_to(app, request, Script::default()).finish()
+        self.send_to(app, request, Faults::default()).finish()
     }
 
-    /// Sends a request to a client that follows `script`.
-    pub fn send_to(&self, app: &App, mut request: Request, script: Script) -> Pending {
+    /// Sends a request, with what is to go wrong.
+    pub fn send_to(&self, app: &App, mut request: Request, faults: Faults) -> Pending {
         for variable in &app.settings.variables {
             request = request.variable(&variable.name, &*variable.value);
         }
-        let (head_request, body_unwanted) = (request.is_head(), script.body_unwanted);
-        let (sink, client) = CapturingSink::new(script);
-        let log = Arc::new(CapturingLog::default());
-        let parts = HostParts { body: request.source(), sink: Box::new(sink), log: log.clone() };
+        let (head_request, body_unwanted) = (request.is_head(), faults.body_unwanted);
+        let (sink, client) = CapturingSink::new(faults);
+        let parts = HostParts { body: request.source(), sink: Box::new(sink), log: client.log() };
         let (sender, receiver) = mpsc::channel();
         let done = Box::new(move |result| {
             // The test may have lost interest.
@@ -155,7 +170,7 @@ impl Host {
                 None
             }
         };
-        Pending { client, log, receiver, handle, head_request, body_unwanted }
+        Pending { client, receiver, handle, head_request, body_unwanted }
     }
 
     /// Log records that belong to no request.
@@ -167,7 +182,6 @@ impl Host {
 /// An exchange under way.
 pub struct Pending {
     client: Client,
-    log: Arc<CapturingLog>,
     receiver: mpsc::Receiver<Result<Summary, Fault>>,
     handle: Option<ExchangeHandle>,
     head_request: bool,
@@ -188,8 +202,8 @@ impl Pending {
     /// Waits for the end.
     pub fn finish(self) -> Captured {
         let result = self.receiver.recv().expect("an exchange ends");
-        let Self { client, log, head_request, body_unwanted, .. } = self;
-        Captured { events: client.take(), log: log.take(), fault: result.err(), head_request, body_unwanted }
+        let Self { client, head_request, body_unwanted, .. } = self;
+        Captured { events: client.take(), fault: result.err(), head_request, body_unwanted }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The host's side of a response: a sink and a log that remember, and misbehave on request.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -9,17 +10,7 @@ use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, Level, ResponseSink};
 
 use crate::captured::{Event, LogLine};
-
-/// How the client behaves.
-#[derive(Clone, Debug, Default)]
-pub struct Script {
-    /// The client is gone after that many body bytes.
-    pub leaves_after: Option<usize>,
-    /// Before these blocks (counted from 0) the client is slow: the sink is pending until the test lets it go on.
-    pub stalls_before: Vec<usize>,
-    /// The host wants no body once the head is out, as with a 304 that it made itself.
-    pub body_unwanted: bool,
-}
+use crate::faults::Faults;
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,6 +18,7 @@ struct State {
     stalls: VecDeque<usize>,
     blocks: usize,
     sent: usize,
+    calls: usize,
     waker: Option<Waker>,
 }
 
@@ -34,7 +26,7 @@ struct State {
 #[derive(Debug)]
 pub struct CapturingSink {
     state: Arc<Mutex<State>>,
-    script: Script,
+    faults: Faults,
 }
 
 /// The test's end of a [`CapturingSink`].
@@ -45,18 +37,39 @@ pub struct Client {
 
 impl CapturingSink {
     /// A sink, and the client that it serves.
-    pub fn new(script: Script) -> (Self, Client) {
-        let state = State { stalls: script.stalls_before.iter().copied().collect(), ..State::default() };
+    pub fn new(faults: Faults) -> (Self, Client) {
+        let state = State { stalls: faults.stalls_before.iter().copied().collect(), ..State::default() };
         let state = Arc::new(Mutex::new(state));
-        (Self { state: Arc::clone(&state), script }, Client { state })
+        (Self { state: Arc::clone(&state), faults }, Client { state })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Counts a call, and fails the one that is to fail.
+    fn called(&self) -> Result<(), HostError> {
+        let mut state = self.state();
+        let number = state.calls;
+        state.calls += 1;
+        match self.faults.call_fails {
+            Some(failing) if failing == number => Err(HostError::Io(io::Error::other("this call is to fail"))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Client {
+    /// How many calls of the gateway the sink has had that could fail.
+    pub fn calls(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).calls
+    }
+
+    /// A log whose records stand among the other [events](Self::take), in order.
+    pub fn log(&self) -> Arc<dyn ErrorLog> {
+        Arc::new(ExchangeLog { state: Arc::clone(&self.state) })
+    }
+
     /// What has arrived so far; leaves nothing behind.
     pub fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).events)
@@ -67,7 +80,7 @@ impl Client {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).waker.is_some()
     }
 
-    /// Reads on, until the next stall of the script.
+    /// Reads on, until the next of these stalls.
     pub fn go_on(&self) {
         let waker = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,12 +95,14 @@ impl Client {
 
 impl ResponseSink for CapturingSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
+        self.called()?;
         self.state().events.push(Event::Head(head));
         Ok(())
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
-        let leaves_after = self.script.leaves_after;
+        self.called()?;
+        let leaves_after = self.faults.leaves_after;
         let from_file = matches!(chunk, Chunk::File(_));
         let mut state = self.state();
         if leaves_after.is_some_and(|limit| state.sent >= limit) {
@@ -101,13 +116,17 @@ impl ResponseSink for CapturingSink {
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
+        self.called()?;
         self.state().events.push(Event::Flush);
         Ok(())
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
-        let unwanted = self.script.body_unwanted;
-        let leaves_after = self.script.leaves_after;
+        if let Err(error) = self.called() {
+            return Poll::Ready(Err(error));
+        }
+        let unwanted = self.faults.body_unwanted;
+        let leaves_after = self.faults.leaves_after;
         let mut state = self.state();
         if leaves_after.is_some_and(|limit| state.sent >= limit) {
             return Poll::Ready(Err(HostError::ClientGone));
@@ -121,11 +140,13 @@ impl ResponseSink for CapturingSink {
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
+        self.called()?;
         self.state().events.push(Event::Drain);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
+        self.called()?;
         self.state().events.push(Event::Finish);
         Ok(())
     }
@@ -137,7 +158,20 @@ impl Drop for CapturingSink {
     }
 }
 
-/// A log that keeps its records.
+/// The log of one exchange.
+#[derive(Debug)]
+struct ExchangeLog {
+    state: Arc<Mutex<State>>,
+}
+
+impl ErrorLog for ExchangeLog {
+    fn log(&self, level: Level, text: &str) {
+        let line = LogLine { level, text: text.to_owned() };
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).events.push(Event::Log(line));
+    }
+}
+
+/// A log that keeps its records, for what belongs to no exchange.
 #[derive(Debug, Default)]
 pub struct CapturingLog {
     lines: Mutex<Vec<LogLine>>,

@@ -31,7 +31,8 @@ impl Captured {
         let mut walk = Walk { head_request: self.head_request, ..Walk::default() };
         for (position, event) in self.events.iter().enumerate() {
             walk.position = position;
-            walk.step(event, self.events.get(position + 1));
+            let next = self.events[position + 1..].iter().find(|event| !matches!(event, Event::Log(_)));
+            walk.step(event, next);
         }
         walk.end(self);
         walk.violations
@@ -64,6 +65,9 @@ impl Walk {
     }
 
     fn step(&mut self, event: &Event, next: Option<&Event>) {
+        if matches!(event, Event::Log(_)) {
+            return;
+        }
         self.require(!self.dropped, "nothing follows once the sink was dropped");
         if !matches!(event, Event::Dropped) {
             self.require(!self.finished, "nothing follows the end of a response");
@@ -86,6 +90,7 @@ impl Walk {
                 self.finished = true;
             }
             Event::Dropped => self.dropped = true,
+            Event::Log(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Applications in a real Python, on threads of the pool: what PEP 3333 promises them, seen from the host's side.
 
 use wsgi_core::host::Level;
-use wsgi_testkit::{Body, Captured, Event, Host, Script, get, post};
+use wsgi_testkit::{Body, Captured, Event, Faults, Host, get, post};
 
 fn run(source: &str, request: wsgi_testkit::Request) -> Captured {
     let host = Host::shared();
@@ -202,7 +202,7 @@ def application(environ, start_response):
     );
     let quick = host.app("def application(e, s):\n    s('200 OK', [])\n    return [b'quick']\n");
     let pending: Vec<_> =
-        (0..4).map(|_| host.send_to(&slow, get("/"), Script { stalls_before: vec![1], ..Script::default() })).collect();
+        (0..4).map(|_| host.send_to(&slow, get("/"), Faults { stalls_before: vec![1], ..Faults::default() })).collect();
     while !pending.iter().all(|pending| pending.client().is_stalled()) {
         std::thread::yield_now();
     }
@@ -226,7 +226,7 @@ fn cancelling_closes_the_generator() {
         environ['wsgi.errors'].write('finally\\n')
 ",
     );
-    let pending = host.send_to(&app, get("/"), Script { stalls_before: vec![3], ..Script::default() });
+    let pending = host.send_to(&app, get("/"), Faults { stalls_before: vec![3], ..Faults::default() });
     while !pending.client().is_stalled() {
         std::thread::yield_now();
     }

@@ -10,7 +10,7 @@ use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseSink};
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
-use wsgi_testkit::{CapturingLog, CapturingSink, Client, Script, get};
+use wsgi_testkit::{CapturingLog, CapturingSink, Client, Faults, get};
 
 /// Sends the steps that its interpreter has seen; its end is one, too.
 const STEPS: &str = "
@@ -71,7 +71,7 @@ fn location(folder: &std::path::Path, name: &str, own: bool) -> Arc<Location> {
 
 /// Begins a request whose client stalls before its second block, and runs it as far as that.
 fn begin(gateway: &Gateway, at: &Arc<Location>) -> (Exchange, Client) {
-    let (sink, client) = CapturingSink::new(Script { stalls_before: vec![1], ..Script::default() });
+    let (sink, client) = CapturingSink::new(Faults { stalls_before: vec![1], ..Faults::default() });
     let parts = HostParts { body: None, sink: Box::new(Ending(sink)), log: Arc::new(CapturingLog::default()) };
     let _attached = gateway.attach(at);
     let mut exchange = gateway.begin(at, &get("/"), parts);

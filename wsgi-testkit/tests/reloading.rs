@@ -1,7 +1,6 @@
 //! `wsgi_script_reloading` and `wsgi_reload_mechanism`, as far as no process has to end for it (REL-*).
 
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -9,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::host::Level;
 use wsgi_core::python::Location;
-use wsgi_core::reload::{FileStamp, Mechanism, StampSource, WorkerControl};
-use wsgi_testkit::{App, Captured, Host, Script, get};
+use wsgi_core::reload::{Mechanism, WorkerControl};
+use wsgi_testkit::{App, Captured, Faults, Host, Stamps, get};
 
 fn says(word: &str) -> String {
     format!("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{word}']\n")
@@ -87,7 +86,7 @@ def application(environ, start_response):
     yield word.encode()
 ";
     let app = watched(&source.replace("WORD", "old"));
-    let script = Script { stalls_before: vec![1], ..Script::default() };
+    let script = Faults { stalls_before: vec![1], ..Faults::default() };
     let pending = Host::shared().send_to(&app, get("/"), script);
     while !pending.client().is_stalled() {
         std::thread::yield_now();
@@ -169,20 +168,6 @@ def application(environ, start_response):
     }
 }
 
-/// Stamps that the test makes, counted.
-#[derive(Default)]
-struct Stamps {
-    size: AtomicU64,
-    asked: AtomicUsize,
-}
-
-impl StampSource for Stamps {
-    fn stamp(&self, _script: &Path) -> io::Result<FileStamp> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        Ok(FileStamp { modified: (0, 0), size: self.size.load(Ordering::Relaxed), file: (0, 0) })
-    }
-}
-
 /// A host that can retire, or says why not.
 #[derive(Default)]
 struct Control {
@@ -225,7 +210,7 @@ fn each_request_costs_one_look_at_the_file() {
     let app = location(&Host::shared().app(&says("x")), Mechanism::Module, stamps.clone(), None);
     for number in 1..=10 {
         assert_eq!(send(&app).text(), "x");
-        assert_eq!(stamps.asked.load(Ordering::Relaxed), number);
+        assert_eq!(stamps.asked(), number);
     }
 }
 
@@ -237,7 +222,7 @@ fn rel_6_by_process_the_old_version_answers_and_says_that_a_new_one_comes() {
     let before = send(&app);
     assert_eq!((before.text().as_str(), before.header("Refresh").len()), ("old", 0));
     edit(&file, &says("new"));
-    stamps.size.store(1, Ordering::Relaxed);
+    stamps.change();
     for _ in 0..2 {
         let response = send(&app);
         assert_eq!((response.text().as_str(), response.header("Refresh")), ("old", vec!["0".to_owned()]));
@@ -267,7 +252,7 @@ fn rel_8_a_host_that_cannot_retire_reloads_the_module_and_warns_once() {
         let lines = Mutex::new(String::new());
         for number in 1..4 {
             edit(&file, &says(&format!("new{number}")));
-            stamps.size.store(number, Ordering::Relaxed);
+            stamps.change();
             let response = send(&app);
             assert_eq!(response.text(), format!("new{number}"));
             assert!(response.header("Refresh").is_empty());

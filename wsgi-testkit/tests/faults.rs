@@ -1,0 +1,148 @@
+//! Whatever fails, and whenever: the application's result is closed once, nothing looks complete that is not, and the next
+//! request finds everything in order.
+
+use wsgi_core::host::Level;
+use wsgi_testkit::{App, Body, Captured, Event, Faults, FullDisk, Host, Request, get, post};
+
+/// Applications that use all of what a sink has, each with the directives that make it so.
+const APPLICATIONS: [(&str, &[&str]); 7] = [
+    ("return Result([b'a', b'b' * 20000, b'c'])", &[]),
+    ("return Result([b'a', b'b' * 20000, b'c'])", &["wsgi_output_buffering on"]),
+    ("return Result([b'', b'a', b'b'])", &["wsgi_optimize_send_headers on"]),
+    ("write(b'a'); write(b'b' * 20000); return Result([b'c'])", &[]),
+    ("write(b'a'); write(b'b' * 20000); return Result([b'c'])", &["wsgi_write_buffering on"]),
+    ("return Result([])", &[]),
+    ("return Result(environ['wsgi.file_wrapper'](__import__('io').BytesIO(bytes(50000))))", &[]),
+];
+
+/// An application with `body` as its last line; `closed` in the log is its `close()`.
+fn app(body: &str, directives: &[&str]) -> App {
+    let source = format!(
+        "
+import sys
+class Result:
+    def __init__(self, blocks): self.blocks = blocks
+    def __iter__(self): return iter(self.blocks)
+    def close(self): print('closed', file=sys.stderr)
+def application(environ, start_response):
+    write = start_response('200 OK', [])
+    {body}
+"
+    );
+    directives.iter().fold(Host::shared().app(&source), |app, directive| app.with(directive))
+}
+
+fn send(app: &App, request: Request, faults: Faults) -> (Captured, usize) {
+    let pending = Host::shared().send_to(app, request, faults);
+    let client = pending.client().clone();
+    let captured = pending.finish();
+    captured.check();
+    (captured, client.calls())
+}
+
+fn closed(captured: &Captured) -> usize {
+    captured.log().filter(|line| line.text == "closed").count()
+}
+
+#[test]
+fn a_call_of_the_sink_that_fails_ends_the_exchange_in_order() {
+    for (body, directives) in APPLICATIONS {
+        let app = app(body, directives);
+        for method in ["GET", "HEAD"] {
+            let request = || get("/").method(method);
+            let (whole, calls) = send(&app, request(), Faults::default());
+            assert_eq!((whole.is_complete(), closed(&whole)), (true, 1), "{body}");
+            for failing in 0..calls {
+                let (captured, _) = send(&app, request(), Faults { call_fails: Some(failing), ..Faults::default() });
+                assert!(captured.fault().is_some(), "{body}: call {failing} of {calls} failed and nobody noticed");
+                // One that fails while the application runs leaves nothing to close.
+                let expected = usize::from(!captured.log_text(Level::Error).contains("OSError"));
+                assert_eq!(closed(&captured), expected, "{body}: call {failing}\n{}", captured.log_text(Level::Debug));
+                assert!(captured.log_text(Level::Info).contains("this call is to fail"), "{body}: call {failing}");
+            }
+            assert!(send(&app, request(), Faults::default()).0.is_complete(), "{body}: the next request");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_after_any_byte_ends_the_exchange_in_order() {
+    for (body, directives) in APPLICATIONS {
+        let app = app(body, directives);
+        for bytes in [0, 1, 2, 20_000, 20_001] {
+            let (captured, _) = send(&app, get("/"), Faults { leaves_after: Some(bytes), ..Faults::default() });
+            let raised = captured.log_text(Level::Error).contains("BrokenPipeError");
+            assert_eq!(
+                closed(&captured),
+                usize::from(!raised),
+                "{body}: gone after {bytes}\n{}",
+                captured.log_text(Level::Debug)
+            );
+            if !captured.is_complete() {
+                assert_eq!(captured.status(), captured.head().map_or(0, |_| 200), "nobody is there to read a 500");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_client_gets_the_same_body() {
+    for (body, directives) in APPLICATIONS {
+        let app = app(body, directives);
+        let whole = send(&app, get("/"), Faults::default()).0;
+        let faults = Faults { stalls_before: (0..whole.blocks().len()).collect(), ..Faults::default() };
+        let pending = Host::shared().send_to(&app, get("/"), faults);
+        let client = pending.client().clone();
+        let reader = std::thread::spawn(move || {
+            let captured = pending.finish();
+            captured.check();
+            captured
+        });
+        while !reader.is_finished() {
+            if client.is_stalled() {
+                client.go_on();
+            }
+            std::thread::yield_now();
+        }
+        let slow = reader.join().expect("the exchange ends");
+        assert_eq!((slow.body(), closed(&slow)), (whole.body(), 1), "{body}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_os_error_where_the_application_writes() {
+    for disk in [FullDisk::NoFile, FullDisk::NoRoom] {
+        let app = app("write(b'x' * 20000); return Result([])", &["wsgi_write_buffering on"])
+            .built_with(|location| location.store(disk));
+        let (captured, _) = send(&app, get("/"), Faults::default());
+        assert_eq!((captured.status(), captured.head().is_some()), (500, false), "{disk:?}");
+        assert!(captured.log_text(Level::Error).contains("OSError"), "{}", captured.log_text(Level::Debug));
+    }
+}
+
+#[test]
+fn a_body_that_stops_half_way_is_an_os_error_where_the_application_reads() {
+    let app = app("return Result([environ['wsgi.input'].read()])", &[]);
+    for bytes in [0, 1, 9] {
+        let request = post("/", "0123456789").body_arrives(Body::CutAfter(bytes));
+        let (captured, _) = send(&app, request, Faults::default());
+        assert!(captured.fault().is_some());
+        // The OSError of a client that is gone (EPIPE).
+        assert!(captured.log_text(Level::Error).contains("BrokenPipeError"), "{}", captured.log_text(Level::Debug));
+    }
+}
+
+#[test]
+fn log_lines_stand_where_they_were_written() {
+    let app = app("print('before', file=sys.stderr); write(b'a'); print('after', file=sys.stderr); return []", &[]);
+    let (captured, _) = send(&app, get("/"), Faults::default());
+    let position = |wanted: &str| {
+        captured.events().iter().position(|event| match event {
+            Event::Log(line) => line.text == wanted,
+            Event::Block(block, _) => block == wanted.as_bytes(),
+            _ => false,
+        })
+    };
+    let positions = ["before", "a", "after"].map(position);
+    assert!(positions.iter().all(Option::is_some) && positions.is_sorted(), "{positions:?}");
+}
