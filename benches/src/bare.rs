@@ -1,0 +1,337 @@
+//! The measure for the gateway: a bare loop over Python's C API that makes the same environ and the same call.
+//!
+//! It is written as one writes such a loop in C. What can be made once is made once: interned keys, a dict with all that
+//! no request changes and a place for what each request does change, and the objects that may be shared (`wsgi.input` of
+//! requests without a body, `wsgi.errors`). For each request it copies that dict, makes a `str` of each value that comes from
+//! the client, and an object for `start_response`; it calls the application with a vectorcall, keeps status and headers,
+//! goes over them and over the blocks by pointer and length, as one must to send them, and gives everything back.
+//!
+//! What it leaves out is what a server has to add. It knows the key of each header beforehand, takes no second header of a
+//! name, and withholds none. It checks types, but no character, and no rule about what is called when. It has no
+//! Content-Length, no write callable, no context of its own for each request, and nothing that tells an application's
+//! late call from a timely one. A request has no body.
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+use pyo3::ffi;
+
+use crate::request::Request;
+
+type Object = *mut ffi::PyObject;
+
+/// An application in the Python of this process, and what answering takes.
+pub struct Bare {
+    application: Object,
+    environ: Object,
+    start_response: *mut ffi::PyTypeObject,
+    keys: [Object; PER_REQUEST.len()],
+    /// Key and value of each header.
+    headers: Vec<(Object, &'static str)>,
+    request: Request,
+    /// `REMOTE_PORT`, as a connection has it at hand.
+    peer_port: String,
+}
+
+/// Bytes that a client would get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Status, names and values.
+    pub head: u64,
+    pub body: u64,
+}
+
+/// What the client decides, headers aside.
+const PER_REQUEST: [&CStr; 6] =
+    [c"REQUEST_METHOD", c"PATH_INFO", c"QUERY_STRING", c"SERVER_PROTOCOL", c"REMOTE_ADDR", c"REMOTE_PORT"];
+
+/// What no request changes.
+const SETUP: &str = concat!(
+    r#"
+import io, sys, wsgiref.util
+
+environ = {
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": False,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,
+    "wsgi.file_wrapper": wsgiref.util.FileWrapper,
+    "wsgi.url_scheme": "http",
+    "wsgi.input": io.BytesIO(),
+    "wsgi.errors": sys.stderr,
+    "wsgi_gateway.version": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#"",
+    "wsgi_gateway.interpreter": "main",
+    "wsgi_gateway.script": "app.py",
+    "wsgi_gateway.callable": "application",
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "REQUEST_SCHEME": "http",
+    "SCRIPT_NAME": "",
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "8000",
+}
+"#
+);
+
+impl Bare {
+    /// Prepares to answer `request`, which has no body, with the callable `application` of a source text. Panics if
+    /// Python raises: there is nothing to measure then. What is made here stays.
+    ///
+    /// # Safety
+    ///
+    /// This thread is attached to Python.
+    pub unsafe fn new(source: &str, request: Request) -> Self {
+        assert!(request.body.is_none(), "a bare loop has no body to read");
+        // SAFETY: attached; each result is checked, and owned for good.
+        unsafe {
+            let namespace = checked(ffi::PyDict_New());
+            for source in [SETUP, source] {
+                let source = CString::new(source).expect("a source without NUL");
+                let code = checked(ffi::Py_CompileString(source.as_ptr(), c"bare".as_ptr(), ffi::Py_file_input));
+                checked(ffi::PyEval_EvalCode(code, namespace, namespace));
+            }
+            let environ = checked(ffi::PyDict_GetItemString(namespace, c"environ".as_ptr()));
+            let application = checked(ffi::PyDict_GetItemString(namespace, c"application".as_ptr()));
+            let keys = PER_REQUEST.map(|key| checked(ffi::PyUnicode_InternFromString(key.as_ptr())));
+            let headers: Vec<_> = request.headers.iter().map(|(name, value)| (key(name), *value)).collect();
+            for key in keys.iter().chain(headers.iter().map(|(key, _)| key)) {
+                done(ffi::PyDict_SetItem(environ, *key, ffi::Py_None()));
+            }
+            let start_response = start_response_type();
+            let peer_port = request.peer_port.to_string();
+            Self { application, environ, start_response, keys, headers, request, peer_port }
+        }
+    }
+
+    /// Answers the request once. Panics if Python raises.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub unsafe fn answer(&self) -> Sent {
+        // SAFETY: attached; new references are given back below, and items are borrowed from a list that lives.
+        unsafe {
+            let environ = self.environ();
+            let start_response = ffi::PyObject_New::<StartResponse>(self.start_response);
+            checked(start_response.cast());
+            (*start_response).vectorcall = Some(start);
+            (*start_response).status = ptr::null_mut();
+            (*start_response).headers = ptr::null_mut();
+            let mut arguments = [ptr::null_mut(), environ, start_response.cast()];
+            let iterable = checked(ffi::PyObject_Vectorcall(
+                self.application,
+                arguments.as_mut_ptr().add(1),
+                2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                ptr::null_mut(),
+            ));
+            let sent = Sent { head: (*start_response).length() as u64, body: send(iterable) as u64 };
+            ffi::Py_DECREF(iterable);
+            ffi::Py_DECREF(start_response.cast());
+            ffi::Py_DECREF(environ);
+            sent
+        }
+    }
+
+    /// A new environ for the request.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub unsafe fn environ(&self) -> Object {
+        let request = &self.request;
+        let values =
+            [request.method, request.path, request.query, "HTTP/1.1", "127.0.0.1", &self.peer_port].map(str::as_bytes);
+        // SAFETY: attached; the dict is new, and takes references of its own.
+        unsafe {
+            let environ = checked(ffi::PyDict_Copy(self.environ));
+            let headers = self.headers.iter().map(|(key, value)| (*key, value.as_bytes()));
+            for (key, value) in self.keys.into_iter().zip(values).chain(headers) {
+                let value = checked(ffi::PyUnicode_DecodeLatin1(
+                    value.as_ptr().cast(),
+                    value.len() as ffi::Py_ssize_t,
+                    ptr::null(),
+                ));
+                done(ffi::PyDict_SetItem(environ, key, value));
+                ffi::Py_DECREF(value);
+            }
+            environ
+        }
+    }
+}
+
+/// The key of a header.
+///
+/// # Safety
+///
+/// Attached.
+unsafe fn key(name: &str) -> Object {
+    let key = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
+    let key = CString::new(key).expect("a name without NUL");
+    // SAFETY: attached, and NUL-terminated.
+    unsafe { checked(ffi::PyUnicode_InternFromString(key.as_ptr())) }
+}
+
+/// Takes each block of what an application returned, and closes it. Returns the number of bytes.
+///
+/// # Safety
+///
+/// Attached, with a live object.
+unsafe fn send(iterable: Object) -> usize {
+    let mut sent = 0;
+    let mut take = |block: Object| {
+        // SAFETY: a live object, which is checked.
+        unsafe {
+            assert!(ffi::PyBytes_Check(block) != 0, "a block is bytes");
+            let data = std::slice::from_raw_parts(
+                ffi::PyBytes_AsString(block).cast::<u8>(),
+                ffi::PyBytes_Size(block) as usize,
+            );
+            sent += std::hint::black_box(data).len();
+        }
+    };
+    // SAFETY: as the caller says. A list has no close().
+    unsafe {
+        if ffi::PyList_CheckExact(iterable) != 0 {
+            for index in 0..ffi::PyList_GET_SIZE(iterable) {
+                take(ffi::PyList_GET_ITEM(iterable, index));
+            }
+            return sent;
+        }
+        let iterator = checked(ffi::PyObject_GetIter(iterable));
+        loop {
+            let block = ffi::PyIter_Next(iterator);
+            if block.is_null() {
+                break;
+            }
+            take(block);
+            ffi::Py_DECREF(block);
+        }
+        assert!(ffi::PyErr_Occurred().is_null(), "the application raised");
+        ffi::Py_DECREF(iterator);
+        let close = ffi::PyObject_GetAttrString(iterable, c"close".as_ptr());
+        if close.is_null() {
+            ffi::PyErr_Clear();
+        } else {
+            ffi::Py_DECREF(checked(ffi::PyObject_CallNoArgs(close)));
+            ffi::Py_DECREF(close);
+        }
+        sent
+    }
+}
+
+/// `start_response` of one request.
+#[repr(C)]
+struct StartResponse {
+    head: ffi::PyObject,
+    vectorcall: Option<ffi::vectorcallfunc>,
+    status: Object,
+    headers: Object,
+}
+
+impl StartResponse {
+    /// Goes over status and headers by pointer and length, and adds up the lengths.
+    ///
+    /// # Safety
+    ///
+    /// Attached; nothing changes the headers meanwhile.
+    unsafe fn length(&self) -> usize {
+        assert!(!self.status.is_null(), "start_response was called");
+        // SAFETY: references of our own to a str and a list; its items are borrowed.
+        unsafe {
+            let mut length = text(self.status);
+            for index in 0..ffi::PyList_GET_SIZE(self.headers) {
+                let header = ffi::PyList_GET_ITEM(self.headers, index);
+                assert!(ffi::PyTuple_Check(header) != 0 && ffi::PyTuple_GET_SIZE(header) == 2, "a header is a pair");
+                length += text(ffi::PyTuple_GET_ITEM(header, 0)) + text(ffi::PyTuple_GET_ITEM(header, 1));
+            }
+            length
+        }
+    }
+}
+
+/// Takes the characters of a `str`; returns their number.
+///
+/// # Safety
+///
+/// Attached, with a live object.
+unsafe fn text(object: Object) -> usize {
+    // SAFETY: a live str, which is checked; its characters are stored in UTF-8 if they are ASCII, or made so.
+    unsafe {
+        assert!(ffi::PyUnicode_Check(object) != 0, "status, names and values are str");
+        let mut length = 0;
+        let data = ffi::PyUnicode_AsUTF8AndSize(object, &mut length);
+        assert!(!data.is_null(), "status, names and values are latin-1");
+        std::hint::black_box(std::slice::from_raw_parts(data.cast::<u8>(), length as usize)).len()
+    }
+}
+
+unsafe extern "C" fn start(object: Object, arguments: *const Object, flags: usize, _keywords: Object) -> Object {
+    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
+    unsafe {
+        let this = object.cast::<StartResponse>();
+        let count = ffi::PyVectorcall_NARGS(flags as _);
+        assert!((2..=3).contains(&count), "start_response takes status, headers, exc_info");
+        let (status, headers) = (*arguments, *arguments.add(1));
+        assert!(ffi::PyUnicode_Check(status) != 0 && ffi::PyList_Check(headers) != 0, "a str and a list");
+        ffi::Py_INCREF(status);
+        ffi::Py_INCREF(headers);
+        ffi::Py_XDECREF(std::mem::replace(&mut (*this).status, status));
+        ffi::Py_XDECREF(std::mem::replace(&mut (*this).headers, headers));
+        // In place of the write callable, which nobody calls.
+        ffi::Py_INCREF(object);
+        object
+    }
+}
+
+unsafe extern "C" fn dealloc(object: Object) {
+    // SAFETY: the last reference to an object of our type is gone: what it holds is given back once.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        let this = object.cast::<StartResponse>();
+        ffi::Py_XDECREF((*this).status);
+        ffi::Py_XDECREF((*this).headers);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(kind.cast());
+    }
+}
+
+/// # Safety
+///
+/// Attached.
+unsafe fn start_response_type() -> *mut ffi::PyTypeObject {
+    // SAFETY: attached; name and functions are static, the rest is copied.
+    unsafe {
+        let mut members: [ffi::PyMemberDef; 2] = std::mem::zeroed();
+        members[0].name = c"__vectorcalloffset__".as_ptr();
+        members[0].type_code = ffi::Py_T_PYSSIZET;
+        members[0].offset = offset_of!(StartResponse, vectorcall) as ffi::Py_ssize_t;
+        members[0].flags = ffi::Py_READONLY;
+        let mut slots = [
+            (ffi::Py_tp_dealloc, dealloc as *mut c_void),
+            (ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+            (ffi::Py_tp_members, members.as_mut_ptr().cast()),
+            (0, ptr::null_mut()),
+        ]
+        .map(|(slot, pfunc)| ffi::PyType_Slot { slot, pfunc });
+        let mut spec = ffi::PyType_Spec {
+            name: c"bare.StartResponse".as_ptr(),
+            basicsize: size_of::<StartResponse>() as c_int,
+            itemsize: 0,
+            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as _,
+            slots: slots.as_mut_ptr(),
+        };
+        checked(ffi::PyType_FromSpec(&mut spec)).cast()
+    }
+}
+
+fn checked(object: Object) -> Object {
+    assert!(!object.is_null(), "Python raised");
+    object
+}
+
+fn done(result: c_int) {
+    assert!(result >= 0, "Python raised");
+}

@@ -1,0 +1,156 @@
+//! An in-process host: requests from memory go through the gateway, and what it answers is counted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Waker};
+
+use wsgi_core::config::Target;
+use wsgi_core::error::HostError;
+use wsgi_core::head::ResponseHead;
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink};
+use wsgi_core::python::{Attached, Exchange, Gateway, GatewaySettings, Location, Mode, Summary};
+use wsgi_core::snapshot::RequestSnapshot;
+
+use crate::request::Request;
+
+/// The host of this process.
+pub struct Host {
+    gateway: Gateway,
+    log: Arc<dyn ErrorLog>,
+    counts: &'static Counts,
+    folder: PathBuf,
+}
+
+/// Bytes that the client got.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Status, names and values.
+    head: AtomicU64,
+    body: AtomicU64,
+}
+
+impl Host {
+    /// Starts Python. Panics when that fails: there is nothing to measure then.
+    pub fn start(mode: Mode) -> Self {
+        let log = Arc::new(Stderr);
+        let gateway =
+            Gateway::start(&GatewaySettings::new(mode), log.clone()).unwrap_or_else(|error| panic!("{error}"));
+        let folder = std::env::temp_dir().join(format!("wsgi-benches-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for applications");
+        Self { gateway, log, counts: Box::leak(Box::default()), folder }
+    }
+
+    /// A place that serves the callable `application` of a source text.
+    pub fn serve(&self, source: &str) -> Arc<Location> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let path = self.folder.join(format!("app{}.py", NEXT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::write(&path, source).expect("room for the application");
+        Location::new(Target::Script { path, callable: "application".to_owned() })
+    }
+
+    /// Attaches this thread to Python until the result is dropped, as a host does around an event.
+    pub fn attach(&self, at: &Location) -> Attached<'static> {
+        self.gateway.attach(at)
+    }
+
+    /// What the gateway needs besides the request: an allocation for the body, if there is one, and one for the sink.
+    pub fn parts(&self, request: &Request) -> HostParts {
+        HostParts {
+            body: request.source(),
+            sink: Box::new(Counting { counts: self.counts }),
+            log: Arc::clone(&self.log),
+        }
+    }
+
+    /// Begins to answer, on this thread.
+    pub fn begin(&self, at: &Arc<Location>, request: &Request, parts: HostParts) -> Exchange {
+        self.gateway.begin(at, request, parts)
+    }
+
+    /// Answers a request on this thread. Panics if that fails.
+    pub fn answer(&self, at: &Arc<Location>, request: &Request) -> Summary {
+        let mut exchange = self.begin(at, request, self.parts(request));
+        match exchange.advance(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(summary)) => summary,
+            Poll::Ready(Err(fault)) => panic!("{}: {fault}", request.path),
+            Poll::Pending => unreachable!("the sink takes everything"),
+        }
+    }
+
+    /// Has a thread answer a request, and waits for it. Panics if that fails.
+    pub fn answer_on_thread(&self, at: &Arc<Location>, request: &Request) -> Summary {
+        let (done, result) = channel();
+        let ended = Box::new(move |outcome| drop(done.send(outcome)));
+        let snapshot = RequestSnapshot::new(request);
+        self.gateway
+            .dispatch(at, snapshot, self.parts(request), ended)
+            .unwrap_or_else(|refused| panic!("{}: {refused}", request.path));
+        let outcome = result.recv().expect("the thread answers");
+        outcome.unwrap_or_else(|fault| panic!("{}: {fault}", request.path))
+    }
+
+    /// Bytes of heads (status, names and values) and of bodies so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.counts.head.load(Ordering::Relaxed), self.counts.body.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Temporary files that stay do no harm.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A client that takes everything at once, and keeps nothing.
+struct Counting {
+    counts: &'static Counts,
+}
+
+impl ResponseSink for Counting {
+    fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
+        let headers = head.headers.iter().map(|header| header.name.len() + header.value.len());
+        let length = head.status.as_bytes().len() + headers.sum::<usize>();
+        self.counts.head.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn send(&mut self, chunk: Chunk<'_>, _flush: Flush) -> Result<(), HostError> {
+        let length = match &chunk {
+            Chunk::Borrowed(block) => block.len(),
+            Chunk::Owned(block) => block.len(),
+            Chunk::File(_) => chunk.into_bytes()?.len(),
+        };
+        self.counts.body.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
+        Poll::Ready(Ok(BodyInterest::Wanted))
+    }
+
+    fn drain(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
+/// Shows what should not be: a measurement with warnings measures something else.
+struct Stderr;
+
+impl ErrorLog for Stderr {
+    fn log(&self, level: Level, text: &str) {
+        if level >= Level::Warn {
+            eprintln!("{level:?}: {text}");
+        }
+    }
+}
