@@ -44,31 +44,13 @@ unsafe extern "C" fn start_response(
             let cell = cell.expect("start_response belongs to a request");
             cell.check(token, "start_response()")?;
             let count = ffi::PyVectorcall_NARGS(flags as _);
-            if !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0 {
-                return Err(type_error(
-                    token,
-                    "start_response() takes no keyword arguments (PEP 3333, The start_response() Callable)",
-                ));
-            }
-            if !(2..=3).contains(&count) {
-                return Err(type_error(
-                    token,
-                    &format!("start_response() takes 2 or 3 positional arguments, {count} were given"),
-                ));
-            }
-            let exc_info = if count == 3 { *arguments.add(2) } else { ffi::Py_None() };
-            let parsed = parse_status(token, *arguments).and_then(|status| {
-                let headers = parse_headers(token, *arguments.add(1))?;
-                Ok((status, headers))
-            });
-            let (status, headers) = match parsed {
-                Ok(parsed) => parsed,
+            let Call { status, headers, error } = match parse_call(token, arguments, count, keywords) {
+                Ok(call) => call,
                 Err(Raised) => {
                     cell.reply(token).response.start_refused();
                     return Err(Raised);
                 }
             };
-            let error = exception_of(token, exc_info)?;
             let result = cell.reply(token).start(status, headers, error.is_some());
             match (result, error) {
                 (Ok(()), _) => {
@@ -81,6 +63,46 @@ unsafe extern "C" fn start_response(
                 (Err(error), _) => Err(protocol_error(token, &error)),
             }
         })
+    }
+}
+
+/// What `start_response` was called with.
+struct Call {
+    status: StatusLine,
+    headers: HeaderList,
+    error: Option<Exception>,
+}
+
+/// # Safety
+///
+/// There are `count` live arguments, and `keywords` is null or a live tuple. No Python code runs in between.
+unsafe fn parse_call(
+    token: Token<'_>,
+    arguments: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    keywords: *mut ffi::PyObject,
+) -> Result<Call, Raised> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0 {
+            return Err(type_error(
+                token,
+                "start_response() takes no keyword arguments (PEP 3333, The start_response() Callable)",
+            ));
+        }
+        if !(2..=3).contains(&count) {
+            return Err(type_error(
+                token,
+                &format!(
+                    "start_response() takes 2 or 3 positional arguments, {count} were given \
+                     (PEP 3333, The start_response() Callable)"
+                ),
+            ));
+        }
+        let status = parse_status(token, *arguments)?;
+        let headers = parse_headers(token, *arguments.add(1))?;
+        let error = if count == 3 { exception_of(token, *arguments.add(2))? } else { None };
+        Ok(Call { status, headers, error })
     }
 }
 
