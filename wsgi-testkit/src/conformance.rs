@@ -14,10 +14,13 @@
 mod calling;
 mod close;
 mod connections;
+mod environ;
 mod framing;
+mod headers;
 #[cfg(feature = "python")]
 mod in_process;
 mod iterable;
+mod paths;
 mod streaming;
 mod write;
 
@@ -230,6 +233,43 @@ suite! { $
         an_exception_in_close_is_logged_and_changes_no_response
         streams_of_the_request_are_alive_in_close
     }
+    environ {
+        request_method_is_as_sent_and_never_empty
+        query_string_is_raw_and_always_there
+        content_type_and_content_length_are_those_of_the_request
+        content_length_of_a_chunked_body_is_there_exactly_if_it_was_collected
+        server_name_and_port_are_never_empty
+        server_protocol_is_the_client_s_version
+        gateway_interface_and_request_scheme_are_there
+        keys_and_cgi_values_are_exactly_str_and_latin_1
+        header_bytes_above_ascii_are_their_latin_1_characters
+        what_there_is_not_is_left_out_and_never_none
+        https_is_told_by_the_operator_and_never_by_a_client
+        wsgi_version_is_the_tuple_1_0
+        url_scheme_is_http
+        streams_have_the_methods_of_pep_3333
+        flags_tell_how_this_host_runs_applications
+        keys_of_the_server_are_lower_case_below_a_prefix_of_its_own
+        the_operator_adds_and_overrides_variables
+        variables_of_the_process_are_not_copied
+    }
+    headers {
+        a_header_is_in_environ_exactly_if_it_was_sent
+        repeated_headers_are_joined_in_order
+        http_host_is_what_the_client_sent
+        no_client_sets_http_proxy
+        credentials_are_withheld_unless_the_operator_passes_them
+        headers_of_the_connection_are_kept_but_for_two
+        an_underscore_does_not_pose_as_a_dash
+    }
+    paths {
+        an_application_at_the_root_has_an_empty_script_name
+        script_name_is_the_prefix_and_path_info_the_rest
+        path_info_never_begins_within_a_segment
+        the_operator_moves_the_border_with_script_name
+        the_url_is_the_one_that_was_asked_for
+        the_url_without_a_host_header_is_the_server_s
+    }
 }
 
 suite! { $
@@ -265,5 +305,18 @@ suite! { $
         head_waits_for_the_first_block
         an_application_is_not_asked_for_what_its_client_does_not_take
         close_is_called_when_the_client_leaves
+    }
+    environ {
+        content_length_of_an_empty_body_is_there_if_the_client_sent_it
+        remote_addr_and_port_are_the_client_s
+    }
+    headers {
+        names_of_headers_are_not_case_sensitive
+        repeated_headers_are_joined_whatever_stands_between_them
+    }
+    paths {
+        the_path_is_decoded_once_into_latin_1
+        the_prefix_is_found_in_the_decoded_path
+        the_url_is_that_of_the_connection_and_escaped_as_sent
     }
 }

@@ -1,0 +1,117 @@
+//! Request headers in environ (PEP 3333, "environ Variables", the `HTTP_` ones; RFC 3875, 4.1.18).
+
+use super::{HostUnderTest, Served, Site, get, post};
+use crate::{ENVIRON, Environ, Request};
+
+/// The `HTTP_` variables of a request, one `KEY=value` each, in alphabetical order.
+fn headers(site: &dyn Served, request: Request) -> Vec<String> {
+    let environ = Environ::of(&site.send(request));
+    let keys = environ.keys().filter(|key| key.starts_with("HTTP_"));
+    keys.map(|key| format!("{key}={}", environ.get(key).unwrap_or_default())).collect()
+}
+
+/// Also when the request before had others: environ may come out of a cache.
+pub(super) fn a_header_is_in_environ_exactly_if_it_was_sent(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let big = "x".repeat(600);
+    let shown = format!("HTTP_X_BIG='{big}'");
+    let with_more = || get("/").header("x-one", "1").header("x-empty", "").header("accept-language", "de");
+    for (request, expected) in [
+        (with_more(), &["HTTP_ACCEPT_LANGUAGE='de'", "HTTP_HOST='localhost'", "HTTP_X_EMPTY=''", "HTTP_X_ONE='1'"][..]),
+        (get("/"), &["HTTP_HOST='localhost'"]),
+        (get("/").header("x-big", &big), &["HTTP_HOST='localhost'", &shown]),
+        (crate::get("/").http_1_0(), &[]),
+        (get("/").header("x-one", "2"), &["HTTP_HOST='localhost'", "HTTP_X_ONE='2'"]),
+    ] {
+        assert_eq!(headers(&*site, request), expected);
+    }
+}
+
+pub(super) fn names_of_headers_are_not_case_sensitive(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    for name in ["X-Mixed-Case", "x-mixed-case", "X-MIXED-CASE"] {
+        let bytes = format!("GET / HTTP/1.1\r\nhOST: localhost\r\n{name}: 1\r\n\r\n");
+        let environ = Environ::of(&site.exchange(bytes.as_bytes()));
+        assert_eq!(environ.get("HTTP_X_MIXED_CASE"), Some("'1'"), "{name}");
+        assert_eq!(environ.get("HTTP_HOST"), Some("'localhost'"));
+    }
+}
+
+/// RFC 9110, 5.3; `Cookie` has a separator of its own (RFC 6265, 4.2.1).
+pub(super) fn repeated_headers_are_joined_in_order(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let one = || get("/").header("x-a", "1").header("cookie", "a=1");
+    let two = || one().header("x-a", "2").header("cookie", "b=2");
+    let empty_between = || get("/").header("x-a", "1").header("x-a", "").header("x-a", "3");
+    for (request, joined, cookies) in [
+        (one(), "'1'", Some("'a=1'")),
+        (two(), "'1, 2'", Some("'a=1; b=2'")),
+        (two().header("x-a", "3, 4"), "'1, 2, 3, 4'", Some("'a=1; b=2'")),
+        (one(), "'1'", Some("'a=1'")),
+        (empty_between(), "'1, , 3'", None),
+    ] {
+        let environ = Environ::of(&site.send(request));
+        assert_eq!([environ.get("HTTP_X_A"), environ.get("HTTP_COOKIE")], [Some(joined), cookies]);
+    }
+}
+
+pub(super) fn repeated_headers_are_joined_whatever_stands_between_them(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let lines = "X-A: 1\r\nCookie: a=1\r\nx-a: 2\r\nX-B: 9\r\nCOOKIE: b=2\r\nX-A:3\r\n";
+    let environ = Environ::of(&site.exchange(&crate::wire::request("GET", "/", lines, b"")));
+    assert_eq!(environ.get("HTTP_X_A"), Some("'1, 2, 3'"));
+    assert_eq!(environ.get("HTTP_COOKIE"), Some("'a=1; b=2'"));
+    assert_eq!(environ.get("HTTP_X_B"), Some("'9'"));
+}
+
+pub(super) fn http_host_is_what_the_client_sent(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    for value in ["www.example.org", "www.example.org:8080", "127.0.0.1:1", "[::1]:8080"] {
+        let environ = Environ::of(&site.send(crate::get("/").header("host", value)));
+        assert_eq!(environ.get("HTTP_HOST"), Some(format!("'{value}'").as_str()));
+    }
+}
+
+/// Libraries take `HTTP_PROXY` for the address of a proxy to use ("httpoxy").
+pub(super) fn no_client_sets_http_proxy(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let request = get("/").header("proxy", "http://evil.example").header("proxy-x", "1");
+    assert_eq!(headers(&*site, request), ["HTTP_HOST='localhost'", "HTTP_PROXY_X='1'"]);
+}
+
+/// RFC 3875, 9.2; and no name that nobody has checked becomes `REMOTE_USER`.
+pub(super) fn credentials_are_withheld_unless_the_operator_passes_them(host: &dyn HostUnderTest) {
+    let request = || get("/").header("authorization", "Basic eDp5").header("proxy-authorization", "Digest x");
+    let site = host.serve(Site::new(ENVIRON));
+    assert_eq!(headers(&*site, request()), ["HTTP_HOST='localhost'"]);
+    let site = host.serve(Site::new(ENVIRON).with("wsgi_pass_authorization on"));
+    let environ = Environ::of(&site.send(request()));
+    assert_eq!(environ.get("HTTP_AUTHORIZATION"), Some("'Basic eDp5'"));
+    assert_eq!(environ.get("HTTP_PROXY_AUTHORIZATION"), Some("'Digest x'"));
+    assert_eq!([environ.get("REMOTE_USER"), environ.get("AUTH_TYPE")], [None, None]);
+}
+
+/// The server has de-chunked the body and keeps the connection. The others do no harm, and help with logging.
+pub(super) fn headers_of_the_connection_are_kept_but_for_two(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let mut request = post("/", b"body").unknown_length().header("keep-alive", "timeout=5");
+    if site.address().is_none() {
+        // Otherwise it is on the wire by itself.
+        request = request.header("transfer-encoding", "chunked");
+    }
+    let request = request.header("connection", "te").header("te", "trailers").header("upgrade", "x");
+    let expected = ["HTTP_CONNECTION='te'", "HTTP_HOST='localhost'", "HTTP_TE='trailers'", "HTTP_UPGRADE='x'"];
+    assert_eq!(headers(&*site, request), expected);
+}
+
+/// A proxy that sets `X-User` must not be outwitted with `X_User`; whether the latter alone is let in is the host's.
+pub(super) fn an_underscore_does_not_pose_as_a_dash(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    for request in [
+        get("/").header("x-user", "me").header("x_user", "evil"),
+        get("/").header("x_user", "evil").header("x-user", "me"),
+        get("/").header("x_user", "evil").header("x-user", "me").header("x_user", "evil"),
+    ] {
+        assert_eq!(headers(&*site, request), ["HTTP_HOST='localhost'", "HTTP_X_USER='me'"]);
+    }
+}
