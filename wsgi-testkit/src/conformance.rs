@@ -15,12 +15,15 @@ mod calling;
 mod close;
 mod connections;
 mod environ;
+mod exc_info;
 mod framing;
 mod headers;
 #[cfg(feature = "python")]
 mod in_process;
 mod iterable;
 mod paths;
+mod refusals;
+mod start_response;
 mod streaming;
 mod write;
 
@@ -269,6 +272,46 @@ suite! { $
         the_operator_moves_the_border_with_script_name
         the_url_is_the_one_that_was_asked_for
         the_url_without_a_host_header_is_the_server_s
+    }
+    start_response {
+        start_response_takes_exc_info_or_not_and_returns_write
+        a_refused_call_raises_at_once
+        a_refused_second_call_leaves_the_head_as_it_is
+        a_second_call_without_exc_info_is_refused_when_the_head_is_out
+        the_head_waits_for_a_block_that_is_not_empty
+        a_block_or_a_write_commits_the_head
+        the_end_sends_the_head_of_a_body_without_bytes
+        the_list_of_headers_is_the_application_s_again_after_the_call
+        start_response_may_be_called_from_the_iterable
+        a_body_before_start_response_is_an_error
+        start_response_of_a_request_that_is_over_raises
+    }
+    refusals {
+        start_response_with_another_number_of_arguments_is_refused
+        keyword_arguments_are_refused
+        a_status_that_is_no_str_is_refused
+        a_status_without_three_digits_and_a_space_is_refused
+        a_status_with_a_control_character_is_refused
+        headers_that_are_no_list_are_refused
+        a_header_that_is_no_pair_of_str_is_refused
+        a_header_name_that_is_no_token_is_refused
+        a_header_value_with_a_control_character_is_refused
+        characters_above_latin_1_are_refused
+        hop_by_hop_headers_are_refused
+        a_header_called_status_is_refused
+        a_content_length_that_is_no_number_is_refused
+        an_exc_info_that_is_none_of_python_s_is_refused
+        a_second_call_without_exc_info_is_refused
+    }
+    exc_info {
+        exc_info_replaces_a_head_that_is_not_out
+        exc_info_replaces_the_head_again_and_again
+        exc_info_is_allowed_with_the_first_call
+        exc_info_that_was_used_is_not_logged
+        exc_info_is_raised_again_once_the_head_is_out
+        what_exc_info_raises_again_cuts_the_response_and_is_logged_once
+        exc_info_is_not_kept
+        nothing_of_a_head_that_was_not_sent_is_in_an_error_page
     }
 }
 

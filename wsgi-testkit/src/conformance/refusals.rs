@@ -1,0 +1,275 @@
+//! Calls of `start_response` that PEP 3333 forbids ("The start_response() Callable", "Error Handling").
+
+use super::{HostUnderTest, Site};
+
+/// Makes each of `calls` in a request of its own, twice: caught by the application, which then answers with what was
+/// raised, and not caught. Each has to raise `kind` at once, in words that name the rule; nobody may see anything of a
+/// response that was refused, and the log tells each once.
+///
+/// `helpers` is Python that the calls may use.
+fn are_refused(host: &dyn HostUnderTest, kind: &str, helpers: &str, calls: &[impl AsRef<str>]) {
+    let calls: Vec<_> = calls.iter().map(AsRef::as_ref).collect();
+    let list: String = calls.iter().map(|call| format!("    lambda start_response: {call},\n")).collect();
+    let site = host.serve(Site::new(format!(
+        "
+import sys
+
+{helpers}
+CALLS = [
+{list}]
+
+def application(environ, start_response):
+    call = CALLS[int(environ['QUERY_STRING'])]
+    if environ['PATH_INFO'] == '/uncaught':
+        call(start_response)
+        return [b'not refused']
+    try:
+        call(start_response)
+    except Exception as error:
+        start_response('200 OK', [('X-Caught', '1')], sys.exc_info())
+        return [(type(error).__name__ + ': ' + str(error)).encode()]
+    return [b'not refused']
+"
+    )));
+    let mut told = Vec::new();
+    for (number, call) in calls.iter().enumerate() {
+        let caught = site.get(&format!("/caught?{number}"));
+        let text = caught.text();
+        assert!(text.starts_with(&format!("{kind}: ")), "{call} is no {kind}: {caught:?}");
+        let rule = ["PEP 3333", "RFC 9110", "RFC 3875"].iter().any(|rule| text.contains(rule));
+        assert!(rule, "{call} does not tell the rule: {text}");
+        assert_eq!((caught.status, caught.header("X-Caught")), (200, Some("1")), "{call}");
+        let uncaught = site.get(&format!("/uncaught?{number}"));
+        assert_eq!((uncaught.status, uncaught.all("X-Never").len()), (500, 0), "{call}: {uncaught:?}");
+        told.push(text);
+    }
+    let log = site.stop();
+    for text in &told {
+        let expected = told.iter().filter(|other| *other == text).count();
+        assert_eq!(log.matches(text.as_str()).count(), expected, "{text:?} in the log:\n{log}");
+    }
+}
+
+/// Calls with one thing in place of `{}` of `pattern`.
+fn each(pattern: &str, things: &[&str]) -> Vec<String> {
+    things.iter().map(|thing| pattern.replace("{}", thing)).collect()
+}
+
+pub(super) fn start_response_with_another_number_of_arguments_is_refused(host: &dyn HostUnderTest) {
+    let calls = each("start_response({})", &["", "'200 OK'", "'200 OK', [], None, None"]);
+    are_refused(host, "TypeError", "", &calls);
+}
+
+pub(super) fn keyword_arguments_are_refused(host: &dyn HostUnderTest) {
+    let calls = each(
+        "start_response({})",
+        &[
+            "status='200 OK', headers=[]",
+            "'200 OK', headers=[]",
+            "'200 OK', response_headers=[]",
+            "'200 OK', [], exc_info=None",
+            "**{'status': '200 OK', 'headers': []}",
+        ],
+    );
+    are_refused(host, "TypeError", "", &calls);
+}
+
+pub(super) fn a_status_that_is_no_str_is_refused(host: &dyn HostUnderTest) {
+    let calls = each("start_response({}, [('X-Never', '1')])", &["b'200 OK'", "200", "None", "('200', 'OK')"]);
+    are_refused(host, "TypeError", "", &calls);
+}
+
+/// Codes below 200 are no answers (RFC 9110, 15.2).
+pub(super) fn a_status_without_three_digits_and_a_space_is_refused(host: &dyn HostUnderTest) {
+    let calls = each(
+        "start_response({}, [('X-Never', '1')])",
+        &[
+            "''",
+            "'OK'",
+            "'20 OK'",
+            "'2000 OK'",
+            "'200OK'",
+            "'200-OK'",
+            "' 200 OK'",
+            "'+20 OK'",
+            "'2x0 OK'",
+            r"'\u00b200 OK'",
+            "'099 Low'",
+            "'100 Continue'",
+            "'101 Switching Protocols'",
+            "'199 High'",
+        ],
+    );
+    are_refused(host, "ValueError", "", &calls);
+}
+
+pub(super) fn a_status_with_a_control_character_is_refused(host: &dyn HostUnderTest) {
+    let mut calls = each(
+        "start_response({}, [('X-Never', '1')])",
+        &[r"'200 OK\r\n'", r"'200 OK\n'", r"'200 OK\r'", r"'200 OK\r\nX-Never: 1'", r"'200\tOK'", r"'200\n'"],
+    );
+    calls.extend(control_characters().map(|escaped| format!("start_response('200 O{escaped}K', [('X-Never', '1')])")));
+    are_refused(host, "ValueError", "", &calls);
+}
+
+pub(super) fn headers_that_are_no_list_are_refused(host: &dyn HostUnderTest) {
+    let helpers = "
+class List(list):
+    '''The specification asks for a list and no other type.'''
+";
+    let calls = each(
+        "start_response('200 OK', {})",
+        &[
+            "(('X-Never', '1'),)",
+            "()",
+            "{'X-Never': '1'}",
+            "{}",
+            "(header for header in [('X-Never', '1')])",
+            "iter([('X-Never', '1')])",
+            "{('X-Never', '1')}",
+            "List([('X-Never', '1')])",
+            "'X-Never: 1'",
+            "None",
+        ],
+    );
+    are_refused(host, "TypeError", helpers, &calls);
+}
+
+pub(super) fn a_header_that_is_no_pair_of_str_is_refused(host: &dyn HostUnderTest) {
+    let calls = each(
+        "start_response('200 OK', [('X-Never', '1'), {}])",
+        &[
+            "['X-A', '1']",
+            "('X-A',)",
+            "('X-A', '1', '2')",
+            "()",
+            "'XA'",
+            "b'XA'",
+            "{'X-A': '1', 'X-B': '2'}",
+            "None",
+            "(b'X-A', '1')",
+            "('X-A', b'1')",
+            "(b'X-A', b'1')",
+            "('X-A', 1)",
+            "('X-A', None)",
+            "('Content-Length', 1)",
+            "(None, '1')",
+        ],
+    );
+    are_refused(host, "TypeError", "", &calls);
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn a_header_name_that_is_no_token_is_refused(host: &dyn HostUnderTest) {
+    let mut calls = each("start_response('200 OK', [('X-Never', '1'), ({}, '1')])", &["''", "'X A'", r"'X\u00e9'"]);
+    for separator in r#"()<>@,;:/[]?={}""#.chars() {
+        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X{separator}', '1')])"));
+    }
+    calls.push(r"start_response('200 OK', [('X-Never', '1'), ('X\\', '1')])".to_owned());
+    for escaped in control_characters() {
+        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X{escaped}', '1')])"));
+    }
+    are_refused(host, "ValueError", "", &calls);
+}
+
+/// Not even the tab is let through, which HTTP allows: the specification makes no exception.
+pub(super) fn a_header_value_with_a_control_character_is_refused(host: &dyn HostUnderTest) {
+    let mut calls = each(
+        "start_response('200 OK', [('X-Never', '1'), ('X-A', {})])",
+        &[r"'1\r\n'", r"'1\n'", r"'\n1'", r"'1\r\nX-Never: 1'", r"'1\n 2'"],
+    );
+    for escaped in control_characters() {
+        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X-A', '1{escaped}2')])"));
+    }
+    calls.push(r"start_response('200 OK', [('X-Never', '1'), ('Content-Type', 'text/x\r\nX-Never: 1')])".to_owned());
+    are_refused(host, "ValueError", "", &calls);
+}
+
+/// PEP 3333, "A Note On String Types".
+pub(super) fn characters_above_latin_1_are_refused(host: &dyn HostUnderTest) {
+    let mut calls = Vec::new();
+    for character in [r"\u0100", r"\u20ac", r"\ud800", r"\U0001f600"] {
+        calls.push(format!("start_response('200 {character}', [('X-Never', '1')])"));
+        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X{character}', '1')])"));
+        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X-A', '{character}')])"));
+    }
+    are_refused(host, "ValueError", "", &calls);
+}
+
+/// PEP 3333, "Other HTTP Features"; RFC 9110, 7.6.1.
+pub(super) fn hop_by_hop_headers_are_refused(host: &dyn HostUnderTest) {
+    let mut calls = Vec::new();
+    for name in [
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "Trailers",
+        "Transfer-Encoding",
+        "Upgrade",
+    ] {
+        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+            calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('{name}', 'x')])"));
+        }
+    }
+    are_refused(host, "ValueError", "", &calls);
+}
+
+/// CGI programs send it, and some servers would take it for the status.
+pub(super) fn a_header_called_status_is_refused(host: &dyn HostUnderTest) {
+    let calls =
+        each("start_response('200 OK', [('X-Never', '1'), ('{}', '404 Not Found')])", &["Status", "status", "STATUS"]);
+    are_refused(host, "ValueError", "", &calls);
+}
+
+/// RFC 9110, 8.6.
+pub(super) fn a_content_length_that_is_no_number_is_refused(host: &dyn HostUnderTest) {
+    let mut calls = each(
+        "start_response('200 OK', [('X-Never', '1'), ('Content-Length', '{}')])",
+        &["", "-1", "+1", "1.0", "0x1", "1 1", "1,1", " 1", "x", r"\u00b2", "99999999999999999999999"],
+    );
+    calls.push("start_response('200 OK', [('Content-Length', '1'), ('content-length', '2')])".to_owned());
+    are_refused(host, "ValueError", "", &calls);
+}
+
+pub(super) fn an_exc_info_that_is_none_of_python_s_is_refused(host: &dyn HostUnderTest) {
+    let calls = each(
+        "start_response('200 OK', [('X-Never', '1')], {})",
+        &["'error'", "True", "KeyError()", "(1, 2)", "(1, 2, 3)", "[KeyError, KeyError(), None]"],
+    );
+    are_refused(host, "TypeError", "", &calls);
+}
+
+/// PEP 3333 counts the first call even if it raised.
+pub(super) fn a_second_call_without_exc_info_is_refused(host: &dyn HostUnderTest) {
+    let helpers = "
+def after(first_call, second_call):
+    try:
+        first_call()
+    except Exception:
+        pass
+    second_call()
+";
+    let mut calls = Vec::new();
+    for first in [
+        "'200 OK', [('X-Never', '1')]",
+        "'no status', []",
+        "'200 OK', [('no token', '1')]",
+        "'200 OK', None",
+        "",
+        "'200 OK', [], 'no exc_info'",
+        "'200 OK', headers=[]",
+    ] {
+        for second in ["'200 OK', [('X-Never', '1')]", "'200 OK', [('X-Never', '1')], None"] {
+            calls.push(format!("after(lambda: start_response({first}), lambda: start_response({second}))"));
+        }
+    }
+    are_refused(host, "RuntimeError", helpers, &calls);
+}
+
+/// Python's escapes of all control characters that latin-1 has below U+0080.
+fn control_characters() -> impl Iterator<Item = String> {
+    (0..0x20).chain([0x7f]).map(|code: u8| format!("\\x{code:02x}"))
+}
