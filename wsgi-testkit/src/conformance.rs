@@ -23,6 +23,7 @@ mod in_process;
 mod iterable;
 mod paths;
 mod refusals;
+mod response_headers;
 mod start_response;
 mod streaming;
 mod write;
@@ -313,6 +314,20 @@ suite! { $
         exc_info_is_not_kept
         nothing_of_a_head_that_was_not_sent_is_in_an_error_page
     }
+    response_headers {
+        the_status_arrives_with_its_own_reason
+        a_missing_reason_is_tolerated
+        characters_of_latin_1_are_sent_as_one_byte_each
+        values_of_headers_arrive_as_given
+        repeated_headers_stay_separate_and_in_order
+        a_hundred_headers_arrive_in_order
+        content_type_is_the_application_s_or_none
+        a_relative_location_is_left_as_it_is
+        names_of_response_headers_are_compared_without_case
+        equal_content_lengths_become_one
+        date_and_server_of_the_application_win
+        headers_do_not_depend_on_method_or_version
+    }
 }
 
 suite! { $
@@ -361,5 +376,8 @@ suite! { $
         the_path_is_decoded_once_into_latin_1
         the_prefix_is_found_in_the_decoded_path
         the_url_is_that_of_the_connection_and_escaped_as_sent
+    }
+    response_headers {
+        date_and_server_are_added_once
     }
 }

@@ -1,0 +1,159 @@
+//! Status and headers on their way to the client (PEP 3333, "The start_response() Callable", "A Note On String
+//! Types").
+
+use super::{HostUnderTest, Site, get};
+use crate::wire::Response;
+
+/// Serves an application that answers with this status and these headers, both in Python, and a body.
+fn answer(host: &dyn HostUnderTest, status: &str, headers: &str) -> Response {
+    let site = host.serve(Site::new(format!(
+        "
+def application(environ, start_response):
+    start_response({status}, {headers})
+    return [b'body']
+"
+    )));
+    let response = site.get("/");
+    assert_eq!((response.text().as_str(), response.whole), ("body", true), "{response:?}");
+    response
+}
+
+pub(super) fn the_status_arrives_with_its_own_reason(host: &dyn HostUnderTest) {
+    for (status, code, reason) in [
+        ("200 OK", 200, "OK"),
+        ("200 Well done", 200, "Well done"),
+        ("201 Created", 201, "Created"),
+        ("299 Fine: 2, or 3?", 299, "Fine: 2, or 3?"),
+        ("404 Nicht da", 404, "Nicht da"),
+        ("418 I am a teapot", 418, "I am a teapot"),
+        ("500 Own", 500, "Own"),
+        ("599 Own", 599, "Own"),
+    ] {
+        let response = answer(host, &format!("'{status}'"), "[]");
+        assert_eq!((response.status, response.reason.as_str()), (code, reason));
+    }
+}
+
+/// PEP 3333 wants one; RFC 9112, 4 allows that it is empty, and applications of its time leave it out.
+pub(super) fn a_missing_reason_is_tolerated(host: &dyn HostUnderTest) {
+    for status in ["'404'", "'404 '"] {
+        assert_eq!(answer(host, status, "[]").status, 404, "{status}");
+    }
+}
+
+pub(super) fn characters_of_latin_1_are_sent_as_one_byte_each(host: &dyn HostUnderTest) {
+    let all: String = (0x80..=0xff_u8).map(char::from).collect();
+    let range = "''.join(map(chr, range(0x80, 0x100)))";
+    let response = answer(host, &format!("'404 <' + {range} + '>'"), &format!("[('X-All', '<' + {range} + '>')]"));
+    assert_eq!(response.header("X-All"), Some(format!("<{all}>").as_str()));
+    assert_eq!(response.reason, format!("<{all}>"));
+}
+
+pub(super) fn values_of_headers_arrive_as_given(host: &dyn HostUnderTest) {
+    let response = answer(
+        host,
+        "'200 OK'",
+        r#"[("!#$%&'*+-.^_`|~09Az", "1"), ('X-Empty', ''), ('X-Marks', 'a, b ;c="d\\"" (e) <f> %20 : =?'), ('X-Long', 'x' * 3000)]"#,
+    );
+    assert_eq!(response.header("!#$%&'*+-.^_`|~09Az"), Some("1"));
+    assert_eq!(response.header("X-Empty"), Some(""));
+    assert_eq!(response.header("X-Marks"), Some(r#"a, b ;c="d\"" (e) <f> %20 : =?"#));
+    assert_eq!(response.header("X-Long"), Some("x".repeat(3000).as_str()));
+}
+
+pub(super) fn repeated_headers_stay_separate_and_in_order(host: &dyn HostUnderTest) {
+    let response = answer(
+        host,
+        "'401 Unauthorized'",
+        "[('Set-Cookie', 'a=1'), ('Vary', 'Cookie'), ('WWW-Authenticate', 'Basic realm=\"a\"'), ('Link', '</a>; rel=next'),
+          ('set-cookie', 'b=2'), ('WWW-Authenticate', 'Bearer'), ('Vary', 'Accept'), ('SET-COOKIE', 'a=1'),
+          ('Link', '</b>; rel=prev'), ('X-Same', 'x'), ('X-Same', 'x')]",
+    );
+    assert_eq!(response.all("Set-Cookie"), ["a=1", "b=2", "a=1"]);
+    assert_eq!(response.all("Vary"), ["Cookie", "Accept"]);
+    assert_eq!(response.all("WWW-Authenticate"), ["Basic realm=\"a\"", "Bearer"]);
+    assert_eq!(response.all("Link"), ["</a>; rel=next", "</b>; rel=prev"]);
+    assert_eq!(response.all("X-Same"), ["x", "x"]);
+}
+
+pub(super) fn a_hundred_headers_arrive_in_order(host: &dyn HostUnderTest) {
+    let response = answer(host, "'200 OK'", "[('Set-Cookie', f'{number}=' + 'x' * 100) for number in range(100)]");
+    let expected: Vec<String> = (0..100).map(|number| format!("{number}={}", "x".repeat(100))).collect();
+    assert_eq!(response.all("Set-Cookie"), expected);
+}
+
+pub(super) fn content_type_is_the_application_s_or_none(host: &dyn HostUnderTest) {
+    for value in ["text/html", "text/html; charset=utf-8", "application/x-own", "multipart/mixed; boundary=x"] {
+        let response = answer(host, "'200 OK'", &format!("[('Content-Type', '{value}')]"));
+        assert_eq!(response.header("Content-Type"), Some(value));
+    }
+    for status in ["'200 OK'", "'404 Not Found'", "'500 Own'"] {
+        assert_eq!(answer(host, status, "[]").header("Content-Type"), None, "{status}");
+    }
+}
+
+pub(super) fn a_relative_location_is_left_as_it_is(host: &dyn HostUnderTest) {
+    for value in ["/next?x=y", "next", "../next", "//other.example/x", "?x", "http://other.example/x#y"] {
+        let response = answer(host, "'302 Found'", &format!("[('Location', '{value}')]"));
+        assert_eq!((response.status, response.header("Location")), (302, Some(value)));
+    }
+}
+
+/// RFC 9110, 5.1. Where the gateway or the server looks for a header, it has to find it in any spelling.
+pub(super) fn names_of_response_headers_are_compared_without_case(host: &dyn HostUnderTest) {
+    for name in ["Content-Length", "content-length", "CONTENT-LENGTH"] {
+        // Were it not recognised, there would be a second one with the real length, or one that is not true.
+        let site = host.serve(Site::new(format!(
+            "
+def application(environ, start_response):
+    start_response('200 OK', [('{name}', '4')])
+    return iter([b'body', b' and too much'])
+"
+        )));
+        let response = site.get("/");
+        assert_eq!((response.ok().as_str(), response.header("Content-Length")), ("body", Some("4")), "{name}");
+    }
+    for name in ["Content-Type", "content-type", "CONTENT-TYPE"] {
+        let response = answer(host, "'200 OK'", &format!("[('{name}', 'text/x')]"));
+        assert_eq!(response.header("Content-Type"), Some("text/x"), "{name}");
+    }
+}
+
+pub(super) fn equal_content_lengths_become_one(host: &dyn HostUnderTest) {
+    let response = answer(host, "'200 OK'", "[('Content-Length', '4'), ('content-length', '4')]");
+    assert_eq!(response.header("Content-Length"), Some("4"));
+}
+
+/// PEP 3333, "Server/Gateway Side"; RFC 9110, 6.6.1 and 10.2.4.
+pub(super) fn date_and_server_are_added_once(host: &dyn HostUnderTest) {
+    let response = answer(host, "'200 OK'", "[]");
+    for name in ["Date", "Server"] {
+        assert!(response.header(name).is_some_and(|value| !value.is_empty()), "no {name}: {response:?}");
+    }
+}
+
+pub(super) fn date_and_server_of_the_application_win(host: &dyn HostUnderTest) {
+    let date = "Thu, 01 Jan 1970 00:00:01 GMT";
+    for spelled in [str::to_owned, str::to_lowercase, str::to_uppercase] as [fn(&str) -> String; 3] {
+        let headers = format!("[('{}', '{date}'), ('{}', 'own/1')]", spelled("Date"), spelled("Server"));
+        let response = answer(host, "'200 OK'", &headers);
+        assert_eq!([response.header("Date"), response.header("Server")], [Some(date), Some("own/1")]);
+    }
+}
+
+pub(super) fn headers_do_not_depend_on_method_or_version(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(
+        "
+def application(environ, start_response):
+    start_response('404 Nicht da', [('Content-Type', 'text/x'), ('X-A', '1'), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2'),
+                                    ('Content-Length', '4')])
+    return [b'body']
+",
+    ));
+    for request in [get("/"), get("/").http_1_0(), get("/").method("POST")] {
+        let response = site.send(request);
+        assert_eq!((response.status, response.reason.as_str(), response.text().as_str()), (404, "Nicht da", "body"));
+        assert_eq!([response.header("Content-Type"), response.header("X-A")], [Some("text/x"), Some("1")]);
+        assert_eq!((response.all("Set-Cookie"), response.header("Content-Length")), (vec!["a=1", "b=2"], Some("4")));
+    }
+}
