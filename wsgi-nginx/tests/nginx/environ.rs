@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::harness::{ENVIRON, Environ, Mode, Nginx, Site, get, in_both_modes, request};
+use crate::harness::{ENVIRON, Environ, Mode, Nginx, Site, get, in_both_modes, request, workspace};
 
 fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", ENVIRON)
@@ -269,26 +269,46 @@ fn real_ip_is_honoured() {
     });
 }
 
+/// Its application is reached by TLS: nginx itself is the client.
+fn behind_tls(mode: Mode) -> Nginx {
+    let site = site(mode).file("localhost.pem", include_str!("fixtures/localhost.pem"));
+    let socket = site.path("tls.sock");
+    site.another_server(&format!(
+        "listen unix:{} ssl;\nssl_certificate localhost.pem;\nssl_certificate_key localhost.pem;\n\
+         location / {{\nwsgi_pass app.py;\n}}",
+        socket.display()
+    ))
+    .location("/", &format!("proxy_pass https://unix:{};", socket.display()))
+    .start()
+}
+
 #[test]
 fn tls_shows_in_scheme_and_variables() {
     in_both_modes(|mode| {
-        let site = site(mode).file("localhost.pem", include_str!("fixtures/localhost.pem"));
-        // The plain server is the client of the other one.
-        let socket = site.path("tls.sock");
-        let nginx = site
-            .another_server(&format!(
-                "listen unix:{} ssl;\nssl_certificate localhost.pem;\nssl_certificate_key localhost.pem;\n\
-                 location / {{\nwsgi_pass app.py;\n}}",
-                socket.display()
-            ))
-            .location("/", &format!("proxy_pass https://unix:{};", socket.display()))
-            .start();
-        let environ = environ(&nginx, "/", "");
+        let environ = environ(&behind_tls(mode), "/", "");
         assert_eq!(environ.get("wsgi.url_scheme"), Some("'https'"));
         assert_eq!([environ.get("HTTPS"), environ.get("REQUEST_SCHEME")], [Some("'on'"), Some("'https'")]);
         assert_eq!(environ.get("SERVER_PORT"), Some("'443'"));
         assert!(environ.get("SSL_PROTOCOL").is_some_and(|value| value.starts_with("'TLS")));
     });
+}
+
+/// PEP 3333 asks servers to say what they provide ("environ Variables").
+#[test]
+fn every_variable_is_documented() {
+    let text = std::fs::read_to_string(workspace().join("docs/directives.md")).expect("docs/directives.md");
+    let (_, section) = text.split_once("\n## environ\n").expect("a section on environ");
+    let documented: Vec<_> = section.split('`').skip(1).step_by(2).collect();
+    let is_documented = |key: &str| {
+        let names = |name: &str| name.strip_suffix('*').map_or(key == name, |family| key.starts_with(family));
+        documented.iter().any(|name| names(name))
+    };
+    let body = request("POST", "/?x", "Content-Type: text/x\r\nConnection: close\r\n", b"body");
+    for nginx in [at_root(Mode::Inline), behind_tls(Mode::Inline)] {
+        let environ = Environ::of(&nginx.send(&body));
+        let unknown: Vec<_> = environ.keys().filter(|key| !is_documented(key)).collect();
+        assert_eq!(unknown, [""; 0]);
+    }
 }
 
 #[test]
