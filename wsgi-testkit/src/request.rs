@@ -9,6 +9,8 @@ use wsgi_core::host::{BodySource, Endpoint, HeaderField, RequestView, Scheme};
 #[derive(Clone, Debug)]
 pub struct Request {
     inner: http::Request<Bytes>,
+    /// The path as the gateway is told.
+    path: Vec<u8>,
     scheme: Scheme,
     prefix: String,
     server_port: Option<u16>,
@@ -43,6 +45,7 @@ impl Request {
     pub fn new(inner: http::Request<Bytes>) -> Self {
         let content_length = (!inner.body().is_empty()).then(|| inner.body().len() as u64);
         Self {
+            path: inner.uri().path().as_bytes().to_vec(),
             inner,
             scheme: Scheme::Http,
             prefix: String::new(),
@@ -70,6 +73,21 @@ impl Request {
     pub fn variable(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Decodes the percent-encoding of the path, as a host does with what comes from the wire.
+    pub fn percent_decoded(mut self) -> Self {
+        let mut path = Vec::with_capacity(self.path.len());
+        let mut rest = &*self.path;
+        while let Some((&byte, after)) = rest.split_first() {
+            let digits = after.get(..2).filter(|digits| byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+            let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            path.push(decoded.unwrap_or(byte));
+            rest = if decoded.is_some() { &after[2..] } else { after };
+        }
+        self.path = path;
         self
     }
 
@@ -171,11 +189,11 @@ impl RequestView for Request {
     }
 
     fn script_name(&self) -> &[u8] {
-        split_path(self.inner.uri().path().as_bytes(), Mount::Prefix(self.prefix.as_bytes())).0
+        split_path(&self.path, Mount::Prefix(self.prefix.as_bytes())).0
     }
 
     fn path_info(&self) -> &[u8] {
-        split_path(self.inner.uri().path().as_bytes(), Mount::Prefix(self.prefix.as_bytes())).1
+        split_path(&self.path, Mount::Prefix(self.prefix.as_bytes())).1
     }
 
     fn query(&self) -> &[u8] {
@@ -233,5 +251,19 @@ impl BodySource for Source {
 
     fn is_ready(&self) -> bool {
         self.plan == Body::Whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgi_core::host::RequestView as _;
+
+    use super::get;
+
+    #[test]
+    fn only_a_percent_with_two_digits_is_decoded_and_only_in_the_path() {
+        let request = get("/%C3%a9%20x/%2/%zz/%25?q=%20").percent_decoded();
+        assert_eq!(request.path_info(), "/é x/%2/%zz/%".as_bytes());
+        assert_eq!(request.query(), b"q=%20");
     }
 }
