@@ -15,6 +15,7 @@ mod captured;
 pub mod conformance;
 mod environ;
 mod faults;
+pub mod frameworks;
 #[cfg(unix)]
 mod gate;
 mod request;

@@ -1,0 +1,51 @@
+"""Makes the virtual environment of the frameworks: python3 prepare.py FOLDER
+
+The environment is for the Python that runs this, in a folder of its own below FOLDER; its path is printed. It is made
+once, and anew when requirements.txt or the Python has changed. Of several that come at once one makes it and the others
+wait. Ends with one sentence on standard error if it cannot be made.
+"""
+
+import fcntl
+import pathlib
+import subprocess
+import sys
+
+REQUIREMENTS = pathlib.Path(__file__).resolve().with_name("requirements.txt")
+
+
+def main(folder):
+    version = sys.version.split()[0]
+    environment = folder.resolve() / f"frameworks-{version}"
+    stamp = environment / "prepared"
+    wanted = f"{sys.base_prefix} {version}\n{REQUIREMENTS.read_text()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"frameworks-{version}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            make(environment)
+            stamp.write_text(wanted)
+    print(environment)
+
+
+def make(environment):
+    run(
+        [sys.executable, "-m", "venv", "--clear", str(environment)],
+        f"{sys.executable} cannot make virtual environments: install its modules venv and ensurepip"
+        " (on Debian: apt-get install python3-venv)",
+    )
+    run(
+        [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+         "--requirement", str(REQUIREMENTS)],
+        f"pip could not install {REQUIREMENTS}: these tests need the Python package index, or a mirror of it that pip is"
+        " configured for",
+    )
+
+
+def run(command, advice):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode != 0:
+        last = (done.stdout.strip().splitlines() or ["no output"])[-1]
+        sys.exit(f"{advice} ({last})")
+
+
+main(pathlib.Path(sys.argv[1]))

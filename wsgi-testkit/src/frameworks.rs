@@ -1,0 +1,93 @@
+//! Applications of five web frameworks with the validator of the standard library around them, and the checks that every
+//! host has to pass with them.
+//!
+//! The scripts stand in `frameworks/`. All have the same routes and give the same answers, as far as the framework lets
+//! them; what differs stands in [`FRAMEWORKS`]. `wsgiref.validate.validator` is around each, and its warnings are errors,
+//! so that a host that breaks PEP 3333 towards one of them answers 500, with an `AssertionError` in its log. Each script
+//! can also be served by `wsgiref.simple_server`, to see whether a complaint is about the framework or about the host.
+//!
+//! The frameworks are installed into an [`environment`] of their own, which takes the Python package index: tests that
+//! use it are for `make test`, not for a plain `cargo test`.
+
+mod checks;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use checks::check;
+
+/// One of the frameworks, with what it does unlike the others.
+#[derive(Debug)]
+pub struct Framework {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// The script, whose callable is `application`.
+    pub source: &'static str,
+    /// The status of a POST without the token that protects against forged forms, if the framework asks for one.
+    refusal: Option<u16>,
+    /// Whether it answers ranges of a file itself.
+    ranges: bool,
+    /// How many tracebacks an exception leaves in the log.
+    tracebacks: usize,
+}
+
+/// All of them.
+pub const FRAMEWORKS: [Framework; 5] = [
+    Framework {
+        name: "flask",
+        source: include_str!("../frameworks/flask_app.py"),
+        refusal: None,
+        ranges: true,
+        tracebacks: 1,
+    },
+    Framework {
+        name: "django",
+        source: include_str!("../frameworks/django_app.py"),
+        refusal: Some(403),
+        ranges: false,
+        tracebacks: 1,
+    },
+    Framework {
+        name: "falcon",
+        source: include_str!("../frameworks/falcon_app.py"),
+        refusal: None,
+        ranges: false,
+        tracebacks: 1,
+    },
+    Framework {
+        name: "bottle",
+        source: include_str!("../frameworks/bottle_app.py"),
+        refusal: None,
+        ranges: true,
+        tracebacks: 1,
+    },
+    // Pyramid looks for a view of the exception, and the exception of finding none comes first.
+    Framework {
+        name: "pyramid",
+        source: include_str!("../frameworks/pyramid_app.py"),
+        refusal: Some(400),
+        ranges: true,
+        tracebacks: 2,
+    },
+];
+
+impl Framework {
+    /// The framework of that name; panics if there is none.
+    pub fn named(name: &str) -> &'static Self {
+        FRAMEWORKS.iter().find(|framework| framework.name == name).unwrap_or_else(|| panic!("no framework \"{name}\""))
+    }
+}
+
+/// The virtual environment with the frameworks, below `target/venv/`. It is made when it is first needed and when its
+/// `requirements.txt` has changed, by the Python that `PYO3_PYTHON`, `WSGI_PYTHON` or `PYTHON` names, else python3.
+/// Blocks meanwhile, also while another process makes it; panics with one sentence that says what to do if that fails.
+pub fn environment() -> PathBuf {
+    let named = ["PYO3_PYTHON", "WSGI_PYTHON", "PYTHON"].iter().find_map(std::env::var_os);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = Command::new(named.unwrap_or_else(|| "python3".into()));
+    python.arg(here.join("frameworks/prepare.py")).arg(here.with_file_name("target").join("venv"));
+    let output =
+        python.output().unwrap_or_else(|error| panic!("cannot run {python:?}: {error}; set PYTHON to a Python"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    String::from_utf8_lossy(&output.stdout).trim().into()
+}
