@@ -9,6 +9,7 @@
 
 mod cache;
 mod collected;
+mod decode;
 mod equal;
 mod fixed;
 mod name;
@@ -18,6 +19,7 @@ mod slots;
 pub(crate) mod tests;
 
 pub use cache::EnvironCache;
+pub use decode::decode_path;
 pub use name::Credentials;
 pub use path::{Mount, split_path};
 

@@ -70,7 +70,6 @@ mod body;
 mod channel;
 mod connection;
 mod log;
-mod path;
 mod request;
 mod response;
 mod service;

@@ -8,10 +8,10 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use wsgi_core::config::Variable;
+use wsgi_core::environ::decode_path;
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
 use crate::connection::Connection;
-use crate::path;
 
 /// Where in a server the application is mounted.
 #[derive(Clone, Debug, Default)]
@@ -69,11 +69,11 @@ impl<'a> View<'a> {
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let path = path::decode(parts.uri.path().as_bytes()).ok_or(StatusCode::BAD_REQUEST)?;
+        let path = decode_path(parts.uri.path().as_bytes()).ok_or(StatusCode::BAD_REQUEST)?;
         let path = mount.whole(path).ok_or(StatusCode::NOT_FOUND)?;
         let sent = parts.uri.path_and_query().map_or("/", |sent| sent.as_str());
         let uri = match mount.stripped {
-            true => Cow::Owned(path::encode(mount.prefix.as_bytes()) + sent),
+            true => Cow::Owned(encode(mount.prefix.as_bytes()) + sent),
             false => Cow::Borrowed(sent),
         };
         let known = parts.extensions.get::<Connection>().copied().unwrap_or_default();
@@ -196,6 +196,17 @@ impl RequestView for View<'_> {
 /// ignores those as well (`ignore_invalid_headers`, `underscores_in_headers`).
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Percent-encodes a part of a path that nobody has sent.
+fn encode(path: &[u8]) -> String {
+    path.iter().fold(String::with_capacity(path.len()), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(*byte)),
+            byte => text.push_str(&format!("%{byte:02X}")),
+        }
+        text
+    })
 }
 
 /// An end of a connection as text.

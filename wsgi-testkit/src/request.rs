@@ -1,7 +1,7 @@
 //! Requests as the gateway sees them.
 
 use bytes::Bytes;
-use wsgi_core::environ::{Mount, split_path};
+use wsgi_core::environ::{Mount, decode_path, split_path};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodySource, Endpoint, HeaderField, RequestView, Scheme};
 
@@ -41,11 +41,12 @@ pub fn post(target: &str, body: impl Into<Bytes>) -> Request {
 }
 
 impl Request {
-    /// Takes over a request. A body that is not empty gets a content length; the path is taken as decoded.
+    /// Takes over a request. A body that is not empty gets a content length, the path is decoded. Panics if that is one
+    /// that hosts refuse ([`decode_path`]).
     pub fn new(inner: http::Request<Bytes>) -> Self {
         let content_length = (!inner.body().is_empty()).then(|| inner.body().len() as u64);
         Self {
-            path: inner.uri().path().as_bytes().to_vec(),
+            path: decode_path(inner.uri().path().as_bytes()).expect("a path that hosts do not refuse"),
             inner,
             scheme: Scheme::Http,
             prefix: String::new(),
@@ -73,21 +74,6 @@ impl Request {
     pub fn variable(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Decodes the percent-encoding of the path, as a host does with what comes from the wire.
-    pub fn percent_decoded(mut self) -> Self {
-        let mut path = Vec::with_capacity(self.path.len());
-        let mut rest = &*self.path;
-        while let Some((&byte, after)) = rest.split_first() {
-            let digits = after.get(..2).filter(|digits| byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
-            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            path.push(decoded.unwrap_or(byte));
-            rest = if decoded.is_some() { &after[2..] } else { after };
-        }
-        self.path = path;
         self
     }
 
@@ -261,9 +247,9 @@ mod tests {
     use super::get;
 
     #[test]
-    fn only_a_percent_with_two_digits_is_decoded_and_only_in_the_path() {
-        let request = get("/%C3%a9%20x/%2/%zz/%25?q=%20").percent_decoded();
-        assert_eq!(request.path_info(), "/é x/%2/%zz/%".as_bytes());
+    fn the_path_is_decoded_and_the_query_is_not() {
+        let request = get("/%C3%a9%20x//%25?q=%20");
+        assert_eq!(request.path_info(), "/é x/%".as_bytes());
         assert_eq!(request.query(), b"q=%20");
     }
 }

@@ -52,7 +52,7 @@ struct Application {
 
 impl Served for Application {
     fn send(&self, request: Request) -> Response {
-        let captured = self.host.send(&self.app, request.percent_decoded().mounted_at(&self.prefix));
+        let captured = self.host.send(&self.app, request.mounted_at(&self.prefix));
         captured.check();
         self.log.lock().expect("no test panics here").push_str(&captured.log_text(Level::Debug));
         response(&captured)

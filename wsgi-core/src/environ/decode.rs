@@ -1,11 +1,19 @@
 //! Request paths as applications get them: decoded, without dot segments, with single slashes.
 //!
 //! These are nginx's rules (`ngx_http_parse_complex_uri`, `merge_slashes on`), so that an application sees the same
-//! below either host. REQUEST_URI has the path as it was sent.
+//! below every host. REQUEST_URI has the path as it was sent.
 
-/// Decodes a path that begins with `/`; `None` for one that is to be refused: with an invalid escape, a NUL, or a way
-/// out at the top.
-pub(crate) fn decode(path: &[u8]) -> Option<Vec<u8>> {
+/// Decodes the path of a request, for [`split_path`](super::split_path): percent-escapes and dot segments are resolved,
+/// slashes merged. `None` for one that is to be refused with 400: without a `/` at its beginning, with an invalid escape,
+/// a NUL, or a way out at the top.
+///
+/// ```
+/// use wsgi_core::environ::decode_path;
+///
+/// assert_eq!(decode_path(b"/a%20b//./c").as_deref(), Some(&b"/a b/c"[..]));
+/// assert_eq!(decode_path(b"/../etc/passwd"), None);
+/// ```
+pub fn decode_path(path: &[u8]) -> Option<Vec<u8>> {
     let decoded = unescape(path)?;
     let (b'/', segments) = decoded.split_first()? else { return None };
     let mut clean = Vec::with_capacity(decoded.len());
@@ -53,17 +61,6 @@ fn hex([high, low]: [u8; 2]) -> Option<u8> {
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
-/// The other way, for a part of a path that nobody has sent.
-pub(crate) fn encode(path: &[u8]) -> String {
-    path.iter().fold(String::with_capacity(path.len()), |mut text, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(*byte)),
-            byte => text.push_str(&format!("%{byte:02X}")),
-        }
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +92,7 @@ mod tests {
             ("/..a/.b/c..", b"/..a/.b/c.."),
         ];
         for (path, expected) in cases {
-            assert_eq!(decode(path.as_bytes()).as_deref(), Some(expected), "{path}");
+            assert_eq!(decode_path(path.as_bytes()).as_deref(), Some(expected), "{path}");
         }
     }
 
@@ -104,14 +101,7 @@ mod tests {
         for path in
             ["", "*", "a", "/%", "/%2", "/%zz", "/%+1", "/a%00", "/..", "/a/../..", "/a/%2e%2e/%2e%2e/b", "//.."]
         {
-            assert_eq!(decode(path.as_bytes()), None, "{path}");
+            assert_eq!(decode_path(path.as_bytes()), None, "{path}");
         }
-    }
-
-    #[test]
-    fn encoding_is_undone_by_decoding() {
-        let path = b"/m\xc3\xbc%/a b?\"";
-        assert_eq!(encode(path), "/m%C3%BC%25/a%20b%3F%22");
-        assert_eq!(decode(encode(path).as_bytes()).as_deref(), Some(&path[..]));
     }
 }
