@@ -16,6 +16,7 @@ mod close;
 mod connections;
 mod environ;
 mod exc_info;
+mod extensions;
 mod framing;
 mod headers;
 #[cfg(feature = "python")]
@@ -26,6 +27,7 @@ mod refusals;
 mod response_headers;
 mod start_response;
 mod streaming;
+mod threads;
 mod write;
 
 use std::net::{SocketAddr, TcpStream};
@@ -328,6 +330,12 @@ suite! { $
         date_and_server_of_the_application_win
         headers_do_not_depend_on_method_or_version
     }
+    extensions {
+        a_middleware_sees_every_block_and_every_header
+        the_validator_of_the_standard_library_has_no_complaint
+        ranges_are_left_to_the_application
+        a_range_that_the_application_answers_passes_as_it_is
+    }
 }
 
 suite! { $
@@ -335,6 +343,9 @@ suite! { $
     /// [addresses](crate::conformance::Served::address); the argument is as for
     /// [`conformance_suite!`](crate::conformance_suite).
     wire_conformance_suite, WIRE_CLAUSES:
+    threads {
+        wsgi_multithread_tells_how_many_requests_run_at_a_time
+    }
     framing {
         unknown_length_is_chunked_in_http_1_1
         unknown_length_ends_with_the_connection_in_http_1_0

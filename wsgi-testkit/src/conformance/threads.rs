@@ -1,0 +1,41 @@
+//! What the flags about threads promise (PEP 3333, "Thread Support").
+
+use super::{HostUnderTest, Site};
+use crate::Gate;
+use crate::wire::get;
+
+/// With `wsgi.multithread` false there is one request at a time in the application, and with true there can be two.
+pub(super) fn wsgi_multithread_tells_how_many_requests_run_at_a_time(host: &dyn HostUnderTest) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("gate");
+    let gate = Gate::new(&path);
+    let site = host.serve(Site::new(format!(
+        "
+inside = peak = 0
+def application(environ, start_response):
+    global inside, peak
+    inside += 1
+    peak = max(peak, inside)
+    if environ['PATH_INFO'] == '/wait':
+        open({:?}).read()
+    inside -= 1
+    start_response('200 OK', [])
+    return [b'%r %d' % (environ['wsgi.multithread'], peak)]
+",
+        path.to_str().expect("a path of text")
+    )));
+    let multithread = host.traits().multithread;
+    let (mut first, mut second) = (site.connect(), site.connect());
+    first.send(get("/wait"));
+    let standing = gate.arrival();
+    second.send(get("/"));
+    if multithread {
+        assert_eq!(second.response().ok(), "True 2");
+        drop(standing);
+        assert_eq!(first.response().ok(), "True 2");
+    } else {
+        drop(standing);
+        assert_eq!(first.response().ok(), "False 1");
+        assert_eq!(second.response().ok(), "False 1");
+    }
+}
