@@ -10,7 +10,7 @@ NGINX_BIN ?= /usr/sbin/nginx
 DEBUG ?= 0
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG
 
-.PHONY: help serve test nginx module examples lint bench soak clean
+.PHONY: help serve test nginx module hyper examples lint bench soak clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test      run every test'
 	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
+	@echo 'make hyper     build the server without nginx, for development: target/release/wsgi-hyper'
 	@echo 'make lint      check formatting, clippy and documentation'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
@@ -36,6 +37,9 @@ nginx:
 
 module:
 	@scripts/build-module
+
+hyper:
+	@scripts/build-hyper
 
 examples:
 	@scripts/list-examples

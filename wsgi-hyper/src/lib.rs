@@ -54,6 +54,9 @@
 //! program that depends on `wsgi-core` directly is told the folder of libpython in its build script, in
 //! `DEP_WSGI_CORE_PYTHON_LIB_DIR`.
 //!
+//! With the feature `server`, which is on by default, there are also a `server::Server` for development and
+//! the program `wsgi-hyper` around it. A program with a server of its own does without: `default-features = false`.
+//!
 //! # What differs from nginx
 //!
 //! - Names of response headers are sent in lower case, and headers of one name together: that is how `http` keeps them.
@@ -72,6 +75,8 @@ mod connection;
 mod log;
 mod request;
 mod response;
+#[cfg(feature = "server")]
+pub mod server;
 mod service;
 mod sink;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use wsgi_core::python::ExchangeHandle;
@@ -64,11 +64,13 @@ pub(crate) struct Taker {
     handle: ExchangeHandle,
     /// Bytes of body that the client has still to get, once that is known.
     owed: Option<u64>,
+    /// The response is cut short, and the server has had a turn since that is known.
+    warned: bool,
 }
 
 impl Taker {
     pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle) -> Self {
-        Self { channel, handle, owed: None }
+        Self { channel, handle, owed: None, warned: false }
     }
 
     /// The response without its body, for which `self` is needed; or a status to be answered instead.
@@ -85,6 +87,13 @@ impl Taker {
             return Poll::Ready(None);
         }
         let block = ready!(self.channel.poll_block(cx));
+        if let Some(Err(_)) = block
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            // What came before the error leaves first, if the server sends what it has when it finds nothing more.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
             // The gateway keeps to what the head says.
             *owed = owed.saturating_sub(block.len() as u64);
@@ -127,6 +136,8 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     match status {
+        // Who knows what it means by what it sends next.
+        StatusCode::BAD_REQUEST => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
         // The client may come back in a second.
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
         StatusCode::METHOD_NOT_ALLOWED => {

@@ -1,0 +1,253 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use lexopt::prelude::*;
+use wsgi_core::config::{self, Context, Flag, LevelSettings, Place, ProcessSettings, Scope, Target, Threads};
+use wsgi_core::host::Level;
+
+pub(crate) const HELP: &str = "\
+Serves a WSGI application, for development.
+
+Usage: wsgi-hyper [OPTION]... SCRIPT [CALLABLE]
+
+SCRIPT is a Python file, or a module by its dotted name, which is also looked for in the current folder.
+CALLABLE is \"application\" unless it is named. A script that has changed is loaded again.
+
+Options:
+      --bind ADDRESS:PORT  where to listen, 127.0.0.1:8000 by default; port 0 is any free one
+      --threads N          how many requests may run Python at a time, 1 by default
+      --prefix /PATH       where the application is mounted (SCRIPT_NAME)
+      --set NAME=VALUE     a directive, as in nginx.conf: --set wsgi_output_buffering=on. Several arguments are
+                           separated by spaces, and quoted if they contain some: --set 'wsgi_var=TITLE \"My site\"'.
+                           May be given several times. A virtual environment: --set wsgi_python_home=venv
+  -h, --help               show this
+  -V, --version            show the version
+
+Ctrl-C stops when the requests under way are answered, a second one at once.
+";
+
+/// What is to be done.
+pub(crate) enum Command {
+    Help,
+    Version,
+    Serve(Box<Options>),
+}
+
+/// An application, and how it is served.
+pub(crate) struct Options {
+    /// As it was named.
+    pub(crate) script: String,
+    pub(crate) target: Target,
+    pub(crate) bind: String,
+    pub(crate) prefix: String,
+    pub(crate) level: LevelSettings,
+    pub(crate) process: ProcessSettings,
+    /// Requests that may run at a time, and threads there may be.
+    pub(crate) threads: (usize, usize),
+}
+
+/// Reads the command line; relative paths are taken from `folder`. An error is one line.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) -> Result<Command, String> {
+    let mut bind = "127.0.0.1:8000".to_owned();
+    let mut prefix = String::new();
+    let mut names: Vec<OsString> = Vec::new();
+    let mut settings =
+        Settings { level: LevelSettings::default(), process: ProcessSettings::default(), folder, line: 0 };
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(said)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Long("bind") => bind = parser.value().and_then(|value| value.string()).map_err(said)?,
+            Long("prefix") => prefix = parser.value().and_then(|value| value.string()).map_err(said)?,
+            Long("threads") => settings.threads(&parser.value().map_err(said)?)?,
+            Long("set") => settings.set(&parser.value().map_err(said)?)?,
+            Value(name) if names.len() < 2 => names.push(name),
+            argument => return Err(said(argument.unexpected())),
+        }
+    }
+    let Some(script) = names.first() else {
+        return Err("no application is named: wsgi-hyper [OPTION]... SCRIPT [CALLABLE], see --help".to_owned());
+    };
+    if !prefix.is_empty() && !prefix.starts_with('/') {
+        return Err(format!("--prefix {prefix}: it must begin with \"/\""));
+    }
+    let script = script.to_string_lossy().into_owned();
+    let arguments: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+    settings.apply("wsgi_pass", Context::Location, &arguments)?;
+    settings.complete();
+    let Settings { level, process, .. } = settings;
+    process.check().map_err(said)?;
+    let Some(target) = level.target.clone() else { return Err("no application is named".to_owned()) };
+    if let Target::Script { path, .. } = &target
+        && !path.is_file()
+    {
+        return Err(format!("there is no file \"{}\"", path.display()));
+    }
+    if let Some(variable) = level.variables.iter().find(|variable| variable.value.contains(&b'$')) {
+        return Err(format!("wsgi_var {}: variables of nginx are not known here", variable.name));
+    }
+    let Threads::Pool { permits, max } = process.threads() else { return Err(INLINE.to_owned()) };
+    Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, level, process, threads: (permits, max) })))
+}
+
+const INLINE: &str = "--threads 0: applications run on threads here, so there must be one at least";
+
+/// What directives have set so far.
+struct Settings<'a> {
+    level: LevelSettings,
+    process: ProcessSettings,
+    folder: &'a Path,
+    /// Options with directives so far.
+    line: usize,
+}
+
+impl Settings<'_> {
+    fn threads(&mut self, number: &OsString) -> Result<(), String> {
+        self.apply("wsgi_threads", Context::Http, &[number.as_bytes()])
+            .map_err(|error| format!("--threads {}: {error}", number.to_string_lossy()))
+    }
+
+    /// Carries out `name=value`.
+    fn set(&mut self, setting: &OsString) -> Result<(), String> {
+        let shown = setting.to_string_lossy();
+        let failed = |error: String| format!("--set {shown}: {error}");
+        let equals = setting.as_bytes().iter().position(|byte| *byte == b'=');
+        let Some(equals) = equals else { return Err(failed("it must be NAME=VALUE".to_owned())) };
+        let (name, value) = (String::from_utf8_lossy(&setting.as_bytes()[..equals]), &setting.as_bytes()[equals + 1..]);
+        let arguments = words(value).ok_or_else(|| failed("a quote is not closed".to_owned()))?;
+        let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
+        match &*name {
+            "wsgi_threads" => Err(failed("that is the option --threads".to_owned())),
+            "wsgi_pass" => Err(failed("the application is named without an option".to_owned())),
+            name => self.apply(name, Context::Location, &arguments).map_err(failed),
+        }
+    }
+
+    fn apply(&mut self, name: &str, context: Context, arguments: &[&[u8]]) -> Result<(), String> {
+        self.line += 1;
+        let directive = config::directive(name).ok_or_else(|| format!("unknown directive \"{name}\""))?;
+        let mut scope = Scope {
+            level: &mut self.level,
+            process: &mut self.process,
+            context,
+            place: Place { file: "command line".to_owned(), line: self.line },
+            prefix: self.folder,
+            notices: Vec::new(),
+        };
+        directive.apply(&mut scope, arguments).map_err(said)?;
+        // What is worth a warning in a configuration for later is one here, unless it is an error (see `parse`).
+        for notice in scope.notices.iter().filter(|notice| notice.level >= Level::Warn && name != "wsgi_pass") {
+            eprintln!("[warn] {}", notice.text);
+        }
+        Ok(())
+    }
+
+    /// Adds what is different here from nginx where nothing is said.
+    fn complete(&mut self) {
+        let mut defaults = LevelSettings::default();
+        defaults.set(Flag::ScriptReloading, true);
+        self.level.inherit(&defaults, false);
+    }
+}
+
+/// Splits a value at spaces, as nginx does: quotes keep together what begins with them.
+fn words(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    let mut rest = value.trim_ascii_start();
+    while let Some(first) = rest.first() {
+        let (word, behind) = match first {
+            b'"' | b'\'' => {
+                let end = rest[1..].iter().position(|byte| byte == first)? + 1;
+                (&rest[1..end], &rest[end + 1..])
+            }
+            _ => rest.split_at(rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len())),
+        };
+        words.push(word.to_vec());
+        rest = behind.trim_ascii_start();
+    }
+    Some(words)
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(arguments: &[&str]) -> Result<Box<Options>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("app.py"), "").unwrap();
+        match parse(arguments.iter().map(OsString::from), folder.path())? {
+            Command::Serve(options) => Ok(options),
+            Command::Help | Command::Version => Err("nothing is served".to_owned()),
+        }
+    }
+
+    fn error(arguments: &[&str]) -> String {
+        serve(arguments).err().unwrap_or_else(|| panic!("{arguments:?} is accepted"))
+    }
+
+    #[test]
+    fn values_are_split_as_in_a_configuration() {
+        let split = |text: &str| {
+            words(text.as_bytes())
+                .map(|words| words.into_iter().map(|word| String::from_utf8(word).unwrap()).collect::<Vec<_>>())
+        };
+        assert_eq!(split(" a  b=c "), Some(vec!["a".to_owned(), "b=c".to_owned()]));
+        assert_eq!(split("T \"a 'b'\" ''"), Some(vec!["T".to_owned(), "a 'b'".to_owned(), String::new()]));
+        assert_eq!(split(""), Some(vec![]));
+        assert_eq!(split("a 'b"), None);
+    }
+
+    #[test]
+    fn an_application_is_served_with_reloading_unless_that_is_switched_off() {
+        let options = serve(&["app.py"]).unwrap();
+        assert!(options.level.is_on(Flag::ScriptReloading));
+        assert_eq!((options.bind.as_str(), options.threads), ("127.0.0.1:8000", (1, 256)));
+        assert!(matches!(&options.target, Target::Script { callable, .. } if callable == "application"));
+        let options = serve(&["--set", "wsgi_script_reloading=off", "mysite.wsgi", "app", "--threads=3"]).unwrap();
+        assert!(!options.level.is_on(Flag::ScriptReloading));
+        assert_eq!(options.threads, (3, 256));
+        let target = Target::Module { name: "mysite.wsgi".to_owned(), callable: "app".to_owned() };
+        assert_eq!(options.target, target);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        let missing = error(&["nothing.py"]);
+        assert!(missing.starts_with("there is no file \"/") && missing.ends_with("/nothing.py\""), "{missing}");
+        for (arguments, expected) in [
+            (&[][..], "no application is named: wsgi-hyper [OPTION]... SCRIPT [CALLABLE], see --help"),
+            (&["app.py", "app", "more"], "unexpected argument \"more\""),
+            (&["--fast", "app.py"], "invalid option '--fast'"),
+            (&["app.py", "--bind"], "missing argument for option '--bind'"),
+            (&["app.py", "--prefix", "x"], "--prefix x: it must begin with \"/\""),
+            (&["app.py", "--threads", "0"], INLINE),
+            (
+                &["app.py", "--threads", "x"],
+                "--threads x: invalid value \"x\" in \"wsgi_threads\" directive, it must be a number from 0 to 1024",
+            ),
+            (&["app.py", "--set", "wsgi_fast=on"], "--set wsgi_fast=on: unknown directive \"wsgi_fast\""),
+            (&["app.py", "--set", "on"], "--set on: it must be NAME=VALUE"),
+            (&["app.py", "--set", "wsgi_var=A 'b"], "--set wsgi_var=A 'b: a quote is not closed"),
+            (&["app.py", "--set", "wsgi_threads=2"], "--set wsgi_threads=2: that is the option --threads"),
+            (&["app.py", "--set", "wsgi_var=A $host"], "wsgi_var A: variables of nginx are not known here"),
+            (
+                &["app.py", "--set", "wsgi_retire_delay=1s"],
+                "--set wsgi_retire_delay=1s: \"wsgi_retire_delay\" directive is not allowed here",
+            ),
+            (
+                &["app.py", "--set", "wsgi_preload="],
+                "--set wsgi_preload=: invalid number of arguments in \"wsgi_preload\" directive",
+            ),
+        ] {
+            assert_eq!(error(arguments), expected);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A small server for development: HTTP/1 without TLS, strict, with access lines.
+
+mod access;
+mod patient;
+mod strict;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wsgi_core::host::{ErrorLog, Level, Scheme};
+
+use crate::connection::Connection;
+use crate::service::WsgiService;
+use access::AccessLog;
+use patient::Patient;
+use strict::Front;
+
+/// How long the head of a request may take, and a connection between two requests.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of a response.
+const SEND_TIME: Duration = Duration::from_secs(60);
+
+/// How long a connection stays for a client that still sends what nobody reads.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// The most that a head may have; nginx takes as much by default (`large_client_header_buffers`).
+const HEAD_SIZE: usize = 32 * 1024;
+
+/// What hyper collects of a response before it waits for the client.
+const BUFFER: usize = 64 * 1024;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens on an address, `127.0.0.1:8000`. With port 0 the system chooses one. Runs inside a tokio runtime with
+    /// I/O and time.
+    pub fn bind(address: &str) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready: then it accepts no further connection, and returns when the requests under way are
+    /// answered, or are dropped after `grace`. Dropping the future ends all of them at once.
+    ///
+    /// `access` gets one line for each request when it is over, in the common log format with the duration.
+    pub async fn serve(
+        self,
+        service: WsgiService,
+        stop: impl Future<Output = ()>,
+        grace: Duration,
+        log: Arc<dyn ErrorLog>,
+        access: impl Fn(&str) + Send + Sync + 'static,
+    ) {
+        let access: AccessLog = Arc::new(access);
+        let (stopping, stopped) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection =
+                        Connection { local: stream.local_addr().ok(), peer: Some(peer), scheme: Scheme::Http };
+                    let front = Front::new(service.clone(), connection, Arc::clone(&access));
+                    connections.spawn(connect(stream, front, stopped.clone(), Arc::clone(&log)));
+                }
+                // Of one connection, or of too many of them: others end meanwhile.
+                Err(error) => {
+                    log.log(Level::Error, &format!("cannot accept a connection: {error}"));
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        stopping.send_replace(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            log.log(Level::Warn, &format!("{} connections are cut that did not end in time", connections.len()));
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// One connection from its first request to its last.
+async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool>, log: Arc<dyn ErrorLog>) {
+    // A block of a generator does not wait for the next one. Where that cannot be had, nothing else suffers.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Patient::new(stream, SEND_TIME));
+    let mut http = strictest().serve_connection(io, front.clone());
+    let mut stopping = false;
+    let result = loop {
+        tokio::select! {
+            result = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break result,
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut http).graceful_shutdown();
+            }
+        }
+    };
+    let stream = http.into_parts().io.into_inner().into_inner();
+    match result {
+        Ok(()) if stopping => {}
+        Ok(()) => linger(stream).await,
+        Err(error) => {
+            log.log(Level::Info, &format!("a connection has ended: {error}"));
+            if front.ends_by_closing() {
+                // To this client a closed connection would look like the end of the body: it is reset.
+                let _ = stream.set_zero_linger();
+            }
+        }
+    }
+}
+
+/// hyper without any leniency.
+fn strictest() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_header_size(HEAD_SIZE)
+        .max_buf_size(BUFFER)
+        .half_close(false)
+        .keep_alive(true)
+        .allow_multiple_spaces_in_request_line_delimiters(false)
+        .ignore_invalid_headers(false);
+    builder
+}
+
+/// Ends a connection as nginx does (`lingering_close`): a socket that is closed with data unread is reset, and the client
+/// might lose the answer to an upload that the application did not want.
+async fn linger(mut stream: TcpStream) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut unwanted = vec![0; 16 * 1024];
+    let rest = async { while stream.read(&mut unwanted).await.is_ok_and(|count| count > 0) {} };
+    // Whether it has come to the end or not: that was it.
+    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
+}

@@ -1,0 +1,95 @@
+//! What the server does around the service: what hyper lets through and must not (RFC 9112), and its own name.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::header::{HOST, HeaderValue, SERVER};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use super::access::{AccessLog, Entry, Logged};
+use crate::connection::Connection;
+use crate::response::plain;
+use crate::service::{ResponseFuture, WsgiService};
+
+const NAME: HeaderValue = HeaderValue::from_static(concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")));
+
+/// The service as one connection sees it.
+#[derive(Clone)]
+pub(super) struct Front {
+    service: WsgiService,
+    connection: Connection,
+    access: AccessLog,
+    /// The end of the last body is told by the end of the connection.
+    ends_by_closing: Arc<AtomicBool>,
+}
+
+impl Front {
+    pub(super) fn new(service: WsgiService, connection: Connection, access: AccessLog) -> Self {
+        Self { service, connection, access, ends_by_closing: Arc::default() }
+    }
+
+    pub(super) fn ends_by_closing(&self) -> bool {
+        self.ends_by_closing.load(Ordering::Relaxed)
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response<Logged>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        let entry = Entry::new(&request, self.connection.peer, Arc::clone(&self.access));
+        let closing = (request.version() < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
+        let response = has_one_host(&request).then(|| {
+            request.extensions_mut().insert(self.connection);
+            self.service.call(request)
+        });
+        Answer { response, entry: Some(entry), closing }
+    }
+}
+
+/// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
+/// (RFC 9112, 3.2). It is hung up on.
+fn has_one_host(request: &Request<Incoming>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        1 => true,
+        _ => false,
+    }
+}
+
+/// The response to come.
+pub(super) struct Answer {
+    /// None for a request that is refused here.
+    response: Option<ResponseFuture>,
+    entry: Option<Entry>,
+    closing: Option<Arc<AtomicBool>>,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Logged>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = match &mut self.response {
+            Some(response) => match ready!(Pin::new(response).poll(cx)) {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            None => plain(StatusCode::BAD_REQUEST),
+        };
+        response.headers_mut().entry(SERVER).or_insert(NAME);
+        if let Some(closing) = &self.closing {
+            closing.store(response.body().size_hint().exact().is_none(), Ordering::Relaxed);
+        }
+        let entry = self.entry.take().expect("a future is not polled after it was ready");
+        let status = response.status();
+        Poll::Ready(Ok(response.map(|body| Logged::new(body, entry, status))))
+    }
+}

@@ -1,0 +1,181 @@
+//! The program in a folder of its own, and clients that speak to it byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// No test waits longer for what is to come.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// A server that runs.
+pub(crate) struct Program {
+    folder: TempDir,
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) out: Lines,
+    pub(crate) errors: Lines,
+}
+
+/// The program with its current folder.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-hyper"));
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    /// Serves an application from source text.
+    pub(crate) fn serve(source: &str) -> Self {
+        Self::with(source, &["app.py"])
+    }
+
+    /// Starts the program beside a file `app.py`, on a port of its own.
+    pub(crate) fn with(source: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("app.py"), source).unwrap();
+        let mut child = command(folder.path()).args(["--bind", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        let out = Lines::of(child.stdout.take().unwrap());
+        let errors = Lines::of(child.stderr.take().unwrap());
+        let first = out.next();
+        let address = first.split("http://").nth(1).and_then(|rest| rest.split('/').next()).map(str::parse);
+        let Some(Ok(address)) = address else { panic!("no address in {first:?}") };
+        Self { folder, child, address, out, errors }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(TcpStream::connect(self.address).expect("the server listens"))
+    }
+
+    /// The answer to a `GET`, which is the only request of its connection.
+    pub(crate) fn get(&self, target: &str) -> String {
+        let mut client = self.client();
+        client.send(&format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client.rest()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until nobody can connect any more.
+    pub(crate) fn wait_until_closed(&self) {
+        let begin = Instant::now();
+        while TcpStream::connect(self.address).is_ok() {
+            assert!(begin.elapsed() < LONG, "it still accepts connections");
+            thread::yield_now();
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begin.elapsed() < LONG, "it does not end");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines as they come.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { break };
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    pub(crate) fn next(&self) -> String {
+        self.0.recv_timeout(LONG).expect("a further line")
+    }
+
+    /// Waits for one that contains `text`.
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.0.recv_timeout(LONG) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no line with {text:?} comes after {seen:?}"),
+            }
+        }
+    }
+}
+
+/// A connection.
+pub(crate) struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends as much as the server takes.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        let _ = self.0.get_mut().write_all(bytes);
+    }
+
+    /// Up to an empty line, without it.
+    pub(crate) fn head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "the connection ends after {head:?}");
+        }
+        head.truncate(head.len() - 2);
+        head
+    }
+
+    pub(crate) fn read(&mut self, length: usize) -> String {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Everything until the server closes the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        self.try_rest().unwrap()
+    }
+
+    /// An error if the connection is reset.
+    pub(crate) fn try_rest(&mut self) -> std::io::Result<String> {
+        let mut text = String::new();
+        self.0.read_to_string(&mut text)?;
+        Ok(text)
+    }
+}

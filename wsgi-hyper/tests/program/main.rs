@@ -1,0 +1,309 @@
+//! The program over loopback.
+
+mod harness;
+
+use std::net::TcpListener;
+
+use harness::{Program, command};
+
+const HELLO: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+"#;
+
+/// Shows variables that are named in the query.
+const SHOW: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [" ".join(f"{environ.get(name)!r}" for name in environ["QUERY_STRING"].split("&")).encode()]
+"#;
+
+/// Answers with the body, and says when it begins to read.
+const ECHO: &str = r#"
+def application(environ, start_response):
+    print("reading")
+    try:
+        body = environ["wsgi.input"].read()
+    except OSError as error:
+        print("error:", error)
+        raise
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+"#;
+
+/// Does not look at the body.
+const IGNORE: &str = r#"
+def application(environ, start_response):
+    start_response("413 Too Much", [("Content-Type", "text/plain")])
+    return [b"not wanted\n"]
+"#;
+
+const FAILING: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"some"
+    raise ValueError("broken")
+"#;
+
+const ENDLESS: &str = r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    try:
+        while True:
+            yield b"x" * 10_000
+    finally:
+        print("closed")
+"#;
+
+/// How often a header stands in a response.
+fn count(response: &str, name: &str) -> usize {
+    response.lines().filter(|line| line.starts_with(&format!("{name}:"))).count()
+}
+
+#[test]
+fn an_application_is_served_and_its_requests_are_listed() {
+    let program = Program::serve(HELLO);
+    let response = program.get("/a?b");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nhello"), "{response}");
+    assert!(response.contains(concat!("\r\nserver: wsgi-hyper/", env!("CARGO_PKG_VERSION"), "\r\n")), "{response}");
+    assert_eq!((count(&response, "server"), count(&response, "date")), (1, 1));
+    let line = program.out.wait_for("/a?b");
+    assert!(line.starts_with("127.0.0.1 - - [") && line.contains("] \"GET /a?b HTTP/1.1\" 200 5 "), "{line}");
+    assert!(line.ends_with("ms"), "{line}");
+}
+
+#[test]
+fn server_and_date_of_the_application_win() {
+    let program = Program::serve(
+        r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Server", "mine"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")])
+    return []
+"#,
+    );
+    let response = program.get("/");
+    assert!(response.contains("\r\nserver: mine\r\n") && response.contains("08:49:37 GMT\r\n"), "{response}");
+    assert_eq!((count(&response, "server"), count(&response, "date")), (1, 1));
+}
+
+#[test]
+fn addresses_and_prefix_are_in_environ() {
+    let program = Program::with(SHOW, &["--prefix", "/mnt", "app.py"]);
+    let port = program.address.port();
+    let response = program.get("/mnt/x?SCRIPT_NAME&PATH_INFO&SERVER_NAME&SERVER_PORT&REMOTE_ADDR&SERVER_ADDR");
+    let expected = format!("'/mnt' '/x' 'a' '{port}' '127.0.0.1' '127.0.0.1'");
+    assert!(response.ends_with(&expected), "{response}");
+    assert!(program.get("/x").starts_with("HTTP/1.1 404 Not Found\r\n"));
+}
+
+#[test]
+fn directives_threads_and_another_callable_are_options() {
+    let source = SHOW.replace("def application", "def app");
+    let arguments = ["app.py", "app", "--set", "wsgi_var=TITLE 'My site'", "--set", "wsgi_var=B b", "--threads", "2"];
+    let response = Program::with(&source, &arguments).get("/?TITLE&B&wsgi.multithread");
+    assert!(response.ends_with("'My site' 'b' True"), "{response}");
+}
+
+#[test]
+fn a_module_is_found_in_the_current_folder() {
+    let response = Program::with(SHOW, &["app"]).get("/?wsgi_gateway.script&wsgi.multithread");
+    assert!(response.ends_with("'app' False"), "{response}");
+}
+
+#[test]
+fn a_script_that_has_changed_is_loaded_again() {
+    let program = Program::serve(HELLO);
+    assert!(program.get("/").ends_with("hello"));
+    std::fs::write(program.folder().join("app.py"), HELLO.replace("hello", "hello again")).unwrap();
+    assert!(program.get("/").ends_with("hello again"));
+}
+
+#[test]
+fn wrong_arguments_are_one_line_and_status_2() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.py"), HELLO).unwrap();
+    let output = command(folder.path()).args(["app.py", "--set", "wsgi_output_buffering=maybe"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "wsgi-hyper: --set wsgi_output_buffering=maybe: invalid value \"maybe\" in \"wsgi_output_buffering\" \
+                    directive, it must be \"on\" or \"off\"\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn an_address_in_use_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app.py"), HELLO).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = command(folder.path()).args(["app.py", "--bind", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with(&format!("wsgi-hyper: cannot listen on {address}: Address already in use")), "{error}");
+}
+
+#[test]
+fn help_and_version_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |option| String::from_utf8(command(folder.path()).arg(option).output().unwrap().stdout).unwrap();
+    assert!(shown("--help").contains("--set NAME=VALUE"));
+    assert_eq!(shown("--version"), concat!("wsgi-hyper ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_server_ends() {
+    let program = Program::serve(&format!("import atexit\natexit.register(print, 'at exit')\n{ECHO}"));
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    program.errors.wait_for("reading");
+    program.signal("INT");
+    program.wait_until_closed();
+    client.send("def");
+    let response = client.rest();
+    assert!(response.contains("\r\nconnection: close\r\n") && response.ends_with("abcdef"), "{response}");
+    program.errors.wait_for("at exit");
+    assert!(program.end().success());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let program = Program::serve(ECHO);
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    program.errors.wait_for("reading");
+    program.signal("TERM");
+    program.wait_until_closed();
+    program.signal("INT");
+    program.errors.wait_for("] client closed the connection");
+    assert_eq!(program.end().code(), Some(1));
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_it_up() {
+    let program = Program::serve(HELLO);
+    let mut client = program.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head();
+    assert_eq!(client.read(5), "hello");
+    program.signal("TERM");
+    assert_eq!(client.rest(), "");
+    assert!(program.end().success());
+}
+
+#[test]
+fn signals_stay_the_server_s() {
+    let program = Program::serve(&format!("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{HELLO}"));
+    assert!(program.get("/").ends_with("hello"));
+    program.signal("INT");
+    assert!(program.end().success());
+}
+
+#[test]
+fn an_application_is_closed_when_its_client_leaves() {
+    let program = Program::serve(ENDLESS);
+    let mut client = program.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head();
+    drop(client);
+    program.errors.wait_for("closed");
+    program.out.wait_for("\"GET / HTTP/1.1\" 200 ");
+}
+
+#[test]
+fn an_application_that_reads_is_told_when_its_client_leaves() {
+    let program = Program::serve(ECHO);
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
+    program.errors.wait_for("reading");
+    drop(client);
+    program.errors.wait_for("] client closed the connection");
+    program.out.wait_for("\"POST / HTTP/1.1\" 500 ");
+}
+
+#[test]
+fn a_connection_goes_on_behind_a_small_body_that_nobody_has_read() {
+    let program = Program::serve(IGNORE);
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n\r\nGET /no HTTP/1.1\nGET /yes HTTP/1.1\r\nHost: a\r\n\r\n");
+    for target in ["POST /", "GET /yes"] {
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 413 Too Much\r\n") && !head.contains("close"), "{head}");
+        assert_eq!(client.read(11), "not wanted\n");
+        program.out.wait_for(&format!("\"{target} HTTP/1.1\" 413 11 "));
+    }
+}
+
+#[test]
+fn an_answer_arrives_behind_a_large_body_that_nobody_has_read() {
+    let program = Program::serve(IGNORE);
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n");
+    client.try_send(&vec![0; 20_000_000]);
+    assert!(client.head().starts_with("HTTP/1.1 413 Too Much\r\n"));
+    assert_eq!(client.read(11), "not wanted\n");
+}
+
+#[test]
+fn a_client_is_told_to_continue_when_the_application_reads() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let program = Program::serve(ECHO);
+    let mut client = program.client();
+    client.send(request);
+    assert!(client.head().starts_with("HTTP/1.1 100 Continue\r\n"));
+    client.send("abc");
+    assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(client.read(3), "abc");
+
+    let program = Program::serve(IGNORE);
+    let mut client = program.client();
+    client.send(request);
+    assert!(client.head().starts_with("HTTP/1.1 413 Too Much\r\n"));
+}
+
+#[test]
+fn a_chunked_body_is_read_to_its_end() {
+    let program = Program::serve(ECHO);
+    let mut client = program.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    assert!(client.head().contains("\r\ncontent-length: 5\r\n"));
+    assert_eq!(client.read(5), "abcde");
+}
+
+#[test]
+fn what_hyper_lets_through_against_the_rules_is_refused() {
+    let program = Program::serve(HELLO);
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /../ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ] {
+        let mut client = program.client();
+        client.send(request);
+        let response = client.rest();
+        assert!(response.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{request:?}: {response:?}");
+    }
+    let mut client = program.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert!(client.rest().ends_with("hello"));
+}
+
+#[test]
+fn a_response_that_fails_midway_does_not_look_complete() {
+    let program = Program::serve(FAILING);
+    let mut client = program.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().contains("\r\ntransfer-encoding: chunked\r\n"));
+    assert_eq!(client.rest(), "4\r\nsome\r\n");
+
+    let mut client = program.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let error = client.try_rest().expect_err("a connection that is reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
