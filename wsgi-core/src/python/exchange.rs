@@ -376,13 +376,22 @@ impl Exchange {
         if let Some(failure) = failure {
             return Err(write_fault(failure));
         }
-        if excess > 0 {
+        if excess > 0 && !self.sends_file() {
             self.complain(&format!(
                 "produced at least {excess} bytes beyond its Content-Length; they were not sent \
                  (PEP 3333, Handling the Content-Length Header)"
             ));
         }
         outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    /// Whether a file wrapper is what was returned. That sends no more than Content-Length of its file, as PEP 3333 has it
+    /// ("Optional Platform-Specific File Handling"): it is how an application sends a part.
+    fn sends_file(&self) -> bool {
+        let Stage::Iterate { iterable, .. } = &self.stage else { return false };
+        // SAFETY: a live object, which keeps its type alive.
+        let kind = unsafe { ffi::Py_TYPE(iterable.as_ptr()) };
+        kind.cast() == self.cell.interpreter.data().file_wrapper.as_ptr()
     }
 
     fn finish_unwanted(&mut self, token: Token<'_>) -> Result<Summary, Fault> {

@@ -67,6 +67,8 @@ pub(crate) struct Data {
     pub(crate) callable_key: Held,
     /// `b""`
     pub(crate) empty_bytes: Held,
+    /// The type that `wsgi.file_wrapper` is.
+    pub(crate) file_wrapper: Held,
     /// The bootstrap's namespace.
     pub(crate) bootstrap: Held,
     /// What every environ holds, request or not.

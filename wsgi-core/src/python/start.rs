@@ -44,7 +44,7 @@ pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {
         entry(token, "wsgi.multiprocess", boolean(token, setup.multiprocess))?,
         entry(token, "wsgi.run_once", boolean(token, false))?,
         entry(token, "wsgi.input_terminated", boolean(token, true))?,
-        entry(token, "wsgi.file_wrapper", file_wrapper)?,
+        entry(token, "wsgi.file_wrapper", file_wrapper.duplicate())?,
         entry(token, "wsgi_gateway.version", token.text(env!("CARGO_PKG_VERSION"))?)?,
         entry(token, "wsgi_gateway.interpreter", token.path(interpreter.name())?)?,
     ];
@@ -56,6 +56,7 @@ pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {
         script_key: token.intern("wsgi_gateway.script")?.hold(),
         callable_key: token.intern("wsgi_gateway.callable")?.hold(),
         empty_bytes: empty_bytes.hold(),
+        file_wrapper: file_wrapper.hold(),
         bootstrap: bootstrap.hold(),
         environ,
     });
