@@ -1,5 +1,6 @@
 //! Applications in a real Python, on threads of the pool: what PEP 3333 promises them, seen from the host's side.
 
+use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::Level;
 use wsgi_testkit::{Body, Captured, Event, Faults, Host, get, post};
 
@@ -111,6 +112,35 @@ fn a_client_that_leaves_while_sending_is_an_os_error() {
         post("/", "abcdef").body_arrives(Body::CutAfter(3)),
     );
     assert_eq!(response.text(), "BrokenPipeError");
+}
+
+#[test]
+fn what_a_write_to_nobody_raises_is_no_error_of_the_application() {
+    let source = "
+def written(start_response):
+    write = start_response('200 OK', [])
+    for _ in range(3):
+        write(b'block')
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/call':
+        written(start_response)
+    elif environ['PATH_INFO'] == '/iteration':
+        return map(written, [start_response])
+    try:
+        written(start_response)
+    except OSError as error:
+        raise LookupError('for want of the client') from error
+";
+    let host = Host::shared();
+    let app = host.app(source);
+    for path in ["/call", "/iteration"] {
+        let response = host.send_to(&app, get(path), Script { leaves_after: Some(5), ..Script::default() }).finish();
+        assert!(matches!(response.fault(), Some(Fault::Host(HostError::ClientGone))), "{response:?}");
+        assert_eq!(response.log_text(Level::Warn), "");
+        assert!(response.log_text(Level::Info).contains("client closed the connection"), "{response:?}");
+    }
+    let response = host.send_to(&app, get("/other"), Script { leaves_after: Some(5), ..Script::default() }).finish();
+    assert!(response.log_text(Level::Error).contains("LookupError: for want of the client"), "{response:?}");
 }
 
 #[test]

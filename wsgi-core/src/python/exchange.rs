@@ -214,7 +214,7 @@ impl Exchange {
         let result = call_application(token, cell, &application, &environ);
         drop(environ.attach(token));
         self.application = Some(application);
-        let iterable = result.map_err(|Raised| self.raised(token, "exception in"))?;
+        let iterable = result.map_err(|Raised| self.escaped(token, "exception in"))?;
         self.begin_iteration(token, iterable)
     }
 
@@ -337,7 +337,7 @@ impl Exchange {
             let Some(block) = block else {
                 // SAFETY: attached.
                 if !unsafe { ffi::PyErr_Occurred() }.is_null() {
-                    return Poll::Ready(Err(self.raised(token, "exception while iterating over the result of")));
+                    return Poll::Ready(Err(self.escaped(token, "exception while iterating over the result of")));
                 }
                 break;
             };
@@ -423,6 +423,28 @@ impl Exchange {
                 self.raised(token, "exception in close() of the result of");
             }
         }
+    }
+
+    /// Logs the pending exception, unless it is what a write has raised because of the client: passing that on is no fault
+    /// of the application's.
+    fn escaped(&self, token: Token<'_>, what: &str) -> Fault {
+        let mut reply = self.cell.reply(token);
+        let kind = match reply.failure.as_deref() {
+            // SAFETY: statics of the running interpreter.
+            Some(HostError::ClientGone) => Some(unsafe { ffi::PyExc_BrokenPipeError }),
+            // SAFETY: as above.
+            Some(HostError::TimedOut) => Some(unsafe { ffi::PyExc_TimeoutError }),
+            Some(HostError::Io(_)) | None => None,
+        };
+        // SAFETY: attached, with an exception pending; to compare it with a built-in type runs no Python code.
+        let failure = match kind.is_some_and(|kind| unsafe { ffi::PyErr_ExceptionMatches(kind) } != 0) {
+            true => reply.failure.take(),
+            false => None,
+        };
+        drop(reply);
+        let Some(failure) = failure else { return self.raised(token, what) };
+        token.clear_error();
+        self.host_failed(Arc::into_inner(failure).unwrap_or(HostError::ClientGone))
     }
 
     /// Logs the pending exception.
