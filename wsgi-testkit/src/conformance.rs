@@ -21,6 +21,8 @@ mod framing;
 mod headers;
 #[cfg(feature = "python")]
 mod in_process;
+mod input;
+mod input_wire;
 mod iterable;
 mod paths;
 mod refusals;
@@ -336,6 +338,24 @@ suite! { $
         ranges_are_left_to_the_application
         a_range_that_the_application_answers_passes_as_it_is
     }
+    input {
+        body_of_known_length_reads_as_a_file_does
+        chunked_body_reads_as_a_file_does
+        read_gives_so_many_bytes_and_without_an_argument_the_rest
+        readline_splits_a_line_that_is_longer_than_its_size
+        readlines_gives_whole_lines_until_its_hint_is_reached
+        iteration_gives_the_lines_of_readlines
+        last_line_without_a_newline_is_whole
+        all_ways_to_read_share_one_position
+        whatever_is_read_is_of_type_bytes
+        what_is_no_size_is_refused_as_files_do
+        input_without_a_body_is_at_its_end_at_once
+        chunked_coding_is_none_of_the_applications_business
+        input_says_that_it_is_terminated
+        closing_the_input_breaks_nothing
+        input_can_be_read_while_the_response_is_produced
+        input_expires_with_its_request
+    }
 }
 
 suite! { $
@@ -390,5 +410,11 @@ suite! { $
     }
     response_headers {
         date_and_server_are_added_once
+    }
+    input_wire {
+        input_does_not_reach_into_the_next_request
+        chunked_body_of_no_bytes_is_at_its_end_at_once
+        chunked_body_is_decoded_wherever_it_is_cut
+        client_that_leaves_within_its_body_is_no_end_of_the_body
     }
 }

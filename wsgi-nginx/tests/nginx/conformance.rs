@@ -22,7 +22,8 @@ impl HostUnderTest for Host {
 
     fn serve(&self, site: conformance::Site) -> Box<dyn Served> {
         let directives: String = site.directives.iter().map(|directive| format!("{directive};\n")).collect();
-        let location = format!("wsgi_pass app.py;\n{directives}");
+        // Bodies of any size: how large they may be is the operator's business.
+        let location = format!("wsgi_pass app.py;\nclient_max_body_size 0;\n{directives}");
         let nginx = Site::new(self.0).file("app.py", &site.source).location(&site.prefix, &location);
         Box::new(nginx.start())
     }

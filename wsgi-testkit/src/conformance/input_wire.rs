@@ -1,0 +1,103 @@
+//! `wsgi.input` where the body shares a connection with what comes after it (PEP 3333, "Input and Error Streams").
+
+use super::{HostUnderTest, Site, get, post};
+
+/// A server should not read past the client's Content-Length, and should simulate the end of a file there.
+pub(super) fn input_does_not_reach_into_the_next_request(host: &dyn HostUnderTest) {
+    let source = "
+WAYS = {
+    '/read': lambda body: body.read(),
+    '/size': lambda body: body.read(1000),
+    '/readline': lambda body: body.readline() + body.readline(),
+    '/limit': lambda body: body.readline(1000) + body.readline(1000),
+    '/readlines': lambda body: b''.join(body.readlines()),
+    '/hint': lambda body: b''.join(body.readlines(1000)),
+    '/iteration': lambda body: b''.join(body),
+}
+def application(environ, start_response):
+    body = environ['wsgi.input']
+    found = WAYS[environ['PATH_INFO']](body)
+    for read in WAYS.values():
+        found += read(body)
+    start_response('200 OK', [])
+    return [found]
+";
+    let site = host.serve(Site::new(source));
+    let ways = ["/read", "/size", "/readline", "/limit", "/readlines", "/hint", "/iteration"];
+    // Each followed by the next on one connection; the last one by nothing, which must not be waited for.
+    for chunked in [false, true] {
+        let mut client = site.connect();
+        let requests = ways.map(|way| {
+            let request = post(way, b"a line\nno newline");
+            if chunked { request.unknown_length().to_bytes() } else { request.to_bytes() }
+        });
+        client.send(requests.concat());
+        for way in ways {
+            assert_eq!(client.response().ok(), "a line\nno newline", "{way}, chunked: {chunked}");
+        }
+    }
+}
+
+pub(super) fn chunked_body_of_no_bytes_is_at_its_end_at_once(host: &dyn HostUnderTest) {
+    let source = "
+def application(environ, start_response):
+    body = environ['wsgi.input']
+    parts = [body.read(1), body.read(), body.readline(), body.readlines(), list(body)]
+    start_response('200 OK', [])
+    return [repr(parts).encode()]
+";
+    let site = host.serve(Site::new(source));
+    let mut client = site.connect();
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+        assert_eq!(client.response().ok(), "[b'', b'', b'', [], []]");
+    }
+}
+
+/// Extensions of chunks and trailers are no part of the body (RFC 9112, 7.1).
+pub(super) fn chunked_body_is_decoded_wherever_it_is_cut(host: &dyn HostUnderTest) {
+    let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [environ['wsgi.input'].read()]
+";
+    let site = host.serve(Site::new(source));
+    let body = "5;name=value\r\nab\r\nc\r\n00A\r\n0123456789\r\n1\r\n\n\r\n0\r\nX-Trailer: value\r\n\r\n";
+    let bytes = format!("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    for at in (1..bytes.len()).rev().step_by(7) {
+        let mut client = site.connect();
+        client.send(&bytes[..at]);
+        client.send(&bytes[at..]);
+        assert_eq!(client.response().ok(), "ab\r\nc0123456789\n", "cut at {at}");
+    }
+}
+
+pub(super) fn client_that_leaves_within_its_body_is_no_end_of_the_body(host: &dyn HostUnderTest) {
+    let source = "
+import sys
+def application(environ, start_response):
+    if environ['REQUEST_METHOD'] == 'POST':
+        print('called', file=sys.stderr)
+        try:
+            body = environ['wsgi.input'].read()
+        except OSError:
+            print('an OSError', file=sys.stderr)
+            raise
+        print('taken for whole:', body, file=sys.stderr)
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    let site = host.serve(Site::new(source));
+    for head in ["Content-Length: 10\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n"] {
+        let mut client = site.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{head}half"));
+        drop(client);
+        // One that came later has been answered: the host has the other one.
+        assert_eq!(site.send(get("/")).ok(), "ok");
+    }
+    let collects_body = host.traits().collects_body;
+    let log = site.stop();
+    assert!(!log.contains("taken for whole"), "{log}");
+    let calls = if collects_body { 0 } else { 2 };
+    assert_eq!((log.matches("called").count(), log.matches("an OSError").count()), (calls, calls), "{log}");
+}
