@@ -15,6 +15,7 @@ mod calling;
 mod close;
 mod connections;
 mod environ;
+mod errors_stream;
 mod exc_info;
 mod extensions;
 mod framing;
@@ -356,6 +357,24 @@ suite! { $
         input_can_be_read_while_the_response_is_produced
         input_expires_with_its_request
     }
+    errors_stream {
+        errors_stream_has_write_writelines_and_flush
+        errors_stream_serves_print_logging_and_traceback
+        errors_stream_takes_any_text
+        errors_stream_is_for_text_alone
+        newline_ends_a_record_and_nothing_else_does
+        line_without_its_end_is_logged_by_flush
+        line_without_its_end_is_logged_at_the_end_of_the_request
+        percent_sequences_are_logged_as_they_are
+        percent_sequences_of_an_exception_are_logged_as_they_are
+        control_characters_are_escaped_in_the_log
+        long_line_is_logged_without_a_loss
+        what_is_printed_is_logged
+        errors_stream_is_open_until_close_has_returned
+        errors_stream_takes_lines_from_any_thread
+        errors_stream_expires_with_its_request
+        standard_streams_outlive_every_request
+    }
 }
 
 suite! { $
@@ -416,5 +435,8 @@ suite! { $
         chunked_body_of_no_bytes_is_at_its_end_at_once
         chunked_body_is_decoded_wherever_it_is_cut
         client_that_leaves_within_its_body_is_no_end_of_the_body
+    }
+    errors_stream {
+        what_was_flushed_is_in_the_log_at_once
     }
 }
