@@ -18,6 +18,8 @@ mod environ;
 mod errors_stream;
 mod exc_info;
 mod extensions;
+mod file_wrapper;
+mod file_wrapper_object;
 mod framing;
 mod headers;
 #[cfg(feature = "python")]
@@ -374,6 +376,24 @@ suite! { $
         errors_stream_takes_lines_from_any_thread
         errors_stream_expires_with_its_request
         standard_streams_outlive_every_request
+    }
+    file_wrapper {
+        file_wrapper_sends_any_kind_of_file
+        file_wrapper_sends_what_read_gives
+        file_wrapper_of_a_text_file_is_an_error
+        file_wrapper_begins_at_the_position_of_its_file
+        file_wrapper_ends_quietly_at_content_length
+        file_that_is_shorter_than_content_length_is_cut
+        error_of_a_file_in_a_wrapper_cuts_the_response
+        file_follows_what_was_written
+    }
+    file_wrapper_object {
+        file_wrapper_takes_a_file_and_perhaps_a_block_size
+        file_wrapper_has_close_if_its_file_has
+        file_is_closed_once_however_the_response_ends
+        file_wrapper_that_is_not_returned_does_nothing
+        file_wrapper_is_an_iterable_for_middleware
+        file_wrapper_of_an_earlier_request_can_be_returned
     }
 }
 
