@@ -15,9 +15,11 @@ mod calling;
 mod close;
 mod connections;
 mod environ;
+mod errors;
 mod errors_stream;
 mod exc_info;
 mod extensions;
+mod failures;
 mod file_wrapper;
 mod file_wrapper_object;
 mod framing;
@@ -395,6 +397,23 @@ suite! { $
         file_wrapper_is_an_iterable_for_middleware
         file_wrapper_of_an_earlier_request_can_be_returned
     }
+    errors {
+        exception_in_the_call_is_a_500
+        exception_after_start_response_is_a_500_without_its_headers
+        exception_before_the_first_block_is_a_500_without_its_headers
+        exception_after_a_block_cuts_the_response
+        exception_after_write_cuts_the_response
+        exception_in_close_leaves_the_response_whole
+        exception_in_close_after_another_one_is_logged_too
+        exception_is_logged_with_its_causes
+    }
+    failures {
+        result_that_is_no_iterable_of_blocks_is_a_500
+        result_that_is_text_or_nothing_is_told_the_rule
+        result_that_cannot_be_iterated_is_closed_still
+        script_that_cannot_be_loaded_is_a_500_and_logged
+        script_that_could_not_be_loaded_is_tried_again
+    }
 }
 
 suite! { $
@@ -458,5 +477,9 @@ suite! { $
     }
     errors_stream {
         what_was_flushed_is_in_the_log_at_once
+    }
+    failures {
+        failed_response_has_one_head
+        write_to_a_client_that_has_left_is_an_oserror
     }
 }
