@@ -41,11 +41,10 @@ pub(crate) unsafe fn source(request: *mut Request, inline: bool) -> io::Result<S
                 let (start, end) = (buffer.file_pos as u64, buffer.file_last as u64);
                 Segment::File { file: Descriptor::new((*buffer.file).fd, inline)?, start, end }
             } else {
-                let bytes = buffer.last.offset_from(buffer.pos);
-                Segment::Memory {
-                    data: std::slice::from_raw_parts(buffer.pos, usize::try_from(bytes).unwrap_or(0)).to_vec(),
-                    at: 0,
-                }
+                // The buffer that ends a chunked body has no memory: its pointers are null.
+                let bytes = usize::try_from(buffer.last.offset_from(buffer.pos)).unwrap_or(0);
+                let data = if bytes == 0 { &[][..] } else { std::slice::from_raw_parts(buffer.pos, bytes) };
+                Segment::Memory { data: data.to_vec(), at: 0 }
             };
             length += segment.remaining();
             if segment.remaining() > 0 {
