@@ -134,12 +134,12 @@ def application(environ, start_response):
     let host = Host::shared();
     let app = host.app(source);
     for path in ["/call", "/iteration"] {
-        let response = host.send_to(&app, get(path), Script { leaves_after: Some(5), ..Script::default() }).finish();
+        let response = host.send_to(&app, get(path), Faults { leaves_after: Some(5), ..Faults::default() }).finish();
         assert!(matches!(response.fault(), Some(Fault::Host(HostError::ClientGone))), "{response:?}");
         assert_eq!(response.log_text(Level::Warn), "");
         assert!(response.log_text(Level::Info).contains("client closed the connection"), "{response:?}");
     }
-    let response = host.send_to(&app, get("/other"), Script { leaves_after: Some(5), ..Script::default() }).finish();
+    let response = host.send_to(&app, get("/other"), Faults { leaves_after: Some(5), ..Faults::default() }).finish();
     assert!(response.log_text(Level::Error).contains("LookupError: for want of the client"), "{response:?}");
 }
 
