@@ -18,6 +18,8 @@ mod faults;
 pub mod frameworks;
 #[cfg(unix)]
 mod gate;
+#[cfg(unix)]
+mod program;
 mod request;
 #[cfg(feature = "python")]
 mod runner;
@@ -32,6 +34,8 @@ pub use environ::{ENVIRON, Environ};
 pub use faults::{Faults, FullDisk};
 #[cfg(unix)]
 pub use gate::Gate;
+#[cfg(unix)]
+pub use program::Program;
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
 pub use runner::{App, Host, Pending};

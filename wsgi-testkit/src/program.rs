@@ -1,0 +1,93 @@
+//! A server that is a program of its own, for the conformance suite.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+
+use crate::conformance::Served;
+use crate::wire::{Client, Response};
+use crate::{Request, wait_for};
+
+/// A running server with a folder of its own. Its first line on stdout names its address, as in `http://127.0.0.1:8000/`;
+/// its stderr is the error log.
+///
+/// It is ended by SIGTERM, and killed when it is dropped before [`stop`](Served::stop).
+pub struct Program {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    /// Its files, for as long as it may look at them.
+    _folder: TempDir,
+}
+
+impl Program {
+    /// Starts it, and waits until it listens.
+    pub fn start(mut command: Command, folder: TempDir) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let log = Arc::<Mutex<String>>::default();
+        let errors = collect(child.stderr.take().expect("a pipe"), Arc::clone(&log));
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut first = String::new();
+        output.read_line(&mut first).expect("its output can be read");
+        let address = first.split("http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+        let Some(address) = address else {
+            let _ = child.wait();
+            let _ = errors.join();
+            panic!("no address in {first:?}\n{}", log.lock().unwrap_or_else(PoisonError::into_inner));
+        };
+        // A pipe that is full would stop it.
+        let output = collect(output, Arc::default());
+        Self { child, address, log, readers: vec![errors, output], _folder: folder }
+    }
+}
+
+impl Served for Program {
+    fn send(&self, request: Request) -> Response {
+        Client::new(TcpStream::connect(self.address).expect("the server listens")).ask(&request)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stop(mut self: Box<Self>) -> String {
+        // SAFETY: sends a signal to a child that has not been waited for; touches no memory.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        let status = wait_for("the server to end", || self.child.try_wait().expect("it can be waited for"));
+        assert!(status.success(), "the server ended with {status}\n{}", Served::log(&*self));
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader does not panic");
+        }
+        Served::log(&*self)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("error log of the server:\n{}", Served::log(self));
+        }
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line) + "\n";
+            to.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+        }
+    })
+}
