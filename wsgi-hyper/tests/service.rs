@@ -3,7 +3,10 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -329,20 +332,67 @@ def application(environ, start_response):
     lines.wait_for("ValueError: broken");
 }
 
-#[tokio::test]
-async fn a_failure_after_the_head_is_an_error_of_the_body() {
-    let service = service(
-        r#"
+const FAILING: &str = r#"
 def application(environ, start_response):
     start_response("200 OK", [])
     yield b"some"
     raise ValueError("broken")
-"#,
-    );
-    let mut body = ask(&service, get("/")).await.into_body();
+"#;
+
+#[tokio::test]
+async fn a_failure_after_the_head_is_an_error_of_the_body() {
+    let mut body = ask(&service(FAILING), get("/")).await.into_body();
     assert_eq!(next(&mut body).await, "some");
     let error = body.frame().await.expect("no end").expect_err("an error");
     assert_eq!(error.to_string(), "the application failed in the middle of its response");
+}
+
+#[tokio::test]
+async fn a_server_has_a_turn_to_send_what_came_before_a_failure() {
+    let mut body = ask(&service(FAILING), get("/")).await.into_body();
+    // There is one permit: this runs when the other is over.
+    assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
+    let mut polls = Vec::new();
+    for _ in 0..3 {
+        polls.push(poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await);
+    }
+    assert!(matches!(polls[..], [Poll::Ready(Some(Ok(_))), Poll::Pending, Poll::Ready(Some(Err(_)))]), "{polls:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_has_all_it_was_promised_may_leave() {
+    let (service, lines) = with_log(
+        r#"
+def application(environ, start_response):
+    write = start_response("200 OK", [("Content-Length", "1")])
+    write(b"x")
+    print("read", environ["wsgi.input"].read(), file=environ["wsgi.errors"])
+    return []
+"#,
+    );
+    let (request, mut client) = post();
+    let mut body = ask(&service, request).await.into_body();
+    assert_eq!(next(&mut body).await, "x");
+    assert!(body.is_end_stream());
+    drop(body);
+    client.send_data(Bytes::from_static(b"more")).await.unwrap();
+    drop(client);
+    lines.wait_for("read b'more'");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_leaves_while_it_waits_never_begins() {
+    let (first, first_lines) = with_log(READING);
+    let (second, second_lines) = with_log(READING);
+    let (request, client) = post();
+    let reading = tokio::spawn(first.oneshot(request));
+    first_lines.wait_for("reading");
+    // There is one permit, which the first one has.
+    drop(tower_service::Service::call(&mut second.clone(), get("/")));
+    drop(client);
+    reading.await.unwrap().unwrap();
+    assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
+    assert!(second_lines.0.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -381,6 +431,29 @@ async fn paths_outside_of_the_prefix_are_not_found() {
     let response = ask(&service, get("/mount")).await;
     assert_eq!(response.status(), 404);
     assert_eq!(text(response).await, "404 Not Found\n");
+}
+
+/// A body that takes its time.
+#[derive(Default)]
+struct Late(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(1))));
+        timer.as_mut().poll(cx).map(|()| None)
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_use_timers_of_the_runtime() {
+    let (service, lines) = with_log(READING);
+    let response = ask(&service, Request::post("/").body(Late::default()).unwrap()).await;
+    assert_eq!(text(response).await, "");
+    lines.wait_for("reading");
+    assert!(lines.0.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -146,11 +146,6 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Sends as much as the server takes.
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
-        let _ = self.0.get_mut().write_all(bytes);
-    }
-
     /// Up to an empty line, without it.
     pub(crate) fn head(&mut self) -> String {
         let mut head = String::new();
