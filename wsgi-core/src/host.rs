@@ -83,8 +83,26 @@ impl<'a> HeaderField<'a> {
 
 /// nginx's `ngx_hash_key_lc` cut to 32 bits: `hash * 31 + byte` over the name in lower case.
 pub fn name_hash(name: &[u8]) -> u32 {
-    name.iter().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte.to_ascii_lowercase())))
+    let lower = |byte: u8| u32::from(LOWER[usize::from(byte)]);
+    // Four bytes at a time: 5 instructions a byte instead of 12.
+    let (fours, rest) = name.as_chunks::<4>();
+    let hash = fours.iter().fold(0u32, |hash, [a, b, c, d]| {
+        hash.wrapping_mul(31 * 31 * 31 * 31)
+            .wrapping_add(lower(*a) * (31 * 31 * 31) + lower(*b) * (31 * 31) + lower(*c) * 31 + lower(*d))
+    });
+    rest.iter().fold(hash, |hash, byte| hash.wrapping_mul(31).wrapping_add(lower(*byte)))
 }
+
+/// Each byte in lower case.
+const LOWER: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).to_ascii_lowercase();
+        byte += 1;
+    }
+    table
+};
 
 /// URL scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,4 +248,25 @@ pub struct HostParts {
     pub sink: Box<dyn ResponseSink>,
     /// Where the request's log lines go.
     pub log: Arc<dyn ErrorLog>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_hash_is_that_of_nginx_whatever_the_length_and_the_bytes() {
+        let by_the_byte = |name: &[u8]| {
+            name.iter()
+                .fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte.to_ascii_lowercase())))
+        };
+        let every: Vec<u8> = (0..=255).collect();
+        for begin in 0..every.len() {
+            for end in begin..every.len().min(begin + 40) {
+                assert_eq!(name_hash(&every[begin..end]), by_the_byte(&every[begin..end]));
+            }
+        }
+        assert_eq!(name_hash(b"HOST"), name_hash(b"host"));
+        assert_eq!(name_hash(b"host"), 3_208_616);
+    }
 }
