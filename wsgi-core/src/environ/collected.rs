@@ -67,6 +67,9 @@ impl<'a> Collected<'a> {
 
     /// A new value.
     pub(super) fn push(&mut self, slot: Option<usize>, name: &'a [u8], value: &'a [u8]) {
+        if self.values.is_empty() {
+            self.values.reserve(USUAL_VALUES);
+        }
         self.values.push(Value { slot, name, value: Cow::Borrowed(value) });
     }
 
@@ -139,3 +142,6 @@ impl Value<'_> {
         joined.extend_from_slice(value);
     }
 }
+
+/// Room for the headers of a browser that has not been here before, so that they take one allocation.
+const USUAL_VALUES: usize = 16;
