@@ -42,6 +42,36 @@ fn environ_is_a_fresh_dict_of_str() {
 }
 
 #[test]
+fn headers_that_come_and_go_leave_the_rest_of_environ_alone() {
+    let host = Host::shared();
+    let app = host.app(
+        "def application(environ, start_response):
+    start_response('200 OK', [])
+    count = len(environ)
+    names = sorted(key for key in environ if key.startswith('HTTP_'))
+    return [repr((count - len(names), [(key, environ[key]) for key in names], environ['PATH_INFO'])).encode()]
+",
+    );
+    const NAMES: [&str; 8] = ["x-a", "x-b", "x-c", "x-d", "x-e", "x-f", "x-g", "x-h"];
+    let others = host.send(&app, get("/")).text();
+    let (others, _) = others.split_once(',').expect("a tuple");
+    // Each of the sets follows upon many others, so that the gateway's own dict is made anew many times.
+    for round in 0..300usize {
+        let set = round * 37 % 256;
+        let chosen = NAMES.iter().enumerate().filter(|(bit, _)| set & 1 << bit != 0);
+        let mut request = get("/there");
+        let mut expected = Vec::new();
+        for (bit, name) in chosen {
+            let value = format!("{round}.{bit}");
+            expected.push(format!("('HTTP_{}', '{value}')", name.to_uppercase().replace('-', "_")));
+            request = request.header(name, value);
+        }
+        let expected = format!("{others}, [{}], '/there')", expected.join(", "));
+        assert_eq!(host.send(&app, request).text(), expected, "round {round}");
+    }
+}
+
+#[test]
 fn an_exception_before_the_head_is_500_with_a_traceback_in_the_log() {
     let response = run(
         "def application(environ, start_response):
