@@ -1,9 +1,11 @@
-//! The conformance suite on the program, and with it on the service: see docs/conformance.md.
+//! The conformance suite on the program, and with it on the service: see docs/conformance.md. And five frameworks, with the
+//! validator of the standard library around them.
 
 use std::process::Command;
 
 use wsgi_testkit::Program;
 use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits};
+use wsgi_testkit::frameworks::{Framework, check, environment};
 
 /// The program with two threads.
 struct Host;
@@ -32,4 +34,41 @@ impl HostUnderTest for Host {
 mod hyper {
     wsgi_testkit::conformance_suite!(super::Host);
     wsgi_testkit::wire_conformance_suite!(super::Host);
+}
+
+/// Serves an application that is written in a framework.
+fn runs(name: &str) {
+    let framework = Framework::named(name);
+    let home = format!("wsgi_python_home {}", environment().display());
+    check(framework, Host.serve(Site::new(framework.source).with(&home)));
+}
+
+#[test]
+#[ignore = "needs the Python package index; make test runs it"]
+fn flask_runs_on_hyper_without_a_complaint() {
+    runs("flask");
+}
+
+#[test]
+#[ignore = "needs the Python package index; make test runs it"]
+fn django_runs_on_hyper_without_a_complaint() {
+    runs("django");
+}
+
+#[test]
+#[ignore = "needs the Python package index; make test runs it"]
+fn falcon_runs_on_hyper_without_a_complaint() {
+    runs("falcon");
+}
+
+#[test]
+#[ignore = "needs the Python package index; make test runs it"]
+fn bottle_runs_on_hyper_without_a_complaint() {
+    runs("bottle");
+}
+
+#[test]
+#[ignore = "needs the Python package index; make test runs it"]
+fn pyramid_runs_on_hyper_without_a_complaint() {
+    runs("pyramid");
 }
