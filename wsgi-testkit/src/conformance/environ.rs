@@ -48,10 +48,12 @@ pub(super) fn content_type_and_content_length_are_those_of_the_request(host: &dy
     let site = host.serve(Site::new(ENVIRON));
     let post_typed = |body: &[u8]| post("/", body).header("content-type", "text/x; charset=utf-8");
     let kind = Some("'text/x; charset=utf-8'");
+    let forged = || get("/").header("content_type", "text/evil").header("content_length", "9");
     for (request, expected) in [
         (post_typed(b"body"), [kind, Some("'4'")]),
         (get("/"), [None, None]),
         (post_typed(b""), [kind, None]),
+        (forged(), [None, None]),
         (post("/", &[b'x'; 20_000]), [None, Some("'20000'")]),
     ] {
         let environ = Environ::of(&site.send(request));

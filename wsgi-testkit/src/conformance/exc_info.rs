@@ -143,6 +143,7 @@ def application(environ, start_response):
     let log = site.stop();
     assert_eq!(log.matches("KeyError: 'a failure after the head'").count(), 1, "{log}");
     assert!(log.contains("in origin"), "no traceback from where it began:\n{log}");
+    assert!(!log.contains("During handling of"), "another exception was raised in its place:\n{log}");
 }
 
 /// PEP 3333 warns of it: the traceback holds the frame, which holds what it is to be given to.
