@@ -280,6 +280,8 @@ suite! { $
         script_name_is_the_prefix_and_path_info_the_rest
         path_info_never_begins_within_a_segment
         the_operator_moves_the_border_with_script_name
+        the_path_is_decoded_once_into_latin_1
+        the_prefix_is_found_in_the_decoded_path
         the_url_is_the_one_that_was_asked_for
         the_url_without_a_host_header_is_the_server_s
     }
@@ -462,8 +464,6 @@ suite! { $
         repeated_headers_are_joined_whatever_stands_between_them
     }
     paths {
-        the_path_is_decoded_once_into_latin_1
-        the_prefix_is_found_in_the_decoded_path
         the_url_is_that_of_the_connection_and_escaped_as_sent
     }
     response_headers {
