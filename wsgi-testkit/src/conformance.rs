@@ -466,9 +466,6 @@ suite! { $
     paths {
         the_url_is_that_of_the_connection_and_escaped_as_sent
     }
-    response_headers {
-        date_and_server_are_added_once
-    }
     input_wire {
         input_does_not_reach_into_the_next_request
         chunked_body_of_no_bytes_is_at_its_end_at_once
