@@ -116,7 +116,8 @@ where
             return Ok(0);
         }
         self.fill()?;
-        let count = buf.len().min(self.data.len());
+        let left = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let count = buf.len().min(self.data.len()).min(left);
         self.data.copy_to_slice(&mut buf[..count]);
         match &mut self.left {
             Some(left) if count == 0 && *left > 0 => return Err(HostError::ClientGone),
@@ -174,5 +175,69 @@ impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.signal.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    /// One frame, of which nothing is known before it has come.
+    struct Surprise(Option<&'static [u8]>);
+
+    impl Body for Surprise {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|data| Ok(Frame::data(Bytes::from_static(data)))))
+        }
+    }
+
+    fn extent(length: Option<&'static str>, body: impl Body) -> (bool, Option<u64>) {
+        let mut headers = HeaderMap::new();
+        headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from_static(length))));
+        let Extent { any, length } = Extent::of(&headers, &body);
+        (any, length)
+    }
+
+    fn source(body: Surprise, length: u64) -> Source<Surprise> {
+        Source::new(body, Some(length), Channel::new(), Duration::MAX)
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_body_or_what_the_client_declares() {
+        assert_eq!(extent(None, Empty::<Bytes>::new()), (false, None));
+        assert_eq!(extent(Some("0"), Empty::<Bytes>::new()), (false, Some(0)));
+        assert_eq!(extent(Some("9"), Full::new(Bytes::from_static(b"abc"))), (true, Some(3)));
+        assert_eq!(extent(Some("9"), Surprise(None)), (true, Some(9)));
+        for odd in [None, Some(""), Some("+9"), Some("9, 9"), Some("99999999999999999999")] {
+            assert_eq!(extent(odd, Surprise(None)), (true, None), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn no_memory_is_promised_to_a_client_that_announces_much() {
+        assert_eq!(source(Surprise(None), TRUSTED).remaining(), Some(TRUSTED));
+        assert_eq!(source(Surprise(None), TRUSTED + 1).remaining(), None);
+    }
+
+    #[test]
+    fn a_body_is_read_as_far_as_it_was_announced() {
+        let mut source = source(Surprise(Some(b"abcdef")), 4);
+        let mut buf = [0; 3];
+        assert_eq!(source.read(&mut buf).unwrap(), 3);
+        assert_eq!(source.remaining(), Some(1));
+        assert_eq!((source.read(&mut buf).unwrap(), buf), (1, *b"dbc"));
+        assert_eq!(source.read(&mut buf).unwrap(), 0);
     }
 }

@@ -112,6 +112,8 @@ fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostE
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use wsgi_core::head::HeaderList;
 
     use super::*;
@@ -145,6 +147,25 @@ mod tests {
         assert_eq!(reason(b"404 Gibt es nicht \xfc"), Some(b"Gibt es nicht \xfc".to_vec()));
         assert_eq!(reason(b"299 Odd"), Some(b"Odd".to_vec()));
         assert_eq!(reason(b"200"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn nothing_is_owed_to_whoever_wants_no_body() {
+        for (head_request, framing, owed) in [
+            (false, Framing::Length(7), Some(7)),
+            (false, Framing::Unknown, None),
+            (false, Framing::NoBody, Some(0)),
+            (true, Framing::Length(7), Some(0)),
+            (true, Framing::Unknown, Some(0)),
+        ] {
+            let channel = Channel::new();
+            let mut sink = Sink::new(Arc::clone(&channel), head_request, Duration::ZERO);
+            sink.send_head(head(b"200 OK", &[], framing)).unwrap();
+            let Poll::Ready(Ok(head)) = channel.poll_head(&mut Context::from_waker(Waker::noop())) else {
+                panic!("no head")
+            };
+            assert_eq!(head.length, owed, "{head_request} {framing:?}");
+        }
     }
 
     #[test]
