@@ -1,7 +1,7 @@
-//! An in-process host for the WSGI gateway: `cargo test` is enough.
+//! WSGI applications and gateways, tested in the process of `cargo test`: no socket, no nginx, no sleeping.
 //!
-//! Requests are [`http::Request`]s, responses come back as a [`Captured`] with everything that crossed the host's
-//! seam, in order. No socket, no nginx, no sleeping.
+//! A test takes three lines. Requests are [`http::Request`]s, made short by [`get`] and [`post`]; applications come from
+//! source text, from a file or by a dotted name; what comes back is [`Captured`].
 //!
 //! ```
 //! use wsgi_testkit::{Host, get};
@@ -10,6 +10,70 @@
 //! let app = host.app("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hi']\n");
 //! assert_eq!(host.send(&app, get("/")).body(), b"hi");
 //! ```
+//!
+//! Applications that are there already are named as for the server, and [`Host::start`] takes a virtual environment:
+//!
+//! ```
+//! use wsgi_testkit::{Host, get};
+//!
+//! // A module of Python's standard library. A file would be "folder/app.py:application".
+//! let app = Host::shared().named("wsgiref.simple_server:demo_app");
+//! let response = Host::shared().send(&app, get("/?q=1"));
+//! assert!(response.text().starts_with("Hello world!"));
+//! ```
+//!
+//! # What crossed the seam
+//!
+//! A host sees more of an exchange than its client does. [`Captured::events`] has all of it, in order: the head, each block
+//! with its flush mark, waits, log lines, the end. [`Captured::check`] holds it against the rules of PEP 3333 and HTTP.
+//!
+//! ```
+//! use wsgi_core::host::{Flush, Level};
+//! use wsgi_testkit::{Event, Host, get};
+//!
+//! let app = Host::shared().app("
+//! def application(environ, start_response):
+//!     start_response('200 OK', [('Content-Length', '3')])
+//!     yield b'one'
+//!     print('never asked for')
+//!     yield b'two'
+//! ");
+//! let response = Host::shared().send(&app, get("/"));
+//! response.check();
+//! assert!(response.events().iter().any(|event| matches!(event, Event::Block(_, Flush::Now))));
+//! assert_eq!((response.content_length(), response.text().as_str()), (Some(3), "one"));
+//! assert_eq!(response.log_text(Level::Error), "");
+//! ```
+//!
+//! # When things go wrong
+//!
+//! [`Faults`] says what fails in an exchange: the client leaves after so many bytes, reads slowly, or any one call of the
+//! gateway to its host fails. [`Body`] says how the request body arrives, [`FullDisk`] stands in for one, and [`Stamps`]
+//! change a script without touching it.
+//!
+//! ```
+//! use wsgi_testkit::{Faults, Host, get};
+//!
+//! let app = Host::shared().app("
+//! class Result(list):
+//!     def close(self): print('closed')
+//! def application(environ, start_response):
+//!     start_response('200 OK', [])
+//!     return Result([b'one', b'two'])
+//! ");
+//! let faults = Faults { leaves_after: Some(3), ..Faults::default() };
+//! let response = Host::shared().send_to(&app, get("/"), faults).finish();
+//! assert!(!response.is_complete());
+//! assert_eq!(response.log().filter(|line| line.text == "closed").count(), 1);
+//! ```
+//!
+//! # Hosts
+//!
+//! Whoever writes a host of the gateway puts it through [`conformance`], the clauses of PEP 3333 written once for all
+//! hosts; [`Program`] starts a server for it, [`wire`] is a client that believes nothing, and a [`Gate`] holds an application
+//! where a test wants it.
+
+#![deny(missing_docs)]
 
 mod captured;
 pub mod conformance;
