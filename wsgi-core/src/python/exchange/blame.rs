@@ -1,0 +1,88 @@
+//! What went wrong in an exchange, and whose fault it was: that decides about log line and answer.
+
+use std::sync::Arc;
+
+use pyo3::ffi;
+
+use super::super::report;
+use super::super::token::Token;
+use super::super::types::type_name;
+use super::Exchange;
+use crate::error::{Fault, HostError, ProtocolError};
+use crate::host::Level;
+
+impl Exchange {
+    pub(super) fn failed_write(&self, token: Token<'_>) -> Option<Fault> {
+        self.cell.reply(token).failure.take().map(write_fault)
+    }
+
+    /// Logs the pending exception, unless it is what a write has raised because of the client: passing that on is no fault
+    /// of the application's.
+    pub(super) fn escaped(&self, token: Token<'_>, what: &str) -> Fault {
+        let mut reply = self.cell.reply(token);
+        let kind = match reply.failure.as_deref() {
+            // SAFETY: statics of the running interpreter.
+            Some(HostError::ClientGone) => Some(unsafe { ffi::PyExc_BrokenPipeError }),
+            // SAFETY: as above.
+            Some(HostError::TimedOut) => Some(unsafe { ffi::PyExc_TimeoutError }),
+            Some(HostError::Io(_)) | None => None,
+        };
+        // SAFETY: attached, with an exception pending; to compare it with a built-in type runs no Python code.
+        let failure = match kind.is_some_and(|kind| unsafe { ffi::PyErr_ExceptionMatches(kind) } != 0) {
+            true => reply.failure.take(),
+            false => None,
+        };
+        drop(reply);
+        let Some(failure) = failure else { return self.raised(token, what) };
+        token.clear_error();
+        self.host_failed(Arc::into_inner(failure).unwrap_or(HostError::ClientGone))
+    }
+
+    /// Logs the pending exception.
+    pub(super) fn raised(&self, token: Token<'_>, what: &str) -> Fault {
+        report::pending(token, &*self.cell.log, &format!("{what} {}", self.name()));
+        Fault::Application
+    }
+
+    pub(super) fn violation(&self, what: &str) -> Fault {
+        self.complain(what);
+        Fault::Application
+    }
+
+    pub(super) fn complain(&self, what: &str) {
+        self.cell.log.log(Level::Error, &format!("{} {what}", self.name()));
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.cell.location.target().to_string()
+    }
+
+    pub(super) fn not_bytes(&self, block: *mut ffi::PyObject) -> Fault {
+        // SAFETY: the caller holds a reference.
+        let kind = unsafe { type_name(block) };
+        self.violation(&format!("produced a block of type {kind} instead of bytes (PEP 3333, A Note On String Types)"))
+    }
+
+    pub(super) fn host_failed(&self, error: HostError) -> Fault {
+        self.cell.log.log(Level::Info, &format!("response of {} not sent: {error}", self.name()));
+        Fault::Host(error)
+    }
+
+    pub(super) fn stopped(&self, stop: Stop) -> Fault {
+        match stop {
+            Stop::Protocol(error) => self.violation(&format!("broke the protocol: {error}")),
+            Stop::Host(error) => self.host_failed(error),
+        }
+    }
+}
+
+/// What a failed write that was reported to the application means for the exchange.
+pub(super) fn write_fault(failure: Arc<HostError>) -> Fault {
+    Fault::Host(Arc::into_inner(failure).unwrap_or(HostError::ClientGone))
+}
+
+/// Why a response ended before its time.
+pub(in crate::python) enum Stop {
+    Protocol(ProtocolError),
+    Host(HostError),
+}

@@ -1,0 +1,45 @@
+//! The context variables of a request (PEP 567).
+
+use pyo3::ffi;
+
+use super::super::report;
+use super::super::token::{Obj, Token};
+use super::Exchange;
+
+impl Exchange {
+    pub(super) fn enter_context<'py>(&mut self, token: Token<'py>) -> Option<EnteredContext<'py>> {
+        if self.context.is_none() {
+            // SAFETY: attached; a new reference results.
+            match unsafe { token.own(ffi::PyContext_CopyCurrent()) } {
+                Some(context) => self.context = Some(context.hold()),
+                None => {
+                    report::pending(token, &*self.cell.log, "cannot copy the context");
+                    return None;
+                }
+            }
+        }
+        let context = self.context.as_ref()?.as_ptr();
+        // SAFETY: a live context object that is not entered: one exchange runs on one thread.
+        if unsafe { ffi::PyContext_Enter(context) } < 0 {
+            report::pending(token, &*self.cell.log, "cannot enter the context");
+            return None;
+        }
+        // SAFETY: the context is alive; the guard needs a reference of its own.
+        unsafe { token.borrow(context) }.map(|context| EnteredContext { context })
+    }
+}
+
+/// The context that code of the request runs in, until dropped.
+pub(super) struct EnteredContext<'py> {
+    context: Obj<'py>,
+}
+
+impl Drop for EnteredContext<'_> {
+    fn drop(&mut self) {
+        // SAFETY: entered on this thread, and left in reverse order. A pending exception must survive the call.
+        unsafe {
+            debug_assert!(ffi::PyErr_Occurred().is_null());
+            ffi::PyContext_Exit(self.context.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The only place where an application is called, iterated and closed.
+
+use std::ptr;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, ready};
+
+use pyo3::ffi;
+
+use super::super::cell::ExchangeCell;
+use super::super::loader::Application;
+use super::super::raise::Raised;
+use super::super::reply::Reply;
+use super::super::token::{Held, Obj, Token};
+use super::super::types::type_name;
+use super::blame::{Stop, write_fault};
+use super::{Exchange, Stage, Summary};
+use crate::config::Flag;
+use crate::error::{Fault, HostError};
+use crate::host::{BodyInterest, Flush};
+
+impl Exchange {
+    /// Calls the application, and answers at once if it returned a list or tuple.
+    pub(super) fn call(&mut self, token: Token<'_>) -> Result<Option<Summary>, Fault> {
+        let Stage::Call { environ, found } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(None) };
+        let environ = environ.ok_or(Fault::Application)?;
+        if self.cell.is_cancelled() {
+            return Err(Fault::Cancelled);
+        }
+        let cell = &self.cell;
+        let application = cell.location.application(token, &*cell.log, found).map_err(|Raised| Fault::Application)?;
+        if cell.location.is_retiring() {
+            // The client may ask again, and get the new version from the process that takes over.
+            cell.reply(token).refresh = true;
+        }
+        let result = call_application(token, cell, &application, &environ);
+        drop(environ.attach(token));
+        self.application = Some(application);
+        let iterable = result.map_err(|Raised| self.escaped(token, "exception in"))?;
+        self.begin_iteration(token, iterable)
+    }
+
+    pub(super) fn begin_iteration(&mut self, token: Token<'_>, iterable: Obj<'_>) -> Result<Option<Summary>, Fault> {
+        let object = iterable.as_ptr();
+        // SAFETY: a live object.
+        let (list, wrong) = unsafe {
+            (
+                ffi::PyList_CheckExact(object) != 0 || ffi::PyTuple_CheckExact(object) != 0,
+                ffi::PyBytes_Check(object) != 0 || ffi::PyUnicode_Check(object) != 0 || object == ffi::Py_None(),
+            )
+        };
+        if list {
+            return self.send_list(token, &iterable).map(Some);
+        }
+        if wrong {
+            // SAFETY: a live object.
+            let kind = unsafe { type_name(object) };
+            return Err(self.violation(&format!(
+                "returned {kind} instead of an iterable of bytes (PEP 3333, The Application/Framework Side)"
+            )));
+        }
+        // SAFETY: a live object; a new reference results.
+        let iterator = unsafe { token.own(ffi::PyObject_GetIter(object)) };
+        let Some(iterator) = iterator else {
+            let fault = self.raised(token, "cannot iterate over what was returned by");
+            // What cannot be iterated may still want to be closed.
+            self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
+            return Err(fault);
+        };
+        // Before the lock is taken: this may run Python code.
+        let single = length(token, object) == Some(1);
+        let released = {
+            let mut reply = self.cell.reply(token);
+            // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
+            reply.single = single && reply.response.collected() == 0;
+            // What was written waits for the application no longer.
+            reply.release(Flush::Now)
+        };
+        if let Err(stop) = released {
+            let fault = self.stopped(stop);
+            self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
+            return Err(fault);
+        }
+        self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
+        Ok(None)
+    }
+
+    /// All blocks are there: head, blocks and end leave in one go, with a Content-Length.
+    pub(super) fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<Summary, Fault> {
+        let object = list.as_ptr();
+        // First of all: waiting for it lets other threads run, which may change the list.
+        let mut guard = self.cell.reply(token);
+        // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: from here to the end of
+        // the loop below the GIL is kept and no Python code runs.
+        unsafe {
+            let is_list = ffi::PyList_CheckExact(object) != 0;
+            let size = || if is_list { ffi::PyList_GET_SIZE(object) } else { ffi::PyTuple_GET_SIZE(object) };
+            let item = |index| {
+                if is_list { ffi::PyList_GET_ITEM(object, index) } else { ffi::PyTuple_GET_ITEM(object, index) }
+            };
+            let mut total = 0;
+            for index in 0..size() {
+                let block = item(index);
+                if ffi::PyBytes_Check(block) == 0 {
+                    drop(guard);
+                    return Err(self.not_bytes(block));
+                }
+                total += ffi::PyBytes_Size(block) as u64;
+            }
+            let reply = &mut *guard;
+            reply.response.declare_total(total);
+            if let Err(short) = reply.response.check_total() {
+                drop(guard);
+                return Err(self.stopped(Stop::Protocol(short)));
+            }
+            reply.declare_blocks(size() as usize);
+            let mut index = 0;
+            let mut outcome = Ok(());
+            while index < size() && outcome.is_ok() {
+                outcome = reply.item(token, item(index), Flush::Later).map(|last| {
+                    index = if last { ffi::Py_ssize_t::MAX } else { index + 1 };
+                });
+            }
+            match outcome {
+                Ok(()) => self.finish(guard),
+                Err(stop) => {
+                    drop(guard);
+                    Err(self.stopped(stop))
+                }
+            }
+        }
+    }
+
+    pub(super) fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        let settings = self.cell.location.settings();
+        let joined = settings.is_on(Flag::OutputBuffering).then(|| settings.write_buffer_size());
+        while let Stage::Iterate { iterator, .. } = &self.stage {
+            if self.cell.is_cancelled() {
+                return Poll::Ready(Err(Fault::Cancelled));
+            }
+            if let Some(fault) = self.failed_write(token) {
+                return Poll::Ready(Err(fault));
+            }
+            let interest = {
+                let mut reply = self.cell.reply(token);
+                match reply.sink.as_mut() {
+                    Some(sink) => ready!(sink.poll_ready(cx)),
+                    None => Err(HostError::ClientGone),
+                }
+            };
+            match interest {
+                Ok(BodyInterest::Wanted) => {}
+                // Nobody reads the body: it ends here.
+                Ok(BodyInterest::Unwanted) => return Poll::Ready(self.finish_unwanted(token)),
+                Err(error) => return Poll::Ready(Err(self.host_failed(error))),
+            }
+            // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
+            let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
+            let Some(block) = block else {
+                // SAFETY: attached.
+                if !unsafe { ffi::PyErr_Occurred() }.is_null() {
+                    return Poll::Ready(Err(self.escaped(token, "exception while iterating over the result of")));
+                }
+                break;
+            };
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBytes_Check(block.as_ptr()) } == 0 {
+                let fault = self.not_bytes(block.as_ptr());
+                return Poll::Ready(Err(fault));
+            }
+            let outcome = {
+                let mut reply = self.cell.reply(token);
+                // SAFETY: a bytes object, as was just checked.
+                let len = unsafe { ffi::PyBytes_Size(block.as_ptr()) } as usize;
+                if std::mem::take(&mut reply.single) {
+                    reply.response.declare_total(len as u64);
+                }
+                let flush = joined.map_or(Flush::Now, |limit| reply.join(len, limit));
+                // SAFETY: as above.
+                unsafe { reply.item(token, block.as_ptr(), flush) }
+            };
+            match outcome {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
+            }
+        }
+        Poll::Ready(self.finish(self.cell.reply(token)))
+    }
+
+    /// The iterable is exhausted, or as much of it as is needed has been sent.
+    pub(super) fn finish(&self, mut reply: MutexGuard<'_, Reply>) -> Result<Summary, Fault> {
+        let (failure, outcome, excess) = match reply.failure.take() {
+            Some(failure) => (Some(failure), Err(Stop::Host(HostError::ClientGone)), 0),
+            None => (None, reply.end(), reply.excess),
+        };
+        drop(reply);
+        if let Some(failure) = failure {
+            return Err(write_fault(failure));
+        }
+        if excess > 0 && !self.sends_file() {
+            self.complain(&format!(
+                "produced at least {excess} bytes beyond its Content-Length; they were not sent \
+                 (PEP 3333, Handling the Content-Length Header)"
+            ));
+        }
+        outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    /// Whether a file wrapper is what was returned. That sends no more than Content-Length of its file, as PEP 3333 has it
+    /// ("Optional Platform-Specific File Handling"): it is how an application sends a part.
+    pub(super) fn sends_file(&self) -> bool {
+        let Stage::Iterate { iterable, .. } = &self.stage else { return false };
+        // SAFETY: a live object, which keeps its type alive.
+        let kind = unsafe { ffi::Py_TYPE(iterable.as_ptr()) };
+        kind.cast() == self.cell.interpreter.data().file_wrapper.as_ptr()
+    }
+
+    pub(super) fn finish_unwanted(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
+        let outcome = self.cell.reply(token).end_unwanted();
+        outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    /// Calls `close()` of the iterable, once, whatever happened before (PEP 3333, "Specification Details").
+    pub(super) fn close(&mut self, token: Token<'_>) {
+        let Stage::Iterate { iterable, iterator } = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        drop(iterator);
+        let Some(_entered) = self.enter_context(token) else { return };
+        let name = token.interpreter().data().close.as_ptr();
+        // SAFETY: live objects; new references result.
+        unsafe {
+            let Some(close) = token.own(ffi::PyObject_GetAttr(iterable.as_ptr(), name)) else {
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+                    self.raised(token, "exception while looking up close() of the result of");
+                } else {
+                    ffi::PyErr_Clear();
+                }
+                return;
+            };
+            if token.own(ffi::PyObject_CallNoArgs(close.as_ptr())).is_none() {
+                self.raised(token, "exception in close() of the result of");
+            }
+        }
+    }
+}
+
+fn call_application<'py>(
+    token: Token<'py>,
+    cell: &Arc<ExchangeCell>,
+    application: &Application,
+    environ: &Held,
+) -> Result<Obj<'py>, Raised> {
+    let types = &token.interpreter().data().types;
+    let start_response = types.start_response.instance(token, Some(cell))?;
+    // One free word in front lets a bound method put its self there (PY_VECTORCALL_ARGUMENTS_OFFSET).
+    let mut arguments = [ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
+    // SAFETY: callable and arguments are alive; a new reference results.
+    unsafe {
+        token.own(ffi::PyObject_Vectorcall(
+            application.callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+            ptr::null_mut(),
+        ))
+    }
+    .ok_or(Raised)
+}
+
+/// `len(object)` where its type has one at all (PEP 3333, "Handling the Content-Length Header").
+fn length(token: Token<'_>, object: *mut ffi::PyObject) -> Option<ffi::Py_ssize_t> {
+    // SAFETY: a live object; its type's tables are static or live with the type.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        let sequence = (*kind).tp_as_sequence.as_ref().is_some_and(|table| table.sq_length.is_some());
+        let mapping = (*kind).tp_as_mapping.as_ref().is_some_and(|table| table.mp_length.is_some());
+        if !sequence && !mapping {
+            return None;
+        }
+        let length = ffi::PyObject_Size(object);
+        if length < 0 {
+            token.clear_error();
+            return None;
+        }
+        Some(length)
+    }
+}
