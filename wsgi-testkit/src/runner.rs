@@ -35,9 +35,6 @@ impl App {
     /// The same application in a location with one more directive, e.g. `wsgi_output_buffering on`. Values of `wsgi_var`
     /// are taken as they are. Panics with the message that an operator would get if the directive is refused.
     pub fn with(self, directive: &str) -> Self {
-        let mut words = directive.split_ascii_whitespace();
-        let name = words.next().unwrap_or_default();
-        let arguments: Vec<_> = words.map(str::as_bytes).collect();
         let Self { location, mut settings, path } = self;
         let mut scope = Scope {
             level: &mut settings,
@@ -47,8 +44,7 @@ impl App {
             prefix: Path::new("/"),
             notices: Vec::new(),
         };
-        let row = config::directive(name).unwrap_or_else(|| panic!("unknown directive \"{name}\""));
-        row.apply(&mut scope, &arguments).unwrap_or_else(|error| panic!("{error}"));
+        config::apply_line(directive, &mut scope).unwrap_or_else(|error| panic!("{error}"));
         Self {
             location: Location::builder(location.target().clone()).settings(settings.clone()).build(),
             settings,

@@ -7,6 +7,12 @@ use super::Place;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
+    /// There is no directive of this name. Where nginx reads the configuration, it says so itself.
+    #[error("unknown directive \"{name}\"")]
+    Unknown {
+        /// What stands in its place.
+        name: String,
+    },
     /// It does not belong into this kind of block.
     #[error("\"{directive}\" directive is not allowed here")]
     NotAllowedHere {

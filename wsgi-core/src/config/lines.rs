@@ -1,0 +1,85 @@
+//! Directives as lines of text, for hosts without configuration files of nginx's kind: a command line, a test.
+
+use std::path::Path;
+
+use super::value::shown;
+use super::{Context, DirectiveError, LevelSettings, Notice, Place, ProcessSettings, Scope, directive};
+
+/// Applies one directive, its words separated by white space: `wsgi_var NAME value`. There are no quotes.
+pub fn apply_line(line: &str, scope: &mut Scope<'_>) -> Result<(), DirectiveError> {
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next().unwrap_or_default();
+    let directive = directive(name).ok_or_else(|| DirectiveError::Unknown { name: shown(name.as_bytes()) })?;
+    directive.apply(scope, &words.map(str::as_bytes).collect::<Vec<_>>())
+}
+
+/// What directives amount to in a program that serves one application and has no blocks.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The settings of the application.
+    pub level: LevelSettings,
+    /// Those of the process, checked.
+    pub process: ProcessSettings,
+    /// What the operator should hear all the same.
+    pub notices: Vec<Notice>,
+}
+
+impl Lines {
+    /// Applies directives, each where it may stand: to the application, or to the process. Relative paths are taken from
+    /// `folder`.
+    ///
+    /// ```
+    /// use wsgi_core::config::{Flag, Lines};
+    ///
+    /// let lines = Lines::new(["wsgi_threads 4", "wsgi_output_buffering on"], "/srv".as_ref())?;
+    /// assert!(lines.level.is_on(Flag::OutputBuffering));
+    /// # Ok::<(), wsgi_core::config::DirectiveError>(())
+    /// ```
+    pub fn new<L: AsRef<str>>(lines: impl IntoIterator<Item = L>, folder: &Path) -> Result<Self, DirectiveError> {
+        let mut applied = Self::default();
+        for (index, line) in lines.into_iter().enumerate() {
+            let line = line.as_ref();
+            let name = line.split_ascii_whitespace().next().unwrap_or_default();
+            let in_location = directive(name).is_some_and(|directive| directive.contexts.contains(Context::Location));
+            let mut scope = Scope {
+                level: &mut applied.level,
+                process: &mut applied.process,
+                context: if in_location { Context::Location } else { Context::Http },
+                place: Place { file: "arguments".to_owned(), line: index + 1 },
+                prefix: folder,
+                notices: Vec::new(),
+            };
+            apply_line(line, &mut scope)?;
+            applied.notices.append(&mut scope.notices);
+        }
+        applied.process.check()?;
+        Ok(applied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Target, Threads};
+    use super::*;
+
+    #[test]
+    fn each_line_counts_where_it_may_stand() {
+        let lines = ["wsgi_pass app.py handler", "wsgi_threads  2 max=8", " wsgi_var A b ", "wsgi_python_path lib"];
+        let Lines { level, process, notices } = Lines::new(lines, Path::new("/srv")).expect("valid");
+        let target = Target::Script { path: "/srv/app.py".into(), callable: "handler".to_owned() };
+        assert_eq!(level.target, Some(target));
+        assert_eq!((&*level.variables[0].name, &*level.variables[0].value), ("A", &b"b"[..]));
+        assert_eq!(process.threads(), Threads::Pool { permits: 2, max: 8 });
+        assert_eq!(process.path(), [Path::new("/srv/lib")]);
+        let missing = |notice: &Notice| notice.text == "\"wsgi_python_path\" \"/srv/lib\" does not exist yet";
+        assert!(notices.iter().any(missing), "{notices:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = |line: &str| Lines::new([line], Path::new("/srv")).expect_err("refused").to_string();
+        assert_eq!(error("wsgi_trheads 2"), "unknown directive \"wsgi_trheads\"");
+        assert_eq!(error(""), "unknown directive \"\"");
+        assert_eq!(error("wsgi_threads"), "invalid number of arguments in \"wsgi_threads\" directive");
+    }
+}
