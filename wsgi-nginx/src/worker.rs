@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_uint_t};
-use wsgi_core::config::Threads;
 use wsgi_core::host::Level;
-use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
 use crate::conf::MainConf;
@@ -17,9 +15,6 @@ use crate::event::{self, Hold, WorkerLog};
 use crate::log;
 use crate::loop_cell::{LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
-
-/// Requests that may wait for a thread; further ones are refused at once.
-const QUEUE: usize = 1024;
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -165,15 +160,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
     // SAFETY: the caller's promise: events are initialised.
     unsafe { event::open(cycle) }
         .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
-    let mode = match main.process.threads() {
-        Threads::Inline => Mode::Inline,
-        Threads::Pool { permits, max } => Mode::Threads(Limits { permits, max_threads: max, queue: QUEUE }),
-    };
-    let mut settings = GatewaySettings::new(mode);
-    settings.python.home = main.process.home().map(Into::into);
-    settings.python.executable = main.process.executable().map(Into::into);
-    settings.python.optimize = main.process.optimize();
-    settings.python.path = main.process.path();
+    let mut settings = GatewaySettings::from(&main.process);
     settings.multiprocess = !single;
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
     settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
@@ -185,7 +172,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
         unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log) }
     });
     let open = LoopCell::new(Open { count: 0, hold });
-    Ok(Worker { gateway, inline: mode == Mode::Inline, open, retirement })
+    Ok(Worker { gateway, inline: settings.mode == Mode::Inline, open, retirement })
 }
 
 /// Lets applications end (`exit_process`).

@@ -15,6 +15,7 @@ use super::location::Location;
 use super::runtime::{self, PythonSettings};
 use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
+use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
 use crate::host::{ErrorLog, HostParts, Level, RequestView};
 use crate::pool::{Limits, Overloaded};
@@ -55,6 +56,23 @@ impl GatewaySettings {
             reserved_signals: Vec::new(),
             fatal_exit_status: None,
         }
+    }
+}
+
+/// What the operator's directives say. What is the host's own is as [`GatewaySettings::new`] has it.
+impl From<&ProcessSettings> for GatewaySettings {
+    fn from(process: &ProcessSettings) -> Self {
+        let mode = match process.threads() {
+            Threads::Inline => Mode::Inline,
+            Threads::Pool { permits, max } => Mode::Threads(Limits { max_threads: max, ..Limits::new(permits) }),
+        };
+        let python = PythonSettings {
+            home: process.home().map(Into::into),
+            executable: process.executable().map(Into::into),
+            optimize: process.optimize(),
+            path: process.path(),
+        };
+        Self { python, ..Self::new(mode) }
     }
 }
 
@@ -266,4 +284,22 @@ pub enum Refused {
     /// The gateway has no threads: it runs inline.
     #[error("the gateway runs applications inline")]
     Inline,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Lines;
+
+    #[test]
+    fn settings_are_what_the_directives_say() {
+        let settings = |lines: &[&str]| {
+            GatewaySettings::from(&Lines::new(lines, "/srv".as_ref()).expect("valid directives").process)
+        };
+        let given = settings(&["wsgi_threads 3 max=7", "wsgi_python_optimize 1", "wsgi_python_path /"]);
+        assert_eq!(given.mode, Mode::Threads(Limits { permits: 3, max_threads: 7, queue: 1024 }));
+        assert_eq!((given.python.optimize, given.python.path), (Some(1), vec![PathBuf::from("/")]));
+        assert_eq!(settings(&["wsgi_threads 0"]).mode, Mode::Inline);
+        assert_eq!(settings(&[]).mode, Mode::Threads(Limits::new(1)));
+    }
 }

@@ -12,8 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use wsgi_core::config::{Flag, Target};
 use wsgi_core::host::ErrorLog;
-use wsgi_core::pool::Limits;
-use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::server::Server;
 use wsgi_hyper::{StderrLog, WsgiService};
 
@@ -88,13 +87,7 @@ fn run(options: Options) -> Result<ExitCode, String> {
 }
 
 fn settings(options: &Options, signals: &[c_int]) -> GatewaySettings {
-    let (permits, max_threads) = options.threads;
-    let mut settings = GatewaySettings::new(Mode::Threads(Limits { max_threads, ..Limits::new(permits) }));
-    let process = &options.process;
-    settings.python.home = process.home().map(Into::into);
-    settings.python.executable = process.executable().map(Into::into);
-    settings.python.optimize = process.optimize();
-    settings.python.path = process.path();
+    let mut settings = GatewaySettings::from(&options.process);
     if let Target::Module { .. } = options.target
         && let Ok(folder) = std::env::current_dir()
     {

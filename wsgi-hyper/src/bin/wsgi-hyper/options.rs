@@ -45,8 +45,6 @@ pub(crate) struct Options {
     pub(crate) prefix: String,
     pub(crate) level: LevelSettings,
     pub(crate) process: ProcessSettings,
-    /// Requests that may run at a time, and threads there may be.
-    pub(crate) threads: (usize, usize),
 }
 
 /// Reads the command line; relative paths are taken from `folder`. An error is one line.
@@ -90,8 +88,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
     if let Some(variable) = level.variables.iter().find(|variable| variable.value.contains(&b'$')) {
         return Err(format!("wsgi_var {}: variables of nginx are not known here", variable.name));
     }
-    let Threads::Pool { permits, max } = process.threads() else { return Err(INLINE.to_owned()) };
-    Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, level, process, threads: (permits, max) })))
+    if process.threads() == Threads::Inline {
+        return Err(INLINE.to_owned());
+    }
+    Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, level, process })))
 }
 
 const INLINE: &str = "--threads 0: applications run on threads here, so there must be one at least";
@@ -209,11 +209,12 @@ mod tests {
     fn an_application_is_served_with_reloading_unless_that_is_switched_off() {
         let options = serve(&["app.py"]).unwrap();
         assert!(options.level.is_on(Flag::ScriptReloading));
-        assert_eq!((options.bind.as_str(), options.threads), ("127.0.0.1:8000", (1, 256)));
+        assert_eq!(options.bind, "127.0.0.1:8000");
+        assert_eq!(options.process.threads(), Threads::Pool { permits: 1, max: 256 });
         assert!(matches!(&options.target, Target::Script { callable, .. } if callable == "application"));
         let options = serve(&["--set", "wsgi_script_reloading=off", "mysite.wsgi", "app", "--threads=3"]).unwrap();
         assert!(!options.level.is_on(Flag::ScriptReloading));
-        assert_eq!(options.threads, (3, 256));
+        assert_eq!(options.process.threads(), Threads::Pool { permits: 3, max: 256 });
         let target = Target::Module { name: "mysite.wsgi".to_owned(), callable: "app".to_owned() };
         assert_eq!(options.target, target);
     }
