@@ -4,6 +4,8 @@
 //! response leaves through [`ResponseSink`] and log lines through [`ErrorLog`]. The last three are handed over as
 //! separate objects ([`HostParts`]), because an application may log from one thread while another waits for input.
 
+mod plain;
+
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -12,6 +14,8 @@ use bytes::Bytes;
 use crate::error::HostError;
 use crate::head::ResponseHead;
 use crate::output::FilePart;
+
+pub use plain::PlainRequest;
 
 /// The request line, headers and connection of one request, as borrowed bytes.
 ///
