@@ -45,6 +45,7 @@ pub mod pool;
 #[allow(unsafe_code, reason = "CPython is C; the fence is around this module")]
 pub mod python;
 pub mod record;
+pub mod relay;
 pub mod reload;
 pub mod response;
 pub mod snapshot;
