@@ -38,6 +38,7 @@ pub mod environ;
 pub mod error;
 pub mod head;
 pub mod host;
+pub mod http1;
 pub mod input;
 pub mod output;
 pub mod pool;

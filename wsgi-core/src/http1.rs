@@ -1,0 +1,12 @@
+//! HTTP/1 on a connection, for hosts that have a socket and no server around it.
+//!
+//! Once the head of a request is parsed, its [`Terms`] say where its body ends, which [`Extent`] reads; a [`Writer`]
+//! puts the response on the wire. Nothing here knows of sockets or threads.
+
+mod extent;
+mod terms;
+mod writer;
+
+pub use extent::Extent;
+pub use terms::Terms;
+pub use writer::Writer;

@@ -1,0 +1,301 @@
+//! Request bodies on a connection of HTTP/1: where they end, and what is in them.
+//!
+//! For hosts that read the connection themselves. Whoever takes one byte of a body for the next request lets clients
+//! smuggle requests past a proxy in front, so all that is not plain is refused.
+
+use std::io::{self, BufRead, Read};
+
+use crate::error::HostError;
+use crate::host::HeaderField;
+
+/// How much of a body is still to come; nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    declared: Option<u64>,
+    /// Bytes until the end of the body, or of a chunk.
+    left: u64,
+    /// Further chunks follow.
+    chunked: bool,
+    /// Something was wrong: what follows is not known.
+    lost: bool,
+}
+
+/// The longest line between two chunks, in bytes; also what all trailers may have.
+const MAX_LINE: u64 = 8 * 1024;
+
+impl Extent {
+    /// What the headers of a request of HTTP/1.`minor_version` say about its body (RFC 9112, 6.3). `None` if they can be
+    /// understood in two ways, or in none: the request is to be refused with 400, and the connection closed.
+    pub fn new(minor_version: u8, headers: &[HeaderField<'_>]) -> Option<Self> {
+        let all = |name: &'static str| {
+            let named = headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+            named.map(|field| field.value)
+        };
+        let (mut lengths, mut codings) = (all("content-length"), all("transfer-encoding"));
+        let (length, coding) = (lengths.next(), codings.next());
+        if lengths.next().is_some() || codings.next().is_some() {
+            return None;
+        }
+        let (declared, chunked) = match (length, coding) {
+            (None, None) => (None, false),
+            (Some(digits), None) => (Some(decimal(digits)?), false),
+            (None, Some(coding)) if minor_version > 0 && coding.eq_ignore_ascii_case(b"chunked") => (None, true),
+            _ => return None,
+        };
+        Some(Self { declared, left: declared.unwrap_or(0), chunked, lost: false })
+    }
+
+    /// The length that the client has declared, for [`RequestView::content_length`](crate::host::RequestView).
+    pub fn declared(&self) -> Option<u64> {
+        self.declared
+    }
+
+    /// Whether there is nothing to read, or nothing left.
+    pub fn is_at_end(&self) -> bool {
+        self.left == 0 && !self.chunked && !self.lost
+    }
+
+    /// For [`BodySource::remaining`](crate::host::BodySource).
+    pub fn remaining(&self) -> Option<u64> {
+        (!self.chunked && !self.lost).then_some(self.left)
+    }
+
+    /// Reads as [`BodySource::read`](crate::host::BodySource) does, from the connection, and no byte beyond the body.
+    pub fn read(&mut self, connection: &mut impl BufRead, buf: &mut [u8]) -> Result<usize, HostError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let result = if self.lost { Err(malformed()) } else { self.read_some(connection, buf) };
+        self.lost |= result.is_err();
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => HostError::TimedOut,
+            io::ErrorKind::InvalidData => HostError::Io(error),
+            _ => HostError::ClientGone,
+        })
+    }
+
+    /// Reads what the application has left, up to `limit` bytes; whether the next request begins here. If not, the
+    /// connection cannot be used any more.
+    pub fn skip(&mut self, connection: &mut impl BufRead, limit: u64) -> bool {
+        let mut left = limit;
+        let mut buf = [0; 8 * 1024];
+        while !self.is_at_end() {
+            match self.read(connection, &mut buf) {
+                Ok(count) if count as u64 <= left => left -= count as u64,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn read_some(&mut self, connection: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && self.chunked {
+            self.left = chunk_size(&line(connection, MAX_LINE)?).ok_or_else(malformed)?;
+            if self.left == 0 {
+                skip_trailers(connection)?;
+                self.chunked = false;
+            }
+        }
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let room = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = match connection.read(&mut buf[..room]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.read_some(connection, buf),
+            result => result?,
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        if self.left == 0 && self.chunked && !line(connection, MAX_LINE)?.is_empty() {
+            return Err(malformed());
+        }
+        Ok(count)
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "request body is not in chunked coding (RFC 9112, 7.1)")
+}
+
+/// A line without its end, which is CRLF and nothing else.
+fn line(connection: &mut impl BufRead, limit: u64) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    connection.take(limit).read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") && (line.len() as u64) < limit {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    line.strip_suffix(b"\r\n").map(<[u8]>::to_vec).ok_or_else(malformed)
+}
+
+/// Hexadecimal; extensions are ignored (RFC 9112, 7.1.1).
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    if digits.is_empty() || digits.len() > 15 {
+        return None;
+    }
+    digits.iter().try_fold(0, |size, digit| Some(size * 16 + u64::from(char::from(*digit).to_digit(16)?)))
+}
+
+/// PEP 3333 knows no trailers.
+fn skip_trailers(connection: &mut impl BufRead) -> io::Result<()> {
+    let mut left = MAX_LINE;
+    loop {
+        let line = line(connection, left)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        left = left.saturating_sub(line.len() as u64 + 2);
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if valid { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn extent(minor_version: u8, headers: &[(&str, &str)]) -> Option<Extent> {
+        let fields = headers.iter().map(|(name, value)| HeaderField::new(name.as_bytes(), value.as_bytes()));
+        Extent::new(minor_version, &fields.collect::<Vec<_>>())
+    }
+
+    fn chunked() -> Extent {
+        extent(1, &[("Transfer-Encoding", "Chunked")]).expect("plain")
+    }
+
+    /// The whole body, and what it leaves on the connection.
+    fn whole(mut extent: Extent, mut connection: &[u8]) -> (Result<Vec<u8>, HostError>, Vec<u8>) {
+        let (mut body, mut buf) = (Vec::new(), [0; 3]);
+        let result = loop {
+            match extent.read(&mut connection, &mut buf) {
+                Ok(0) => break Ok(body),
+                Ok(count) => body.extend_from_slice(&buf[..count]),
+                Err(error) => break Err(error),
+            }
+        };
+        (result, connection.to_vec())
+    }
+
+    #[test]
+    fn a_body_without_a_length_is_empty() {
+        let extent = extent(1, &[("Host", "localhost")]).expect("plain");
+        assert!(extent.is_at_end());
+        assert_eq!((extent.declared(), extent.remaining()), (None, Some(0)));
+        assert_eq!(whole(extent, b"GET").1, b"GET");
+    }
+
+    #[test]
+    fn a_body_ends_at_its_length() {
+        let extent = extent(0, &[("content-length", "4")]).expect("plain");
+        assert_eq!((extent.declared(), extent.remaining()), (Some(4), Some(4)));
+        let (body, rest) = whole(extent, b"bodyGET");
+        assert_eq!((body.expect("whole"), rest), (b"body".to_vec(), b"GET".to_vec()));
+    }
+
+    #[test]
+    fn headers_that_leave_the_end_in_doubt_are_refused() {
+        const LENGTH: &str = "Content-Length";
+        const CODING: &str = "Transfer-Encoding";
+        for headers in [
+            &[(LENGTH, "4"), (LENGTH, "4")][..],
+            &[(LENGTH, "4"), (CODING, "chunked")],
+            &[(CODING, "chunked"), (CODING, "chunked")],
+            &[(CODING, "gzip, chunked")],
+            &[(CODING, "identity")],
+            &[(CODING, "")],
+            &[(LENGTH, "")],
+            &[(LENGTH, "+4")],
+            &[(LENGTH, "-4")],
+            &[(LENGTH, "4, 4")],
+            &[(LENGTH, "0x4")],
+            &[(LENGTH, "18446744073709551616")],
+        ] {
+            assert_eq!(extent(1, headers), None, "{headers:?}");
+        }
+        assert_eq!(extent(0, &[(CODING, "chunked")]), None, "HTTP/1.0 does not know it");
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_ignored() {
+        let (body, rest) = whole(chunked(), b"4;a=\"b\"\r\nbody\r\n0 \r\nX-A: 1\r\nX-B: 2\r\n\r\nGET");
+        assert_eq!((body.expect("whole"), rest), (b"body".to_vec(), b"GET".to_vec()));
+    }
+
+    #[test]
+    fn what_is_not_in_chunked_coding_is_an_error_for_good() {
+        for connection in [
+            &b"4\nbody\r\n0\r\n\r\n"[..],
+            b"4\r\nbody0\r\n\r\n",
+            b"4\r\nbody\n0\r\n\r\n",
+            b"+4\r\nbody\r\n0\r\n\r\n",
+            b" 4\r\nbody\r\n0\r\n\r\n",
+            b"\r\nbody\r\n0\r\n\r\n",
+            b"0x4\r\nbody\r\n0\r\n\r\n",
+            b"10000000000000000\r\nbody",
+            b"0\r\nX-A: 1\n\r\n",
+        ] {
+            let (mut extent, mut rest, mut buf) = (chunked(), connection, [0; 9]);
+            let failed = (0..9).any(|_| matches!(extent.read(&mut rest, &mut buf), Err(HostError::Io(_))));
+            assert!(failed, "{}", connection.escape_ascii());
+            assert!(extent.read(&mut &b"0\r\n\r\n"[..], &mut buf).is_err());
+            assert!(!extent.skip(&mut &b"0\r\n\r\n"[..], 100) && !extent.is_at_end());
+        }
+        let endless = [b"0\r\n".to_vec(), b"X-A: 1\r\n".repeat(2000), b"\r\n".to_vec()].concat();
+        assert!(matches!(whole(chunked(), &endless).0, Err(HostError::Io(_))));
+    }
+
+    #[test]
+    fn a_client_that_leaves_in_the_middle_is_gone() {
+        for connection in [&b""[..], b"4", b"4\r\n", b"4\r\nbo", b"4\r\nbody", b"4\r\nbody\r\n", b"4\r\nbody\r\n0\r\n"]
+        {
+            assert!(matches!(whole(chunked(), connection).0, Err(HostError::ClientGone)));
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_silent_is_timed_out() {
+        struct Silent;
+        impl Read for Silent {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+        let mut silent = io::BufReader::new(Silent);
+        assert!(matches!(chunked().read(&mut silent, &mut [0]), Err(HostError::TimedOut)));
+    }
+
+    #[test]
+    fn no_more_is_skipped_than_allowed() {
+        let sized = || extent(1, &[("Content-Length", "20000")]).expect("plain");
+        let data = [vec![b'x'; 20_000], b"GET".to_vec()].concat();
+        let mut connection = &*data;
+        assert!(sized().skip(&mut connection, 20_000));
+        assert_eq!(connection, b"GET");
+        assert!(!sized().skip(&mut &*data, 19_999));
+        assert!(chunked().skip(&mut &b"2\r\nab\r\n0\r\n\r\n"[..], 2));
+        assert!(!sized().skip(&mut &data[..10], 20_000), "the client has left");
+    }
+
+    proptest! {
+        #[test]
+        fn a_chunked_body_is_read_as_it_was_written(blocks in vec(vec(any::<u8>(), 1..40), 0..8), rest: Vec<u8>) {
+            let mut wire = Vec::new();
+            for block in &blocks {
+                wire.extend([format!("{:X}\r\n", block.len()).as_bytes(), block, b"\r\n"].concat());
+            }
+            wire.extend(b"0\r\n\r\n");
+            wire.extend(&rest);
+            let (body, left) = whole(chunked(), &wire);
+            prop_assert_eq!(body.expect("whole"), blocks.concat());
+            prop_assert_eq!(left, rest);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a client asks of the connection.
+
+use super::Extent;
+use crate::host::HeaderField;
+
+/// What the head of a request says about its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Where the body ends.
+    pub body: Extent,
+    /// Another request may follow (RFC 9112, 9.3).
+    pub persistent: bool,
+    /// The client may wait for `100 Continue` before it sends the body (RFC 9110, 10.1.1).
+    pub expects_continue: bool,
+}
+
+impl Terms {
+    /// Reads the headers of a request of HTTP/1.`minor_version`. `None` if the request is to be refused with 400, and the
+    /// connection closed: nobody can be sure where its body ends, or what host is meant (RFC 9112, 3.2).
+    pub fn new(minor_version: u8, headers: &[HeaderField<'_>]) -> Option<Self> {
+        let all = |name: &'static str| {
+            let named = headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+            named.map(|field| field.value)
+        };
+        let says = |name, word: &str| {
+            let mut words = all(name).flat_map(|value| value.split(|byte| *byte == b','));
+            words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let modern = minor_version > 0;
+        let hosts = all("host").count();
+        if hosts > 1 || modern && hosts == 0 {
+            return None;
+        }
+        let body = Extent::new(minor_version, headers)?;
+        let persistent = if modern { !says("connection", "close") } else { says("connection", "keep-alive") };
+        let expects_continue = modern && !body.is_at_end() && says("expect", "100-continue");
+        Some(Self { body, persistent, expects_continue })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(minor_version: u8, headers: &[(&str, &str)]) -> Option<Terms> {
+        let fields = headers.iter().map(|(name, value)| HeaderField::new(name.as_bytes(), value.as_bytes()));
+        Terms::new(minor_version, &fields.collect::<Vec<_>>())
+    }
+
+    const HOST: (&str, &str) = ("host", "localhost");
+
+    #[test]
+    fn connections_stay_as_the_version_and_the_client_have_it() {
+        let stays = |minor_version, headers: &[_]| terms(minor_version, headers).expect("valid").persistent;
+        assert!(stays(1, &[HOST]));
+        assert!(!stays(1, &[HOST, ("Connection", "te, Close")]));
+        assert!(!stays(1, &[HOST, ("Connection", "te"), ("Connection", "close")]));
+        assert!(stays(1, &[HOST, ("Connection", "closed")]));
+        assert!(!stays(0, &[]));
+        assert!(stays(0, &[("Connection", "Keep-Alive")]));
+    }
+
+    #[test]
+    fn one_host_is_meant() {
+        assert_eq!(terms(1, &[]), None);
+        assert_eq!(terms(1, &[HOST, HOST]), None);
+        assert_eq!(terms(0, &[HOST, HOST]), None);
+        assert!(terms(0, &[]).is_some() && terms(1, &[("Host", "")]).is_some());
+    }
+
+    #[test]
+    fn only_a_client_of_http_1_1_that_has_a_body_waits_for_100_continue() {
+        const EXPECT: (&str, &str) = ("Expect", "100-Continue");
+        let waits = |minor_version, headers: &[_]| terms(minor_version, headers).expect("valid").expects_continue;
+        assert!(waits(1, &[HOST, EXPECT, ("Content-Length", "4")]));
+        assert!(waits(1, &[HOST, EXPECT, ("Transfer-Encoding", "chunked")]));
+        assert!(!waits(1, &[HOST, EXPECT]));
+        assert!(!waits(1, &[HOST, EXPECT, ("Content-Length", "0")]));
+        assert!(!waits(0, &[HOST, EXPECT, ("Content-Length", "4")]));
+        assert!(!waits(1, &[HOST, ("Content-Length", "4")]));
+    }
+
+    #[test]
+    fn a_body_in_doubt_is_refused() {
+        assert_eq!(terms(1, &[HOST, ("Content-Length", "4"), ("Transfer-Encoding", "chunked")]), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! A response as it stands on the wire.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use http::StatusCode;
+
+use crate::head::{HeaderList, ResponseHead, StatusLine};
+use crate::relay::Part;
+use crate::response::Framing;
+
+/// Writes one response (RFC 9112), and knows what has become of it.
+///
+/// The body is framed as the head says, with chunked coding where the length is not known and the client speaks
+/// HTTP/1.1; otherwise the end of the connection ends it. `Date` and `Server` are added unless the application has its own.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    minor_version: u8,
+    head_request: bool,
+    software: &'static str,
+    persistent: bool,
+    begun: bool,
+    chunked: bool,
+    complete: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// For the answer to a request of HTTP/1.`minor_version`; `persistent` if the client wants to keep the connection, see
+    /// [`Terms`](super::Terms). `software` is for the header `Server`. `out` is best buffered: it is flushed where a
+    /// [`Part`] asks for it.
+    pub fn new(out: W, minor_version: u8, head_request: bool, persistent: bool, software: &'static str) -> Self {
+        Self { out, minor_version, head_request, software, persistent, begun: false, chunked: false, complete: false }
+    }
+
+    /// The connection ends with this response. Before the head the client is told.
+    pub fn end_connection(&mut self) {
+        self.persistent = false;
+    }
+
+    /// Whether anything was written. If not, there may still be another answer.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether the next response may follow on the connection. If not, close it for writing: that tells the client that
+    /// a response which was cut short is not whole, or that one without a length is.
+    pub fn is_reusable(&self) -> bool {
+        self.complete && self.persistent
+    }
+
+    /// The host's own answer, without a body: 400, 503... The connection ends with it. Panics if `status` is none for the
+    /// end of an exchange, 200 to 999.
+    pub fn refuse(&mut self, status: u16) -> io::Result<()> {
+        let reason = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or_default();
+        let status = StatusLine::parse(format!("{status} {reason}").as_bytes()).expect("a final status");
+        let framing = Framing::Length(0);
+        self.end_connection();
+        self.head(&ResponseHead { status, headers: HeaderList::new(), framing, single_block: true })?;
+        self.write(Part::End)
+    }
+
+    /// Writes the next part.
+    pub fn write(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Head(head) => self.head(&head),
+            Part::Block(block) if self.chunked => {
+                write!(self.out, "{:x}\r\n", block.len())?;
+                self.out.write_all(&block)?;
+                self.out.write_all(b"\r\n")
+            }
+            Part::Block(block) => self.out.write_all(&block),
+            Part::Flush => self.out.flush(),
+            Part::End => {
+                if self.chunked {
+                    self.out.write_all(b"0\r\n\r\n")?;
+                }
+                self.out.flush()?;
+                self.complete = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn head(&mut self, head: &ResponseHead) -> io::Result<()> {
+        self.begun = true;
+        let unknown = head.framing == Framing::Unknown && !self.head_request;
+        self.chunked = unknown && self.minor_version > 0;
+        self.persistent &= self.chunked || !unknown;
+        let out = &mut self.out;
+        // The space is there also if there is no reason (RFC 9112, 4).
+        write!(out, "HTTP/1.1 {} ", head.status.code().as_str())?;
+        out.write_all(head.status.reason())?;
+        out.write_all(b"\r\n")?;
+        let (mut dated, mut named) = (false, false);
+        for field in head.headers.iter() {
+            dated |= field.name.eq_ignore_ascii_case(b"date");
+            named |= field.name.eq_ignore_ascii_case(b"server");
+            for text in [field.name, b": ", field.value, b"\r\n"] {
+                out.write_all(text)?;
+            }
+        }
+        if !dated {
+            write!(out, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()))?;
+        }
+        if !named {
+            write!(out, "Server: {}\r\n", self.software)?;
+        }
+        if let Framing::Length(length) = head.framing {
+            write!(out, "Content-Length: {length}\r\n")?;
+        }
+        if self.chunked {
+            out.write_all(b"Transfer-Encoding: chunked\r\n")?;
+        }
+        // A client of HTTP/1.0 that has asked for it is told that it may go on.
+        let connection = match (self.persistent, self.minor_version) {
+            (true, 0) => "Connection: keep-alive\r\n",
+            (true, _) => "",
+            (false, _) => "Connection: close\r\n",
+        };
+        write!(out, "{connection}\r\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn head(status: &str, headers: &[(&str, &str)], framing: Framing) -> Part {
+        let mut list = HeaderList::new();
+        for (name, value) in [("Date", "today"), ("server", "own")].iter().chain(headers) {
+            list.push(name.as_bytes(), value.as_bytes()).expect("a valid header");
+        }
+        let status = StatusLine::parse(status.as_bytes()).expect("a valid status");
+        Part::Head(ResponseHead { status, headers: list, framing, single_block: false })
+    }
+
+    fn block(text: &'static str) -> Part {
+        Part::Block(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// What is written of `parts`, without what each head here has, and whether the connection stays.
+    fn written(minor_version: u8, head_request: bool, parts: impl IntoIterator<Item = Part>) -> (String, bool) {
+        let mut wire = Vec::new();
+        let mut writer = Writer::new(&mut wire, minor_version, head_request, true, "test");
+        for part in parts {
+            writer.write(part).expect("in memory");
+        }
+        let reusable = writer.is_reusable();
+        (String::from_utf8(wire).expect("text").replace("Date: today\r\nserver: own\r\n", ""), reusable)
+    }
+
+    #[test]
+    fn a_known_length_is_told() {
+        let parts = [head("200 Fine", &[("X-A", "1"), ("x-a", "")], Framing::Length(4)), block("body"), Part::End];
+        let (text, reusable) = written(1, false, parts);
+        assert_eq!(text, "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: \r\nContent-Length: 4\r\n\r\nbody");
+        assert!(reusable);
+    }
+
+    #[test]
+    fn an_unknown_length_is_chunked_or_ends_with_the_connection() {
+        let parts = || [head("200 OK", &[], Framing::Unknown), block("a"), Part::Flush, block("0123456789"), Part::End];
+        let (text, reusable) = written(1, false, parts());
+        let body = "1\r\na\r\na\r\n0123456789\r\n0\r\n\r\n";
+        assert_eq!(text, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"));
+        assert!(reusable);
+        let (text, reusable) = written(0, false, parts());
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\na0123456789");
+        assert!(!reusable);
+    }
+
+    #[test]
+    fn a_head_alone_keeps_the_connection() {
+        for framing in [Framing::Unknown, Framing::NoBody] {
+            let (text, reusable) = written(1, true, [head("204", &[], framing), Part::End]);
+            assert_eq!(text, "HTTP/1.1 204 \r\n\r\n");
+            assert!(reusable);
+        }
+        let (text, reusable) = written(0, true, [head("200 OK", &[], Framing::Unknown), Part::End]);
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n");
+        assert!(reusable);
+    }
+
+    #[test]
+    fn a_response_that_was_cut_short_ends_the_connection() {
+        let (text, reusable) = written(1, false, [head("200 OK", &[], Framing::Unknown), block("a")]);
+        assert!(text.ends_with("1\r\na\r\n"));
+        assert!(!reusable);
+        assert!(!written(1, false, [head("200 OK", &[], Framing::Length(2)), block("a")]).1);
+    }
+
+    #[test]
+    fn a_refusal_is_complete_and_the_end() {
+        let mut wire = Vec::new();
+        let mut writer = Writer::new(&mut wire, 1, false, true, "test");
+        writer.refuse(503).expect("in memory");
+        assert!(writer.has_begun() && !writer.is_reusable());
+        let text = String::from_utf8(wire).expect("text");
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\nDate: "), "{text}");
+        assert!(text.ends_with("\r\nServer: test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn date_and_server_are_there_where_the_application_has_none() {
+        let status = StatusLine::parse(b"200 OK").expect("valid");
+        let framing = Framing::Length(0);
+        let bare = ResponseHead { status, headers: HeaderList::new(), framing, single_block: false };
+        let mut wire = Vec::new();
+        let mut writer = Writer::new(&mut wire, 1, false, true, "test/1");
+        assert!(!writer.has_begun());
+        writer.end_connection();
+        writer.write(Part::Head(bare)).expect("in memory");
+        writer.write(Part::End).expect("in memory");
+        assert!(writer.has_begun() && !writer.is_reusable());
+        let text = String::from_utf8(wire).expect("text");
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\nDate: ") && text.contains(" GMT\r\nServer: test/1\r\n"), "{text}");
+        assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
+    }
+}
