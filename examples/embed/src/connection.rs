@@ -1,0 +1,135 @@
+//! One client: its requests, and the responses to them.
+
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::{sync::Arc, sync::Mutex, time::Duration};
+
+use httparse::{EMPTY_HEADER, Request, Status};
+use wsgi_core::environ::{Mount, decode_path, split_path};
+use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Level, PlainRequest};
+use wsgi_core::http1::{Extent, Terms, Writer};
+use wsgi_core::relay::{Part, relay};
+use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
+
+use crate::{Site, Stderr};
+
+/// Answers requests until one side has had enough. No client may send or take nothing for longer than a minute.
+pub(crate) fn serve(stream: &TcpStream, site: &Site) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_nodelay(true)?;
+    let incoming = Incoming { reader: BufReader::new(stream.try_clone()?), body: Extent::default() };
+    let incoming = Arc::new(Mutex::new(incoming));
+    while answer(stream, &incoming, site)? {}
+    // Closed with bytes unread, the connection would be reset, and the response lost (RFC 9112, 9.6).
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    io::copy(&mut stream.take(64 << 20), &mut io::sink()).map(drop)
+}
+
+/// What a client sends: heads are read by the thread of its connection, bodies by that of the application.
+struct Incoming {
+    reader: BufReader<TcpStream>,
+    body: Extent,
+}
+
+struct Body {
+    incoming: Arc<Mutex<Incoming>>,
+    /// The connection, for as long as the client may wait for 100 Continue.
+    awaited: Arc<Mutex<Option<TcpStream>>>,
+}
+
+impl BodySource for Body {
+    fn remaining(&self) -> Option<u64> {
+        self.incoming.lock().expect(LOCK).body.remaining()
+    }
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+        if let Some(mut stream) = self.awaited.lock().expect(LOCK).take() {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| HostError::ClientGone)?;
+        }
+        let Incoming { reader, body } = &mut *self.incoming.lock().expect(LOCK);
+        body.read(reader, buf)
+    }
+}
+
+const LOCK: &str = "nothing panics under this lock";
+const SOFTWARE: &str = "embed-example";
+
+/// Answers one request; whether another one may follow.
+fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> io::Result<bool> {
+    let mut head = Vec::new();
+    let mut guard = incoming.lock().expect(LOCK);
+    let mut limited = (&mut guard.reader).take(64 * 1024);
+    while !(head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) && limited.read_until(b'\n', &mut head)? > 0 {}
+    drop(guard);
+    if head.is_empty() {
+        return Ok(false);
+    }
+    let mut fields = [EMPTY_HEADER; 100];
+    let mut request = Request::new(&mut fields);
+    let (Ok(Status::Complete(_)), Some(method), Some(target), Some(minor_version)) =
+        (request.parse(&head), request.method, request.path, request.version)
+    else {
+        return refuse(stream, 400);
+    };
+    // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
+    let fields = request.headers.iter().filter(|field| !field.name.contains('_'));
+    let fields: Vec<_> = fields.map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
+    // Clients of proxies send the whole URL, and so may others (RFC 9112, 3.2.2).
+    let target = target.strip_prefix("http://").map_or(target, |url| url.find('/').map_or("/", |slash| &url[slash..]));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (Some(path), Some(terms)) = (decode_path(path.as_bytes()), Terms::new(minor_version, &fields)) else {
+        return refuse(stream, 400);
+    };
+    let (script_name, path_info) = split_path(&path, Mount::Prefix(site.prefix.as_bytes()));
+    if script_name.len() < site.prefix.len() {
+        return refuse(stream, 404);
+    }
+    let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+    let snapshot = RequestSnapshot::new(&PlainRequest {
+        method: method.as_bytes(),
+        protocol: if minor_version == 1 { b"HTTP/1.1" } else { b"HTTP/1.0" },
+        script_name,
+        path_info,
+        query: query.as_bytes(),
+        peer: Endpoint { name: peer.ip().to_string().as_bytes(), port: Some(peer.port()) },
+        content_length: terms.body.declared(),
+        headers: &fields,
+        extra: &[("REQUEST_URI", target.as_bytes())],
+        variables: &site.location.settings().variables,
+        ..PlainRequest::get(Endpoint { name: local.ip().to_string().as_bytes(), port: Some(local.port()) })
+    });
+    let awaited = Arc::new(Mutex::new(if terms.expects_continue { Some(stream.try_clone()?) } else { None }));
+    let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
+    let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
+    let (sink, relay) = relay(64 * 1024);
+    let parts = HostParts { body, sink: Box::new(sink), log: Arc::new(Stderr) };
+    incoming.lock().expect(LOCK).body = terms.body;
+    if let Err(refused) = site.gateway.dispatch(&site.location, snapshot, parts, Box::new(|_| ())) {
+        Stderr.log(Level::Error, &format!("request refused: {refused}"));
+        return refuse(stream, 503);
+    }
+
+    let (out, head_request) = (BufWriter::new(stream), method == "HEAD");
+    let mut writer = Writer::new(out, minor_version, head_request, terms.persistent, SOFTWARE);
+    for part in relay {
+        if matches!(part, Part::Head(_)) && awaited.lock().expect(LOCK).take().is_some() {
+            // It is too late for 100 Continue, and nobody knows whether the client sends its body all the same.
+            writer.end_connection();
+        }
+        // On failure the relay is dropped: the application's result is closed, and writing raises OSError.
+        writer.write(part)?;
+    }
+    if !writer.has_begun() {
+        // The traceback is in the log.
+        return refuse(stream, 500);
+    }
+    let Incoming { reader, body } = &mut *incoming.lock().expect(LOCK);
+    Ok(writer.is_reusable() && body.skip(reader, 256 * 1024))
+}
+
+/// The host's own answer, and the last one.
+fn refuse(stream: &TcpStream, status: u16) -> io::Result<bool> {
+    Writer::new(BufWriter::new(stream), 1, false, false, SOFTWARE).refuse(status)?;
+    Ok(false)
+}
