@@ -1,7 +1,7 @@
 //! HTTP/1 on a connection, for hosts that have a socket and no server around it.
 //!
 //! Once the head of a request is parsed, its [`Terms`] say where its body ends, which [`Extent`] reads; a [`Writer`]
-//! puts the response on the wire. Nothing here knows of sockets or threads.
+//! puts the response on the wire. Nothing here knows of sockets, threads or clocks. Feature `http1`.
 
 mod extent;
 mod terms;

@@ -38,6 +38,7 @@ pub mod environ;
 pub mod error;
 pub mod head;
 pub mod host;
+#[cfg(feature = "http1")]
 pub mod http1;
 pub mod input;
 pub mod output;

@@ -3,9 +3,9 @@
 
 use std::process::Command;
 
-use wsgi_testkit::Program;
 use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits};
 use wsgi_testkit::frameworks::{Framework, check, environment};
+use wsgi_testkit::{End, Program};
 
 /// The program with two threads.
 struct Host;
@@ -27,7 +27,7 @@ impl HostUnderTest for Host {
             command.arg("--set").arg(directive.replacen(' ', "=", 1));
         }
         command.arg(script);
-        Box::new(Program::start(command, folder))
+        Box::new(Program::start(command, folder, End::Signal))
     }
 }
 

@@ -99,7 +99,7 @@ pub use faults::{Faults, FullDisk};
 #[cfg(unix)]
 pub use gate::Gate;
 #[cfg(unix)]
-pub use program::Program;
+pub use program::{End, Program};
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
 pub use runner::{App, Host, Pending};

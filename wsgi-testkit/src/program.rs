@@ -15,9 +15,10 @@ use crate::{Request, wait_for};
 /// A running server with a folder of its own. Its first line on stdout names its address, as in `http://127.0.0.1:8000/`;
 /// its stderr is the error log.
 ///
-/// It is ended by SIGTERM, and killed when it is dropped before [`stop`](Served::stop).
+/// It is ended as [`End`] says, and killed when it is dropped before [`stop`](Served::stop).
 pub struct Program {
     child: Child,
+    end: End,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -25,10 +26,19 @@ pub struct Program {
     _folder: TempDir,
 }
 
+/// What tells a program to end in an orderly way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM.
+    Signal,
+    /// The end of its standard input.
+    Input,
+}
+
 impl Program {
     /// Starts it, and waits until it listens.
-    pub fn start(mut command: Command, folder: TempDir) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(mut command: Command, folder: TempDir, end: End) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let log = Arc::<Mutex<String>>::default();
         let errors = collect(child.stderr.take().expect("a pipe"), Arc::clone(&log));
@@ -43,7 +53,7 @@ impl Program {
         };
         // A pipe that is full would stop it.
         let output = collect(output, Arc::default());
-        Self { child, address, log, readers: vec![errors, output], _folder: folder }
+        Self { child, end, address, log, readers: vec![errors, output], _folder: folder }
     }
 }
 
@@ -61,8 +71,13 @@ impl Served for Program {
     }
 
     fn stop(mut self: Box<Self>) -> String {
-        // SAFETY: sends a signal to a child that has not been waited for; touches no memory.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        match self.end {
+            End::Input => drop(self.child.stdin.take()),
+            End::Signal => {
+                // SAFETY: sends a signal to a child that has not been waited for; touches no memory.
+                unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+            }
+        }
         let status = wait_for("the server to end", || self.child.try_wait().expect("it can be waited for"));
         assert!(status.success(), "the server ended with {status}\n{}", Served::log(&*self));
         for reader in self.readers.drain(..) {

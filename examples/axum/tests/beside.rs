@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use wsgi_testkit::Program;
 use wsgi_testkit::conformance::{Served, get};
+use wsgi_testkit::{End, Program};
 
 /// The example, with the project set up.
 fn serve() -> Box<dyn Served> {
@@ -13,7 +13,7 @@ fn serve() -> Box<dyn Served> {
     assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
     let mut command = Command::new(env!("CARGO_BIN_EXE_axum-example"));
     command.arg("127.0.0.1:0");
-    Box::new(Program::start(command, tempfile::tempdir().expect("a temporary folder")))
+    Box::new(Program::start(command, tempfile::tempdir().expect("a temporary folder"), End::Signal))
 }
 
 #[test]

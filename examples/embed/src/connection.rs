@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::{sync::Arc, sync::Mutex, time::Duration};
+use std::{sync::Arc, sync::Mutex, time::Duration, time::SystemTime};
 
 use httparse::{EMPTY_HEADER, Request, Status};
 use wsgi_core::environ::{Mount, decode_path, split_path};
@@ -111,7 +111,7 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
     }
 
     let (out, head_request) = (BufWriter::new(stream), method == "HEAD");
-    let mut writer = Writer::new(out, minor_version, head_request, terms.persistent, SOFTWARE);
+    let mut writer = Writer::new(out, minor_version, head_request, terms.persistent, SOFTWARE, SystemTime::now);
     for part in relay {
         if matches!(part, Part::Head(_)) && awaited.lock().expect(LOCK).take().is_some() {
             // It is too late for 100 Continue, and nobody knows whether the client sends its body all the same.
@@ -130,6 +130,6 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
 
 /// The host's own answer, and the last one.
 fn refuse(stream: &TcpStream, status: u16) -> io::Result<bool> {
-    Writer::new(BufWriter::new(stream), 1, false, false, SOFTWARE).refuse(status)?;
+    Writer::new(BufWriter::new(stream), 1, false, false, SOFTWARE, SystemTime::now).refuse(status)?;
     Ok(false)
 }

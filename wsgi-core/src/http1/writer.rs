@@ -19,6 +19,7 @@ pub struct Writer<W> {
     minor_version: u8,
     head_request: bool,
     software: &'static str,
+    clock: fn() -> SystemTime,
     persistent: bool,
     begun: bool,
     chunked: bool,
@@ -27,10 +28,18 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// For the answer to a request of HTTP/1.`minor_version`; `persistent` if the client wants to keep the connection, see
-    /// [`Terms`](super::Terms). `software` is for the header `Server`. `out` is best buffered: it is flushed where a
+    /// [`Terms`](super::Terms). `software` is for the header `Server`, `clock` ([`SystemTime::now`]) for `Date`. `out` is best buffered: it is flushed where a
     /// [`Part`] asks for it.
-    pub fn new(out: W, minor_version: u8, head_request: bool, persistent: bool, software: &'static str) -> Self {
-        Self { out, minor_version, head_request, software, persistent, begun: false, chunked: false, complete: false }
+    pub fn new(
+        out: W,
+        minor_version: u8,
+        head_request: bool,
+        persistent: bool,
+        software: &'static str,
+        clock: fn() -> SystemTime,
+    ) -> Self {
+        let (begun, chunked, complete) = (false, false, false);
+        Self { out, minor_version, head_request, software, clock, persistent, begun, chunked, complete }
     }
 
     /// The connection ends with this response. Before the head the client is told.
@@ -101,7 +110,7 @@ impl<W: Write> Writer<W> {
             }
         }
         if !dated {
-            write!(out, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()))?;
+            write!(out, "Date: {}\r\n", httpdate::fmt_http_date((self.clock)()))?;
         }
         if !named {
             write!(out, "Server: {}\r\n", self.software)?;
@@ -144,7 +153,7 @@ mod tests {
     /// What is written of `parts`, without what each head here has, and whether the connection stays.
     fn written(minor_version: u8, head_request: bool, parts: impl IntoIterator<Item = Part>) -> (String, bool) {
         let mut wire = Vec::new();
-        let mut writer = Writer::new(&mut wire, minor_version, head_request, true, "test");
+        let mut writer = Writer::new(&mut wire, minor_version, head_request, true, "test", || SystemTime::UNIX_EPOCH);
         for part in parts {
             writer.write(part).expect("in memory");
         }
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn a_refusal_is_complete_and_the_end() {
         let mut wire = Vec::new();
-        let mut writer = Writer::new(&mut wire, 1, false, true, "test");
+        let mut writer = Writer::new(&mut wire, 1, false, true, "test", || SystemTime::UNIX_EPOCH);
         writer.refuse(503).expect("in memory");
         assert!(writer.has_begun() && !writer.is_reusable());
         let text = String::from_utf8(wire).expect("text");
@@ -209,7 +218,7 @@ mod tests {
         let framing = Framing::Length(0);
         let bare = ResponseHead { status, headers: HeaderList::new(), framing, single_block: false };
         let mut wire = Vec::new();
-        let mut writer = Writer::new(&mut wire, 1, false, true, "test/1");
+        let mut writer = Writer::new(&mut wire, 1, false, true, "test/1", || SystemTime::UNIX_EPOCH);
         assert!(!writer.has_begun());
         writer.end_connection();
         writer.write(Part::Head(bare)).expect("in memory");
