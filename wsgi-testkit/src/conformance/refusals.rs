@@ -3,11 +3,11 @@
 use super::{HostUnderTest, Site};
 
 /// Makes each of `calls` in a request of its own, twice: caught by the application, which then answers with what was
-/// raised, and not caught. Each has to raise `kind` at once, in words that name the rule; nobody may see anything of a
-/// response that was refused, and the log tells each once.
+/// raised, and not caught. Each has to raise at once an exception whose kind and text begin as `told` does, and which
+/// names the rule; nobody may see anything of a response that was refused, and the log tells each once.
 ///
 /// `helpers` is Python that the calls may use.
-fn are_refused(host: &dyn HostUnderTest, kind: &str, helpers: &str, calls: &[impl AsRef<str>]) {
+fn are_refused(host: &dyn HostUnderTest, told: &str, helpers: &str, calls: &[impl AsRef<str>]) {
     let calls: Vec<_> = calls.iter().map(AsRef::as_ref).collect();
     let list: String = calls.iter().map(|call| format!("    lambda start_response: {call},\n")).collect();
     let site = host.serve(Site::new(format!(
@@ -31,21 +31,21 @@ def application(environ, start_response):
     return [b'not refused']
 "
     )));
-    let mut told = Vec::new();
+    let mut texts = Vec::new();
     for (number, call) in calls.iter().enumerate() {
         let caught = site.get(&format!("/caught?{number}"));
         let text = caught.text();
-        assert!(text.starts_with(&format!("{kind}: ")), "{call} is no {kind}: {caught:?}");
+        assert!(text.starts_with(told), "{call} is not told of as {told:?}: {caught:?}");
         let rule = ["PEP 3333", "RFC 9110", "RFC 3875"].iter().any(|rule| text.contains(rule));
         assert!(rule, "{call} does not tell the rule: {text}");
         assert_eq!((caught.status, caught.header("X-Caught")), (200, Some("1")), "{call}");
         let uncaught = site.get(&format!("/uncaught?{number}"));
         assert_eq!((uncaught.status, uncaught.all("X-Never").len()), (500, 0), "{call}: {uncaught:?}");
-        told.push(text);
+        texts.push(text);
     }
     let log = site.stop();
-    for text in &told {
-        let expected = told.iter().filter(|other| *other == text).count();
+    for text in &texts {
+        let expected = texts.iter().filter(|other| *other == text).count();
         assert_eq!(log.matches(text.as_str()).count(), expected, "{text:?} in the log:\n{log}");
     }
 }
@@ -57,7 +57,7 @@ fn each(pattern: &str, things: &[&str]) -> Vec<String> {
 
 pub(super) fn start_response_with_another_number_of_arguments_is_refused(host: &dyn HostUnderTest) {
     let calls = each("start_response({})", &["", "'200 OK'", "'200 OK', [], None, None"]);
-    are_refused(host, "TypeError", "", &calls);
+    are_refused(host, "TypeError: start_response() takes 2 or 3 positional arguments", "", &calls);
 }
 
 pub(super) fn keyword_arguments_are_refused(host: &dyn HostUnderTest) {
@@ -71,12 +71,12 @@ pub(super) fn keyword_arguments_are_refused(host: &dyn HostUnderTest) {
             "**{'status': '200 OK', 'headers': []}",
         ],
     );
-    are_refused(host, "TypeError", "", &calls);
+    are_refused(host, "TypeError: start_response() takes no keyword arguments", "", &calls);
 }
 
 pub(super) fn a_status_that_is_no_str_is_refused(host: &dyn HostUnderTest) {
     let calls = each("start_response({}, [('X-Never', '1')])", &["b'200 OK'", "200", "None", "('200', 'OK')"]);
-    are_refused(host, "TypeError", "", &calls);
+    are_refused(host, "TypeError: status must be str", "", &calls);
 }
 
 /// Codes below 200 are no answers (RFC 9110, 15.2).
@@ -100,7 +100,7 @@ pub(super) fn a_status_without_three_digits_and_a_space_is_refused(host: &dyn Ho
             "'199 High'",
         ],
     );
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: status", "", &calls);
 }
 
 pub(super) fn a_status_with_a_control_character_is_refused(host: &dyn HostUnderTest) {
@@ -109,7 +109,7 @@ pub(super) fn a_status_with_a_control_character_is_refused(host: &dyn HostUnderT
         &[r"'200 OK\r\n'", r"'200 OK\n'", r"'200 OK\r'", r"'200 OK\r\nX-Never: 1'", r"'200\tOK'", r"'200\n'"],
     );
     calls.extend(control_characters().map(|escaped| format!("start_response('200 O{escaped}K', [('X-Never', '1')])")));
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: status", "", &calls);
 }
 
 pub(super) fn headers_that_are_no_list_are_refused(host: &dyn HostUnderTest) {
@@ -132,31 +132,26 @@ class List(list):
             "None",
         ],
     );
-    are_refused(host, "TypeError", helpers, &calls);
+    are_refused(host, "TypeError: headers must be a list", helpers, &calls);
 }
 
 pub(super) fn a_header_that_is_no_pair_of_str_is_refused(host: &dyn HostUnderTest) {
-    let calls = each(
-        "start_response('200 OK', [('X-Never', '1'), {}])",
-        &[
-            "['X-A', '1']",
-            "('X-A',)",
-            "('X-A', '1', '2')",
-            "()",
-            "'XA'",
-            "b'XA'",
-            "{'X-A': '1', 'X-B': '2'}",
-            "None",
-            "(b'X-A', '1')",
-            "('X-A', b'1')",
-            "(b'X-A', b'1')",
-            "('X-A', 1)",
-            "('X-A', None)",
-            "('Content-Length', 1)",
-            "(None, '1')",
-        ],
-    );
-    are_refused(host, "TypeError", "", &calls);
+    let calls = |headers: &[&str]| each("start_response('200 OK', [('X-Never', '1'), {}])", headers);
+    let no_pairs = calls(&[
+        "['X-A', '1']",
+        "('X-A',)",
+        "('X-A', '1', '2')",
+        "()",
+        "'XA'",
+        "b'XA'",
+        "{'X-A': '1', 'X-B': '2'}",
+        "None",
+    ]);
+    are_refused(host, "TypeError: header 1 must be a tuple (name, value)", "", &no_pairs);
+    let names = calls(&["(b'X-A', '1')", "(b'X-A', b'1')", "(None, '1')"]);
+    are_refused(host, "TypeError: header name must be str", "", &names);
+    let values = calls(&["('X-A', b'1')", "('X-A', 1)", "('X-A', None)", "('Content-Length', 1)"]);
+    are_refused(host, "TypeError: header value must be str", "", &values);
 }
 
 /// RFC 9110, 5.6.2.
@@ -169,7 +164,7 @@ pub(super) fn a_header_name_that_is_no_token_is_refused(host: &dyn HostUnderTest
     for escaped in control_characters() {
         calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X{escaped}', '1')])"));
     }
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: header name", "", &calls);
 }
 
 /// Not even the tab is let through, which HTTP allows: the specification makes no exception.
@@ -182,18 +177,19 @@ pub(super) fn a_header_value_with_a_control_character_is_refused(host: &dyn Host
         calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X-A', '1{escaped}2')])"));
     }
     calls.push(r"start_response('200 OK', [('X-Never', '1'), ('Content-Type', 'text/x\r\nX-Never: 1')])".to_owned());
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: value", "", &calls);
 }
 
 /// PEP 3333, "A Note On String Types".
 pub(super) fn characters_above_latin_1_are_refused(host: &dyn HostUnderTest) {
-    let mut calls = Vec::new();
-    for character in [r"\u0100", r"\u20ac", r"\ud800", r"\U0001f600"] {
-        calls.push(format!("start_response('200 {character}', [('X-Never', '1')])"));
-        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X{character}', '1')])"));
-        calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('X-A', '{character}')])"));
+    for (what, call) in [
+        ("status", "start_response('200 {}', [('X-Never', '1')])"),
+        ("header name", "start_response('200 OK', [('X-Never', '1'), ('X{}', '1')])"),
+        ("header value", "start_response('200 OK', [('X-Never', '1'), ('X-A', '{}')])"),
+    ] {
+        let calls = each(call, &[r"\u0100", r"\u20ac", r"\ud800", r"\U0001f600"]);
+        are_refused(host, &format!("ValueError: {what} has characters above U+00FF"), "", &calls);
     }
-    are_refused(host, "ValueError", "", &calls);
 }
 
 /// PEP 3333, "Other HTTP Features"; RFC 9110, 7.6.1.
@@ -214,14 +210,14 @@ pub(super) fn hop_by_hop_headers_are_refused(host: &dyn HostUnderTest) {
             calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('{name}', 'x')])"));
         }
     }
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: header", "", &calls);
 }
 
 /// CGI programs send it, and some servers would take it for the status.
 pub(super) fn a_header_called_status_is_refused(host: &dyn HostUnderTest) {
     let calls =
         each("start_response('200 OK', [('X-Never', '1'), ('{}', '404 Not Found')])", &["Status", "status", "STATUS"]);
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: header", "", &calls);
 }
 
 /// RFC 9110, 8.6.
@@ -231,7 +227,7 @@ pub(super) fn a_content_length_that_is_no_number_is_refused(host: &dyn HostUnder
         &["", "-1", "+1", "1.0", "0x1", "1 1", "1,1", " 1", "x", r"\u00b2", "99999999999999999999999"],
     );
     calls.push("start_response('200 OK', [('Content-Length', '1'), ('content-length', '2')])".to_owned());
-    are_refused(host, "ValueError", "", &calls);
+    are_refused(host, "ValueError: Content-Length", "", &calls);
 }
 
 pub(super) fn an_exc_info_that_is_none_of_python_s_is_refused(host: &dyn HostUnderTest) {
@@ -239,7 +235,7 @@ pub(super) fn an_exc_info_that_is_none_of_python_s_is_refused(host: &dyn HostUnd
         "start_response('200 OK', [('X-Never', '1')], {})",
         &["'error'", "True", "KeyError()", "(1, 2)", "(1, 2, 3)", "[KeyError, KeyError(), None]"],
     );
-    are_refused(host, "TypeError", "", &calls);
+    are_refused(host, "TypeError: exc_info", "", &calls);
 }
 
 /// PEP 3333 counts the first call even if it raised.
@@ -266,7 +262,7 @@ def after(first_call, second_call):
             calls.push(format!("after(lambda: start_response({first}), lambda: start_response({second}))"));
         }
     }
-    are_refused(host, "RuntimeError", helpers, &calls);
+    are_refused(host, "RuntimeError: start_response() was already called", helpers, &calls);
 }
 
 /// Python's escapes of all control characters that latin-1 has below U+0080.
