@@ -230,6 +230,7 @@ suite! { $
         every_byte_passes_unchanged
         length_of_the_result_is_no_length_of_the_body
         a_single_block_gets_a_content_length
+        a_list_or_tuple_of_blocks_gets_a_content_length
         no_content_length_is_made_up_where_there_is_no_body
         nothing_of_the_result_is_touched_but_iteration_and_close
         an_iterator_that_fails_at_its_first_step_is_500
@@ -242,6 +243,7 @@ suite! { $
         close_is_called_where_start_response_was_not_or_wrongly_called
         close_is_called_where_no_body_is_wanted
         close_is_called_where_content_length_is_reached
+        close_is_called_where_content_length_is_missed
         a_result_without_close_is_not_missed
         an_exception_in_close_is_logged_and_changes_no_response
         streams_of_the_request_are_alive_in_close
@@ -460,6 +462,7 @@ suite! { $
         remote_addr_and_port_are_the_client_s
     }
     headers {
+        nothing_of_one_request_is_seen_by_the_next_on_a_connection
         names_of_headers_are_not_case_sensitive
         repeated_headers_are_joined_whatever_stands_between_them
     }

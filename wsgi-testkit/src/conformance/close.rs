@@ -52,10 +52,15 @@ pub(super) fn close_is_called_once_after_the_last_block(host: &dyn HostUnderTest
 def answer(environ, start_response):
     start_response('200 OK', [])
     return Result([b'a', b'b'])
+def no_block(environ, start_response):
+    start_response('200 OK', [])
+    return Result([])
 ",
     );
     assert_eq!(site.get("/answer").ok(), "ab");
     site.eventually("/seen", "iter a b end close");
+    assert_eq!(site.get("/no_block").ok(), "");
+    site.eventually("/seen", "iter end close");
     site.eventually("/seen", "");
 }
 
@@ -145,6 +150,19 @@ def answer(environ, start_response):
     );
     assert_eq!(site.get("/answer").ok(), "a");
     site.eventually("/seen", "iter a close");
+}
+
+pub(super) fn close_is_called_where_content_length_is_missed(host: &dyn HostUnderTest) {
+    let site = serve(
+        host,
+        "
+def answer(environ, start_response):
+    start_response('200 OK', [('Content-Length', '9')])
+    return Result([b'a', b'b'])
+",
+    );
+    assert!(!site.get("/answer").whole);
+    site.eventually("/seen", "iter a b end close");
 }
 
 pub(super) fn a_result_without_close_is_not_missed(host: &dyn HostUnderTest) {

@@ -79,6 +79,7 @@ application = validator(plain)
             assert_eq!(site.send(get(&under(path)).method("HEAD")).status, 200, "{path}\n{}", site.log());
             assert_eq!(site.send(get(&under(path)).http_1_0()).status, 200, "{path}\n{}", site.log());
         }
+        assert_eq!(site.get(&format!("{prefix}?a=b")).status, 200, "{}", site.log());
         for code in ["204", "304"] {
             assert_eq!(site.get(&under(&format!("/code?{code}"))).status.to_string(), code, "{}", site.log());
         }

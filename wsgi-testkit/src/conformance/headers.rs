@@ -27,6 +27,21 @@ pub(super) fn a_header_is_in_environ_exactly_if_it_was_sent(host: &dyn HostUnder
     }
 }
 
+/// Whatever the server and the gateway keep for the connection.
+pub(super) fn nothing_of_one_request_is_seen_by_the_next_on_a_connection(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let mut client = site.connect();
+    let first = post("/one?q", b"body").header("content-type", "text/x").header("cookie", "a=b");
+    let first = first.header("x-one", "1").header("x-big", "x".repeat(600));
+    let environ = Environ::of(&client.ask(&first));
+    assert_eq!([environ.get("HTTP_X_ONE"), environ.get("CONTENT_LENGTH")], [Some("'1'"), Some("'4'")]);
+    let environ = Environ::of(&client.ask(&get("/two").header("x-two", "2")));
+    let headers: Vec<&str> = environ.keys().filter(|key| key.starts_with("HTTP_")).collect();
+    assert_eq!(headers, ["HTTP_HOST", "HTTP_X_TWO"]);
+    assert_eq!(["CONTENT_TYPE", "CONTENT_LENGTH"].map(|key| environ.get(key)), [None, None]);
+    assert_eq!(["PATH_INFO", "QUERY_STRING"].map(|key| environ.get(key)), [Some("'/two'"), Some("''")]);
+}
+
 pub(super) fn names_of_headers_are_not_case_sensitive(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     for name in ["X-Mixed-Case", "x-mixed-case", "X-MIXED-CASE"] {

@@ -196,6 +196,33 @@ def written(environ, start_response):
     assert_eq!((written.ok().as_str(), written.header("Content-Length")), ("more hello", None));
 }
 
+/// All of their blocks are there before the first is sent.
+pub(super) fn a_list_or_tuple_of_blocks_gets_a_content_length(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::of_functions(
+        "
+def list_(environ, start_response):
+    start_response('200 OK', [])
+    return [b'a', b'', b'bc']
+def tuple_(environ, start_response):
+    start_response('200 OK', [])
+    return (b'abc',)
+def legacy(environ, start_response):
+    start_response('200 OK', [])
+    class Legacy:
+        def __getitem__(self, index): return [b'a', b'b', b'c'][index]
+    return Legacy()
+def generator(environ, start_response):
+    start_response('200 OK', [])
+    yield b'a'
+    yield b'bc'
+",
+    ));
+    for (path, length) in [("/list_", Some("3")), ("/tuple_", Some("3")), ("/legacy", None), ("/generator", None)] {
+        let response = site.get(path);
+        assert_eq!((response.ok().as_str(), response.header("Content-Length")), ("abc", length), "{path}");
+    }
+}
+
 /// An answer to HEAD has the length that GET would get, and nobody but the application knows that.
 pub(super) fn no_content_length_is_made_up_where_there_is_no_body(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
@@ -203,6 +230,9 @@ pub(super) fn no_content_length_is_made_up_where_there_is_no_body(host: &dyn Hos
 def ok(environ, start_response):
     start_response('200 OK', [])
     return [b'']
+def nothing(environ, start_response):
+    start_response('200 OK', [])
+    return []
 def told(environ, start_response):
     start_response('200 OK', [('Content-Length', '1234')])
     return [b'']
@@ -211,7 +241,9 @@ def no_content(environ, start_response):
     return []
 ",
     ));
-    assert_eq!(site.send(super::get("/ok").method("HEAD")).header("Content-Length"), None);
+    for path in ["/ok", "/nothing"] {
+        assert_eq!(site.send(super::get(path).method("HEAD")).header("Content-Length"), None, "{path}");
+    }
     assert_eq!(site.send(super::get("/told").method("HEAD")).header("Content-Length"), Some("1234"));
     assert_eq!(site.get("/no_content").header("Content-Length"), None);
 }
