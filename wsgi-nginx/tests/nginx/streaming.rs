@@ -1,12 +1,9 @@
-//! Responses that come block by block: to quick, slow, stalled and vanished clients.
+//! Responses that come block by block: to slow, stalled and vanished clients, and to several at a time.
 
-use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, request, wait_for};
+use crate::harness::{Mode, Nginx, Site, get, in_both_modes, wait_for};
 
 /// Counts what is produced and closed, and tells at `/state`. Everything else is up to the test's `stream`.
 const COUNTS: &str = r#"
-import os
-def wait(name):
-    open(os.path.join(os.path.dirname(__file__), name)).read()
 class Counted:
     produced = closed = 0
     def __init__(self, blocks): self.blocks = iter(blocks)
@@ -58,118 +55,6 @@ fn stands_still(nginx: &Nginx) -> u64 {
         std::thread::sleep(std::time::Duration::from_millis(100));
         (state(nginx).0 == before && before > 0).then_some(before)
     })
-}
-
-#[test]
-fn each_block_is_sent_before_the_next_is_asked_for() {
-    let source = r#"
-def stream(environ, start_response):
-    start_response("200 OK", [])
-    yield b"first"
-    wait("gate")
-    yield b""
-    yield b"second"
-    wait("gate")
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).start();
-        let gate = Gate::new(nginx.path("gate"));
-        let mut client = nginx.connect();
-        client.send(get("/"));
-        client.head();
-        assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]));
-        gate.pass();
-        assert_eq!(client.chunk().as_deref(), Some(&b"second"[..]));
-        gate.pass();
-        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
-    });
-}
-
-#[test]
-fn the_write_callable_sends_before_it_returns() {
-    let source = r#"
-def stream(environ, start_response):
-    write = start_response("200 OK", [])
-    write(b"written")
-    wait("gate")
-    return [b"returned"]
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).start();
-        let gate = Gate::new(nginx.path("gate"));
-        let mut client = nginx.connect();
-        client.send(get("/"));
-        client.head();
-        assert_eq!(client.chunk().as_deref(), Some(&b"written"[..]));
-        gate.pass();
-        assert_eq!(client.chunk().as_deref(), Some(&b"returned"[..]));
-        assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
-    });
-}
-
-#[test]
-fn an_empty_block_does_not_send_the_head() {
-    let source = r#"
-def stream(environ, start_response):
-    start_response("200 OK", [])
-    yield b""
-    start_response("201 Created", [], (ValueError, ValueError(), None))
-    yield b"body"
-"#;
-    in_both_modes(|mode| assert_eq!(site(mode, source).start().get("/").status, 201));
-}
-
-#[test]
-fn close_is_called_once_however_a_response_ends() {
-    let source = r#"
-def stream(environ, start_response):
-    path = environ["PATH_INFO"]
-    def failing():
-        yield b"begun"
-        raise ValueError("expected")
-    def failing_at_once():
-        raise ValueError("expected")
-        yield
-    if path == "/no_start":
-        return Counted([b"block"])
-    status = {"/304": "304 Not Modified", "/204": "204 No Content"}.get(path, "200 OK")
-    start_response(status, [("Content-Length", "5")] if path in ("/long", "/short", "/head") else [])
-    return Counted({
-        "/fail": failing, "/fail_at_once": failing_at_once, "/long": lambda: [b"12345", b"6"],
-        "/short": lambda: [b"123"], "/str": lambda: ["text"], "/empty": lambda: [],
-    }.get(path, lambda: [b"12345"])())
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).start();
-        let paths =
-            ["/", "/empty", "/304", "/204", "/long", "/short", "/fail", "/fail_at_once", "/str", "/no_start", "/head"];
-        for (number, path) in (1..).zip(paths) {
-            let mut client = nginx.connect();
-            client.send(request(if path == "/head" { "HEAD" } else { "GET" }, path, "Connection: close\r\n", b""));
-            client.rest();
-            assert_closed(&nginx, number);
-        }
-    });
-}
-
-#[test]
-fn close_is_called_promptly_when_the_client_leaves() {
-    let source = r#"
-def stream(environ, start_response):
-    start_response("200 OK", [])
-    return Counted(endless())
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).start();
-        for times in 1..=3 {
-            let mut client = nginx.connect();
-            client.send(get("/"));
-            client.head();
-            client.take(1 << 20);
-            drop(client);
-            assert_closed(&nginx, times);
-        }
-    });
 }
 
 #[test]
@@ -273,51 +158,6 @@ def stream(environ, start_response):
                 (0..8).flat_map(|number| vec![b'A' + number; 300_000 * usize::from(number)]).collect();
             assert!(client.response().body == expected);
         }
-    });
-}
-
-#[test]
-fn write_to_a_client_that_has_left_raises_oserror() {
-    let source = r#"
-def stream(environ, start_response):
-    write = start_response("200 OK", [])
-    try:
-        while True:
-            write(b"x" * 65536)
-    except OSError as error:
-        Counted.closed += 1
-        raise
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).http("send_timeout 2s;").start();
-        let mut client = nginx.connect();
-        client.send(get("/"));
-        client.head();
-        drop(client);
-        assert_closed(&nginx, 1);
-    });
-}
-
-#[test]
-fn a_file_wrapper_is_sent_in_blocks_and_closed() {
-    let source = r#"
-import io
-class File(io.BytesIO):
-    def close(self):
-        Counted.closed += 1
-        super().close()
-def stream(environ, start_response):
-    start_response("200 OK", [])
-    file = File(b"0123456789" * 10000)
-    file.read(5)
-    return environ["wsgi.file_wrapper"](file)
-"#;
-    in_both_modes(|mode| {
-        let nginx = site(mode, source).start();
-        let body = nginx.get("/").ok();
-        assert_eq!(body.len(), 99_995);
-        assert!(body.starts_with("567890"));
-        assert_closed(&nginx, 1);
     });
 }
 
