@@ -2,7 +2,8 @@
 
 `return 200` of the same nginx is the measure: it answers the same 12 bytes. CPU times are ratios of runs that alternate,
 so that what else happens on the machine meets both. With `--instructions` only those are counted, with those of the
-in-process host (see embedding.py), and compared with the recorded ones; `--record` writes them.
+in-process host (see embedding.py), and compared with the recorded ones; `--record` writes them. Behind hyper the measure is
+another one (see hop.py).
 """
 
 import json
@@ -10,6 +11,7 @@ import statistics
 import sys
 
 import embedding
+import hop
 import instructions
 import measured_nginx as measured
 
@@ -82,6 +84,8 @@ def main(arguments):
             sys.exit("too many instructions (scripts/instructions.json, scripts/embedding.json):\n  " + "\n  ".join(found))
         print("Within the limits, and no more than noise above what is recorded.")
         return
+    hops = hop.count()
+    hop.show(hops)
     runs = {}
     for mode, threads in (("inline", 0), ("threads", 1)):
         for name, headers in instructions.HEADERS.items():
@@ -93,10 +97,13 @@ def main(arguments):
         *([name, row["cpu_us_return"], row["cpu_us_wsgi"], row["cpu_ratio"], row["requests_per_second_return"],
            row["requests_per_second_wsgi"], row["requests_ratio"]] for name, row in runs.items()),
     ])
+    behind_hyper = {"instructions": hops, "runs": hop.measure()}
     memory = {mode: fresh_memory(threads) for mode, threads in (("inline", 0), ("threads", 1))}
     print("Memory of a worker with one small application, PSS in KiB:")
     measured.table([["mode", "fresh"], *([mode, kib] for mode, kib in memory.items())])
-    measured.write("bench.json", {"instructions": figures, "embedding": embedded, "runs": runs, "pss_kib": memory})
+    measured.write("bench.json", {
+        "instructions": figures, "embedding": embedded, "hop": behind_hyper, "runs": runs, "pss_kib": memory,
+    })
 
 
 main(sys.argv[1:])

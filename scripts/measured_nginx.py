@@ -1,4 +1,4 @@
-"""An nginx under measurement: its configuration, its life, and clients for it. Used by bench.py and soak.py."""
+"""An nginx under measurement: its configuration, its life, and clients for it. Used by bench.py, hop.py and soak.py."""
 
 import json
 import os
@@ -47,7 +47,43 @@ def free_port():
         return listener.getsockname()[1]
 
 
-class Nginx:
+class Client:
+    """Requests to what listens on `port` of this machine."""
+
+    def get(self, path, count, headers=BARE):
+        """Sends `count` requests over one connection, one after the other."""
+        message = request(path, headers)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(count):
+                client.sendall(message)
+                answer = b""
+                while not answer.endswith(BODY.encode()):
+                    piece = client.recv(65536)
+                    if not piece:
+                        raise OSError("the connection was closed")
+                    answer += piece
+                if not answer.startswith(b"HTTP/1.1 200"):
+                    raise SystemExit(f"unexpected answer: {answer[:200]!r}")
+
+    def wrk(self, path, seconds, headers=BARE, connections=32):
+        """Requests that were answered, and the seconds it took."""
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+        for name, value in headers.items():
+            command += ["-H", f"{name}: {value}"]
+        if shutil.which("taskset") and (os.cpu_count() or 1) > 1:
+            command = ["taskset", "-c", "1", *command]
+        text = subprocess.run(
+            [*command, f"http://127.0.0.1:{self.port}{path}"], check=True, capture_output=True, text=True
+        ).stdout
+        if "Non-2xx" in text or "Socket errors" in text:
+            raise SystemExit("wrk met errors:\n" + text)
+        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
+        scale = {"ms": 0.001, "s": 1, "m": 60}[found[3]]
+        return int(found[1]), float(found[2]) * scale
+
+
+class Nginx(Client):
     """A running nginx with one worker; `single` makes it one process, which a profiler can follow."""
 
     def __init__(self, threads, single=False, profiler=()):
@@ -87,47 +123,14 @@ class Nginx:
                     raise SystemExit("nginx did not start:\n" + (self.folder / "logs/output").read_text()) from None
                 time.sleep(0.05)
 
-    def get(self, path, count, headers=BARE):
-        """Sends `count` requests over one connection, one after the other."""
-        message = request(path, headers)
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for _ in range(count):
-                client.sendall(message)
-                answer = b""
-                while not answer.endswith(BODY.encode()):
-                    piece = client.recv(65536)
-                    if not piece:
-                        raise OSError("the connection was closed")
-                    answer += piece
-                if not answer.startswith(b"HTTP/1.1 200"):
-                    raise SystemExit(f"unexpected answer: {answer[:200]!r}")
-
-    def wrk(self, path, seconds, headers=BARE, connections=32):
-        """Requests that were answered, and the seconds it took."""
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-        for name, value in headers.items():
-            command += ["-H", f"{name}: {value}"]
-        if shutil.which("taskset") and (os.cpu_count() or 1) > 1:
-            command = ["taskset", "-c", "1", *command]
-        text = subprocess.run(
-            [*command, f"http://127.0.0.1:{self.port}{path}"], check=True, capture_output=True, text=True
-        ).stdout
-        if "Non-2xx" in text or "Socket errors" in text:
-            raise SystemExit("wrk met errors:\n" + text)
-        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
-        scale = {"ms": 0.001, "s": 1, "m": 60}[found[3]]
-        return int(found[1]), float(found[2]) * scale
-
     def worker(self):
         """Process id of the worker."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
 
     def cpu(self):
-        """CPU time of the worker so far, in microseconds, from the kernel's run-time counter of each thread."""
-        tasks = pathlib.Path(f"/proc/{self.worker()}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1000
+        """CPU time of the worker so far."""
+        return cpu(self.worker())
 
     def memory(self, key="Pss"):
         """Memory of the worker in KiB."""
@@ -151,6 +154,12 @@ class Nginx:
         if text:
             raise SystemExit("unexpected in the error log:\n" + text)
         shutil.rmtree(self.folder)
+
+
+def cpu(process):
+    """CPU time of a process so far, in microseconds, from the kernel's run-time counter of each thread."""
+    tasks = pathlib.Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1000
 
 
 def table(rows):

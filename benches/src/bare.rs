@@ -21,14 +21,30 @@ use crate::request::Request;
 
 type Object = *mut ffi::PyObject;
 
-/// An application in the Python of this process, and what answering takes.
-pub struct Bare {
-    application: Object,
+/// An application in the Python of this process, and what calling it takes for requests with certain headers.
+pub struct Application {
+    callable: Object,
     environ: Object,
     start_response: *mut ffi::PyTypeObject,
-    keys: [Object; PER_REQUEST.len()],
-    /// Key and value of each header.
-    headers: Vec<(Object, &'static str)>,
+    keys: [Object; LINE.len()],
+    /// The key of each header.
+    headers: Vec<Object>,
+}
+
+/// What the client decides, headers aside.
+const LINE: [&CStr; 6] =
+    [c"REQUEST_METHOD", c"PATH_INFO", c"QUERY_STRING", c"SERVER_PROTOCOL", c"REMOTE_ADDR", c"REMOTE_PORT"];
+
+/// Whoever gets an answer. Its parts come in this order, as they lie in the objects of the application.
+pub trait Client {
+    fn status(&mut self, text: &[u8]);
+    fn header(&mut self, name: &[u8], value: &[u8]);
+    fn block(&mut self, data: &[u8]);
+}
+
+/// An application and the request that it answers again and again.
+pub struct Bare {
+    application: Application,
     request: Request,
     /// `REMOTE_PORT`, as a connection has it at hand.
     peer_port: String,
@@ -42,9 +58,19 @@ pub struct Sent {
     pub body: u64,
 }
 
-/// What the client decides, headers aside.
-const PER_REQUEST: [&CStr; 6] =
-    [c"REQUEST_METHOD", c"PATH_INFO", c"QUERY_STRING", c"SERVER_PROTOCOL", c"REMOTE_ADDR", c"REMOTE_PORT"];
+impl Client for Sent {
+    fn status(&mut self, text: &[u8]) {
+        self.head += std::hint::black_box(text).len() as u64;
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        self.head += (std::hint::black_box(name).len() + std::hint::black_box(value).len()) as u64;
+    }
+
+    fn block(&mut self, data: &[u8]) {
+        self.body += std::hint::black_box(data).len() as u64;
+    }
+}
 
 /// What no request changes.
 const SETUP: &str = concat!(
@@ -85,6 +111,35 @@ impl Bare {
     /// This thread is attached to Python.
     pub unsafe fn new(source: &str, request: Request) -> Self {
         assert!(request.body.is_none(), "a bare loop has no body to read");
+        // SAFETY: as the caller says.
+        let application = unsafe { Application::new(source, request.headers.iter().map(|(name, _)| *name)) };
+        Self { application, request, peer_port: request.peer_port.to_string() }
+    }
+
+    /// Answers the request once. Panics if Python raises.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub unsafe fn answer(&self) -> Sent {
+        let request = &self.request;
+        let line =
+            [request.method, request.path, request.query, "HTTP/1.1", "127.0.0.1", &self.peer_port].map(str::as_bytes);
+        let mut sent = Sent::default();
+        // SAFETY: as the caller says.
+        unsafe { self.application.call(line, request.headers.iter().map(|(_, value)| value.as_bytes()), &mut sent) };
+        sent
+    }
+}
+
+impl Application {
+    /// Prepares to call the callable `application` of a source text for requests that have headers of these names and no
+    /// body. Panics if Python raises: there is nothing to measure then. What is made here stays.
+    ///
+    /// # Safety
+    ///
+    /// This thread is attached to Python.
+    pub unsafe fn new<'a>(source: &str, names: impl Iterator<Item = &'a str>) -> Self {
         // SAFETY: attached; each result is checked, and owned for good.
         unsafe {
             let namespace = checked(ffi::PyDict_New());
@@ -94,27 +149,31 @@ impl Bare {
                 checked(ffi::PyEval_EvalCode(code, namespace, namespace));
             }
             let environ = checked(ffi::PyDict_GetItemString(namespace, c"environ".as_ptr()));
-            let application = checked(ffi::PyDict_GetItemString(namespace, c"application".as_ptr()));
-            let keys = PER_REQUEST.map(|key| checked(ffi::PyUnicode_InternFromString(key.as_ptr())));
-            let headers: Vec<_> = request.headers.iter().map(|(name, value)| (key(name), *value)).collect();
-            for key in keys.iter().chain(headers.iter().map(|(key, _)| key)) {
+            let callable = checked(ffi::PyDict_GetItemString(namespace, c"application".as_ptr()));
+            let keys = LINE.map(|key| checked(ffi::PyUnicode_InternFromString(key.as_ptr())));
+            let headers: Vec<_> = names.map(|name| key(name)).collect();
+            for key in keys.iter().chain(&headers) {
                 done(ffi::PyDict_SetItem(environ, *key, ffi::Py_None()));
             }
-            let start_response = start_response_type();
-            let peer_port = request.peer_port.to_string();
-            Self { application, environ, start_response, keys, headers, request, peer_port }
+            Self { callable, environ, start_response: start_response_type(), keys, headers }
         }
     }
 
-    /// Answers the request once. Panics if Python raises.
+    /// Answers one request: `line` has what comes besides headers (in the order of `LINE`), `headers` the value of each.
+    /// Panics if Python raises.
     ///
     /// # Safety
     ///
     /// As for [`new`](Self::new).
-    pub unsafe fn answer(&self) -> Sent {
+    pub unsafe fn call<'a>(
+        &self,
+        line: [&'a [u8]; 6],
+        headers: impl Iterator<Item = &'a [u8]>,
+        client: &mut impl Client,
+    ) {
         // SAFETY: attached; new references are given back below, and items are borrowed from a list that lives.
         unsafe {
-            let environ = self.environ();
+            let environ = self.environ(line, headers);
             let start_response = ffi::PyObject_New::<StartResponse>(self.start_response);
             checked(start_response.cast());
             (*start_response).vectorcall = Some(start);
@@ -122,33 +181,30 @@ impl Bare {
             (*start_response).headers = ptr::null_mut();
             let mut arguments = [ptr::null_mut(), environ, start_response.cast()];
             let iterable = checked(ffi::PyObject_Vectorcall(
-                self.application,
+                self.callable,
                 arguments.as_mut_ptr().add(1),
                 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
                 ptr::null_mut(),
             ));
-            let sent = Sent { head: (*start_response).length() as u64, body: send(iterable) as u64 };
+            (*start_response).send(client);
+            send(iterable, client);
             ffi::Py_DECREF(iterable);
             ffi::Py_DECREF(start_response.cast());
             ffi::Py_DECREF(environ);
-            sent
         }
     }
 
-    /// A new environ for the request.
+    /// A new environ.
     ///
     /// # Safety
     ///
     /// As for [`new`](Self::new).
-    pub unsafe fn environ(&self) -> Object {
-        let request = &self.request;
-        let values =
-            [request.method, request.path, request.query, "HTTP/1.1", "127.0.0.1", &self.peer_port].map(str::as_bytes);
+    unsafe fn environ<'a>(&self, line: [&'a [u8]; 6], headers: impl Iterator<Item = &'a [u8]>) -> Object {
         // SAFETY: attached; the dict is new, and takes references of its own.
         unsafe {
             let environ = checked(ffi::PyDict_Copy(self.environ));
-            let headers = self.headers.iter().map(|(key, value)| (*key, value.as_bytes()));
-            for (key, value) in self.keys.into_iter().zip(values).chain(headers) {
+            let headers = self.headers.iter().copied().zip(headers);
+            for (key, value) in self.keys.into_iter().zip(line).chain(headers) {
                 let value = checked(ffi::PyUnicode_DecodeLatin1(
                     value.as_ptr().cast(),
                     value.len() as ffi::Py_ssize_t,
@@ -174,22 +230,20 @@ unsafe fn key(name: &str) -> Object {
     unsafe { checked(ffi::PyUnicode_InternFromString(key.as_ptr())) }
 }
 
-/// Takes each block of what an application returned, and closes it. Returns the number of bytes.
+/// Sends each block of what an application returned, and closes that.
 ///
 /// # Safety
 ///
 /// Attached, with a live object.
-unsafe fn send(iterable: Object) -> usize {
-    let mut sent = 0;
+unsafe fn send(iterable: Object, client: &mut impl Client) {
     let mut take = |block: Object| {
         // SAFETY: a live object, which is checked.
         unsafe {
             assert!(ffi::PyBytes_Check(block) != 0, "a block is bytes");
-            let data = std::slice::from_raw_parts(
+            client.block(std::slice::from_raw_parts(
                 ffi::PyBytes_AsString(block).cast::<u8>(),
                 ffi::PyBytes_Size(block) as usize,
-            );
-            sent += std::hint::black_box(data).len();
+            ));
         }
     };
     // SAFETY: as the caller says. A list has no close().
@@ -198,7 +252,7 @@ unsafe fn send(iterable: Object) -> usize {
             for index in 0..ffi::PyList_GET_SIZE(iterable) {
                 take(ffi::PyList_GET_ITEM(iterable, index));
             }
-            return sent;
+            return;
         }
         let iterator = checked(ffi::PyObject_GetIter(iterable));
         loop {
@@ -218,7 +272,6 @@ unsafe fn send(iterable: Object) -> usize {
             ffi::Py_DECREF(checked(ffi::PyObject_CallNoArgs(close)));
             ffi::Py_DECREF(close);
         }
-        sent
     }
 }
 
@@ -232,39 +285,38 @@ struct StartResponse {
 }
 
 impl StartResponse {
-    /// Goes over status and headers by pointer and length, and adds up the lengths.
+    /// Sends status and headers.
     ///
     /// # Safety
     ///
     /// Attached; nothing changes the headers meanwhile.
-    unsafe fn length(&self) -> usize {
+    unsafe fn send(&self, client: &mut impl Client) {
         assert!(!self.status.is_null(), "start_response was called");
         // SAFETY: references of our own to a str and a list; its items are borrowed.
         unsafe {
-            let mut length = text(self.status);
+            client.status(text(&self.status));
             for index in 0..ffi::PyList_GET_SIZE(self.headers) {
                 let header = ffi::PyList_GET_ITEM(self.headers, index);
                 assert!(ffi::PyTuple_Check(header) != 0 && ffi::PyTuple_GET_SIZE(header) == 2, "a header is a pair");
-                length += text(ffi::PyTuple_GET_ITEM(header, 0)) + text(ffi::PyTuple_GET_ITEM(header, 1));
+                client.header(text(&ffi::PyTuple_GET_ITEM(header, 0)), text(&ffi::PyTuple_GET_ITEM(header, 1)));
             }
-            length
         }
     }
 }
 
-/// Takes the characters of a `str`; returns their number.
+/// The characters of a `str`.
 ///
 /// # Safety
 ///
-/// Attached, with a live object.
-unsafe fn text(object: Object) -> usize {
+/// Attached, with an object that lives as long as the reference to it.
+unsafe fn text(object: &Object) -> &[u8] {
     // SAFETY: a live str, which is checked; its characters are stored in UTF-8 if they are ASCII, or made so.
     unsafe {
-        assert!(ffi::PyUnicode_Check(object) != 0, "status, names and values are str");
+        assert!(ffi::PyUnicode_Check(*object) != 0, "status, names and values are str");
         let mut length = 0;
-        let data = ffi::PyUnicode_AsUTF8AndSize(object, &mut length);
+        let data = ffi::PyUnicode_AsUTF8AndSize(*object, &mut length);
         assert!(!data.is_null(), "status, names and values are latin-1");
-        std::hint::black_box(std::slice::from_raw_parts(data.cast::<u8>(), length as usize)).len()
+        std::slice::from_raw_parts(data.cast::<u8>(), length as usize)
     }
 }
 

@@ -1,0 +1,147 @@
+"""What a request costs behind hyper: wsgi-hyper's server beside a plain hyper that hops to one thread for the bare call.
+
+Both are the program of benches/src/bin/hop.rs (benches/src/hop.rs tells what the plain one does and leaves out), on one core
+with one application thread. Instructions are counted by callgrind, for one client that waits for each answer; they are those
+of the programs alone, without the kernel's. CPU times are ratios of runs that alternate, kernel included.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import measured_nginx as measured
+
+PROGRAM = measured.ROOT / "target/bench/release/hop"
+WAYS = ("plain", "server")
+HEADERS = {"bare": measured.BARE, "browser": measured.BROWSER}
+FEW, MANY = 300, 1300
+PAIRS = 15
+SECONDS = 1
+# The most that wsgi-hyper may take of what the plain hyper takes.
+LIMIT = 1.3
+
+
+class Server(measured.Client):
+    """One of the two, serving."""
+
+    def __init__(self, way, profiler=()):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wsgi-bench-"))
+        (self.folder / "app.py").write_text(measured.APPLICATION)
+        command = [*profiler, str(PROGRAM), way, str(self.folder / "app.py")]
+        if not profiler and shutil.which("taskset"):
+            command = ["taskset", "-c", "0", *command]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONHASHSEED": "0"}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.folder / "errors", "w"),
+        )
+        address = self.process.stdout.readline()
+        if not address:
+            self.stop()
+        self.port = int(address.rpartition(":")[2])
+
+    def cpu(self):
+        return measured.cpu(self.process.pid)
+
+    def stop(self):
+        """Ends it, and complains of anything it had to say."""
+        self.process.communicate(timeout=60)
+        errors = [line for line in (self.folder / "errors").read_text().splitlines() if not line.startswith("==")]
+        if errors or self.process.returncode != 0:
+            raise SystemExit("\n".join([f"{PROGRAM} failed:", *errors]))
+        shutil.rmtree(self.folder)
+
+
+def total(way, headers, count):
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "out"
+        server = Server(way, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"])
+        server.get("/", count, headers)
+        server.stop()
+        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
+
+
+def per_request(way, headers):
+    return round((total(way, headers, MANY) - total(way, headers, FEW)) / (MANY - FEW))
+
+
+def count():
+    return {name: {way: per_request(way, headers) for way in WAYS} for name, headers in HEADERS.items()}
+
+
+def ratio(row):
+    return row["server"] / row["plain"]
+
+
+def show(figures):
+    print("Instructions per request (callgrind), of a plain hyper with one hop to a thread and of wsgi-hyper:")
+    measured.table([
+        ["headers", "plain", "wsgi-hyper", "ratio"],
+        *([name, row["plain"], row["server"], f"{ratio(row):.2f}"] for name, row in figures.items()),
+    ])
+
+
+def slips(figures):
+    """What is above the limit."""
+    for name, row in figures.items():
+        if ratio(row) > LIMIT:
+            yield f"{name}: {ratio(row):.2f} times the instructions of the plain hyper, allowed are {LIMIT}"
+
+
+def paired(headers, connections):
+    """CPU time of each, and their ratio, in pairs of runs that alternate."""
+    servers = [Server(way) for way in WAYS]
+
+    def run(server):
+        before = server.cpu()
+        requests, _ = server.wrk("/", SECONDS, headers, connections)
+        return (server.cpu() - before) / requests
+
+    pairs = []
+    for number in range(PAIRS + 1):
+        # What comes first takes turns.
+        turn = -1 if number % 2 else 1
+        pairs.append([run(server) for server in servers[::turn]][::turn])
+    for server in servers:
+        server.stop()
+    ratios = [own / base for base, own in pairs[1:]]
+    return {
+        "cpu_us_plain": round(statistics.median(base for base, _ in pairs[1:]), 2),
+        "cpu_us_server": round(statistics.median(own for _, own in pairs[1:]), 2),
+        "cpu_ratio": round(statistics.median(ratios), 3),
+        "cpu_ratio_least": round(min(ratios), 3),
+        "cpu_ratio_most": round(max(ratios), 3),
+    }
+
+
+def measure():
+    runs = {}
+    for name, headers in HEADERS.items():
+        for connections in (1, 32):
+            print(f"{PAIRS} pairs of runs, {name} headers, connections: {connections}", flush=True)
+            runs[f"{name}, {connections}"] = paired(headers, connections)
+    print("\nCPU time per request of a plain hyper with one hop to a thread and of wsgi-hyper, medians of paired runs with wrk:")
+    measured.table([
+        ["headers, connections", "µs plain", "µs wsgi-hyper", "ratio", "least", "most"],
+        *([name, *row.values()] for name, row in runs.items()),
+    ])
+    return runs
+
+
+def main(arguments):
+    figures = count()
+    show(figures)
+    if "--instructions" not in arguments:
+        measured.write("hop.json", {"instructions": figures, "runs": measure()})
+    found = list(slips(figures))
+    if found:
+        sys.exit("too many instructions:\n  " + "\n  ".join(found))
+    print("Within the limit.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
