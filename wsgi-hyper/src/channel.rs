@@ -30,6 +30,8 @@ struct State {
     blocks: VecDeque<Block>,
     /// Bytes in `blocks`.
     waiting: usize,
+    /// A thread blocks until they are taken. To signal one that does not is a system call for nothing.
+    draining: bool,
     end: Option<End>,
     closed: Option<Closed>,
     /// The task, when it waits for something to take.
@@ -143,8 +145,10 @@ impl Channel {
                 _ => return Ok(()),
             }
             let before = state.waiting;
+            state.draining = true;
             let (next, waited) = self.taken.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = next;
+            state.draining = false;
             if waited.timed_out() && state.waiting == before {
                 return Err(HostError::TimedOut);
             }
@@ -207,7 +211,7 @@ impl Channel {
         };
         state.waiting -= block.len();
         let exchange = if state.waiting < ROOM { state.exchange.take() } else { None };
-        self.taken.notify_all();
+        self.tell_drained(&state);
         wake(state, [exchange, None]);
         Poll::Ready(Some(Ok(block)))
     }
@@ -225,7 +229,7 @@ impl Channel {
         let blocks = std::mem::take(&mut state.blocks);
         state.waiting = 0;
         let wakers = [state.exchange.take(), state.reader.take()];
-        self.taken.notify_all();
+        self.tell_drained(&state);
         wake(state, wakers);
         drop(blocks);
     }
@@ -234,6 +238,12 @@ impl Channel {
 impl Channel {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    fn tell_drained(&self, state: &State) {
+        if state.draining {
+            self.taken.notify_all();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
