@@ -18,6 +18,7 @@ use wsgi_core::host::{ErrorLog, Level, Scheme};
 
 use crate::connection::Connection;
 use crate::service::WsgiService;
+pub use access::Access;
 use access::AccessLog;
 use patient::Patient;
 use strict::Front;
@@ -62,14 +63,14 @@ impl Server {
     /// Serves until `stop` is ready: then it accepts no further connection, and returns when the requests under way are
     /// answered, or are dropped after `grace`. Dropping the future ends all of them at once.
     ///
-    /// `access` gets one line for each request when it is over, in the common log format with the duration.
+    /// `access` is told of each request when it is over.
     pub async fn serve(
         self,
         service: WsgiService,
         stop: impl Future<Output = ()>,
         grace: Duration,
         log: Arc<dyn ErrorLog>,
-        access: impl Fn(&str) + Send + Sync + 'static,
+        access: impl Fn(&Access) + Send + Sync + 'static,
     ) {
         let access: AccessLog = Arc::new(access);
         let (stopping, stopped) = watch::channel(false);

@@ -1,5 +1,6 @@
 //! Access lines: one for each request, when it is over.
 
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,20 +8,22 @@ use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::channel::Cut;
 use crate::response::ResponseBody;
 
-/// Where lines go.
-pub(super) type AccessLog = Arc<dyn Fn(&str) + Send + Sync>;
+/// Who is told of requests that are over.
+pub(super) type AccessLog = Arc<dyn Fn(&Access) + Send + Sync>;
 
-/// A request under way. Its line is written when it is dropped.
-pub(super) struct Entry {
-    log: AccessLog,
+/// A request that is over. Displayed it is a line of the common log format with the duration.
+#[derive(Debug)]
+pub struct Access {
     peer: Option<SocketAddr>,
-    request: String,
+    method: Method,
+    uri: Uri,
+    version: Version,
     time: SystemTime,
     began: Instant,
     /// None as long as there is no head.
@@ -28,43 +31,66 @@ pub(super) struct Entry {
     bytes: u64,
 }
 
+impl fmt::Display for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(formatter, "{}", peer.ip().to_canonical())?,
+            None => formatter.write_str("-")?,
+        }
+        write!(formatter, " - - [{}] \"", common_time(self.time))?;
+        write!(Escaping(formatter), "{} {} {:?}", self.method, self.uri, self.version)?;
+        // nginx's number for a client that did not wait.
+        let status = self.status.map_or(499, |status| status.as_u16());
+        write!(formatter, "\" {status} {} {}ms", self.bytes, self.began.elapsed().as_millis())
+    }
+}
+
+/// A request under way, of which the log is told when this is dropped.
+pub(super) struct Entry {
+    log: AccessLog,
+    access: Access,
+}
+
 impl Entry {
     pub(super) fn new<B>(request: &Request<B>, peer: Option<SocketAddr>, log: AccessLog) -> Self {
-        let target = request.uri().to_string();
-        Self {
-            log,
+        let access = Access {
             peer,
-            request: escaped(&format!("{} {target} {:?}", request.method(), request.version())),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
             time: SystemTime::now(),
             began: Instant::now(),
             status: None,
             bytes: 0,
-        }
+        };
+        Self { log, access }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let peer = self.peer.map_or_else(|| "-".to_owned(), |peer| peer.ip().to_canonical().to_string());
-        // nginx's number for a client that did not wait.
-        let status = self.status.map_or(499, |status| status.as_u16());
-        let (time, bytes) = (common_time(self.time), self.bytes);
-        let took = self.began.elapsed().as_millis();
-        (self.log)(&format!("{peer} - - [{time}] \"{}\" {status} {bytes} {took}ms", self.request));
+        (self.log)(&self.access);
     }
 }
 
 /// Text that cannot forge a line, escaped as nginx does: whatever is no printable ASCII character, and what has a meaning
 /// between quotes.
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut line, byte| {
-        match byte {
-            b'"' | b'\\' => line.push_str(&format!("\\x{byte:02X}")),
-            b' '..=b'~' => line.push(char::from(byte)),
-            byte => line.push_str(&format!("\\x{byte:02X}")),
+struct Escaping<'a, W>(&'a mut W);
+
+impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = |character: char| matches!(character, ' '..='~') && !matches!(character, '"' | '\\');
+        let mut rest = text;
+        while let Some(at) = rest.find(|character| !is_plain(character)) {
+            let (plain, behind) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let special = behind.chars().next().map_or(0, char::len_utf8);
+            let (special, behind) = behind.split_at(special);
+            special.bytes().try_for_each(|byte| write!(self.0, "\\x{byte:02X}"))?;
+            rest = behind;
         }
-        line
-    })
+        self.0.write_str(rest)
+    }
 }
 
 /// `10/Oct/2000:13:55:36 +0000`, made of HTTP's `Tue, 10 Oct 2000 13:55:36 GMT`.
@@ -83,7 +109,7 @@ pub(super) struct Logged {
 
 impl Logged {
     pub(super) fn new(body: ResponseBody, mut entry: Entry, status: StatusCode) -> Self {
-        entry.status = Some(status);
+        entry.access.status = Some(status);
         Self { body, entry }
     }
 }
@@ -95,7 +121,7 @@ impl Body for Logged {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.entry.access.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Poll::Ready(frame)
     }
@@ -123,9 +149,9 @@ mod tests {
         let request = Request::get("/a%20b?'").body(()).unwrap();
         let peer = Some("10.0.0.1:99".parse().unwrap());
         let mut entry =
-            Entry::new(&request, peer, Arc::new(move |line: &str| log.lock().unwrap().push(line.to_owned())));
-        entry.time = SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136);
-        entry.bytes = 7;
+            Entry::new(&request, peer, Arc::new(move |access: &Access| log.lock().unwrap().push(access.to_string())));
+        entry.access.time = SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136);
+        entry.access.bytes = 7;
         drop(entry);
         let line = lines.lock().unwrap().remove(0);
         let expected = r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /a%20b?' HTTP/1.1" 499 7 "#;
@@ -134,6 +160,10 @@ mod tests {
 
     #[test]
     fn no_text_can_forge_a_line() {
-        assert_eq!(escaped("GET /\" 200\n\\\u{e9}"), r"GET /\x22 200\x0A\x5C\xC3\xA9");
+        let escaped = |text| {
+            let mut line = String::new();
+            Escaping(&mut line).write_str(text).map(|()| line)
+        };
+        assert_eq!(escaped("GET /\" 200\n\\\u{e9}"), Ok(r"GET /\x22 200\x0A\x5C\xC3\xA9".to_owned()));
     }
 }

@@ -64,11 +64,11 @@ fn run(options: Options) -> Result<ExitCode, String> {
     let service = WsgiService::builder(&gateway, &location).prefix(&options.prefix).log(Arc::clone(&log)).build();
     let prefix = options.prefix.trim_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
-    say(&format!("Serving {} on http://{}/{prefix}{slash}", options.script, server.address()));
+    say(format_args!("Serving {} on http://{}/{prefix}{slash}", options.script, server.address()));
     drop(entered);
 
     let graceful = runtime.block_on(async {
-        let serving = server.serve(service, stop.asked(1), GRACE, log, say);
+        let serving = server.serve(service, stop.asked(1), GRACE, log, |access| say(access));
         tokio::select! {
             () = serving => true,
             // Whatever is under way is dropped with `serving`.
@@ -131,7 +131,7 @@ fn watch_signals() -> io::Result<Stop> {
 }
 
 /// A line on stdout. Where nobody reads it, nothing is lost.
-fn say(line: &str) {
+fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
