@@ -41,3 +41,31 @@ impl Default for Connection {
         Self { local: None, peer: None, scheme: Scheme::Http }
     }
 }
+
+/// A connection with its addresses as environ has them: text that is made once where a server can keep this.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) local: Option<Address>,
+    pub(crate) peer: Option<Address>,
+    pub(crate) scheme: Scheme,
+}
+
+impl From<Connection> for Known {
+    fn from(Connection { local, peer, scheme }: Connection) -> Self {
+        Self { local: local.map(Address::from), peer: peer.map(Address::from), scheme }
+    }
+}
+
+/// An end of a connection.
+#[derive(Clone)]
+pub(crate) struct Address {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        // A client of version 4 is one also where the socket is of version 6.
+        Self { name: address.ip().to_canonical().to_string(), port: address.port() }
+    }
+}

@@ -1,7 +1,6 @@
 //! A request of `http` as the gateway reads it.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use http::header::HOST;
 use http::request::Parts;
@@ -11,7 +10,7 @@ use wsgi_core::config::Variable;
 use wsgi_core::environ::decode_path;
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
-use crate::connection::Connection;
+use crate::connection::Known;
 
 /// Where in a server the application is mounted.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +38,9 @@ impl Mount {
     }
 }
 
+/// Name and port of a server.
+type Server<'a> = (Cow<'a, str>, Option<u16>);
+
 /// A request with what takes more than a look into it.
 pub(crate) struct View<'a> {
     parts: &'a Parts,
@@ -48,9 +50,8 @@ pub(crate) struct View<'a> {
     script: usize,
     uri: Cow<'a, str>,
     scheme: Scheme,
-    server: (String, Option<u16>),
-    local: Option<Address>,
-    peer: Option<Address>,
+    server: Server<'a>,
+    known: &'a Known,
     content_length: Option<u64>,
     software: &'a str,
     variables: &'a [Variable],
@@ -60,6 +61,7 @@ impl<'a> View<'a> {
     /// Reads a request, or says with which status it is to be refused.
     pub(crate) fn new(
         parts: &'a Parts,
+        known: &'a Known,
         mount: &'a Mount,
         content_length: Option<u64>,
         software: &'a str,
@@ -76,16 +78,12 @@ impl<'a> View<'a> {
             true => Cow::Owned(encode(mount.prefix.as_bytes()) + sent),
             false => Cow::Borrowed(sent),
         };
-        let known = parts.extensions.get::<Connection>().copied().unwrap_or_default();
         let tls = known.scheme == Scheme::Https || parts.uri.scheme_str() == Some("https");
-        let requested = requested(parts)?;
-        let local = known.local.map(Address::new);
-        let name = match (&requested, &local) {
-            (Some((name, _)), _) => name.clone(),
-            (None, Some(local)) => local.name.clone(),
-            (None, None) => "localhost".to_owned(),
+        let (name, port) = match (requested(parts)?, &known.local) {
+            (Some((name, port)), local) => (name, local.as_ref().map(|local| local.port).or(port)),
+            (None, Some(local)) => (Cow::Borrowed(&*local.name), Some(local.port)),
+            (None, None) => (Cow::Borrowed("localhost"), None),
         };
-        let port = known.local.map(|local| local.port()).or(requested.and_then(|(_, port)| port));
         Ok(Self {
             parts,
             script: mount.prefix.len(),
@@ -93,8 +91,7 @@ impl<'a> View<'a> {
             uri,
             scheme: if tls { Scheme::Https } else { Scheme::Http },
             server: (name, port),
-            local,
-            peer: known.peer.map(Address::new),
+            known,
             content_length,
             software,
             variables,
@@ -104,11 +101,14 @@ impl<'a> View<'a> {
 
 /// The host and port that the client asks for, from the request line (RFC 9112, 3.2.2) or the Host header. None if that
 /// is empty or missing.
-fn requested(parts: &Parts) -> Result<Option<(String, Option<u16>)>, StatusCode> {
+fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
     let from_header;
     let authority = match (parts.uri.authority(), parts.headers.get(HOST)) {
         (Some(authority), _) => authority,
         (None, Some(host)) if !host.is_empty() => {
+            if let Some((name, port)) = usual(host.as_bytes()) {
+                return Ok(Some((Cow::Borrowed(name), port)));
+            }
             let found = Authority::try_from(host.as_bytes()).ok().filter(|found| !found.as_str().contains('@'));
             from_header = found.ok_or(StatusCode::BAD_REQUEST)?;
             &from_header
@@ -116,7 +116,24 @@ fn requested(parts: &Parts) -> Result<Option<(String, Option<u16>)>, StatusCode>
         (None, _) => return Ok(None),
     };
     let name = authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
-    Ok((!name.is_empty()).then(|| (name, authority.port_u16())))
+    Ok((!name.is_empty()).then(|| (Cow::Owned(name), authority.port_u16())))
+}
+
+/// A host as clients write it nearly always: a name in lower case or an address of version 4, and perhaps a port. It is what
+/// [`Authority`] would find in it, without a copy.
+fn usual(host: &[u8]) -> Option<(&str, Option<u16>)> {
+    let end =
+        host.iter().position(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')).unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let port = match port {
+        [] => None,
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            Some(std::str::from_utf8(digits).ok()?.parse().ok()?)
+        }
+        _ => return None,
+    };
+    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.ends_with('.'))?;
+    Some((name, port))
 }
 
 impl RequestView for View<'_> {
@@ -155,7 +172,7 @@ impl RequestView for View<'_> {
     }
 
     fn peer(&self) -> Endpoint<'_> {
-        match &self.peer {
+        match &self.known.peer {
             Some(peer) => Endpoint { name: peer.name.as_bytes(), port: Some(peer.port) },
             None => Endpoint { name: b"", port: None },
         }
@@ -184,7 +201,7 @@ impl RequestView for View<'_> {
             ("DOCUMENT_URI", &self.path),
             ("SERVER_SOFTWARE", self.software.as_bytes()),
         ];
-        always.into_iter().chain(self.local.as_ref().map(|local| ("SERVER_ADDR", local.name.as_bytes())))
+        always.into_iter().chain(self.known.local.as_ref().map(|local| ("SERVER_ADDR", local.name.as_bytes())))
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
@@ -209,19 +226,6 @@ fn encode(path: &[u8]) -> String {
     })
 }
 
-/// An end of a connection as text.
-struct Address {
-    name: String,
-    port: u16,
-}
-
-impl Address {
-    fn new(address: SocketAddr) -> Self {
-        // A client of version 4 is one also where the socket is of version 6.
-        Self { name: address.ip().to_canonical().to_string(), port: address.port() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -229,6 +233,7 @@ mod tests {
     use wsgi_core::snapshot::RequestSnapshot;
 
     use super::*;
+    use crate::connection::Connection;
 
     fn parts(request: http::request::Builder) -> Parts {
         request.body(()).unwrap().into_parts().0
@@ -239,13 +244,14 @@ mod tests {
     }
 
     fn refusal(request: http::request::Builder, mount: &Mount) -> Option<StatusCode> {
-        View::new(&parts(request), mount, None, "test", &[]).err()
+        View::new(&parts(request), &Connection::default().into(), mount, None, "test", &[]).err()
     }
 
     /// What the view tells, in the names of environ.
     fn told(request: http::request::Builder, mount: &Mount) -> BTreeMap<String, String> {
         let parts = parts(request);
-        let view = View::new(&parts, mount, None, "test", &[]).unwrap_or_else(|status| panic!("{status}"));
+        let known = parts.extensions.get::<Connection>().copied().unwrap_or_default().into();
+        let view = View::new(&parts, &known, mount, None, "test", &[]).unwrap_or_else(|status| panic!("{status}"));
         // As the gateway has it.
         let view = RequestSnapshot::new(&view);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -315,6 +321,43 @@ mod tests {
         assert_eq!(server(get("/").header("Host", "a:81").extension(connection)), named("a", "8000"));
         let told = told(get("/").extension(connection), &Mount::default());
         assert_eq!((told["REMOTE_ADDR"].as_str(), told["SERVER_ADDR"].as_str()), ("10.0.0.1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn usual_hosts_are_what_the_long_way_finds_in_them() {
+        for host in [
+            "localhost",
+            "localhost:80",
+            "127.0.0.1:8000",
+            "a.b-c.example",
+            "a.",
+            ".",
+            "a:",
+            "a:0",
+            "a:65535",
+            "a:65536",
+            "a:+1",
+            ":80",
+            "-",
+            "A",
+            "a_b",
+            "[::1]",
+            "a b",
+            "a@b",
+            "a:b@c",
+            "a:80:80",
+            "a/b",
+            "a?b",
+            "\u{e9}",
+        ] {
+            let Some((name, port)) = usual(host.as_bytes()) else { continue };
+            let authority = Authority::try_from(host).unwrap();
+            assert_eq!((name, port), (authority.host(), authority.port_u16()), "{host}");
+        }
+        assert_eq!(usual(b"a.example:80"), Some(("a.example", Some(80))));
+        for odd in ["", ":80", "a:", "a.", "A", "a:65536", "[::1]:80"] {
+            assert_eq!(usual(odd.as_bytes()), None, "{odd}");
+        }
     }
 
     #[test]

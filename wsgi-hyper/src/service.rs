@@ -15,6 +15,7 @@ use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::body::{Extent, Source};
 use crate::channel::Channel;
+use crate::connection::{Connection, Known};
 use crate::log::StderrLog;
 use crate::request::{Mount, View};
 use crate::response::{ResponseBody, Taker, plain};
@@ -77,10 +78,20 @@ impl WsgiService {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
+        self.answer_on(&connection.into(), request)
+    }
+
+    /// As `answer`, for a request that comes on a connection which is known already.
+    pub(crate) fn answer_on<B>(&self, known: &Known, request: Request<B>) -> ResponseFuture
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let Shared { gateway, location, mount, log, software, patience } = &*self.shared;
         let (parts, body) = request.into_parts();
         let extent = Extent::of(&parts.headers, &body);
-        let view = match View::new(&parts, mount, extent.length, software, &location.settings().variables) {
+        let view = match View::new(&parts, known, mount, extent.length, software, &location.settings().variables) {
             Ok(view) => view,
             Err(status) => return ResponseFuture::plain(status),
         };

@@ -1,6 +1,7 @@
 //! What the server does around the service: what hyper lets through and must not (RFC 9112), and its own name.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::access::{AccessLog, Entry, Logged};
-use crate::connection::Connection;
+use crate::connection::{Connection, Known};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
 
@@ -23,7 +24,8 @@ const NAME: HeaderValue = HeaderValue::from_static(concat!("wsgi-hyper/", env!("
 #[derive(Clone)]
 pub(super) struct Front {
     service: WsgiService,
-    connection: Connection,
+    peer: Option<SocketAddr>,
+    known: Known,
     access: AccessLog,
     /// The end of the last body is told by the end of the connection.
     ends_by_closing: Arc<AtomicBool>,
@@ -31,7 +33,7 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn new(service: WsgiService, connection: Connection, access: AccessLog) -> Self {
-        Self { service, connection, access, ends_by_closing: Arc::default() }
+        Self { service, peer: connection.peer, known: connection.into(), access, ends_by_closing: Arc::default() }
     }
 
     pub(super) fn ends_by_closing(&self) -> bool {
@@ -44,13 +46,10 @@ impl Service<Request<Incoming>> for Front {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
-        let entry = Entry::new(&request, self.connection.peer, Arc::clone(&self.access));
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let entry = Entry::new(&request, self.peer, Arc::clone(&self.access));
         let closing = (request.version() < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
-        let response = has_one_host(&request).then(|| {
-            request.extensions_mut().insert(self.connection);
-            self.service.call(request)
-        });
+        let response = has_one_host(&request).then(|| self.service.answer_on(&self.known, request));
         Answer { response, entry: Some(entry), closing }
     }
 }
