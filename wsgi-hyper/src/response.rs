@@ -135,9 +135,11 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    // Who knows what the client means by what it sends next; after CONNECT it may not even be HTTP.
+    if matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     match status {
-        // Who knows what it means by what it sends next.
-        StatusCode::BAD_REQUEST => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
         // The client may come back in a second.
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
         StatusCode::METHOD_NOT_ALLOWED => {

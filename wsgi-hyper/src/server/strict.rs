@@ -49,17 +49,33 @@ impl Service<Request<Incoming>> for Front {
     fn call(&self, request: Request<Incoming>) -> Answer {
         let entry = Entry::new(&request, self.peer, Arc::clone(&self.access));
         let closing = (request.version() < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
-        let response = has_one_host(&request).then(|| self.service.answer_on(&self.known, request));
+        let plain = is_plain(&request) && has_one_host(&request);
+        let response = plain.then(|| self.service.answer_on(&self.known, request));
         Answer { response, entry: Some(entry), closing }
     }
 }
 
+/// Whether method and target are such as nginx takes. Anything else is legal, and used by nobody but those who try what
+/// happens.
+fn is_plain<B>(request: &Request<B>) -> bool {
+    let method = request.method().as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte));
+    let target = request.uri().authority().is_none_or(|authority| {
+        let port = authority.as_str().strip_prefix(authority.host()).map(|port| port.trim_start_matches(':'));
+        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    method && target
+}
+
 /// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
-/// (RFC 9112, 3.2). It is hung up on.
-fn has_one_host(request: &Request<Incoming>) -> bool {
-    match request.headers().get_all(HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        1 => true,
+/// (RFC 9112, 3.2). It is hung up on. So is one whose host has an empty label, or is empty.
+fn has_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => {
+            let host = host.as_bytes();
+            !host.is_empty() && host != b"." && !host.windows(2).any(|pair| pair == b"..")
+        }
         _ => false,
     }
 }
@@ -90,5 +106,39 @@ impl Future for Answer {
         let entry = self.entry.take().expect("a future is not polled after it was ready");
         let status = response.status();
         Poll::Ready(Ok(response.map(|body| Logged::new(body, entry, status))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, uri: &str, host: &str) -> Request<()> {
+        Request::builder().method(method).uri(uri).header(HOST, host).body(()).unwrap()
+    }
+
+    #[test]
+    fn odd_methods_and_targets_are_refused() {
+        for (method, uri, plain) in [
+            ("GET", "/", true),
+            ("M-SEARCH", "*", true),
+            ("get", "/", false),
+            ("G!T", "/", false),
+            ("GET", "http://a:80/", true),
+            ("GET", "http://[::1]:80/", true),
+            ("GET", "http://a:/", true),
+            ("GET", "http://a:b/", false),
+            ("GET", "http://me@a/", false),
+        ] {
+            assert_eq!(is_plain(&request(method, uri, "a")), plain, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn hosts_without_a_name_are_refused() {
+        for (host, good) in [("a", true), ("a.", true), ("[::1]:80", true), ("", false), (".", false), ("a..b", false)]
+        {
+            assert_eq!(has_one_host(&request("GET", "/", host)), good, "{host:?}");
+        }
     }
 }
