@@ -91,7 +91,13 @@ where
                     }
                     self.ended = self.body.is_end_stream();
                 }
-                Poll::Ready(Some(Err(error))) => return Err(host_error(error.into())),
+                Poll::Ready(Some(Err(error))) => {
+                    let error = error.into();
+                    if is_malformed(&*error) {
+                        self.channel.blame_client();
+                    }
+                    return Err(host_error(error));
+                }
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending if !parker.park(self.patience) => return Err(HostError::TimedOut),
                 Poll::Pending => {}
@@ -145,6 +151,19 @@ fn host_error(error: Box<dyn Error + Send + Sync>) -> HostError {
         cause = error.source();
     }
     HostError::Io(io::Error::other(error))
+}
+
+/// Whether the bytes that have come are no body, which hyper tells by the kind of error alone.
+fn is_malformed(error: &(dyn Error + 'static)) -> bool {
+    let is_hypers = error.is::<hyper::Error>();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return is_hypers && matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A thread that waits to be woken.

@@ -34,6 +34,8 @@ struct State {
     draining: bool,
     end: Option<End>,
     closed: Option<Closed>,
+    /// The request body cannot be decoded.
+    malformed: bool,
     /// The task, when it waits for something to take.
     task: Option<Waker>,
     /// The exchange, when it waits for room.
@@ -160,9 +162,16 @@ impl Channel {
         self.end(End::Cut);
     }
 
-    /// The thread is done, and `status` is to be answered unless a head has been sent.
+    /// The thread is done, and `status` is to be answered unless a head has been sent. It is the client's fault
+    /// if its body was [malformed](Self::blame_client).
     pub(crate) fn fail(&self, status: StatusCode) {
-        self.end(End::Failed(status));
+        let malformed = self.state().malformed;
+        self.end(End::Failed(if malformed { StatusCode::BAD_REQUEST } else { status }));
+    }
+
+    /// The request body turned out to be malformed. The application may make something of that all the same.
+    pub(crate) fn blame_client(&self) {
+        self.state().malformed = true;
     }
 
     fn end(&self, end: End) {
@@ -381,6 +390,15 @@ mod tests {
         channel.drain(Duration::ZERO).unwrap();
         assert!(channel.poll_room(&mut Context::from_waker(Waker::noop())).is_ready());
         channel.finish().unwrap();
+    }
+
+    #[test]
+    fn a_failure_by_a_malformed_body_is_the_client_s() {
+        let channel = Channel::new();
+        channel.blame_client();
+        channel.fail(StatusCode::INTERNAL_SERVER_ERROR);
+        let head = channel.poll_head(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(head, Poll::Ready(Err(StatusCode::BAD_REQUEST))));
     }
 
     #[test]
