@@ -1,6 +1,8 @@
 //! A small server for development: HTTP/1 without TLS, strict, with access lines.
 
 mod access;
+mod framing;
+mod guarded;
 mod patient;
 mod strict;
 
@@ -20,6 +22,7 @@ use crate::connection::Connection;
 use crate::service::WsgiService;
 pub use access::Access;
 use access::AccessLog;
+use guarded::Guarded;
 use patient::Patient;
 use strict::Front;
 
@@ -34,6 +37,9 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// The most that a head may have; nginx takes as much by default (`large_client_header_buffers`).
 const HEAD_SIZE: usize = 32 * 1024;
+
+/// The most that a line of it may have, with its end; again as in nginx. So do lines between chunks.
+const LINE_SIZE: usize = 8 * 1024;
 
 /// What hyper collects of a response before it waits for the client.
 const BUFFER: usize = 64 * 1024;
@@ -110,7 +116,7 @@ impl Server {
 async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool>, log: Arc<dyn ErrorLog>) {
     // A block of a generator does not wait for the next one. Where that cannot be had, nothing else suffers.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Patient::new(stream, SEND_TIME));
+    let io = TokioIo::new(Guarded::new(Patient::new(stream, SEND_TIME)));
     let mut http = strictest().serve_connection(io, front.clone());
     let mut stopping = false;
     let result = loop {
@@ -122,7 +128,7 @@ async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool
             }
         }
     };
-    let stream = http.into_parts().io.into_inner().into_inner();
+    let stream = http.into_parts().io.into_inner().into_inner().into_inner();
     match result {
         Ok(()) if stopping => {}
         Ok(()) => linger(stream).await,

@@ -1,0 +1,247 @@
+//! Where requests begin and end on a connection, told more strictly than hyper tells it.
+//!
+//! hyper takes one of two lengths for the right one, passes over codings that it does not know, and ends lines at a bare
+//! LF here and not there. That may be legal, but a proxy in front may decide otherwise, and then one client's bytes become
+//! another one's request. So whatever is not plain is refused before hyper sees it.
+
+use wsgi_core::host::HeaderField;
+use wsgi_core::http1::Extent;
+
+use super::{HEAD_SIZE, LINE_SIZE};
+
+/// Follows the bytes of one connection, as they come.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    place: Place,
+    /// What the place is judged by: the head or the trailers so far, or a line between chunks.
+    kept: Vec<u8>,
+    /// Where in `kept` the last line begins.
+    line: usize,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Head,
+    /// So many bytes of a body of known length.
+    Body(u64),
+    ChunkSize,
+    /// So many bytes of a chunk.
+    Chunk(u64),
+    /// The end of the line behind a chunk.
+    ChunkEnd,
+    Trailers,
+    /// The rest of a head that hyper refuses for its size, and all behind it.
+    Oversize,
+}
+
+impl Framing {
+    /// Goes on by what was received. An error is the position of the byte that makes a request malformed; from there on
+    /// nothing may be believed.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut position = 0;
+        while position < bytes.len() {
+            let rest = &bytes[position..];
+            if let Place::Body(left) | Place::Chunk(left) = self.place {
+                let count = left.min(rest.len() as u64);
+                position += count as usize;
+                self.place = match (self.place, left - count) {
+                    (Place::Body(_), 0) => Place::Head,
+                    (Place::Body(_), left) => Place::Body(left),
+                    (_, 0) => Place::ChunkEnd,
+                    (_, left) => Place::Chunk(left),
+                };
+                continue;
+            }
+            if self.place == Place::Oversize {
+                break;
+            }
+            let end = rest.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+            let part = &rest[..end.unwrap_or(rest.len())];
+            self.kept.extend_from_slice(part);
+            position += part.len();
+            if self.kept.len() > HEAD_SIZE {
+                if !self.is_in_head() {
+                    return Err(position - 1);
+                }
+                self.place = Place::Oversize;
+            } else if end.is_some() {
+                self.end_line().ok_or(position - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the head of a request is expected, or has begun.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.place == Place::Head
+    }
+
+    /// Judges a line that has come to its end; `None` if it must not be there.
+    fn end_line(&mut self) -> Option<()> {
+        let line = self.kept[self.line..].strip_suffix(b"\r\n")?;
+        if line.len() + 2 > LINE_SIZE {
+            return None;
+        }
+        self.place = match self.place {
+            Place::Head | Place::Trailers if !line.is_empty() => {
+                self.line = self.kept.len();
+                return Some(());
+            }
+            // Empty lines before a request are ignored (RFC 9112, 2.2).
+            Place::Head if self.line == 0 => Place::Head,
+            Place::Head => body(&self.kept[..self.line])?,
+            Place::ChunkSize => match chunk_size(line)? {
+                0 => Place::Trailers,
+                size => Place::Chunk(size),
+            },
+            Place::ChunkEnd if line.is_empty() => Place::ChunkSize,
+            Place::Trailers => Place::Head,
+            _ => return None,
+        };
+        self.kept.clear();
+        self.line = 0;
+        Some(())
+    }
+}
+
+/// What follows a head of whole lines; `None` if that can be understood in two ways, or in none.
+fn body(head: &[u8]) -> Option<Place> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let minor_version = u8::from(!lines.next()?.ends_with(b"HTTP/1.0"));
+    let fields: Vec<_> = lines
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some(HeaderField::new(&line[..colon], without_spaces(&line[colon + 1..])))
+        })
+        .collect();
+    let extent = Extent::new(minor_version, &fields)?;
+    Some(match extent.remaining() {
+        Some(0) => Place::Head,
+        Some(length) if length > LARGEST => return None,
+        Some(length) => Place::Body(length),
+        None => Place::ChunkSize,
+    })
+}
+
+/// A value without the spaces around it. Tabs are as legal there and nobody sends them: next to a length or a coding
+/// they are to mislead, and nginx refuses them too.
+fn without_spaces(value: &[u8]) -> &[u8] {
+    let start = value.iter().position(|byte| *byte != b' ').unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+/// Hexadecimal, of any number of digits; extensions are ignored (RFC 9112, 7.1).
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at(digits);
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    if digits.is_empty() || !matches!(rest.get(blanks), None | Some(b';')) || rest.contains(&b'\r') {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().filter(|size| *size <= LARGEST)
+}
+
+/// No file is larger, and nginx counts no further.
+const LARGEST: u64 = i64::MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
+
+    /// What is refused of a connection, whichever way it is cut.
+    fn refused(text: &str) -> Option<usize> {
+        let whole = Framing::default().advance(text.as_bytes()).err();
+        for cut in 1..text.len() {
+            let mut framing = Framing::default();
+            let (first, second) = text.as_bytes().split_at(cut);
+            let found = framing.advance(first).and_then(|()| framing.advance(second).map_err(|at| at + cut));
+            assert_eq!(found.err(), whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    fn passes(text: &str) {
+        assert_eq!(refused(text), None, "{text:?}");
+    }
+
+    /// Refused at its very end, whatever would come behind it.
+    fn fails(text: &str) {
+        assert_eq!(refused(text), Some(text.len() - 1), "{text:?}");
+    }
+
+    #[test]
+    fn requests_are_followed_from_one_to_the_next() {
+        passes("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.0\r\n\r\n");
+        let length = format!("{HEAD}Content-Length: 4\r\n\r\n\n\n\n\n");
+        let chunks = format!("{HEAD}Transfer-Encoding: CHUNKED\r\n\r\n2 ;a=b\r\n\n\n\r\n00\r\nX: y\r\n\r\n");
+        passes(&format!("{length}{chunks}{length}"));
+        fails(&format!("{length}{chunks}{length}\n"));
+    }
+
+    #[test]
+    fn a_length_is_told_once() {
+        for fields in [
+            "Content-Length: 4\r\nContent-Length: 4\r\n",
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: x\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: \tchunked\r\n",
+            "Content-Length: +4\r\n",
+            "Content-Length: 4\t\r\n",
+            "Content-Length: 9223372036854775808\r\n",
+        ] {
+            fails(&format!("{HEAD}{fields}\r\n"));
+        }
+        fails("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
+    }
+
+    #[test]
+    fn lines_end_with_cr_and_lf() {
+        fails("\n");
+        fails("GET / HTTP/1.1\n");
+        fails(&format!("{HEAD}\n"));
+        let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n");
+        for chunks in ["3\n", "3;a\n", "3\r\nabc\n", "0\r\n\n", "0\r\nX: y\n"] {
+            fails(&format!("{chunked}{chunks}"));
+        }
+    }
+
+    #[test]
+    fn chunks_have_a_size_and_end_behind_it() {
+        let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n");
+        for chunks in ["\r\n", "+3\r\n", "0x3\r\n", " 3\r\n", "3 3\r\n", "-1\r\n", "3\x0b\r\n", "3;a\rb\r\n", ";\r\n"] {
+            fails(&format!("{chunked}{chunks}"));
+        }
+        passes(&format!("{chunked}7fffffffffffffff\r\n"));
+        fails(&format!("{chunked}8000000000000000\r\n"));
+        fails(&format!("{chunked}10000000000000003\r\n"));
+        fails(&format!("{chunked}3\r\nabcd\r\n"));
+        passes(&format!("{chunked}{}3\r\nabc\r\n", "0".repeat(40)));
+    }
+
+    #[test]
+    fn lines_have_a_limit() {
+        let line = |size: usize| format!("{HEAD}X: {}\r\n", "x".repeat(size - 5));
+        passes(&line(LINE_SIZE));
+        fails(&line(LINE_SIZE + 1));
+    }
+
+    #[test]
+    fn what_is_kept_has_a_limit() {
+        let mut framing = Framing::default();
+        // hyper answers that, with 431.
+        assert_eq!(framing.advance(&[b'a'; HEAD_SIZE + 1]), Ok(()));
+        assert_eq!(framing.advance(b"\n"), Ok(()));
+        assert_eq!(framing.place, Place::Oversize);
+
+        let mut framing = Framing::default();
+        framing.advance(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n1;").as_bytes()).unwrap();
+        assert_eq!(framing.advance(&[b'a'; HEAD_SIZE]), Err(HEAD_SIZE - 1));
+    }
+}

@@ -1,0 +1,126 @@
+//! A connection on which hyper sees no request that is framed in doubt.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::framing::Framing;
+
+/// Puts an end to what is read where [`Framing`] refuses it.
+pub(super) struct Guarded<S> {
+    stream: S,
+    framing: Framing,
+    /// Something was refused, and this is still to be read before the error.
+    refused: Option<&'static [u8]>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, framing: Framing::default(), refused: None }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Cuts what was read after `before` to what is in order.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Err(position) = self.framing.advance(&buf.filled()[before..]) else { return Ok(()) };
+        let position = before + position;
+        if self.framing.is_in_head() {
+            // There is no other way to have hyper answer with 400: NUL is nowhere allowed in a head. It may look for
+            // that only when the head ends.
+            buf.filled_mut()[position] = 0;
+            buf.set_filled(position + 1);
+            self.refused = Some(b"\r\n\r\n");
+            return Ok(());
+        }
+        buf.set_filled(position);
+        self.refused = Some(b"");
+        if position > before { Ok(()) } else { Err(malformed()) }
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "malformed request")
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(rest) = &mut self.refused {
+            if rest.is_empty() {
+                return Poll::Ready(Err(malformed()));
+            }
+            let (now, later) = rest.split_at(rest.len().min(buf.remaining()));
+            buf.put_slice(now);
+            *rest = later;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(self.judge(buf, before))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// What can be read of these bytes, and whether an error follows.
+    async fn read(bytes: &[u8]) -> (Vec<u8>, bool) {
+        let (mut near, far) = duplex(1024);
+        near.write_all(bytes).await.unwrap();
+        drop(near);
+        let mut read = Vec::new();
+        let result = Guarded::new(far).read_to_end(&mut read).await;
+        (read, result.is_err())
+    }
+
+    #[tokio::test]
+    async fn what_is_in_order_passes() {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(read(request).await, (request.to_vec(), false));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_refused_ends_in_what_hyper_refuses() {
+        let refused = read(b"GET / HTTP/1.1\nHost: a\r\n\r\nGET / HTTP/1.1\r\n").await;
+        assert_eq!(refused, (b"GET / HTTP/1.1\0\r\n\r\n".to_vec(), true));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_refused_ends_in_an_error() {
+        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(read(format!("{head}3\nabc").as_bytes()).await, (format!("{head}3").into_bytes(), true));
+    }
+}
