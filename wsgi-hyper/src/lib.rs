@@ -65,6 +65,8 @@
 //!   where the body ends (`wsgi.input_terminated`).
 //! - The application is called before the body has arrived. A client that leaves in the middle of it is an `OSError`
 //!   where the application reads.
+//! - Malformed requests are refused by the server around the service. `server::Server` is stricter than nginx, but for the
+//!   size of bodies; `docs/conformance.md` has a list.
 //! - `wsgi_allow_ranges` has no effect. Conditional requests are the application's.
 #![deny(missing_docs, unsafe_code)]
 #![warn(missing_debug_implementations)]

@@ -82,6 +82,7 @@ mod faults;
 pub mod frameworks;
 #[cfg(unix)]
 mod gate;
+pub mod malformed;
 #[cfg(unix)]
 mod program;
 mod request;

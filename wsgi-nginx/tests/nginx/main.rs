@@ -19,6 +19,7 @@ mod execution;
 mod frameworks;
 mod harness_itself;
 mod log;
+mod malformed;
 mod middleware;
 mod overload;
 mod pass;

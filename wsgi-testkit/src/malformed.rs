@@ -1,0 +1,298 @@
+//! Requests that are wrong, or that others may understand differently, and what each host makes of them.
+//!
+//! The rows stand in one table with a column for nginx and one for wsgi-hyper. A test of each host holds it to its
+//! column, and `docs/conformance.md` lists the rows in which the columns differ.
+
+mod chunks;
+mod fields;
+mod lengths;
+mod lines;
+mod targets;
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::PATIENCE;
+use crate::conformance::{Served, get};
+
+/// Tells of each request that it has got to the end of: method, path, length of the body, and the header `X`. `/seen`
+/// tells which there were since it was asked last. To be served at `/` on one thread, so that `/seen` comes last.
+pub const APPLICATION: &str = r#"
+seen = []
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/seen":
+        body = "\n".join(seen)
+        seen.clear()
+    else:
+        length = len(environ["wsgi.input"].read())
+        body = f"{environ['REQUEST_METHOD']} {ascii(environ['PATH_INFO'])[1:-1]} {length}"
+        if "HTTP_X" in environ:
+            body += " X=" + ascii(environ["HTTP_X"])[1:-1]
+        seen.append(body)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body.encode()]
+"#;
+
+/// Holds nginx, with the configuration that it has by itself, to its column. Panics with all that is otherwise.
+pub fn check_nginx(host: &dyn Served) {
+    check(host, |row| (&row.nginx, row.some_nginx.as_ref()));
+}
+
+/// Holds wsgi-hyper, with the options that it has by itself, to its column. Panics with all that is otherwise.
+pub fn check_hyper(host: &dyn Served) {
+    check(host, |row| (&row.hyper, None));
+}
+
+/// The requests that the hosts answer differently, as lines of a table in Markdown. Those that differ alike, for the same
+/// reason, share a line.
+pub fn differences() -> String {
+    let mut groups: Vec<([String; 2], &str, Vec<&str>)> = Vec::new();
+    for row in rows().iter().filter(|row| row.nginx != row.hyper) {
+        let verdicts = [row.nginx.summary(), row.hyper.summary()];
+        match groups.iter_mut().find(|(other, why, _)| *other == verdicts && *why == row.why) {
+            Some((_, _, names)) => names.push(row.name),
+            None => groups.push((verdicts, row.why, vec![row.name])),
+        }
+    }
+    let mut text = String::from("| requests | nginx | wsgi-hyper | why |\n");
+    for ([nginx, hyper], why, names) in groups {
+        let _ = writeln!(text, "| {} | {nginx} | {hyper} | {why} |", names.join("; "));
+    }
+    text
+}
+
+fn check(host: &dyn Served, column: fn(&Row) -> (&Verdict, Option<&Verdict>)) {
+    let mut problems = Vec::new();
+    for row in rows() {
+        let (expected, also) = column(&row);
+        let verdict = judge(host, &row.bytes, expected.waits);
+        if verdict.answers_hidden() && !expected.answers_hidden() {
+            problems.push(format!("{}: a request is answered that is hidden in it: {verdict:?}", row.name));
+        } else if verdict != *expected && Some(&verdict) != also {
+            problems.push(format!("{}: {verdict:?}, not {expected:?}", row.name));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Sends a request and [`NEXT`] behind it. If the host is expected to wait for more, the client leaves after a while.
+fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
+    let mut stream = TcpStream::connect(host.address().expect("a host with connections")).expect("the host listens");
+    stream.set_read_timeout(Some(if waits { SILENCE } else { PATIENCE })).expect("a time-out");
+    // The host may have hung up before it has read all of it.
+    let _ = stream.write_all(&[bytes, NEXT.as_bytes()].concat());
+    let mut received = Vec::new();
+    let waits = match stream.read_to_end(&mut received) {
+        Ok(_) => false,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            stream.shutdown(Shutdown::Write).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            // What it says to a client that has left is of no interest, but it must let go.
+            let _ = stream.read_to_end(&mut Vec::new());
+            true
+        }
+        Err(error) => panic!("cannot read: {error}"),
+    };
+    let seen = host.send(get("/seen")).ok();
+    Verdict { answers: statuses(&received), seen: seen.lines().map(str::to_owned).collect(), waits }
+}
+
+/// How long a host says nothing that waits for more. Nothing can tell that but time.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// The status codes of all final answers; 0 is one without a head. No body of a host looks like a status line.
+fn statuses(received: &[u8]) -> Vec<u16> {
+    if !received.is_empty() && !received.starts_with(b"HTTP/1.") {
+        return vec![0];
+    }
+    let lines = received.windows(12).filter(|window| window.starts_with(b"HTTP/1.") && window[8] == b' ');
+    let codes = lines.filter_map(|line| String::from_utf8_lossy(&line[9..]).parse().ok());
+    codes.filter(|code| *code >= 200).collect()
+}
+
+/// A request and what hosts make of it.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Says what is wrong. No two rows share it.
+    name: &'static str,
+    /// As it is sent. [`NEXT`] follows.
+    bytes: Vec<u8>,
+    nginx: Verdict,
+    /// What other builds of nginx than the vendored one may make of it instead.
+    some_nginx: Option<Verdict>,
+    hyper: Verdict,
+    /// Why the hosts differ; empty where they agree.
+    why: &'static str,
+}
+
+impl Row {
+    /// A request that both hosts judge alike, until [`hyper`](Self::hyper) says otherwise.
+    fn new(name: &'static str, bytes: impl AsRef<[u8]>, verdict: Verdict) -> Self {
+        let bytes = bytes.as_ref().to_vec();
+        Self { name, bytes, nginx: verdict.clone(), some_nginx: None, hyper: verdict, why: "" }
+    }
+
+    /// A request that both hosts answer with 400.
+    fn refused(name: &'static str, bytes: impl AsRef<[u8]>) -> Self {
+        Self::new(name, bytes, refused(400))
+    }
+
+    fn hyper(self, hyper: Verdict, why: &'static str) -> Self {
+        Self { hyper, why, ..self }
+    }
+
+    fn some_nginx(self, verdict: Verdict) -> Self {
+        Self { some_nginx: Some(verdict), ..self }
+    }
+}
+
+fn rows() -> Vec<Row> {
+    [lines::rows(), targets::rows(), fields::rows(), lengths::rows(), chunks::rows()].concat()
+}
+
+/// What came of a row: all that its connection was answered, and all that the application saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    /// Status codes in order; 0 for an answer without a head, as in HTTP/0.9.
+    answers: Vec<u16>,
+    /// Requests that the application has got to the end of.
+    seen: Vec<String>,
+    /// Whether the connection stayed open until the client left.
+    waits: bool,
+}
+
+impl Verdict {
+    fn answers_hidden(&self) -> bool {
+        self.seen.iter().any(|seen| seen.contains("/hidden"))
+    }
+
+    /// In a word or two.
+    fn summary(&self) -> String {
+        match self.answers.first() {
+            _ if self.waits => "waits for more".to_owned(),
+            None => "hangs up".to_owned(),
+            Some(0) => "body alone".to_owned(),
+            Some(status) if self.answers_hidden() => format!("{status}, also to what is hidden"),
+            Some(status) => status.to_string(),
+        }
+    }
+}
+
+/// These answers, while the application saw that.
+fn answered(answers: &[u16], seen: &[&str]) -> Verdict {
+    Verdict { answers: answers.to_vec(), seen: seen.iter().map(|seen| (*seen).to_owned()).collect(), waits: false }
+}
+
+/// Answered by the application, which saw this; so was the next request.
+fn served(seen: &str) -> Verdict {
+    answered(&[200, 200], &[seen, "GET /next 0"])
+}
+
+/// Answered by the application, which saw this; the connection is closed.
+fn served_last(seen: &str) -> Verdict {
+    answered(&[200], &[seen])
+}
+
+/// Answered by the host; the connection is closed.
+fn refused(status: u16) -> Verdict {
+    answered(&[status], &[])
+}
+
+/// Closed without an answer.
+fn hangs_up() -> Verdict {
+    answered(&[], &[])
+}
+
+/// Neither answered nor refused.
+fn waits() -> Verdict {
+    Verdict { waits: true, ..hangs_up() }
+}
+
+const LINE_ENDS: &str =
+    "lines end with CRLF: requests can be hidden where servers differ about a bare LF (RFC 9112, 2.2)";
+const OLD: &str = "the program serves HTTP/1.0 and HTTP/1.1, not HTTP/0.9";
+const VERSIONS: &str = "the program knows no later version of HTTP";
+const PREFACE: &str = "hyper says nothing to a client that begins HTTP/2";
+const BLANKS: &str = "one space separates the parts of the first line";
+const BYTES: &str = "hyper takes fewer bytes in targets, names and values (RFC 3986, 2; RFC 9110, 5)";
+const HOSTS: &str = "what is no host and port is refused, not cut to what looks like one";
+const LIMITS: &str = "the program takes lines of 8 KiB, and heads and trailers of 32 KiB and 100 fields";
+const BODIES: &str = "the program has no `client_max_body_size`; nothing is set aside for what is only announced";
+const CODINGS: &str = "either way it is refused; the program does not tell a coding from none";
+const TUNNELS: &str = "either way it is refused, with another status";
+const CHUNKS: &str = "nothing is passed over that is not of the chunked coding";
+
+/// Bytes that are a part of the request to one reader, and a request of their own to another. Nobody is to answer them.
+const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The request behind each row. It is answered if that of the row is understood and keeps the connection.
+const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// A request that begins with this line, and has a Host.
+fn line(line: impl AsRef<[u8]>) -> Vec<u8> {
+    [line.as_ref(), b"\r\nHost: a\r\n\r\n"].concat()
+}
+
+/// A GET request with more fields than Host; whole lines with their ends.
+fn fields(fields: impl AsRef<[u8]>) -> Vec<u8> {
+    [b"GET /a HTTP/1.1\r\nHost: a\r\n", fields.as_ref(), b"\r\n"].concat()
+}
+
+/// A POST request with more fields than Host; whole lines with their ends.
+fn post(fields: &str, body: &str) -> String {
+    format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_rows_share_a_name_or_their_bytes() {
+        let rows = rows();
+        assert!(rows.len() >= 200, "{} rows", rows.len());
+        assert_eq!(rows.iter().map(|row| row.name).collect::<HashSet<_>>().len(), rows.len());
+        assert_eq!(rows.iter().map(|row| &row.bytes).collect::<HashSet<_>>().len(), rows.len());
+    }
+
+    #[test]
+    fn what_is_hidden_is_answered_by_nobody_but_by_nginx_behind_a_bare_lf() {
+        for row in rows() {
+            assert!(!row.hyper.answers_hidden(), "{}", row.name);
+            let bare = row.bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n');
+            assert!(!row.nginx.answers_hidden() || bare && row.why == LINE_ENDS, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn wsgi_hyper_takes_nothing_that_nginx_refuses_but_large_bodies() {
+        for row in rows().iter().filter(|row| row.nginx.seen.is_empty() && row.nginx.answers != [0]) {
+            let refused = row.hyper.seen.is_empty() && !row.hyper.waits;
+            assert!(refused || row.why == BODIES, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn hosts_that_differ_have_a_reason() {
+        for row in rows() {
+            assert_eq!(row.nginx == row.hyper, row.why.is_empty(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn rows_that_differ_are_listed_in_the_documentation() {
+        let text = include_str!("../../docs/conformance.md");
+        let section = text.split("\n## Malformed requests\n").nth(1).expect("a section about them");
+        let section = section.split("\n## ").next().expect("the text up to the next section");
+        let listed: String =
+            section.lines().filter(|line| line.starts_with("| ")).map(|line| format!("{line}\n")).collect();
+        let expected = differences();
+        assert!(listed == expected, "the table in docs/conformance.md should be:\n{expected}");
+    }
+}
