@@ -116,8 +116,9 @@ impl<T: Task> Pool<T> {
             return Err(Overloaded::QueueFull(task));
         }
         roster.tasks += 1;
-        drop(roster);
-        // After the lock is free: the thread needs it first of all.
+        // Under the lock, which the thread needs first of all: where it takes the place of the caller on its processor, it
+        // gives that back at once, and finds more than one task when its turn comes. Half as many changes of threads, and 3 of
+        // 17 µs per request of a server that has one processor and 32 clients (`scripts/bench hop`).
         call(called);
         Ok(())
     }
