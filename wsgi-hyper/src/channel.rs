@@ -3,15 +3,18 @@
 //! The thread puts head and blocks in and waits while there are enough of them; the task takes them out. Either side
 //! may end first: the thread by [`finish`](Channel::finish) or by giving up, the task by [`close`](Channel::close).
 
-use std::collections::VecDeque;
+mod blocks;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use http::response::Parts;
 use wsgi_core::error::HostError;
+
+use blocks::Blocks;
 
 /// The application is asked for further blocks while fewer bytes than this wait to be taken.
 const ROOM: usize = 64 * 1024;
@@ -27,7 +30,7 @@ pub(crate) struct Channel {
 #[derive(Default)]
 struct State {
     head: Option<Head>,
-    blocks: VecDeque<Block>,
+    blocks: Blocks,
     /// Bytes in `blocks`.
     waiting: usize,
     /// A thread blocks until they are taken. To signal one that does not is a system call for nothing.
@@ -49,12 +52,6 @@ pub(crate) struct Head {
     pub(crate) parts: Parts,
     /// Bytes of body that are owed to the client; unknown where only the end tells.
     pub(crate) length: Option<u64>,
-}
-
-enum Block {
-    Whole(Bytes),
-    /// Small ones that came faster than the task takes them.
-    Joined(BytesMut),
 }
 
 /// How the thread has ended.
@@ -87,7 +84,7 @@ impl Channel {
     pub(crate) fn send(&self, block: Bytes, now: bool) -> Result<(), HostError> {
         self.put(now, |state| {
             state.waiting += block.len();
-            state.blocks.push_back(Block::Whole(block));
+            state.blocks.push(block);
         })
     }
 
@@ -95,10 +92,7 @@ impl Channel {
     pub(crate) fn join(&self, block: &[u8]) -> Result<(), HostError> {
         self.put(true, |state| {
             state.waiting += block.len();
-            match state.blocks.back_mut() {
-                Some(Block::Joined(joined)) => joined.extend_from_slice(block),
-                _ => state.blocks.push_back(Block::Joined(BytesMut::from(block))),
-            }
+            state.blocks.join(block);
         })
     }
 
@@ -207,16 +201,12 @@ impl Channel {
     /// The next block, `None` at the end.
     pub(crate) fn poll_block(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         let mut state = self.state();
-        let Some(block) = state.blocks.pop_front() else {
+        let Some(block) = state.blocks.pop() else {
             return match state.end {
                 None => pending(state, cx),
                 Some(End::Complete) => Poll::Ready(None),
                 Some(End::Cut | End::Failed(_)) => Poll::Ready(Some(Err(Cut(())))),
             };
-        };
-        let block = match block {
-            Block::Whole(block) => block,
-            Block::Joined(block) => block.freeze(),
         };
         state.waiting -= block.len();
         let exchange = if state.waiting < ROOM { state.exchange.take() } else { None };
