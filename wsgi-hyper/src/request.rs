@@ -29,9 +29,9 @@ impl Mount {
     }
 
     /// The whole path; `None` if it is another place's.
-    fn whole(&self, path: Vec<u8>) -> Option<Vec<u8>> {
+    fn whole<'a>(&self, path: Cow<'a, [u8]>) -> Option<Cow<'a, [u8]>> {
         if self.stripped {
-            return Some([self.prefix.as_bytes(), &path].concat());
+            return Some(Cow::Owned([self.prefix.as_bytes(), &path].concat()));
         }
         let rest = path.strip_prefix(self.prefix.as_bytes())?;
         (rest.is_empty() || rest[0] == b'/').then_some(path)
@@ -45,7 +45,7 @@ type Server<'a> = (Cow<'a, str>, Option<u16>);
 pub(crate) struct View<'a> {
     parts: &'a Parts,
     /// The whole path, decoded.
-    path: Vec<u8>,
+    path: Cow<'a, [u8]>,
     /// How much of it is SCRIPT_NAME.
     script: usize,
     uri: Cow<'a, str>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use wsgi_core::host::{BodySource, ErrorLog, HostParts, Level};
@@ -78,20 +79,20 @@ impl WsgiService {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
-        self.answer_on(&connection.into(), request)
+        let (parts, body) = request.into_parts();
+        let connection = parts.extensions.get::<Connection>().copied().unwrap_or_default();
+        self.answer_on(&connection.into(), &parts, body)
     }
 
     /// As `answer`, for a request that comes on a connection which is known already.
-    pub(crate) fn answer_on<B>(&self, known: &Known, request: Request<B>) -> ResponseFuture
+    pub(crate) fn answer_on<B>(&self, known: &Known, parts: &Parts, body: B) -> ResponseFuture
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Shared { gateway, location, mount, log, software, patience } = &*self.shared;
-        let (parts, body) = request.into_parts();
         let extent = Extent::of(&parts.headers, &body);
-        let view = match View::new(&parts, known, mount, extent.length, software, &location.settings().variables) {
+        let view = match View::new(parts, known, mount, extent.length, software, &location.settings().variables) {
             Ok(view) => view,
             Err(status) => return ResponseFuture::plain(status),
         };

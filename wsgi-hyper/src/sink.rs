@@ -85,7 +85,8 @@ fn parts(head: &ResponseHead) -> Result<Parts, HostError> {
     if let Some(reason) = own_reason(&head.status)? {
         parts.extensions.insert(reason);
     }
-    parts.headers.reserve(head.headers.len() + 1);
+    // One for Content-Length, and one for the server's name.
+    parts.headers.reserve(head.headers.len() + 2);
     for header in head.headers.iter() {
         let name = HeaderName::from_bytes(header.name).map_err(unusable)?;
         let value = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(header.value)).map_err(unusable)?;

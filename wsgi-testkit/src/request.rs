@@ -46,7 +46,7 @@ impl Request {
     pub fn new(inner: http::Request<Bytes>) -> Self {
         let content_length = (!inner.body().is_empty()).then(|| inner.body().len() as u64);
         Self {
-            path: decode_path(inner.uri().path().as_bytes()).expect("a path that hosts do not refuse"),
+            path: decode_path(inner.uri().path().as_bytes()).expect("a path that hosts do not refuse").into_owned(),
             inner,
             scheme: Scheme::Http,
             prefix: String::new(),

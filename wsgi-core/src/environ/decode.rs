@@ -3,6 +3,8 @@
 //! These are nginx's rules (`ngx_http_parse_complex_uri`, `merge_slashes on`), so that an application sees the same
 //! below every host. REQUEST_URI has the path as it was sent.
 
+use std::borrow::Cow;
+
 /// Decodes the path of a request, for [`split_path`](super::split_path): percent-escapes and dot segments are resolved,
 /// slashes merged. `None` for one that is to be refused with 400: without a `/` at its beginning, with an invalid escape,
 /// a NUL, or a way out at the top.
@@ -13,7 +15,10 @@
 /// assert_eq!(decode_path(b"/a%20b//./c").as_deref(), Some(&b"/a b/c"[..]));
 /// assert_eq!(decode_path(b"/../etc/passwd"), None);
 /// ```
-pub fn decode_path(path: &[u8]) -> Option<Vec<u8>> {
+pub fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if is_clean(path) {
+        return Some(Cow::Borrowed(path));
+    }
     let decoded = unescape(path)?;
     let (b'/', segments) = decoded.split_first()? else { return None };
     let mut clean = Vec::with_capacity(decoded.len());
@@ -34,7 +39,14 @@ pub fn decode_path(path: &[u8]) -> Option<Vec<u8>> {
             clean.push(b'/');
         }
     }
-    Some(clean)
+    Some(Cow::Owned(clean))
+}
+
+/// Whether nothing is to be done with a path. Some of which nothing would become are not recognized.
+fn is_clean(path: &[u8]) -> bool {
+    path.first() == Some(&b'/')
+        && !path.iter().any(|byte| matches!(byte, b'%' | 0))
+        && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 fn unescape(path: &[u8]) -> Option<Vec<u8>> {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{Method, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::channel::Cut;
@@ -24,11 +25,23 @@ pub struct Access {
     method: Method,
     uri: Uri,
     version: Version,
-    time: SystemTime,
-    began: Instant,
+    start: Start,
     /// None as long as there is no head.
     status: Option<StatusCode>,
     bytes: u64,
+}
+
+/// When a request has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    time: SystemTime,
+    clock: Instant,
+}
+
+impl Start {
+    pub(super) fn now() -> Self {
+        Self { time: SystemTime::now(), clock: Instant::now() }
+    }
 }
 
 impl fmt::Display for Access {
@@ -37,11 +50,11 @@ impl fmt::Display for Access {
             Some(peer) => write!(formatter, "{}", peer.ip().to_canonical())?,
             None => formatter.write_str("-")?,
         }
-        write!(formatter, " - - [{}] \"", common_time(self.time))?;
+        write!(formatter, " - - [{}] \"", common_time(self.start.time))?;
         write!(Escaping(formatter), "{} {} {:?}", self.method, self.uri, self.version)?;
         // nginx's number for a client that did not wait.
         let status = self.status.map_or(499, |status| status.as_u16());
-        write!(formatter, "\" {status} {} {}ms", self.bytes, self.began.elapsed().as_millis())
+        write!(formatter, "\" {status} {} {}ms", self.bytes, self.start.clock.elapsed().as_millis())
     }
 }
 
@@ -52,18 +65,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new<B>(request: &Request<B>, peer: Option<SocketAddr>, log: AccessLog) -> Self {
-        let access = Access {
-            peer,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            time: SystemTime::now(),
-            began: Instant::now(),
-            status: None,
-            bytes: 0,
-        };
-        Self { log, access }
+    pub(super) fn new(request: Parts, start: Start, peer: Option<SocketAddr>, log: AccessLog) -> Self {
+        let Parts { method, uri, version, .. } = request;
+        Self { log, access: Access { peer, method, uri, version, start, status: None, bytes: 0 } }
     }
 }
 
@@ -146,11 +150,12 @@ mod tests {
     fn a_line_has_what_the_common_log_format_has() {
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = Arc::clone(&lines);
-        let request = Request::get("/a%20b?'").body(()).unwrap();
+        let (request, ()) = http::Request::get("/a%20b?'").body(()).unwrap().into_parts();
         let peer = Some("10.0.0.1:99".parse().unwrap());
-        let mut entry =
-            Entry::new(&request, peer, Arc::new(move |access: &Access| log.lock().unwrap().push(access.to_string())));
-        entry.access.time = SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136);
+        let start = Start { time, clock: Instant::now() };
+        let log = Arc::new(move |access: &Access| log.lock().unwrap().push(access.to_string()));
+        let mut entry = Entry::new(request, start, peer, log);
         entry.access.bytes = 7;
         drop(entry);
         let line = lines.lock().unwrap().remove(0);

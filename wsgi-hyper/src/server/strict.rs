@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::header::{HOST, HeaderValue, SERVER};
+use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 
-use super::access::{AccessLog, Entry, Logged};
+use super::access::{AccessLog, Entry, Logged, Start};
 use crate::connection::{Connection, Known};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
@@ -47,19 +48,21 @@ impl Service<Request<Incoming>> for Front {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let entry = Entry::new(&request, self.peer, Arc::clone(&self.access));
-        let closing = (request.version() < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
-        let plain = is_plain(&request) && has_one_host(&request);
-        let response = plain.then(|| self.service.answer_on(&self.known, request));
+        let (parts, body) = request.into_parts();
+        let start = Start::now();
+        let closing = (parts.version < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
+        let plain = is_plain(&parts) && has_one_host(&parts);
+        let response = plain.then(|| self.service.answer_on(&self.known, &parts, body));
+        let entry = Entry::new(parts, start, self.peer, Arc::clone(&self.access));
         Answer { response, entry: Some(entry), closing }
     }
 }
 
 /// Whether method and target are such as nginx takes. Anything else is legal, and used by nobody but those who try what
 /// happens.
-fn is_plain<B>(request: &Request<B>) -> bool {
-    let method = request.method().as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte));
-    let target = request.uri().authority().is_none_or(|authority| {
+fn is_plain(request: &Parts) -> bool {
+    let method = request.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte));
+    let target = request.uri.authority().is_none_or(|authority| {
         let port = authority.as_str().strip_prefix(authority.host()).map(|port| port.trim_start_matches(':'));
         port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
     });
@@ -68,10 +71,10 @@ fn is_plain<B>(request: &Request<B>) -> bool {
 
 /// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
 /// (RFC 9112, 3.2). It is hung up on. So is one whose host has an empty label, or is empty.
-fn has_one_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
+fn has_one_host(request: &Parts) -> bool {
+    let mut hosts = request.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) => request.version() < Version::HTTP_11,
+        (None, _) => request.version < Version::HTTP_11,
         (Some(host), None) => {
             let host = host.as_bytes();
             !host.is_empty() && host != b"." && !host.windows(2).any(|pair| pair == b"..")
@@ -113,8 +116,8 @@ impl Future for Answer {
 mod tests {
     use super::*;
 
-    fn request(method: &str, uri: &str, host: &str) -> Request<()> {
-        Request::builder().method(method).uri(uri).header(HOST, host).body(()).unwrap()
+    fn request(method: &str, uri: &str, host: &str) -> Parts {
+        Request::builder().method(method).uri(uri).header(HOST, host).body(()).unwrap().into_parts().0
     }
 
     #[test]
