@@ -212,7 +212,8 @@ impl RequestView for View<'_> {
 /// Whether a header is passed on. With others in its name, an underscore above all, it may pose as another one: nginx
 /// ignores those as well (`ignore_invalid_headers`, `underscores_in_headers`).
 fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    // Without a branch for each byte, and in the lower case that `http` has them in.
+    name.bytes().fold(true, |plain, byte| plain & matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// Percent-encodes a part of a path that nobody has sent.
