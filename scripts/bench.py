@@ -2,8 +2,8 @@
 
 `return 200` of the same nginx is the measure: it answers the same 12 bytes. CPU times are ratios of runs that alternate,
 so that what else happens on the machine meets both. With `--instructions` only those are counted, with those of the
-in-process host (see embedding.py), and compared with the recorded ones; `--record` writes them. Behind hyper the measure is
-another one (see hop.py).
+in-process host (see embedding.py) and of wsgi-hyper, which has a measure of its own (see hop.py), and compared with the
+recorded ones and with limits; `--record` writes them.
 """
 
 import json
@@ -72,20 +72,19 @@ def slips(figures):
 
 
 def main(arguments):
-    figures, embedded = instructions.count(), embedding.count()
+    figures, embedded, hops = instructions.count(), embedding.count(), hop.count()
     show_instructions(figures)
     embedding.show(embedded)
+    hop.show(hops)
     if "--record" in arguments:
         RECORD.write_text(json.dumps(figures, indent=2) + "\n")
         embedding.record(embedded)
     if "--instructions" in arguments:
-        found = [*slips(figures), *embedding.slips(embedded)]
+        found = [*slips(figures), *embedding.slips(embedded), *hop.slips(hops)]
         if found:
             sys.exit("too many instructions (scripts/instructions.json, scripts/embedding.json):\n  " + "\n  ".join(found))
         print("Within the limits, and no more than noise above what is recorded.")
         return
-    hops = hop.count()
-    hop.show(hops)
     runs = {}
     for mode, threads in (("inline", 0), ("threads", 1)):
         for name, headers in instructions.HEADERS.items():

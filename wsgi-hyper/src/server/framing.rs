@@ -4,6 +4,9 @@
 //! LF here and not there. That may be legal, but a proxy in front may decide otherwise, and then one client's bytes become
 //! another one's request. So whatever is not plain is refused before hyper sees it.
 
+use std::ops::Range;
+
+use memchr::memchr;
 use wsgi_core::host::HeaderField;
 use wsgi_core::http1::Extent;
 
@@ -17,6 +20,9 @@ pub(super) struct Framing {
     kept: Vec<u8>,
     /// Where in `kept` the last line begins.
     line: usize,
+    /// Of the head: whether it is one of HTTP/1.1, and the lines in `kept` that tell where its body ends.
+    modern: bool,
+    telling: Vec<Range<usize>>,
 }
 
 /// What comes next.
@@ -57,7 +63,7 @@ impl Framing {
             if self.place == Place::Oversize {
                 break;
             }
-            let end = rest.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+            let end = memchr(b'\n', rest).map(|end| end + 1);
             let part = &rest[..end.unwrap_or(rest.len())];
             self.kept.extend_from_slice(part);
             position += part.len();
@@ -86,12 +92,17 @@ impl Framing {
         }
         self.place = match self.place {
             Place::Head | Place::Trailers if !line.is_empty() => {
+                if self.line == 0 {
+                    self.modern = !line.ends_with(b"HTTP/1.0");
+                } else if tells_the_framing(line) {
+                    self.telling.push(self.line..self.line + line.len());
+                }
                 self.line = self.kept.len();
                 return Some(());
             }
             // Empty lines before a request are ignored (RFC 9112, 2.2).
             Place::Head if self.line == 0 => Place::Head,
-            Place::Head => body(&self.kept[..self.line])?,
+            Place::Head => self.body()?,
             Place::ChunkSize => match chunk_size(line)? {
                 0 => Place::Trailers,
                 size => Place::Chunk(size),
@@ -102,27 +113,32 @@ impl Framing {
         };
         self.kept.clear();
         self.line = 0;
+        self.telling.clear();
         Some(())
+    }
+
+    /// What follows a head; `None` if that can be understood in two ways, or in none.
+    fn body(&self) -> Option<Place> {
+        let lines = self.telling.iter().map(|range| &self.kept[range.clone()]);
+        let fields = lines.filter_map(|line| {
+            let colon = memchr(b':', line)?;
+            Some(HeaderField::new(&line[..colon], without_spaces(&line[colon + 1..])))
+        });
+        let extent = Extent::new(u8::from(self.modern), &fields.collect::<Vec<_>>())?;
+        Some(match extent.remaining() {
+            Some(0) => Place::Head,
+            Some(length) if length > LARGEST => return None,
+            Some(length) => Place::Body(length),
+            None => Place::ChunkSize,
+        })
     }
 }
 
-/// What follows a head of whole lines; `None` if that can be understood in two ways, or in none.
-fn body(head: &[u8]) -> Option<Place> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let minor_version = u8::from(!lines.next()?.ends_with(b"HTTP/1.0"));
-    let fields: Vec<_> = lines
-        .filter_map(|line| {
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            Some(HeaderField::new(&line[..colon], without_spaces(&line[colon + 1..])))
-        })
-        .collect();
-    let extent = Extent::new(minor_version, &fields)?;
-    Some(match extent.remaining() {
-        Some(0) => Place::Head,
-        Some(length) if length > LARGEST => return None,
-        Some(length) => Place::Body(length),
-        None => Place::ChunkSize,
-    })
+/// Whether a line of a head may be Content-Length or Transfer-Encoding: others are not worth a second look.
+fn tells_the_framing(line: &[u8]) -> bool {
+    let colon_behind = |name: &str| line.get(name.len()) == Some(&b':');
+    matches!(line.first(), Some(b'C' | b'c' | b'T' | b't'))
+        && (colon_behind("Content-Length") || colon_behind("Transfer-Encoding"))
 }
 
 /// A value without the spaces around it. Tabs are as legal there and nobody sends them: next to a length or a coding
