@@ -146,3 +146,18 @@ fn log_lines_stand_where_they_were_written() {
     let positions = ["before", "a", "after"].map(position);
     assert!(positions.iter().all(Option::is_some) && positions.is_sorted(), "{positions:?}");
 }
+
+/// A host may forget the request with the end of its response, and the line would stand alone in its log.
+#[test]
+fn what_exceeds_content_length_is_told_before_the_end() {
+    for result in ["[b'four', b'four']", "iter([b'four', b'four'])"] {
+        let source = format!(
+            "def application(environ, start_response):\n    start_response('200 OK', [('Content-Length', '6')])\n    return {result}\n"
+        );
+        let (captured, _) = send(&Host::shared().app(&source), get("/"), Faults::default());
+        let told = |event: &Event| matches!(event, Event::Log(line) if line.text.contains("beyond its Content-Length"));
+        let told = captured.events().iter().position(told).expect("it is told");
+        let end = captured.events().iter().position(|event| matches!(event, Event::Finish)).expect("it ends");
+        assert!(told < end, "{:?}", captured.events());
+    }
+}

@@ -189,20 +189,19 @@ impl Exchange {
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
     pub(super) fn finish(&self, mut reply: MutexGuard<'_, Reply>) -> Result<Summary, Fault> {
-        let (failure, outcome, excess) = match reply.failure.take() {
-            Some(failure) => (Some(failure), Err(Stop::Host(HostError::ClientGone)), 0),
-            None => (None, reply.end(), reply.excess),
-        };
-        drop(reply);
-        if let Some(failure) = failure {
+        if let Some(failure) = reply.failure.take() {
             return Err(write_fault(failure));
         }
+        let excess = reply.excess;
         if excess > 0 && !self.sends_file() {
+            // Before the end: with that the host may forget the request that the line belongs to.
             self.complain(&format!(
                 "produced at least {excess} bytes beyond its Content-Length; they were not sent \
                  (PEP 3333, Handling the Content-Length Header)"
             ));
         }
+        let outcome = reply.end();
+        drop(reply);
         outcome.map_err(|stop| self.stopped(stop))
     }
 
