@@ -19,7 +19,7 @@ help:
 	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make hyper     build the server without nginx, for development: target/release/wsgi-hyper'
-	@echo 'make lint      check formatting, clippy and documentation'
+	@echo 'make lint      check formatting, clippy, packages and documentation'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
 	@echo 'make clean     remove target/'

@@ -80,10 +80,8 @@ pub mod conformance;
 mod environ;
 mod faults;
 pub mod frameworks;
-#[cfg(unix)]
 mod gate;
 pub mod malformed;
-#[cfg(unix)]
 mod program;
 mod request;
 #[cfg(feature = "python")]
@@ -97,9 +95,7 @@ pub mod wire;
 pub use captured::{Captured, Event, LogLine};
 pub use environ::{ENVIRON, Environ};
 pub use faults::{Faults, FullDisk};
-#[cfg(unix)]
 pub use gate::Gate;
-#[cfg(unix)]
 pub use program::{End, Program};
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]
