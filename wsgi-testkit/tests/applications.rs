@@ -42,6 +42,37 @@ fn environ_is_a_fresh_dict_of_str() {
 }
 
 #[test]
+fn gateway_objects_cannot_be_made_copied_derived_or_changed_by_applications() {
+    let response = run(
+        "import copy, sys
+def application(environ, start_response):
+    write = start_response('200 OK', [])
+    done = []
+    for thing in start_response, write, environ['wsgi.input'], environ['wsgi.errors']:
+        kind = type(thing)
+        attempts = {
+            'made': [kind, lambda: kind.__new__(kind), lambda: object.__new__(kind)],
+            'copied': [lambda: copy.copy(thing), lambda: copy.deepcopy(thing), lambda: thing.__reduce_ex__(4)],
+            'derived': [lambda: type('Derived', (kind,), {})],
+            'given attributes': [lambda: setattr(thing, 'extra', 1), lambda: setattr(thing, '__class__', object)],
+        }
+        if sys.version_info >= (3, 10):
+            attempts['changed'] = [lambda: setattr(kind, '__call__', print), lambda: setattr(kind, 'read', print)]
+        for name, ways in attempts.items():
+            for way in ways:
+                try:
+                    way()
+                except (TypeError, AttributeError):
+                    continue
+                done.append((kind.__name__, name))
+    return [repr(done).encode()]
+",
+        get("/"),
+    );
+    assert_eq!(response.text(), "[]");
+}
+
+#[test]
 fn headers_that_come_and_go_leave_the_rest_of_environ_alone() {
     let host = Host::shared();
     let app = host.app(

@@ -66,6 +66,9 @@ impl HeapType {
         slot(ffi::Py_tp_iter, blueprint.iter.map_or(ptr::null_mut(), |function| function as *mut c_void));
         slot(ffi::Py_tp_iternext, blueprint.next.map_or(ptr::null_mut(), |function| function as *mut c_void));
         let mut flags = ffi::Py_TPFLAGS_DEFAULT;
+        // All requests of an interpreter share the type: what one application sets on it would reach the others.
+        #[cfg(Py_3_10)]
+        (flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE);
         if blueprint.call.is_some() {
             flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
             slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void);
