@@ -256,6 +256,28 @@ fn preload_imports_at_the_start_of_a_worker() {
 }
 
 #[test]
+fn an_application_is_imported_by_workers_and_as_their_user() {
+    let source = "import os\nprint('imported by', os.getpid(), os.getresuid())\n".to_owned() + HELLO;
+    in_both_modes(|mode| {
+        let site = Site::new(mode).file("app.py", &source).location("/", "wsgi_pass app.py;\nwsgi_preload on;");
+        let check = site.check();
+        assert!(check.succeeded && !check.output.contains("imported by"), "{}", check.output);
+        let mut nginx = site.start();
+        let imported_by = |nginx: &Nginx| {
+            let worker = nginx.worker();
+            let status = std::fs::read_to_string(format!("/proc/{worker}/status")).expect("a worker");
+            let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).expect("a user");
+            let user: Vec<_> = user.split_whitespace().take(3).collect();
+            nginx.logged(&format!("imported by {worker} ({})", user.join(", ")));
+        };
+        imported_by(&nginx);
+        nginx.reload();
+        imported_by(&nginx);
+        assert_eq!(nginx.log_lines("imported by").len(), 2);
+    });
+}
+
+#[test]
 fn preload_that_fails_says_so_and_the_first_request_tries_again() {
     in_both_modes(|mode| {
         let source = "import os\nif not os.path.exists(__file__ + '.ready'):\n    raise ValueError('not yet')\n";

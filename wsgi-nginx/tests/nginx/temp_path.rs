@@ -57,6 +57,18 @@ fn tmp_2_the_default_stands_beside_request_bodies_and_belongs_to_the_workers() {
 }
 
 #[test]
+fn the_folder_of_responses_is_closed_to_other_users() {
+    in_both_modes(|mode| {
+        let nginx = site(mode).without_temp_path().http("wsgi_temp_path here 1;").start();
+        assert_eq!(nginx.get("/").ok().len(), 100_000);
+        for folder in below(&nginx.path("here")).iter().chain([&nginx.path("here")]) {
+            let mode = folder.metadata().expect("a folder").mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", folder.display());
+        }
+    });
+}
+
+#[test]
 fn tmp_3_what_is_no_level_is_refused() {
     for bad in ["0", "4", "x", "-1"] {
         let check = Site::with_defaults().without_temp_path().http(&format!("wsgi_temp_path here {bad};")).check();
