@@ -66,11 +66,13 @@ pub(crate) struct Taker {
     owed: Option<u64>,
     /// The response is cut short, and the server has had a turn since that is known.
     warned: bool,
+    /// The server has found nothing to take, and was woken since.
+    waited: bool,
 }
 
 impl Taker {
     pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle) -> Self {
-        Self { channel, handle, owed: None, warned: false }
+        Self { channel, handle, owed: None, warned: false, waited: false }
     }
 
     /// The response without its body, for which `self` is needed; or a status to be answered instead.
@@ -86,7 +88,10 @@ impl Taker {
         if self.owed == Some(0) {
             return Poll::Ready(None);
         }
-        let block = ready!(self.channel.poll_block(cx));
+        let Poll::Ready(block) = self.channel.poll_block(cx) else {
+            self.waited = true;
+            return Poll::Pending;
+        };
         if let Some(Err(_)) = block
             && !std::mem::replace(&mut self.warned, true)
         {
@@ -97,6 +102,12 @@ impl Taker {
         if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
             // The gateway keeps to what the head says.
             *owed = owed.saturating_sub(block.len() as u64);
+        }
+        if self.waited && (block.is_none() || self.is_satisfied()) {
+            // hyper 1.12 looks twice for what a body has. What it finds the second time it sends, and if that was the end it
+            // does not look at the request behind this one, which it may have received long ago
+            // (`Dispatcher::poll_loop`). So it has another turn.
+            cx.waker().wake_by_ref();
         }
         Poll::Ready(block)
     }

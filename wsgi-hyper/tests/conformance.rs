@@ -11,6 +11,10 @@ use wsgi_testkit::{End, Program};
 struct Host;
 
 impl HostUnderTest for Host {
+    fn name(&self) -> String {
+        "wsgi-hyper".to_owned()
+    }
+
     fn traits(&self) -> Traits {
         Traits { multithread: true, multiprocess: false, inline: false, collects_body: false }
     }

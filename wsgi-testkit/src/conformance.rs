@@ -17,7 +17,9 @@ mod connections;
 mod environ;
 mod errors;
 mod errors_stream;
+mod exact;
 mod exc_info;
+mod exits;
 mod extensions;
 mod failures;
 mod file_wrapper;
@@ -30,6 +32,7 @@ mod input;
 mod input_wire;
 mod iterable;
 mod paths;
+mod probe;
 mod refusals;
 mod response_headers;
 mod start_response;
@@ -42,12 +45,18 @@ use std::time::Duration;
 
 #[cfg(feature = "python")]
 pub use in_process::InProcess;
+pub use probe::{After, Probe};
 
 use crate::wire::{Client, Response};
 use crate::{Request, wait_for};
 
 /// A host of the gateway that the suite can put to the test.
 pub trait HostUnderTest {
+    /// What figures of the suite call this host.
+    fn name(&self) -> String {
+        "a host".to_owned()
+    }
+
     /// What this host is like, where PEP 3333 leaves that to hosts.
     fn traits(&self) -> Traits;
 
@@ -449,6 +458,12 @@ suite! { $
         an_application_that_reads_nothing_answers_in_spite_of_expect
         http_1_0_gets_no_100_continue
         date_and_server_stand_in_the_head_once
+    }
+    exact {
+        framing_is_exact_whatever_an_application_gives
+    }
+    exits {
+        no_way_out_leaves_a_byte_of_the_request_body
     }
     streaming {
         each_block_has_left_before_the_next_is_asked_for

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::{PATIENCE, Request};
@@ -93,7 +93,12 @@ impl Client {
         }
     }
 
-    /// Reads a head.
+    /// Sends no more. A server that has closed the connection already is no error here either.
+    pub fn end(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads a head. Whatever stands in front of it is a failure.
     pub fn head(&mut self) -> Response {
         let end = loop {
             if let Some(position) = find(&self.buffer, b"\r\n\r\n") {
@@ -105,6 +110,7 @@ impl Client {
         };
         let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
         let head: String = head[..end].iter().copied().map(char::from).collect();
+        assert!(head.starts_with("HTTP/1."), "no head: {head:?}");
         let mut lines = head.split("\r\n");
         let mut words = lines.next().unwrap_or_default().splitn(3, ' ');
         words.next();
@@ -125,7 +131,21 @@ impl Client {
 
     /// Reads a head and the body that belongs to it.
     pub fn response(&mut self) -> Response {
-        let mut response = self.head();
+        let head = self.head();
+        self.body_of(head)
+    }
+
+    /// Reads the response to a request with this method, and passes over what is said before it: 100 Continue.
+    pub fn final_response(&mut self, method: &str) -> Response {
+        let mut head = self.head();
+        while head.status < 200 {
+            head = self.head();
+        }
+        if method == "HEAD" { head } else { self.body_of(head) }
+    }
+
+    fn body_of(&mut self, head: Response) -> Response {
+        let mut response = head;
         if response.status == 204 || response.status == 304 {
             return response;
         }

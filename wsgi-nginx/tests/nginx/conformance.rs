@@ -11,6 +11,13 @@ use crate::harness::{Mode, Nginx, Response, Site};
 struct Host(Mode);
 
 impl HostUnderTest for Host {
+    fn name(&self) -> String {
+        match self.0 {
+            Mode::Threads(number) => format!("nginx with {number} threads"),
+            Mode::Inline => "nginx, inline".to_owned(),
+        }
+    }
+
     fn traits(&self) -> Traits {
         Traits {
             multithread: matches!(self.0, Mode::Threads(number) if number > 1),
@@ -22,9 +29,10 @@ impl HostUnderTest for Host {
 
     fn serve(&self, site: conformance::Site) -> Box<dyn Served> {
         let directives: String = site.directives.iter().map(|directive| format!("{directive};\n")).collect();
-        // Bodies of any size: how large they may be is the operator's business.
+        // Bodies of any size: how large they may be is the operator's business. So is whether nginx tells its version.
         let location = format!("wsgi_pass app.py;\nclient_max_body_size 0;\n{directives}");
-        let nginx = Site::new(self.0).file("app.py", &site.source).location(&site.prefix, &location);
+        let nginx = Site::new(self.0).http("server_tokens off;\nlingering_timeout 1s;");
+        let nginx = nginx.file("app.py", &site.source).location(&site.prefix, &location);
         Box::new(nginx.start())
     }
 }

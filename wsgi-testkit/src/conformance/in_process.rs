@@ -33,6 +33,10 @@ impl InProcess {
 }
 
 impl HostUnderTest for InProcess {
+    fn name(&self) -> String {
+        "the host in process".to_owned()
+    }
+
     fn traits(&self) -> Traits {
         self.traits
     }

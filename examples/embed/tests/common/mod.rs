@@ -9,6 +9,10 @@ use wsgi_testkit::{End, Program};
 pub(crate) struct Host;
 
 impl HostUnderTest for Host {
+    fn name(&self) -> String {
+        "examples/embed".to_owned()
+    }
+
     fn traits(&self) -> Traits {
         Traits { multithread: true, multiprocess: false, inline: false, collects_body: false }
     }
