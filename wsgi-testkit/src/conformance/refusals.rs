@@ -200,6 +200,7 @@ pub(super) fn hop_by_hop_headers_are_refused(host: &dyn HostUnderTest) {
         "Keep-Alive",
         "Proxy-Authenticate",
         "Proxy-Authorization",
+        "Proxy-Connection",
         "TE",
         "Trailer",
         "Trailers",
