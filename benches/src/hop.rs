@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 
 use crate::bare::{Application, Client};
 
-const NAME: HeaderValue = HeaderValue::from_static(concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")));
+const NAME: HeaderValue = HeaderValue::from_static("wsgi-hyper");
 
 /// Serves the callable `application` of a source text until the runtime ends. Python has been started, and no thread is
 /// attached. Panics if something fails: there is nothing to measure then.

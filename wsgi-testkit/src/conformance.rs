@@ -31,10 +31,13 @@ mod in_process;
 mod input;
 mod input_wire;
 mod iterable;
+mod leaks;
 mod paths;
 mod probe;
 mod refusals;
 mod response_headers;
+mod splitting;
+mod spoofing;
 mod start_response;
 mod streaming;
 mod threads;
@@ -46,6 +49,7 @@ use std::time::Duration;
 #[cfg(feature = "python")]
 pub use in_process::InProcess;
 pub use probe::{After, Probe};
+pub use spoofing::check_spoofing;
 
 use crate::wire::{Client, Response};
 use crate::{Request, wait_for};
@@ -464,6 +468,15 @@ suite! { $
     }
     exits {
         no_way_out_leaves_a_byte_of_the_request_body
+    }
+    splitting {
+        no_control_character_of_an_application_leaves_in_a_head
+    }
+    spoofing {
+        no_header_poses_as_another_variable
+    }
+    leaks {
+        no_error_tells_a_client_about_the_server
     }
     streaming {
         each_block_has_left_before_the_next_is_asked_for

@@ -150,6 +150,11 @@ impl Row {
     }
 }
 
+/// What the requests of the table are called, and their bytes without [`NEXT`].
+pub(crate) fn requests() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    rows().into_iter().map(|row| (row.name, row.bytes))
+}
+
 fn rows() -> Vec<Row> {
     [lines::rows(), targets::rows(), fields::rows(), lengths::rows(), chunks::rows()].concat()
 }

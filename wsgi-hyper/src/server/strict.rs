@@ -19,7 +19,8 @@ use crate::connection::{Connection, Known};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
 
-const NAME: HeaderValue = HeaderValue::from_static(concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")));
+/// Without a version: that is for those who look for one with a hole in it.
+const NAME: HeaderValue = HeaderValue::from_static("wsgi-hyper");
 
 /// The service as one connection sees it.
 #[derive(Clone)]

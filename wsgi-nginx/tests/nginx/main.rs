@@ -29,6 +29,7 @@ mod ranges;
 mod reloading;
 mod responses;
 mod send_headers;
+mod spoofing;
 mod streaming;
 mod subinterpreters;
 mod temp_path;
