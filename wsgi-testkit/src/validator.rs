@@ -105,10 +105,11 @@ impl Walk {
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
         const SEPARATORS: &[u8] = b"\"(),/:;<=>?@[\\]{}";
-        const HOP_BY_HOP: [&str; 8] = [
+        const HOP_BY_HOP: [&str; 9] = [
             "connection",
             "keep-alive",
             "proxy-authenticate",
+            "proxy-connection",
             "proxy-authorization",
             "te",
             "trailer",
