@@ -8,9 +8,10 @@ PORT ?= 8000
 THREADS ?= 1
 NGINX_BIN ?= /usr/sbin/nginx
 DEBUG ?= 0
-export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG
+TIME ?= 60
+export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG TIME
 
-.PHONY: help serve test nginx module hyper examples lint bench soak clean
+.PHONY: help serve test nginx module hyper examples lint bench soak fuzz clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -22,6 +23,7 @@ help:
 	@echo 'make lint      check formatting, clippy, packages and documentation'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
+	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -53,6 +55,9 @@ bench:
 soak:
 	@scripts/test-pythons 3.10 3.12
 	@scripts/bench soak
+
+fuzz:
+	@scripts/fuzz
 
 clean:
 	rm -rf target
