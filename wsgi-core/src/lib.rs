@@ -36,6 +36,8 @@
 pub mod config;
 pub mod environ;
 pub mod error;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod head;
 pub mod host;
 #[cfg(feature = "http1")]

@@ -87,7 +87,7 @@ pub(crate) unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
-    entry::guard((), || {
+    entry::guard("drop_conf", (), || {
         // A worker's configuration goes away when the process ends, and holds applications: dropping them would run
         // their destructors after Python's last word. (A single process that reloads keeps the old one, too.)
         if !worker::has_started() {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nginx_sys::{
     ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_event_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
 };
+use wsgi_core::failpoint::failpoint;
 use wsgi_core::host::Level;
 
 use crate::conf::{LocationConf, MainConf};
@@ -13,19 +14,47 @@ use crate::directives::{COMMANDS, commands};
 use crate::ngx::{self, Request};
 use crate::{chain, conf, directives, event, handler, log, worker};
 
-/// A panic inside `work` becomes an alert in the log and `failure` as the answer: it must not unwind into nginx.
-pub(crate) fn guard<T>(failure: T, work: impl FnOnce() -> T) -> T {
+/// A panic inside `work` becomes an alert in the log that has `name`, and `failure` as the answer: it must not unwind into
+/// nginx.
+pub(crate) fn guard<T>(name: &str, failure: T, work: impl FnOnce() -> T) -> T {
+    let work = || {
+        failpoint(name);
+        work()
+    };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
+        let alert = format!("panic in {name} of the wsgi module: {message}");
         // SAFETY: nginx calls us on its own thread, and has a cycle with a log from the start of the configuration.
         unsafe {
-            log::write((*nginx_sys::ngx_cycle).log, Level::Alert, &format!("panic in the wsgi module: {message}"))
-        };
+            let log = (*nginx_sys::ngx_cycle).log;
+            if log::is_open(log) {
+                log::write(log, Level::Alert, &alert);
+            } else {
+                // As a configuration goes, its files are closed already. Where a master runs, this is the error log, too.
+                eprintln!("[alert] {alert}");
+            }
+        }
         failure
+    })
+}
+
+/// As [`guard`], for what nobody else would do later: after a panic `work` is called once more, and goes on with what is
+/// left to do.
+pub(crate) fn guard_again(name: &str, work: impl Fn()) {
+    if !is_done(name, &work) {
+        is_done(name, work);
+    }
+}
+
+/// As [`guard`]: whether there was no panic.
+pub(crate) fn is_done(name: &str, work: impl FnOnce()) -> bool {
+    guard(name, false, || {
+        work();
+        true
     })
 }
 
@@ -80,16 +109,16 @@ mod dynamic {
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx's own configuration record.
-    guard(std::ptr::null_mut(), || unsafe { conf::create::<MainConf>(cf) })
+    guard("create_main_conf", std::ptr::null_mut(), || unsafe { conf::create::<MainConf>(cf) })
 }
 
 unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: as above.
-    guard(std::ptr::null_mut(), || unsafe { conf::create::<LocationConf>(cf) })
+    guard("create_location_conf", std::ptr::null_mut(), || unsafe { conf::create::<LocationConf>(cf) })
 }
 
 unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
-    guard(ngx::CONF_ERROR, || {
+    guard("merge_location_conf", ngx::CONF_ERROR, || {
         // SAFETY: nginx passes what `create_location_conf` made for the two levels.
         if unsafe { conf::merge(cf, outer, inner) } { ngx::CONF_OK } else { ngx::CONF_ERROR }
     })
@@ -97,7 +126,7 @@ unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this at the end of the `http` block.
-    guard(ngx::ERROR, || if unsafe { directives::check(cf) } { ngx::OK } else { ngx::ERROR })
+    guard("postconfiguration", ngx::ERROR, || if unsafe { directives::check(cf) } { ngx::OK } else { ngx::ERROR })
 }
 
 /// The `set` of every directive.
@@ -107,77 +136,75 @@ pub(crate) unsafe extern "C" fn set_directive(
     level: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes an entry of our table and the level's record.
-    guard(ngx::CONF_ERROR, || unsafe { directives::set(cf, command, level) })
+    guard("set_directive", ngx::CONF_ERROR, || unsafe { directives::set(cf, command, level) })
 }
 
 /// Never fails: a worker that reports an error here is not started again, and its clients wait for ever.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx's cycle, in a process of its own.
-    guard((), || unsafe { worker::start(cycle) });
+    guard("init_process", (), || unsafe { worker::start(cycle) });
     ngx::OK
 }
 
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: nginx calls this last.
-    guard((), || unsafe { worker::stop(cycle) });
+    guard("exit_process", (), || unsafe { worker::stop(cycle) });
 }
 
 /// Answers a request of a location with `wsgi_pass`.
 pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
     // SAFETY: nginx calls content handlers with a live request.
-    guard(ngx::INTERNAL_SERVER_ERROR, || unsafe { handler::handle(request) })
+    guard("content_handler", ngx::INTERNAL_SERVER_ERROR, || unsafe { handler::handle(request) })
 }
 
 /// Goes on when the request body has arrived.
 pub(crate) unsafe extern "C" fn body_arrived(request: *mut Request) {
     // SAFETY: nginx calls back with the request whose body it has read.
-    guard_request(request, || unsafe { handler::begin(request) });
+    guard_request("body_arrived", request, || unsafe { handler::begin(request) });
 }
 
 /// Goes on when the client takes more, or when the request has been posted.
 pub(crate) unsafe extern "C" fn write_event(request: *mut Request) {
     // SAFETY: nginx calls this with a live request.
-    guard_request(request, || unsafe { handler::resume(request) });
+    guard_request("write_event", request, || unsafe { handler::resume(request) });
 }
 
 /// The request is over, whatever the reason.
 pub(crate) unsafe extern "C" fn request_over(data: *mut c_void) {
-    // SAFETY: `data` is the record that was registered along with this function.
-    guard((), || unsafe { handler::over(data) });
+    // SAFETY: `data` is the record that was registered along with this function, which nginx calls once.
+    let record = unsafe { handler::record(data) };
+    // SAFETY: as above.
+    guard_again("request_over", || unsafe { handler::over(&record, data) });
+    guard("request_over", (), || drop(record));
 }
 
 /// The request's pool goes, and with it what nginx was sending.
 pub(crate) unsafe extern "C" fn release_blocks(data: *mut c_void) {
     // SAFETY: `data` is what was registered along with this function.
-    guard((), || unsafe { chain::release_blocks(data) });
+    guard("release_blocks", (), || unsafe { chain::release_blocks(data) });
 }
 
 /// News from other threads.
 pub(crate) unsafe extern "C" fn mail_arrived(event: *mut ngx_event_t) {
     // SAFETY: nginx calls this with the event of our own descriptor.
-    guard((), || unsafe { event::mail_arrived(event) });
+    guard_again("mail_arrived", || unsafe { event::mail_arrived(event) });
 }
 
 /// The timer that only holds a worker that is about to exit.
 pub(crate) unsafe extern "C" fn hold_expired(event: *mut ngx_event_t) {
     // SAFETY: nginx calls this with our own timer's event.
-    guard((), || unsafe { event::hold_expired(event) });
+    guard_again("hold_expired", || unsafe { event::hold_expired(event) });
 }
 
 /// A worker that makes way has waited long enough.
 pub(crate) unsafe extern "C" fn retirement_due(_event: *mut ngx_event_t) {
-    guard((), worker::retirement_due);
+    guard_again("retirement_due", worker::retirement_due);
 }
 
 /// As [`guard`]; a request that panicked is answered with 500, or cut if its head is out.
-fn guard_request(request: *mut Request, work: impl FnOnce()) {
-    if guard(Err(()), || {
-        work();
-        Ok(())
-    })
-    .is_err()
-    {
+fn guard_request(name: &str, request: *mut Request, work: impl FnOnce()) {
+    if !is_done(name, work) {
         // SAFETY: a panic leaves the request to us: whatever ends it is the last thing a handler does.
-        guard((), || unsafe { handler::fail(request) });
+        is_done(name, || unsafe { handler::fail(request) });
     }
 }

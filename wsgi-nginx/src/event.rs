@@ -137,7 +137,8 @@ pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
         unsafe {
             match letter {
                 Letter::Request(request) => handler::deliver(&request),
-                Letter::Retire => worker::retire(),
+                // What comes after it in the list must not wait for the next event.
+                Letter::Retire => entry::guard_again("retire", worker::retire),
                 Letter::Log(level, text, written) => {
                     log::write(process_log, level, &text);
                     if let Some(written) = written {
@@ -183,8 +184,8 @@ pub(crate) struct Hold(&'static mut ngx_event_t);
 // SAFETY: only touched through the loop's cell.
 unsafe impl Send for Hold {}
 
-/// Never reached in practice; the timer is only looked at.
-const HOLD_PERIOD: usize = 24 * 3600 * 1000;
+/// In milliseconds. Never reached in practice, the timer is only looked at; tests reach it.
+const HOLD_PERIOD: usize = if cfg!(feature = "failpoints") { 100 } else { 24 * 3600 * 1000 };
 
 impl Hold {
     /// # Safety

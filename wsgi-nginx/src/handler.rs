@@ -168,6 +168,7 @@ unsafe fn register(request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
         (*cleanup).data = context;
         (*cleanup).handler = Some(entry::request_over);
         *(*request).ctx.add(MODULE.ctx_index) = context;
+        hand_over.counted.with(|counted| *counted = true);
         worker::request_began();
         true
     }
@@ -274,12 +275,31 @@ pub(crate) unsafe fn resume(request: *mut Request) {
     }
 }
 
-/// Passes on what the application's thread has mailed.
+/// Passes on what the application's thread has mailed. A panic ends this request, and no other.
 ///
 /// # Safety
 ///
 /// This is the loop's thread.
 pub(crate) unsafe fn deliver(hand_over: &HandOver) {
+    // SAFETY: the caller's promise.
+    if entry::is_done("deliver", || unsafe { pass_on(hand_over) }) {
+        return;
+    }
+    entry::is_done("deliver", || {
+        let request = hand_over.output.with(|output| output.request());
+        // SAFETY: a request that is not null is alive. Of what is left in the box nothing but log lines counts.
+        unsafe {
+            if !request.is_null() {
+                let connection = (*request).connection;
+                fail(request);
+                ngx_http_run_posted_requests(connection);
+            }
+            pass_on(hand_over);
+        }
+    });
+}
+
+unsafe fn pass_on(hand_over: &HandOver) {
     let mail = hand_over.take();
     let request = hand_over.output.with(|output| output.request());
     // SAFETY: a request that is not null is alive, until it is finished at the end.
@@ -293,6 +313,7 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
             return;
         }
         let connection = (*request).connection;
+        let ended = hand_over.output.with(|output| output.has_ended());
         let mut end = None;
         for mail in mail {
             let result = match mail {
@@ -301,7 +322,7 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
                     continue;
                 }
                 // The end is known; only log lines matter.
-                _ if end.is_some() => continue,
+                _ if ended || end.is_some() => continue,
                 Mail::Head(head) => hand_over.output.with(|output| output.send_head(&head)),
                 Mail::Block(block, flush) => hand_over.output.with(|output| output.send(Chunk::Owned(block), flush)),
                 Mail::Joined(block) => {
@@ -321,8 +342,7 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
         }
         match end {
             Some(end) => finish(request, hand_over, end),
-            // What comes after the end are log lines.
-            None if hand_over.output.with(|output| output.has_ended()) => {}
+            None if ended => {}
             None => {
                 if hand_over.output.with(|output| output.is_blocked()) {
                     wait_for_client(request);
@@ -397,7 +417,7 @@ unsafe fn cut(request: *mut Request) {
     }
 }
 
-/// A defect of our own: the request must not hang.
+/// A defect of our own: the request must not hang, and what its application still sends must not follow.
 ///
 /// # Safety
 ///
@@ -405,8 +425,13 @@ unsafe fn cut(request: *mut Request) {
 pub(crate) unsafe fn fail(request: *mut Request) {
     // SAFETY: the caller's promise.
     unsafe {
-        let sent = (*request).header_sent() != 0;
-        finalize(request, if sent { ngx::ERROR } else { ngx::INTERNAL_SERVER_ERROR });
+        if let Some(hand_over) = context(request) {
+            hand_over.close_quietly();
+            if hand_over.output.with(Output::end).is_none() {
+                return;
+            }
+        }
+        if (*request).header_sent() != 0 { cut(request) } else { finalize(request, ngx::INTERNAL_SERVER_ERROR) }
     }
 }
 
@@ -419,21 +444,31 @@ unsafe fn finalize(request: *mut Request, code: ngx_int_t) {
     }
 }
 
-/// The request is over: the response is out, the client has left, or nginx gives up.
+/// The two sides of a request that is over, with the count that its context had.
 ///
 /// # Safety
 ///
-/// nginx calls this once with the pointer that `register` has made.
-pub(crate) unsafe fn over(data: *mut c_void) {
-    // SAFETY: the caller's promise; with the count the pointer in the request's context goes.
-    let hand_over = unsafe {
-        let hand_over = Arc::from_raw(data.cast_const().cast::<HandOver>());
-        let request = hand_over.close(Gone::Closed);
+/// `data` is the pointer that `register` has made, and this is called once with it.
+pub(crate) unsafe fn record(data: *mut c_void) -> Arc<HandOver> {
+    // SAFETY: the caller's promise.
+    unsafe { Arc::from_raw(data.cast_const().cast()) }
+}
+
+/// The request is over: the response is out, the client has left, or nginx gives up. What a call that panicked has done is
+/// not done again.
+///
+/// # Safety
+///
+/// nginx says so, of the request of this record; `data` is its context.
+pub(crate) unsafe fn over(hand_over: &HandOver, data: *mut c_void) {
+    let request = hand_over.close(Gone::Closed);
+    // SAFETY: the caller's promise: a request that is not null is alive for the length of this call.
+    unsafe {
+        // With the count the pointer in the request's context goes.
         if !request.is_null() && *(*request).ctx.add(MODULE.ctx_index) == data {
             *(*request).ctx.add(MODULE.ctx_index) = ptr::null_mut();
         }
-        hand_over
-    };
+    }
     match hand_over.run.with(|run| std::mem::replace(run, Run::Over)) {
         // Closes what the application returned.
         Run::Inline(exchange) => drop(exchange),
@@ -441,5 +476,7 @@ pub(crate) unsafe fn over(data: *mut c_void) {
         // Further up on the stack it is noticed.
         Run::InlineNow | Run::Over => {}
     }
-    worker::request_ended();
+    if hand_over.counted.with(std::mem::take) {
+        worker::request_ended();
+    }
 }

@@ -29,6 +29,8 @@ pub(crate) struct HandOver {
     pub(crate) output: LoopCell<Output>,
     /// Who runs the application.
     pub(crate) run: LoopCell<Run>,
+    /// Whether it counts among the requests under way in this worker.
+    pub(crate) counted: LoopCell<bool>,
     own: Weak<Self>,
     state: Mutex<State>,
     /// For a thread that blocks until there is room.
@@ -94,6 +96,7 @@ impl HandOver {
         Arc::new_cyclic(|own| Self {
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
+            counted: LoopCell::new(false),
             own: own.clone(),
             state: Mutex::new(state),
             room: Condvar::new(),

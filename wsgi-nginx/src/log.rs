@@ -33,6 +33,16 @@ pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
     }
 }
 
+/// Whether what is written can arrive: not in a file that nginx has closed.
+///
+/// # Safety
+///
+/// `log` is alive.
+pub(crate) unsafe fn is_open(log: *const ngx_log_t) -> bool {
+    // SAFETY: the caller's promise; a log to something else than a file has none. Asking about a descriptor is harmless.
+    unsafe { (*log).file.as_ref().is_none_or(|file| libc::fcntl(file.fd, libc::F_GETFD) >= 0) }
+}
+
 /// nginx's number of a level.
 pub(crate) fn number(level: Level) -> ngx_uint_t {
     let level = match level {

@@ -16,6 +16,7 @@ use super::interpreter::Interpreter;
 use super::raise::{Raised, runtime_error};
 use super::thread::Attached;
 use super::token::{Held, Obj, Token};
+use crate::failpoint::failpoint;
 use crate::host::Level;
 
 /// The memory of every object that the gateway hands to an application.
@@ -148,14 +149,15 @@ unsafe fn cell<'a>(object: *mut ffi::PyObject) -> Option<&'a ExchangeCell> {
     unsafe { (*object.cast::<Instance>()).cell.as_ref() }
 }
 
-/// Every entry from Python goes through here: a panic becomes a RuntimeError and an alert, and the thread is known to be
-/// attached while `work` runs. `failure` is what the slot returns when an exception is set.
+/// Every entry from Python goes through here: a panic becomes a RuntimeError and an alert that has `name`, and the thread
+/// is known to be attached while `work` runs. `failure` is what the slot returns when an exception is set.
 ///
 /// # Safety
 ///
 /// Called by Python with a live [`Instance`] as `object`.
 pub(super) unsafe fn enter<T>(
     object: *mut ffi::PyObject,
+    name: &str,
     failure: T,
     work: impl FnOnce(Token<'_>, Option<&ExchangeCell>) -> Result<T, Raised>,
 ) -> T {
@@ -163,16 +165,25 @@ pub(super) unsafe fn enter<T>(
     let entered = unsafe { Attached::assume(&*(*object.cast::<Instance>()).interpreter) };
     // SAFETY: the caller's promise.
     let cell = unsafe { cell(object) };
-    match catch_unwind(AssertUnwindSafe(|| work(entered.token(), cell))) {
+    let work = || {
+        failpoint(name);
+        work(entered.token(), cell)
+    };
+    match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => value,
         Ok(Err(Raised)) => failure,
         Err(panic) => {
             let message = panic_message(&*panic);
-            entered.token().interpreter().log.log(Level::Alert, &format!("panic in a call from Python: {message}"));
-            runtime_error(entered.token(), &format!("internal error of the gateway: {message}"));
+            report_panic(entered.token().interpreter(), name, message);
+            runtime_error(entered.token(), &format!("internal error of the gateway in {name}: {message}"));
             failure
         }
     }
+}
+
+/// Nobody else is there to tell.
+fn report_panic(interpreter: &Interpreter, name: &str, message: &str) {
+    interpreter.log.log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
 }
 
 /// What a panic said.
@@ -186,13 +197,20 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: the last reference to an Instance is gone: its cell's count, its memory and its type's reference (heap
-    // types are counted by their instances) are given back once. Dropping a cell may drop host objects, which do not
-    // panic by contract; a guard here could not report it anyway.
+    // types are counted by their instances) are given back once, and interpreters live to the end of the process.
     unsafe {
         let kind = ffi::Py_TYPE(object);
-        let cell = (*object.cast::<Instance>()).cell;
+        let Instance { cell, interpreter, .. } = &*object.cast::<Instance>();
         if !cell.is_null() {
-            drop(Arc::from_raw(cell));
+            let cell = Arc::from_raw(*cell);
+            // The last one drops what the host has given. No exception can leave from here.
+            let dropping = || {
+                failpoint("dealloc");
+                drop(cell);
+            };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(dropping)) {
+                report_panic(&**interpreter, "dealloc", panic_message(&*panic));
+            }
         }
         ffi::PyObject_Free(object.cast());
         ffi::Py_DECREF(kind.cast());

@@ -1,5 +1,6 @@
 //! Where applications run: an interpreter, with the threads that belong to it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use pyo3::ffi;
 
 use super::gateway::Mode;
+use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::job::{Job, start_pool};
 use super::location::Location;
@@ -14,6 +16,7 @@ use super::raise::Raised;
 use super::report;
 use super::thread::Attached;
 use crate::config::{Flag, Target};
+use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::pool::Pool;
 
@@ -46,6 +49,17 @@ impl Home {
 
     /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
     pub(super) fn end(&self, within: Duration) {
+        let log = &*self.interpreter.log;
+        let ending = || {
+            failpoint("exit");
+            self.run_down(within);
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(ending)) {
+            log.log(Level::Alert, &format!("panic at exit: {}", panic_message(&*panic)));
+        }
+    }
+
+    fn run_down(&self, within: Duration) {
         let log = &*self.interpreter.log;
         let attached = Attached::new(self.interpreter);
         let token = attached.token();

@@ -15,6 +15,7 @@ use super::interpreter::Interpreter;
 use super::location::Location;
 use super::thread::{self, Attached};
 use crate::error::Fault;
+use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::pool::{Limits, Pool, Task, Threads};
 use crate::snapshot::RequestSnapshot;
@@ -39,10 +40,12 @@ impl Threads for PythonThreads {
     type Guard = ThreadGuard;
 
     fn start(&self) -> ThreadGuard {
+        failpoint("thread_start");
         ThreadGuard { interpreter: self.interpreter }
     }
 
     fn drain(&self) {
+        failpoint("thread_drain");
         // Attaching releases what waits to be released.
         drop(Attached::new(self.interpreter));
     }
@@ -75,6 +78,7 @@ struct ThreadGuard {
 
 impl Drop for ThreadGuard {
     fn drop(&mut self) {
+        failpoint("thread_end");
         if self.interpreter.is_ready() {
             let attached = Attached::new(self.interpreter);
             environ::forget(attached.token());
@@ -104,12 +108,16 @@ impl Task for Job {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Begin { request, cell } => {
+                let unbegun = Unbegun(&cell);
+                failpoint("job");
                 if let Err(fault) = cell.interpreter.ensure(&*cell.log) {
-                    cell.abandon();
+                    drop(unbegun);
                     self.finish(Err(fault));
                     return Poll::Ready(());
                 }
-                Exchange::new(&request, Arc::clone(&cell))
+                let exchange = Exchange::new(&request, Arc::clone(&cell));
+                std::mem::forget(unbegun);
+                exchange
             }
             Step::Run(exchange) => exchange,
             Step::Preload(interpreter, location) => {
@@ -142,9 +150,26 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Step::Begin { cell, .. } = &self.step {
-            cell.abandon();
-        }
-        self.finish(Err(Fault::Cancelled));
+        let fault = match &self.step {
+            Step::Begin { cell, .. } => {
+                cell.abandon();
+                Fault::Cancelled
+            }
+            Step::Run(_) | Step::Preload(..) => Fault::Cancelled,
+            // A step that has not come to its end, or else there is nobody left to be told: it has panicked.
+            Step::Over => Fault::Application,
+        };
+        // The host's objects go first.
+        self.step = Step::Over;
+        self.finish(Err(fault));
+    }
+}
+
+/// Abandons the cell of a request whose exchange does not come about.
+struct Unbegun<'a>(&'a ExchangeCell);
+
+impl Drop for Unbegun<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }

@@ -74,7 +74,7 @@ unsafe extern "C" fn log(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type with `count` live arguments.
     unsafe {
-        enter(object, ptr::null_mut(), |token, _| {
+        enter(object, "log.log", ptr::null_mut(), |token, _| {
             if count != 2 || ffi::PyUnicode_Check(*arguments) == 0 || ffi::PyUnicode_Check(*arguments.add(1)) == 0 {
                 return Err(type_error(token, "log() takes a level and a text"));
             }
@@ -99,7 +99,7 @@ unsafe extern "C" fn flush_lines(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type.
     unsafe {
-        enter(object, ptr::null_mut(), |token, _| {
+        enter(object, "log.flush_lines", ptr::null_mut(), |token, _| {
             with_log(token, flush);
             Ok(new_ref(ffi::Py_None()))
         })

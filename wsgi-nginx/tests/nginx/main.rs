@@ -16,6 +16,7 @@ mod documentation;
 mod environ;
 mod errors;
 mod execution;
+mod failpoints;
 mod frameworks;
 mod harness_itself;
 mod log;

@@ -30,7 +30,7 @@ unsafe extern "C" fn write(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type.
     unsafe {
-        enter(object, std::ptr::null_mut(), |token, cell| {
+        enter(object, "errors.write", std::ptr::null_mut(), |token, cell| {
             if count != 1 {
                 return Err(type_error(token, "wsgi.errors.write() takes exactly one argument"));
             }
@@ -47,7 +47,7 @@ unsafe extern "C" fn writelines(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type; the iterator and its items are owned here.
     unsafe {
-        enter(object, std::ptr::null_mut(), |token, cell| {
+        enter(object, "errors.writelines", std::ptr::null_mut(), |token, cell| {
             if count != 1 {
                 return Err(type_error(token, "wsgi.errors.writelines() takes exactly one argument"));
             }
@@ -68,7 +68,7 @@ unsafe extern "C" fn flush(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type.
     unsafe {
-        enter(object, std::ptr::null_mut(), |token, cell| {
+        enter(object, "errors.flush", std::ptr::null_mut(), |token, cell| {
             if count != 0 {
                 return Err(type_error(token, "wsgi.errors.flush() takes no arguments"));
             }

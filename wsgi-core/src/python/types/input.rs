@@ -35,7 +35,7 @@ unsafe extern "C" fn read(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "input.read", ptr::null_mut(), |token, cell| {
             let size = size(token, "read", arguments, count)?;
             let Some(cell) = live(token, cell, "wsgi.input.read()")? else { return empty(token) };
             read_bytes(token, cell, size)
@@ -50,7 +50,7 @@ unsafe extern "C" fn readline(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "input.readline", ptr::null_mut(), |token, cell| {
             let limit = size(token, "readline", arguments, count)?;
             let Some(cell) = live(token, cell, "wsgi.input.readline()")? else { return empty(token) };
             let mut line = Vec::new();
@@ -67,7 +67,7 @@ unsafe extern "C" fn readlines(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type; the list is ours until it is returned.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "input.readlines", ptr::null_mut(), |token, cell| {
             // As with io: a hint of 0 or less is no hint.
             let hint = size(token, "readlines", arguments, count)?.filter(|&hint| hint > 0);
             let lines = token.own(ffi::PyList_New(0)).ok_or(Raised)?;
@@ -97,7 +97,7 @@ unsafe extern "C" fn close(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type; None may get a further reference while attached.
     unsafe {
-        enter(object, ptr::null_mut(), |token, _| {
+        enter(object, "input.close", ptr::null_mut(), |token, _| {
             if count != 0 {
                 return Err(type_error(token, "wsgi.input.close() takes no arguments"));
             }
@@ -107,14 +107,14 @@ unsafe extern "C" fn close(
 }
 
 unsafe extern "C" fn iter(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: Python calls us attached, with a live object.
-    unsafe { new_ref(object) }
+    // SAFETY: Python calls a slot of our type, with a live object.
+    unsafe { enter(object, "input.iter", ptr::null_mut(), |_, _| Ok(new_ref(object))) }
 }
 
 unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: Python calls a slot of our type. Null without an exception ends the iteration.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "input.next", ptr::null_mut(), |token, cell| {
             let Some(cell) = live(token, cell, "wsgi.input")? else { return Ok(ptr::null_mut()) };
             let mut line = Vec::new();
             reading(token, cell, |input| input.read_line(None, &mut line))?;

@@ -40,7 +40,7 @@ unsafe extern "C" fn start_response(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "start_response", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("start_response belongs to a request");
             cell.check(token, "start_response()")?;
             let count = ffi::PyVectorcall_NARGS(flags as _);
@@ -114,7 +114,7 @@ unsafe extern "C" fn write(
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
     unsafe {
-        enter(object, ptr::null_mut(), |token, cell| {
+        enter(object, "write", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("write belongs to a request");
             cell.check(token, "write()")?;
             let keywords = if keywords.is_null() { 0 } else { ffi::PyTuple_Size(keywords) };

@@ -7,6 +7,7 @@
 //! When an [`Nginx`] goes out of scope it is stopped, and the test fails if the error log holds an `[alert]`, an
 //! `[emerg]` or a sanitizer's report that the test did not expect.
 
+mod failpoints;
 mod nginx;
 mod python;
 mod site;

@@ -13,7 +13,7 @@ use super::{Client, PATIENCE, Response, request, wait_for};
 
 /// A running nginx. It is stopped, and its error log is judged, when this is dropped.
 pub(crate) struct Nginx {
-    site: Site,
+    pub(super) site: Site,
     master: Child,
     stopped: bool,
 }

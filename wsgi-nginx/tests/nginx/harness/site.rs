@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
+use super::failpoints::FOLDER;
 use super::nginx::Nginx;
 
 /// How applications are run.
@@ -46,6 +47,7 @@ pub(crate) struct Site {
     master: bool,
     workers: usize,
     module: bool,
+    pub(super) failpoints: bool,
     temp_path: bool,
     listen_options: &'static str,
     main: String,
@@ -75,6 +77,7 @@ impl Site {
             master: true,
             workers: 1,
             module: true,
+            failpoints: false,
             temp_path: true,
             listen_options: "",
             main: String::new(),
@@ -200,7 +203,10 @@ impl Site {
     /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
     /// `log` takes what it says before it knows its own log, on `-t` all of it.
     pub(super) fn command(&self, log: &Path) -> Command {
-        let mut command = Command::new(nginx_binary());
+        let mut command = Command::new(self.nginx_binary());
+        if self.failpoints {
+            command.env(FOLDER, self.failpoint_folder());
+        }
         command.current_dir("/").arg("-p").arg(self.folder()).arg("-c").arg(self.configuration_path());
         command.arg("-e").arg(log);
         command
@@ -239,7 +245,7 @@ impl Site {
     fn top_level(&self) -> String {
         let mut text = String::new();
         if self.module {
-            push(&mut text, &format!("load_module {};", module().display()));
+            push(&mut text, &format!("load_module {};", self.module_file().display()));
         }
         // SAFETY: asks for a number.
         if unsafe { libc::geteuid() } == 0 {
@@ -282,7 +288,7 @@ pub(crate) fn body_temp_path() -> PathBuf {
     option.unwrap_or("client_body_temp").into()
 }
 
-fn nginx_binary() -> PathBuf {
+pub(super) fn nginx_binary() -> PathBuf {
     built("WSGI_TEST_NGINX", "target/nginx/sbin/nginx")
 }
 
