@@ -66,7 +66,7 @@ fn an_application_is_served_and_its_requests_are_listed() {
     let program = Program::serve(HELLO);
     let response = program.get("/a?b");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nhello"), "{response}");
-    assert!(response.contains(concat!("\r\nserver: wsgi-hyper/", env!("CARGO_PKG_VERSION"), "\r\n")), "{response}");
+    assert!(response.contains("\r\nserver: wsgi-hyper\r\n"), "{response}");
     assert_eq!((count(&response, "server"), count(&response, "date")), (1, 1));
     let line = program.out.wait_for("/a?b");
     assert!(line.starts_with("127.0.0.1 - - [") && line.contains("] \"GET /a?b HTTP/1.1\" 200 5 "), "{line}");
