@@ -14,8 +14,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::PATIENCE;
 use crate::conformance::{Served, get};
+use crate::{PATIENCE, figure};
 
 /// Tells of each request that it has got to the end of: method, path, length of the body, and the header `X`. `/seen`
 /// tells which there were since it was asked last. To be served at `/` on one thread, so that `/seen` comes last.
@@ -38,12 +38,12 @@ def application(environ, start_response):
 
 /// Holds nginx, with the configuration that it has by itself, to its column. Panics with all that is otherwise.
 pub fn check_nginx(host: &dyn Served) {
-    check(host, |row| (&row.nginx, row.some_nginx.as_ref()));
+    check("nginx", host, |row| (&row.nginx, row.some_nginx.as_ref()));
 }
 
 /// Holds wsgi-hyper, with the options that it has by itself, to its column. Panics with all that is otherwise.
 pub fn check_hyper(host: &dyn Served) {
-    check(host, |row| (&row.hyper, None));
+    check("wsgi-hyper", host, |row| (&row.hyper, None));
 }
 
 /// The requests that the hosts answer differently, as lines of a table in Markdown. Those that differ alike, for the same
@@ -64,17 +64,33 @@ pub fn differences() -> String {
     text
 }
 
-fn check(host: &dyn Served, column: fn(&Row) -> (&Verdict, Option<&Verdict>)) {
+fn check(name: &str, host: &dyn Served, column: fn(&Row) -> (&Verdict, Option<&Verdict>)) {
     let mut problems = Vec::new();
-    for row in rows() {
-        let (expected, also) = column(&row);
+    let (rows, mut equal, mut hidden) = (rows(), 0, Vec::new());
+    for row in &rows {
+        let (expected, also) = column(row);
         let verdict = judge(host, &row.bytes, expected.waits);
+        equal += usize::from(row.nginx == row.hyper && verdict == *expected);
+        if verdict.answers_hidden() {
+            hidden.push(row.name);
+        }
         if verdict.answers_hidden() && !expected.answers_hidden() {
             problems.push(format!("{}: a request is answered that is hidden in it: {verdict:?}", row.name));
         } else if verdict != *expected && Some(&verdict) != also {
             problems.push(format!("{}: {verdict:?}, not {expected:?}", row.name));
         }
     }
+    let listed = rows.iter().filter(|row| row.nginx != row.hyper).count();
+    figure(
+        "S1",
+        &format!(
+            "{} of {} verdicts of {name} as in the table, {equal} the same on nginx and wsgi-hyper, {listed} listed as \
+             different; hidden requests answered: {} {hidden:?}",
+            rows.len() - problems.len(),
+            rows.len(),
+            hidden.len()
+        ),
+    );
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 

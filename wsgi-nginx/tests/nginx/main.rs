@@ -17,6 +17,7 @@ mod environ;
 mod errors;
 mod execution;
 mod failpoints;
+mod exits;
 mod frameworks;
 mod harness_itself;
 mod log;

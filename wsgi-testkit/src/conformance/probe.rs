@@ -21,7 +21,7 @@ impl Probe {
     /// Python that answers probes; to be asked first by an application, whose response its result is unless it is None.
     pub const ANSWER: &'static str = "
 def probe(environ, start_response):
-    if environ['PATH_INFO'] == '/probe':
+    if environ['SCRIPT_NAME'] + environ['PATH_INFO'] == '/probe':
         text = b'probe ' + environ['QUERY_STRING'].encode()
         start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(text)))])
         return [text]
