@@ -68,7 +68,8 @@
 //! - Malformed requests are refused by the server around the service. `server::Server` is stricter than nginx, but for the
 //!   size of bodies; `docs/conformance.md` has a list.
 //! - `wsgi_allow_ranges` has no effect. Conditional requests are the application's.
-#![deny(missing_docs, unsafe_code)]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
 mod body;

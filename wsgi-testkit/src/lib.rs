@@ -73,7 +73,7 @@
 //! hosts; [`Program`] starts a server for it, [`wire`] is a client that believes nothing, and a [`Gate`] holds an application
 //! where a test wants it.
 
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 mod captured;
 pub mod conformance;

@@ -1,4 +1,5 @@
 //! `wsgi-hyper`: a server for development.
+#![forbid(unsafe_code)]
 
 mod options;
 
