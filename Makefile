@@ -11,7 +11,7 @@ DEBUG ?= 0
 TIME ?= 60
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG TIME
 
-.PHONY: help serve test nginx module hyper examples lint bench soak fuzz clean
+.PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -20,7 +20,8 @@ help:
 	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make hyper     build the server without nginx, for development: target/release/wsgi-hyper'
-	@echo 'make lint      check formatting, clippy, packages and documentation'
+	@echo 'make lint      check formatting, clippy, dependencies, packages and documentation'
+	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
 	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
@@ -48,6 +49,9 @@ examples:
 
 lint:
 	@scripts/lint
+
+audit:
+	@scripts/audit
 
 bench:
 	@scripts/bench

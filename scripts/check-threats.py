@@ -8,7 +8,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SECTIONS = {"REQ": "Requests", "RES": "Responses", "FLT": "Faults", "MEM": "Memory"}
+SECTIONS = {"REQ": "Requests", "RES": "Responses", "FLT": "Faults", "MEM": "Memory", "SUP": "Supply chain"}
 
 
 def results(log):
