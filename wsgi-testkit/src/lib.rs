@@ -75,6 +75,7 @@
 
 #![deny(missing_docs, unsafe_code)]
 
+pub mod amplification;
 mod captured;
 pub mod conformance;
 mod environ;

@@ -55,6 +55,11 @@ impl Program {
         let output = collect(output, Arc::default());
         Self { child, end, address, log, readers: vec![errors, output], _folder: folder }
     }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Served for Program {

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod amplification;
 mod authorization;
 mod bodies;
 mod buffering;

@@ -1,0 +1,179 @@
+//! What requests cost a server, beside what they cost their client: little for much is how a few clients bring a server
+//! down (CWE-405, CWE-770).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::conformance::Served;
+use crate::figure;
+use crate::malformed;
+use crate::wire::{Client, request};
+
+/// Connections that send the same at a time, so that what each costs is seen.
+const TOGETHER: usize = 20;
+
+/// How much more memory than its configuration allows a request may take, and how much more CPU time than its client.
+const FACTOR: u64 = 10;
+
+/// What a body may take that is announced and never sent, in bytes.
+const ANNOUNCED: u64 = 1 << 20;
+
+/// Sends the requests of the table of malformed ones, and some that are merely large, to a server that serves
+/// [`malformed::APPLICATION`] at `/` in the process with this number. `limit` is the memory in bytes that its configuration
+/// allows for the head and the buffers of one request. Panics if one of them costs too much; `name` is the server's, for
+/// the figure. Requests in `dear` are known to cost more CPU time than they should: the figure tells them apart.
+pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &str) {
+    let process = Process(PathBuf::from(format!("/proc/{process}")));
+    let requests: Vec<_> = malformed::requests().chain(large()).map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+    // Pools grow to their size, and the application is loaded.
+    for (_, bytes) in &requests {
+        together(site, bytes, || ());
+    }
+    let mut problems = String::new();
+    let (mut memory, mut time) = (Worst::default(), Worst::default());
+    let (mut server_time, mut client_time, mut known) = (0, 0, Vec::new());
+    for (request, bytes) in &requests {
+        let before = (process.memory(), process.time(), thread_time());
+        let mut held = 0;
+        together(site, bytes, || held = process.memory());
+        let grown = held.max(process.memory()).saturating_sub(before.0) / TOGETHER as u64;
+        let (server, client) = (process.time() - before.1, thread_time() - before.2);
+        memory.note(grown, request);
+        if dear.contains(&request.as_str()) {
+            known.push(format!("{request}: {} times", server / client.max(1)));
+        } else {
+            server_time += server;
+            client_time += client;
+            time.note(100 * server / client.max(1), request);
+        }
+        if grown > FACTOR * limit {
+            let _ = writeln!(problems, "{request} takes {grown} bytes of memory");
+        }
+    }
+    let mut announced = Worst::default();
+    for (request, fields) in announcements() {
+        let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\nx");
+        let before = process.memory();
+        let mut client = site.connect();
+        client.send(bytes);
+        nudge(site);
+        let grown = process.memory().saturating_sub(before);
+        announced.note(grown, &request);
+        if grown >= ANNOUNCED {
+            let _ = writeln!(problems, "{request} with one byte takes {grown} bytes of memory");
+        }
+    }
+    figure(
+        "S6",
+        &format!(
+            "{} requests on {name}: at most {memory} bytes of memory each, {limit} configured; {}.{:02} times the CPU time \
+             of the client in all, at most {time} hundredths, known to cost more: {known:?}; {announced} bytes where a body is only announced",
+            requests.len(),
+            server_time / client_time.max(1),
+            100 * server_time / client_time.max(1) % 100,
+        ),
+    );
+    assert!(problems.is_empty(), "{problems}");
+    assert!(server_time < FACTOR * client_time, "{server_time} ns of CPU time, and {client_time} for the client");
+}
+
+/// The largest of some numbers, and whose it is.
+#[derive(Default)]
+struct Worst(u64, String);
+
+impl Worst {
+    fn note(&mut self, number: u64, whose: &str) {
+        if number > self.0 {
+            *self = Self(number, whose.to_owned());
+        }
+    }
+}
+
+impl std::fmt::Display for Worst {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.0, self.1)
+    }
+}
+
+/// Sends the same on several connections. `held` is called while all of them are open, and the server has had what there
+/// is.
+fn together(site: &dyn Served, bytes: &[u8], held: impl FnOnce()) {
+    let mut clients: Vec<Client> = (0..TOGETHER).map(|_| site.connect()).collect();
+    for client in &mut clients {
+        client.send(bytes);
+    }
+    nudge(site);
+    held();
+    // All of them first: where an application reads as a body arrives, the others wait for its thread.
+    clients.iter_mut().for_each(Client::end);
+    for client in &mut clients {
+        client.rest();
+    }
+}
+
+/// Has the server do something that comes after what it was sent before, and that it does without an application, whose
+/// threads may wait for a body.
+fn nudge(site: &dyn Served) {
+    let mut client = site.connect();
+    client.send(request("GET", "/%zz", "", b""));
+    client.rest();
+}
+
+/// Requests that are in order, as large as limits allow or made of many small parts.
+fn large() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let fields: BTreeMap<_, _> = (0..90).map(|number| (format!("X-{number:03}"), "v".repeat(300))).collect();
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let cookies: String = (0..80).map(|number| format!("Cookie: name{number}={}\r\n", "c".repeat(300))).collect();
+    let chunks = |chunk: &str, count: usize| {
+        let head = request("POST", "/a", "Transfer-Encoding: chunked\r\n", b"");
+        [&head, chunk.repeat(count).as_bytes(), b"0\r\n\r\n"].concat()
+    };
+    [
+        ("90 fields", request("GET", "/a", &fields, b"")),
+        ("80 cookies", request("GET", "/a", &cookies, b"")),
+        ("a path of escapes", request("GET", &format!("/{}", "%41".repeat(2_500)), "", b"")),
+        ("a path of dots", request("GET", &format!("{}/", "/a/..".repeat(1_500)), "", b"")),
+        ("a query of 8,000 bytes", request("GET", &format!("/?{}", "q".repeat(8_000)), "", b"")),
+        ("a body of 100,000 bytes", request("POST", "/a", "", &[b'x'; 100_000])),
+        ("2,000 chunks of a byte", chunks("1\r\nx\r\n", 2_000)),
+        ("200 chunks with long extensions", chunks(&format!("1;{}\r\nx\r\n", "e".repeat(1_000)), 200)),
+    ]
+    .into_iter()
+}
+
+/// Bodies that are announced: the largest number, numbers that are none, and one below zero.
+fn announcements() -> Vec<(String, String)> {
+    let lengths = ["9223372036854775807", "9223372036854775808", "18446744073709551616", "-1", "1048576"];
+    let chunks = ["7fffffffffffffff", "ffffffffffffffff", "10000000000000000"];
+    let lengths = lengths.map(|length| (format!("Content-Length {length}"), format!("Content-Length: {length}")));
+    let chunks = chunks.map(|size| (format!("a chunk of {size}"), format!("Transfer-Encoding: chunked\r\n\r\n{size}")));
+    lengths.into_iter().chain(chunks).collect()
+}
+
+/// What the system tells of a process, by its folder in `/proc`.
+struct Process(PathBuf);
+
+impl Process {
+    /// Memory that it holds, in bytes.
+    fn memory(&self) -> u64 {
+        let text = std::fs::read_to_string(self.0.join("smaps_rollup")).expect("the process lives");
+        let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("a line about it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// CPU time of all its threads, in nanoseconds.
+    fn time(&self) -> u64 {
+        let threads = std::fs::read_dir(self.0.join("task")).expect("the process lives");
+        threads.filter_map(|thread| run_time(&thread.ok()?.path())).sum()
+    }
+}
+
+fn run_time(thread: &Path) -> Option<u64> {
+    std::fs::read_to_string(thread.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// CPU time of this thread, in nanoseconds.
+fn thread_time() -> u64 {
+    run_time(Path::new("/proc/thread-self")).expect("this thread lives")
+}
