@@ -23,7 +23,7 @@ help:
 	@echo 'make lint      check formatting, clippy, dependencies, packages and documentation'
 	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
-	@echo 'make soak      Python 3.10 and 3.12, then three million requests: the memory of the worker stays flat'
+	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'
 	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
 	@echo 'make clean     remove target/'
 	@echo
@@ -58,6 +58,7 @@ bench:
 
 soak:
 	@scripts/test-pythons 3.10 3.12
+	@scripts/hups
 	@scripts/bench soak
 
 fuzz:

@@ -8,12 +8,14 @@
 //! `[emerg]` or a sanitizer's report that the test did not expect.
 
 mod failpoints;
+mod load;
 mod nginx;
 mod python;
 mod site;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+pub(crate) use load::{LEDGER, Load, Record};
 pub(crate) use nginx::{Nginx, kill};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
 pub(crate) use site::{Mode, Site, body_temp_path, module, nginx_knows_keepalive_min_timeout, workspace};

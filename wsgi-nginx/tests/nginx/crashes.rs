@@ -1,0 +1,146 @@
+//! A worker that dies under load takes along what it had in flight, and nothing else: the other one serves meanwhile, and a
+//! successor is there at once.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use wsgi_testkit::figure;
+
+use crate::harness::{LEDGER, Load, Mode, Nginx, Site, get, kill, wait_for};
+
+/// Clients with a connection for each request.
+const CLIENTS: usize = 4;
+
+/// How applications run, and the number of workers.
+const SITES: [(Mode, usize); 4] = [(Mode::Threads(1), 1), (Mode::Threads(1), 2), (Mode::Inline, 1), (Mode::Inline, 2)];
+
+/// How often a worker is killed, in each mode and beside each number of others.
+const KILLS: usize = 4;
+
+/// What ends a worker from within, with what the log says of it.
+const ENDS: [(&str, &str); 7] = [
+    ("os.abort()", "exited on signal 6"),
+    ("ctypes.string_at(0)", "exited on signal 11"),
+    ("os.kill(os.getpid(), 9)", "exited on signal 9"),
+    ("os._exit(0)", "with os._exit(0)"),
+    ("os._exit(1)", "with os._exit(1)"),
+    ("os._exit(2)", "with os._exit(2)"),
+    ("os._exit(255)", "with os._exit(255)"),
+];
+
+/// What the end of one worker has cost.
+#[derive(Default)]
+struct Cost {
+    ends: usize,
+    answered: usize,
+    lost: usize,
+    in_flight: usize,
+    /// From each end to the first answer of the successor, where there was no other worker.
+    gaps: Vec<Duration>,
+}
+
+impl Cost {
+    /// Has a worker end under load. `end` says how many requests it had in flight, and when it was ended.
+    fn of_an_end(&mut self, nginx: &Nginx, end: impl FnOnce() -> (usize, Instant)) {
+        let before = nginx.workers();
+        let load = Load::start(nginx, CLIENTS, 0, u32::MAX);
+        wait_for("some load", || (load.answered() > 100).then_some(()));
+        let (in_flight, ended) = end();
+        let successors = wait_for("a successor", || {
+            let now = nginx.workers();
+            let new: Vec<u32> = now.into_iter().filter(|worker| !before.contains(worker)).collect();
+            (!new.is_empty()).then_some(new)
+        });
+        if before.len() == 1 {
+            self.gaps.push(wait_for("an answer of the successor", || load.heard_of(&successors)) - ended);
+        }
+        let answered = load.answered();
+        wait_for("more answers", || (load.answered() > answered + 100).then_some(()));
+        let record = load.stop();
+        assert!(record.lost.len() <= in_flight, "{} lost, {in_flight} in flight", record.lost.len());
+        assert_eq!(record.refused, 0, "connections were refused");
+        self.ends += 1;
+        self.answered += record.answered.len();
+        self.lost += record.lost.len();
+        self.in_flight += in_flight;
+    }
+
+    fn print(&mut self, what: &str, in_flight: &str) {
+        self.gaps.sort();
+        let Self { ends, answered, lost, gaps, .. } = self;
+        let text = format!(
+            "{ends} workers {what} under load: {answered} requests answered, {lost} lost of {in_flight}, 0 refused; where \
+             there was no other worker the next answer came after {} ms (median), {} ms at most",
+            gaps[gaps.len() / 2].as_millis(),
+            gaps[gaps.len() - 1].as_millis(),
+        );
+        figure("R4", &text);
+    }
+}
+
+fn start(mode: Mode, workers: usize) -> Nginx {
+    let site = Site::new(mode).workers(workers).expect_in_log("exited on signal");
+    site.file("app.py", LEDGER).location("/", "wsgi_pass app.py;").start()
+}
+
+fn all_workers(nginx: &Nginx, number: usize) -> Vec<u32> {
+    wait_for("all workers", || Some(nginx.workers()).filter(|workers| workers.len() == number))
+}
+
+/// Connections from clients that a process has accepted.
+fn connections(process: u32, port: u16) -> usize {
+    let folder = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the worker is there");
+    let open: BTreeSet<String> = folder
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|path| Some(path.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+    let local = format!(":{port:04X}");
+    let sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // 0A is a socket that listens.
+    sockets.filter(|socket| socket[1].ends_with(&local) && socket[3] != "0A" && open.contains(socket[9])).count()
+}
+
+#[test]
+fn a_worker_that_is_killed_under_load_loses_only_what_it_had_in_flight() {
+    let mut cost = Cost::default();
+    for (mode, workers) in SITES {
+        let nginx = start(mode, workers);
+        for _ in 0..KILLS {
+            let worker = all_workers(&nginx, workers)[0];
+            cost.of_an_end(&nginx, || {
+                // It accepts nothing while its connections are counted.
+                kill(worker, libc::SIGSTOP);
+                wait_for("the worker to stand still", || {
+                    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it is there");
+                    stat.rsplit(") ").next()?.starts_with('T').then_some(())
+                });
+                let in_flight = connections(worker, nginx.port());
+                kill(worker, libc::SIGKILL);
+                (in_flight, Instant::now())
+            });
+        }
+    }
+    let in_flight = cost.in_flight;
+    cost.print("killed", &format!("{in_flight} in flight"));
+}
+
+#[test]
+fn a_worker_that_crashes_under_load_loses_only_what_it_had_in_flight() {
+    let mut cost = Cost::default();
+    for (mode, workers) in SITES {
+        let nginx = start(mode, workers);
+        for (statement, line) in ENDS {
+            all_workers(&nginx, workers);
+            cost.of_an_end(&nginx, || {
+                let mut client = nginx.connect();
+                client.send(get(&format!("/run?{}", statement.replace(' ', "%20"))));
+                assert!(client.rest().is_empty(), "{statement} was answered");
+                // A client has one request in flight at a time.
+                (CLIENTS, Instant::now())
+            });
+            nginx.logged(line);
+        }
+    }
+    cost.print("crashed (abort, segmentation fault, os._exit)", &format!("at most {CLIENTS} in flight each"));
+}
