@@ -83,6 +83,7 @@ mod faults;
 mod figure;
 pub mod frameworks;
 mod gate;
+pub mod leaving;
 pub mod malformed;
 mod program;
 mod request;

@@ -52,6 +52,10 @@ impl Program {
         self.folder.path()
     }
 
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(TcpStream::connect(self.address).expect("the server listens"))
     }

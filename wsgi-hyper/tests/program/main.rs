@@ -5,6 +5,7 @@ mod harness;
 use std::net::TcpListener;
 
 use harness::{Program, command};
+use wsgi_testkit::{figure, leaving};
 
 const HELLO: &str = r#"
 def application(environ, start_response):
@@ -307,4 +308,11 @@ fn a_response_that_fails_midway_does_not_look_complete() {
     client.send("GET / HTTP/1.0\r\n\r\n");
     let error = client.try_rest().expect_err("a connection that is reset");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn clients_that_leave_at_any_time_leave_nothing_behind() {
+    let program = Program::with(leaving::APPLICATION, &["--threads", "2", "app.py"]);
+    let text = leaving::withstand(program.address, program.process(), 10_000, u64::from(std::process::id()));
+    figure("R14", &format!("wsgi-hyper, --threads 2: {text}"));
 }

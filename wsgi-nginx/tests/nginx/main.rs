@@ -13,6 +13,7 @@ mod composition;
 mod conformance;
 mod crashes;
 mod directives;
+mod disconnects;
 mod django;
 mod documentation;
 mod environ;

@@ -1,0 +1,213 @@
+//! Clients that leave, at any byte and at any time, and what they must not leave behind in a server.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{PATIENCE, wait_for, wire};
+
+/// An application for [`withstand`]. It counts what it returns, and what of that is closed.
+pub const APPLICATION: &str = "
+import threading
+lock = threading.Lock()
+counts = {'made': 0, 'closed': 0}
+def count(what):
+    with lock:
+        counts[what] += 1
+class Result:
+    def __init__(self, blocks):
+        self.blocks = iter(blocks)
+        count('made')
+    def __iter__(self):
+        return self
+    def __next__(self):
+        return next(self.blocks)
+    def close(self):
+        count('closed')
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/counts':
+        start_response('200 OK', [])
+        return [b'%(made)d %(closed)d' % {key.encode(): value for key, value in counts.items()}]
+    environ['wsgi.input'].read()
+    write = start_response('200 OK', [])
+    if path == '/write':
+        write(bytes(30000))
+        write(b'written')
+    if path == '/blocks':
+        return Result(bytes(1000) for _ in range(20))
+    if path == '/large':
+        return Result(bytes(50000) for _ in range(40))
+    return Result([b'small'])
+";
+
+const PATHS: [&str; 4] = ["/small", "/write", "/blocks", "/large"];
+
+/// Clients at a time.
+const CLIENTS: u64 = 4;
+
+/// How much a process may have grown meanwhile, in KiB: what allocators keep differs from run to run.
+const GROWTH: usize = 4 * 1024;
+
+/// Has `number` clients leave a server that runs [`APPLICATION`] in this process, each at a byte and a time of its own that
+/// follow from `seed`. Panics unless everything that was made is closed, and descriptors, CPU time and memory of the idle
+/// process are what they were. Says in one line what was counted.
+pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> String {
+    println!("seed {seed}");
+    // What a process takes once is there then: threads, buffers, the application.
+    leave(address, number / 5, seed ^ u64::MAX);
+    let (descriptors, memory) = (at_rest(address, process), resident(process));
+    let (made_before, _) = counts(address);
+    let began = Instant::now();
+    leave(address, number, seed);
+    let seconds = began.elapsed().as_secs_f64();
+    let left = wait_for("descriptors to be where they were", || {
+        let now = at_rest(address, process);
+        (now <= descriptors).then_some(now)
+    });
+    let (made, closed) = counts(address);
+    assert_eq!(made, closed, "made and closed");
+    let idle = Instant::now();
+    let before = cpu_time(process);
+    // Nothing but time can tell that nothing happens.
+    thread::sleep(Duration::from_secs(1));
+    let busy = (cpu_time(process) - before).as_secs_f64() / idle.elapsed().as_secs_f64() * 100.0;
+    assert!(busy <= 1.5, "an idle process takes {busy:.1} % of a processor");
+    let grown = resident(process).saturating_sub(memory);
+    assert!(grown <= GROWTH, "{grown} KiB more memory than before");
+    format!(
+        "{number} clients left within {seconds:.0} s (seed {seed}): {} results made, all closed once, {descriptors} \
+         descriptors before and {left} after, {busy:.1} % CPU when idle, {grown} KiB grown",
+        made - made_before
+    )
+}
+
+/// Descriptors of the process when nothing is under way.
+fn at_rest(address: SocketAddr, process: u32) -> usize {
+    let mut last = usize::MAX;
+    wait_for("the server to be done", || {
+        let (made, closed) = counts(address);
+        let now = descriptors(process);
+        let rests = made == closed && now == last;
+        last = now;
+        rests.then_some(now)
+    })
+}
+
+/// What has been made and closed so far.
+fn counts(address: SocketAddr) -> (u64, u64) {
+    let mut client = wire::Client::new(TcpStream::connect(address).expect("the server listens"));
+    client.send(wire::request("GET", "/counts", "Connection: close\r\n", b""));
+    let text = client.response().ok();
+    let (made, closed) = text.split_once(' ').expect("two numbers");
+    (made.parse().expect("a number"), closed.parse().expect("a number"))
+}
+
+fn leave(address: SocketAddr, number: u64, seed: u64) {
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                let mut chance = Chance(seed.wrapping_add(client).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+                (0..number / CLIENTS).for_each(|_| leave_once(address, &mut chance));
+            });
+        }
+    });
+}
+
+fn leave_once(address: SocketAddr, chance: &mut Chance) {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let path = PATHS[chance.below(PATHS.len())];
+    let request = match chance.below(3) {
+        0 => wire::request("POST", path, "", &vec![b'x'; 1 + chance.below(40_000)]),
+        1 => [wire::get(path), wire::get(path)].concat(),
+        _ => wire::get(path),
+    };
+    let sent = if chance.below(3) == 0 { chance.below(request.len()) } else { request.len() };
+    let first = chance.below(sent + 1);
+    // The server may have its own view of the request before it is complete.
+    let mut alive = stream.write_all(&request[..first]).is_ok();
+    chance.wait();
+    alive = alive && stream.write_all(&request[first..sent]).is_ok();
+    if alive && sent == request.len() {
+        let mut wanted = [0, 1, chance.below(400), chance.below(200_000)][chance.below(4)];
+        let mut block = [0; 16 * 1024];
+        while wanted > 0 {
+            let limit = wanted.min(block.len());
+            match stream.read(&mut block[..limit]) {
+                // The others may be complete, and the connection waits for the next request.
+                Ok(count) if count > 0 && path == "/large" => wanted -= count,
+                _ => break,
+            }
+        }
+    }
+    chance.wait();
+    match chance.below(3) {
+        0 => reset_on_close(&stream),
+        1 => {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Write);
+            chance.wait();
+        }
+        _ => {}
+    }
+}
+
+/// Has the connection end with RST.
+fn reset_on_close(stream: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: an open socket, and a record of the length that is named.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        );
+    }
+}
+
+/// Numbers that follow from a seed (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % limit
+    }
+
+    /// Sometimes a while, so that the server comes to different places.
+    fn wait(&mut self) {
+        if self.below(6) == 0 {
+            thread::sleep(Duration::from_micros(self.below(2000) as u64));
+        }
+    }
+}
+
+/// Open descriptors of a process.
+fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process runs").count()
+}
+
+/// The memory of a process that is not swapped out, in KiB.
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// The time that a process has spent on processors, in steps of 10 ms.
+fn cpu_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
+    // `pid (name) state ppid ...`, the name may hold anything; user and system time are fields 14 and 15.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number");
+    // SAFETY: asks for a number.
+    let a_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Duration::from_secs_f64(ticks as f64 / a_second as f64)
+}
