@@ -13,6 +13,12 @@ use wsgi_core::output::SpoolStore;
 pub struct Faults {
     /// The client is gone after that many body bytes.
     pub leaves_after: Option<usize>,
+    /// The client is gone as soon as this line is in the log of the exchange. What the host does then is done: on a thread
+    /// the exchange is cancelled.
+    pub leaves_at: Option<String>,
+    /// The client is gone as soon as it is waited for. Inline the exchange is dropped then; on a thread the test says
+    /// [`Client::leave`](crate::Client::leave).
+    pub leaves_when_stalled: bool,
     /// Before these blocks (counted from 0) the client is slow: the sink is pending until the test lets it go on.
     pub stalls_before: Vec<usize>,
     /// The host wants no body once the head is out, as with a 304 that it made itself.

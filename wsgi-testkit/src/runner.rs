@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll, Wake, Waker};
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
@@ -144,6 +144,7 @@ impl Host {
             request = request.variable(&variable.name, &*variable.value);
         }
         let (head_request, body_unwanted) = (request.is_head(), faults.body_unwanted);
+        let leaves_when_stalled = faults.leaves_when_stalled;
         let (sink, client) = CapturingSink::new(faults);
         let parts = HostParts { body: request.source(), sink: Box::new(sink), log: client.log() };
         let (sender, receiver) = mpsc::channel();
@@ -152,17 +153,21 @@ impl Host {
             let _ = sender.send(result);
         });
         let handle = match &self.gateway {
-            Running::Threads(gateway) => Some(
-                gateway
+            Running::Threads(gateway) => {
+                let handle = gateway
                     .dispatch(&app.location, RequestSnapshot::new(&request), parts, done)
-                    .unwrap_or_else(|refused| panic!("{refused}")),
-            ),
+                    .unwrap_or_else(|refused| panic!("{refused}"));
+                client.on_leave(Waker::from(Arc::new(Cancel(handle.clone()))));
+                Some(handle)
+            }
             Running::Inline(work) => {
                 let location = Arc::clone(&app.location);
                 let client = client.clone();
                 let work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                work.send(Box::new(move |gateway| done(inline(gateway, &location, &request, parts, &client))))
-                    .expect("the event loop runs");
+                let work_of = move |gateway: &Gateway| {
+                    done(inline(gateway, &location, &request, parts, &client, leaves_when_stalled));
+                };
+                work.send(Box::new(work_of)).expect("the event loop runs");
                 None
             }
         };
@@ -203,6 +208,15 @@ impl Pending {
     }
 }
 
+/// Cancels an exchange whose client has left, as a host does.
+struct Cancel(ExchangeHandle);
+
+impl Wake for Cancel {
+    fn wake(self: Arc<Self>) {
+        self.0.cancel();
+    }
+}
+
 /// One exchange on the event loop's thread; a stalled client reads on as soon as it is waited for.
 fn inline(
     gateway: &Gateway,
@@ -210,6 +224,7 @@ fn inline(
     request: &Request,
     parts: HostParts,
     client: &Client,
+    leaves_when_stalled: bool,
 ) -> Result<Summary, Fault> {
     let mut cx = task::Context::from_waker(Waker::noop());
     let mut exchange = {
@@ -219,6 +234,8 @@ fn inline(
     loop {
         match exchange.advance(&mut cx) {
             Poll::Ready(result) => return result,
+            // What a host does when the client leaves meanwhile.
+            Poll::Pending if leaves_when_stalled => return Err(Fault::Cancelled),
             Poll::Pending => client.go_on(),
         }
     }

@@ -20,6 +20,11 @@ struct State {
     sent: usize,
     calls: usize,
     waker: Option<Waker>,
+    /// The line of the log at which the client leaves.
+    leaves_at: Option<String>,
+    left: bool,
+    /// Who wants to know that it has.
+    on_leave: Option<Waker>,
 }
 
 /// A sink that keeps what it is given.
@@ -38,7 +43,11 @@ pub struct Client {
 impl CapturingSink {
     /// A sink, and the client that it serves.
     pub fn new(faults: Faults) -> (Self, Client) {
-        let state = State { stalls: faults.stalls_before.iter().copied().collect(), ..State::default() };
+        let state = State {
+            stalls: faults.stalls_before.iter().copied().collect(),
+            leaves_at: faults.leaves_at.clone(),
+            ..State::default()
+        };
         let state = Arc::new(Mutex::new(state));
         (Self { state: Arc::clone(&state), faults }, Client { state })
     }
@@ -52,6 +61,9 @@ impl CapturingSink {
         let mut state = self.state();
         let number = state.calls;
         state.calls += 1;
+        if state.left {
+            return Err(HostError::ClientGone);
+        }
         match self.faults.call_fails {
             Some(failing) if failing == number => Err(HostError::Io(io::Error::other("this call is to fail"))),
             _ => Ok(()),
@@ -80,6 +92,27 @@ impl Client {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).waker.is_some()
     }
 
+    /// Leaves.
+    pub fn leave(&self) {
+        leave(&self.state);
+    }
+
+    /// Who is woken when the client leaves; at once if it has left.
+    pub(crate) fn on_leave(&self, waker: Waker) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.on_leave = Some(waker);
+        if state.left {
+            drop(state);
+            self.leave();
+        }
+    }
+
+    /// Whether the gateway has dropped the sink.
+    pub fn is_over(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events.iter().any(|event| matches!(event, Event::Dropped))
+    }
+
     /// Reads on, until the next of these stalls.
     pub fn go_on(&self) {
         let waker = {
@@ -91,6 +124,16 @@ impl Client {
             waker.wake();
         }
     }
+}
+
+fn leave(state: &Mutex<State>) {
+    let wakers = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.left = true;
+        [state.on_leave.take(), state.waker.take()]
+    };
+    // They take locks of their own.
+    wakers.into_iter().flatten().for_each(Waker::wake);
 }
 
 impl ResponseSink for CapturingSink {
@@ -167,7 +210,12 @@ struct ExchangeLog {
 impl ErrorLog for ExchangeLog {
     fn log(&self, level: Level, text: &str) {
         let line = LogLine { level, text: text.to_owned() };
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).events.push(Event::Log(line));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events.push(Event::Log(line));
+        if state.leaves_at.as_deref() == Some(text) {
+            drop(state);
+            leave(&self.state);
+        }
     }
 }
 

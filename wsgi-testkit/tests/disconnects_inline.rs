@@ -1,0 +1,11 @@
+//! Clients that leave, wherever an inline exchange stands.
+
+mod leaving;
+
+use wsgi_core::python::Mode;
+use wsgi_testkit::Host;
+
+#[test]
+fn a_client_that_leaves_an_event_loop_at_any_state_has_the_result_closed_once() {
+    leaving::clients_leave(Host::shared_with(Mode::Inline), true);
+}
