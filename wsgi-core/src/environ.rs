@@ -12,6 +12,9 @@ mod collected;
 mod decode;
 mod equal;
 mod fixed;
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
+pub mod model;
 mod name;
 mod path;
 mod slots;

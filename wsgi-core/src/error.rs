@@ -1,5 +1,6 @@
 //! What can go wrong, one enum for each party that can act on it.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::host::Level;
@@ -17,6 +18,14 @@ pub enum HostError {
     /// The host cannot do what was asked in its present state, e.g. read a file that holds the request body.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+/// The same error once more; `io::Error` cannot be cloned.
+pub(crate) fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// The application broke a rule of PEP 3333. It is raised inside the application and names the rule.

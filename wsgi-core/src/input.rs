@@ -1,8 +1,12 @@
 //! The request body as a file-like stream: read, and read line by line, from one position.
 
-use std::io::{self, BufRead as _};
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
+pub mod model;
 
-use crate::error::HostError;
+use std::io::BufRead as _;
+
+use crate::error::{HostError, same};
 use crate::host::BodySource;
 
 /// A body that ends where it ends: reading on gives nothing, again and again, and does not touch the connection.
@@ -119,15 +123,12 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
     result
 }
 
-/// The same error once more; `io::Error` cannot be cloned.
+/// The same error once more.
 fn again(error: &HostError) -> HostError {
     match error {
         HostError::ClientGone => HostError::ClientGone,
         HostError::TimedOut => HostError::TimedOut,
-        HostError::Io(error) => HostError::Io(match error.raw_os_error() {
-            Some(number) => io::Error::from_raw_os_error(number),
-            None => io::Error::new(error.kind(), error.to_string()),
-        }),
+        HostError::Io(error) => HostError::Io(same(error)),
     }
 }
 
@@ -184,56 +185,14 @@ const MAX_STEP: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, Cursor, Read};
+    use std::io;
 
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
 
+    use super::model::{Pieces, Step, compare};
     use super::*;
-
-    /// A body that comes in pieces.
-    #[derive(Default)]
-    struct Pieces {
-        data: Vec<u8>,
-        position: usize,
-        /// How much each read gives at most, over and over; everything if empty.
-        sizes: Vec<usize>,
-        reads: usize,
-        known: bool,
-        /// What comes after the data instead of the end.
-        error: Option<HostError>,
-        over: bool,
-    }
-
-    impl BodySource for Pieces {
-        fn remaining(&self) -> Option<u64> {
-            self.known.then_some((self.data.len() - self.position) as u64)
-        }
-
-        fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-            assert!(!buf.is_empty(), "a read that asks for nothing");
-            assert!(!self.over, "a read after the end");
-            let size = self.sizes.get(self.reads % self.sizes.len().max(1)).copied().unwrap_or(usize::MAX);
-            self.reads += 1;
-            let rest = &self.data[self.position..];
-            let count = size.min(rest.len()).min(buf.len());
-            buf[..count].copy_from_slice(&rest[..count]);
-            self.position += count;
-            self.over = count == 0;
-            match self.error.take() {
-                Some(error) if count == 0 => Err(error),
-                error => {
-                    self.error = error;
-                    Ok(count)
-                }
-            }
-        }
-
-        fn is_ready(&self) -> bool {
-            self.known
-        }
-    }
 
     fn input(data: &[u8]) -> Input {
         Input::new(Box::new(Pieces { data: data.to_vec(), ..Pieces::default() }))
@@ -358,14 +317,6 @@ mod tests {
         assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::NotFound, "spool is gone".to_owned()));
     }
 
-    #[derive(Clone, Debug)]
-    enum Step {
-        Into(usize),
-        UpTo(usize),
-        ToEnd,
-        Line(Option<usize>),
-    }
-
     fn step() -> impl Strategy<Value = Step> {
         let size = || prop_oneof![4 => 0usize..12, 1 => 0usize..20_000];
         prop_oneof![
@@ -389,50 +340,7 @@ mod tests {
             steps in vec(step(), 0..24),
         ) {
             let error = fails.then_some(HostError::TimedOut);
-            let source = Pieces { data: data.clone(), sizes, known: known && !fails, error, ..Pieces::default() };
-            let mut input = Input::new(Box::new(source));
-            let mut file = Cursor::new(&data[..]);
-            for step in steps {
-                let (mut expected, mut read) = (b"old\n".to_vec(), b"old\n".to_vec());
-                let result = match step {
-                    Step::Into(size) => {
-                        (&mut file).take(size as u64).read_to_end(&mut expected).expect("in memory");
-                        let mut buf = vec![0; size];
-                        let result = input.read_into(&mut buf);
-                        read.extend_from_slice(&buf[..result.as_ref().copied().unwrap_or(0)]);
-                        result
-                    }
-                    Step::UpTo(size) => {
-                        (&mut file).take(size as u64).read_to_end(&mut expected).expect("in memory");
-                        input.read_up_to(size, &mut read)
-                    }
-                    Step::ToEnd => {
-                        file.read_to_end(&mut expected).expect("in memory");
-                        input.read_to_end(&mut read)
-                    }
-                    Step::Line(limit) => {
-                        let limit = limit.map_or(u64::MAX, |limit| limit as u64);
-                        (&mut file).take(limit).read_until(b'\n', &mut expected).expect("in memory");
-                        input.read_line(limit.try_into().ok().filter(|_| limit < u64::MAX), &mut read)
-                    }
-                };
-                match result {
-                    Ok(count) => {
-                        prop_assert_eq!(count, read.len() - 4);
-                        prop_assert_eq!(read, expected);
-                    }
-                    Err(error) => {
-                        prop_assert!(fails && matches!(error, HostError::TimedOut));
-                        // It stands where the data ends, and there it stays.
-                        prop_assert_eq!(file.position(), data.len() as u64);
-                        prop_assert!(input.read_into(&mut [0]).is_err());
-                        return Ok(());
-                    }
-                }
-                let left = data.len() as u64 - file.position();
-                prop_assert!(input.remaining().is_none_or(|remaining| remaining == left));
-                prop_assert!(!known || fails || input.remaining().is_some());
-            }
+            compare(Pieces::new(data, sizes, known && !fails, error), &steps);
         }
     }
 }

@@ -20,8 +20,11 @@
 //! and blocks. Neither is PEP 3333; both are off by default.
 
 mod framing;
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
+pub mod model;
 #[cfg(test)]
-mod model;
+mod random;
 #[cfg(test)]
 mod tests;
 

@@ -199,7 +199,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::environ::tests::{Request, requests};
+    use crate::environ::model::Request;
+    use crate::environ::tests::requests;
 
     /// All that a view tells, in one comparable piece.
     fn told(request: &impl RequestView) -> String {

@@ -1,160 +1,22 @@
 //! The cache against a model: whatever requests come, in whatever order, a dictionary that follows its reports is the
 //! environ that the rules give for the last of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-pub(crate) use self::request::{Request, requests};
+pub(crate) use self::request::requests;
+use super::model::{Follower, Request, model};
 use super::*;
-use crate::host::Scheme;
 
 mod request;
-
-type Environ = BTreeMap<String, Vec<u8>>;
-
-/// A dictionary that follows the reports of a cache, as strict as Python's.
-#[derive(Default)]
-struct Dictionary {
-    held: Environ,
-    keys: HashMap<SlotId, String>,
-    once: Environ,
-    reports: usize,
-}
-
-impl Dictionary {
-    fn check(&mut self, slot: SlotId, key: &str) {
-        assert!(slot.index() < 500);
-        assert_eq!(self.keys.entry(slot).or_insert_with(|| key.to_owned()), key, "a slot keeps its key");
-        self.reports += 1;
-    }
-}
-
-impl Changes for Dictionary {
-    fn set(&mut self, slot: SlotId, key: &str, value: &[u8]) {
-        self.check(slot, key);
-        let before = self.held.insert(key.to_owned(), value.to_vec());
-        assert_ne!(before.as_deref(), Some(value), "{key} is set to what it is");
-    }
-    fn remove(&mut self, slot: SlotId, key: &str) {
-        self.check(slot, key);
-        assert!(self.held.remove(key).is_some(), "{key} is removed, but not there");
-    }
-    fn once(&mut self, key: &str, value: &[u8]) {
-        self.reports += 1;
-        assert!(self.once.insert(key.to_owned(), value.to_vec()).is_none(), "{key} is reported twice");
-    }
-}
-
-struct Follower {
-    cache: EnvironCache,
-    dictionary: Dictionary,
-}
-
-impl Follower {
-    fn new() -> Self {
-        Self { cache: EnvironCache::new(Credentials::Withheld), dictionary: Dictionary::default() }
-    }
-
-    fn environ(&mut self, request: &Request) -> Environ {
-        self.dictionary.once.clear();
-        self.dictionary.reports = 0;
-        self.cache.update(request, &mut self.dictionary);
-        let mut environ = self.dictionary.held.clone();
-        environ.append(&mut self.dictionary.once);
-        environ
-    }
-}
-
-/// The rules, in the order in which they are written: values of the server, headers, then the operator's changes.
-fn model(request: &Request) -> Environ {
-    let mut environ = Environ::new();
-    let mut put = |key: &str, value: &[u8]| environ.insert(key.to_owned(), value.to_vec());
-    let wants = |key: &str| request.variables.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_slice());
-
-    let wants_https = matches!(wants("HTTPS"), Some(b"on" | b"1")) || wants("REQUEST_SCHEME") == Some(b"https");
-    let wants_http = wants("REQUEST_SCHEME") == Some(b"http");
-    let https = wants_https || (request.scheme == Scheme::Https && !wants_http);
-    let scheme: &[u8] = if https { b"https" } else { b"http" };
-    put("REQUEST_METHOD", request.method.as_bytes());
-    put("SCRIPT_NAME", request.script_name.as_bytes());
-    put("PATH_INFO", request.path_info.as_bytes());
-    put("QUERY_STRING", request.query.as_bytes());
-    put("SERVER_NAME", b"example.org");
-    put("SERVER_PORT", request.server_port.unwrap_or(if https { 443 } else { 80 }).to_string().as_bytes());
-    put("SERVER_PROTOCOL", b"HTTP/1.1");
-    put("GATEWAY_INTERFACE", b"CGI/1.1");
-    put("REQUEST_SCHEME", scheme);
-    put("wsgi.url_scheme", scheme);
-    if !request.remote_addr.is_empty() {
-        put("REMOTE_ADDR", request.remote_addr.as_bytes());
-    }
-    if https {
-        put("HTTPS", b"on");
-    }
-    if let Some(port) = request.remote_port {
-        put("REMOTE_PORT", port.to_string().as_bytes());
-    }
-    if let Some(length) = request.content_length {
-        put("CONTENT_LENGTH", length.to_string().as_bytes());
-    }
-    for (key, value) in &request.extra {
-        put(key, value);
-    }
-
-    let (spelled, dashed): (Vec<_>, Vec<_>) = request.headers.iter().partition(|(name, _)| name.contains('_'));
-    let mut names: HashMap<String, String> = HashMap::new();
-    for (name, value) in dashed.into_iter().chain(spelled) {
-        let name = name.to_lowercase();
-        let key = match name.replace('-', "_").as_str() {
-            "content_type" if name == "content-type" => "CONTENT_TYPE".to_owned(),
-            "authorization" | "proxy_authorization" | "proxy" | "transfer_encoding" | "keep_alive" => continue,
-            "content_type" | "content_length" => continue,
-            plain => format!("HTTP_{}", plain.to_uppercase()),
-        };
-        if let Some(first) = names.get(&key) {
-            if *first == name {
-                let joined = environ.get_mut(&key).unwrap();
-                joined.extend_from_slice(if name == "cookie" { b"; " } else { b", " });
-                joined.extend_from_slice(value);
-            }
-        } else {
-            environ.insert(key.clone(), value.clone());
-            names.insert(key, name);
-        }
-    }
-
-    let whole = format!("{}{}", request.script_name, request.path_info);
-    for (key, value) in &request.variables {
-        match (key.as_str(), value.is_empty()) {
-            ("SCRIPT_NAME", _) => {
-                let script = String::from_utf8(value.clone()).unwrap().trim_end_matches('/').to_owned();
-                if let Some(rest) = whole.strip_prefix(&script)
-                    && wants("PATH_INFO").is_none()
-                    && (rest.is_empty() || rest.starts_with('/'))
-                {
-                    environ.insert("PATH_INFO".to_owned(), rest.into());
-                }
-                environ.insert(key.clone(), script.into());
-            }
-            ("REQUEST_METHOD" | "SERVER_NAME" | "SERVER_PORT" | "SERVER_PROTOCOL", true) => {}
-            ("PATH_INFO" | "QUERY_STRING", _) | (_, false) => {
-                environ.insert(key.clone(), value.clone());
-            }
-            (_, true) => {
-                environ.remove(key);
-            }
-        }
-    }
-    environ
-}
 
 proptest! {
     #[test]
     fn dictionary_is_the_environ_of_the_last_request(requests in requests(1..20)) {
-        let mut follower = Follower::new();
+        let mut follower = Follower::new(Credentials::Withheld);
         for request in &requests {
-            prop_assert_eq!(follower.environ(request), model(request));
+            prop_assert_eq!(follower.environ(request), model(request, Credentials::Withheld));
             let held = follower.dictionary.held.values();
             prop_assert!(held.clone().all(|value| value.len() <= 256));
         }
@@ -162,7 +24,7 @@ proptest! {
 
     #[test]
     fn same_request_again_changes_nothing(requests in requests(1..4)) {
-        let mut follower = Follower::new();
+        let mut follower = Follower::new(Credentials::Withheld);
         for request in &requests {
             let environ = follower.environ(request);
             let short = environ.iter().all(|(key, value)| value.len() <= 256 && key.len() < 64);
@@ -176,7 +38,11 @@ proptest! {
 
 /// The environ of one request with a new cache.
 fn environ(request: &Request) -> BTreeMap<String, String> {
-    Follower::new().environ(request).into_iter().map(|(key, value)| (key, String::from_utf8(value).unwrap())).collect()
+    Follower::new(Credentials::Withheld)
+        .environ(request)
+        .into_iter()
+        .map(|(key, value)| (key, String::from_utf8(value).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -240,7 +106,7 @@ fn credentials_and_framing_are_withheld_however_they_are_spelled() {
 #[test]
 fn credentials_are_passed_where_that_is_asked_for() {
     let request = Request::default().header("Authorization", "Basic eDp5").header("proxy-authorization", "Digest");
-    let mut follower = Follower { cache: EnvironCache::new(Credentials::Passed), dictionary: Dictionary::default() };
+    let mut follower = Follower::new(Credentials::Passed);
     let environ = follower.environ(&request.header("Proxy", "http://evil"));
     assert_eq!(environ["HTTP_AUTHORIZATION"], b"Basic eDp5");
     assert_eq!(environ["HTTP_PROXY_AUTHORIZATION"], b"Digest");
@@ -319,7 +185,7 @@ fn variables_beyond_the_slots_win_all_the_same() {
         request = request.variable(&format!("HTTP_X_MINE_{number}"), number.to_string());
     }
     request = request.variable("HTTP_X_MINE_299", "");
-    let mut follower = Follower::new();
+    let mut follower = Follower::new(Credentials::Withheld);
     for _ in 0..2 {
         let environ = follower.environ(&request);
         assert_eq!(environ["HTTP_X_MINE_298"], b"298");
@@ -329,7 +195,7 @@ fn variables_beyond_the_slots_win_all_the_same() {
 
 #[test]
 fn flood_of_names_takes_no_slot_of_a_usual_one() {
-    let mut follower = Follower::new();
+    let mut follower = Follower::new(Credentials::Withheld);
     for number in 0..1000 {
         let long = format!("{number}{}", "x".repeat(100));
         follower.environ(&Request::default().header(&format!("X-Flood-{number}"), "1").header(&long, "1"));
@@ -347,7 +213,7 @@ fn flood_of_names_takes_no_slot_of_a_usual_one() {
 
 #[test]
 fn long_value_is_not_kept() {
-    let mut follower = Follower::new();
+    let mut follower = Follower::new(Credentials::Withheld);
     let long = Request::default().header("Cookie", "c".repeat(300));
     for _ in 0..2 {
         assert_eq!(follower.environ(&long)["HTTP_COOKIE"].len(), 300);

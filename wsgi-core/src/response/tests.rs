@@ -1,4 +1,4 @@
-//! The table of the response machine, row by row; what random calls find stands in `model.rs`.
+//! The table of the response machine, row by row; what random calls find stands in `random.rs`.
 
 use super::model::{headers, status};
 use super::*;
