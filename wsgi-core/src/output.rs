@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::error::same;
+
 /// Blocks in the order in which they were written, of which memory holds no more than a limit.
 ///
 /// What would exceed the limit goes to a file together with what memory holds, and memory is used again, as nginx does
@@ -21,7 +23,7 @@ pub struct WriteBuffer {
     file: Option<File>,
     in_file: u64,
     /// A write has failed: what is here is not all.
-    broken: Option<i32>,
+    broken: Option<io::Error>,
 }
 
 impl WriteBuffer {
@@ -38,8 +40,8 @@ impl WriteBuffer {
     /// Adds a block; the first that exceeds the limit has `store` make a file. Blocks for the disk then. After an error the
     /// buffer stays broken, and gives the same error again.
     pub fn push(&mut self, block: &[u8], store: &dyn SpoolStore) -> io::Result<()> {
-        if let Some(code) = self.broken {
-            return Err(io::Error::from_raw_os_error(code));
+        if let Some(error) = self.error() {
+            return Err(error);
         }
         if self.has_room(block.len()) {
             self.memory.extend_from_slice(block);
@@ -47,7 +49,7 @@ impl WriteBuffer {
         }
         let result = self.spill(block, store);
         if let Err(error) = &result {
-            self.broken = Some(error.raw_os_error().unwrap_or(EIO));
+            self.broken = Some(same(error));
         }
         result
     }
@@ -66,7 +68,7 @@ impl WriteBuffer {
 
     /// The error of an earlier [`push`](Self::push).
     pub fn error(&self) -> Option<io::Error> {
-        self.broken.map(io::Error::from_raw_os_error)
+        self.broken.as_ref().map(same)
     }
 
     /// How many parts [`into_parts`](Self::into_parts) gives.
@@ -83,9 +85,6 @@ impl WriteBuffer {
         )
     }
 }
-
-/// What an error without a number is taken for.
-const EIO: i32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +156,22 @@ mod tests {
         assert!(!buffer.has_room(1));
         assert_eq!(buffer.error().unwrap().kind(), io::ErrorKind::StorageFull);
         assert!(buffer.push(b"i", &Counting::default()).is_err(), "what is missing stays missing");
+    }
+
+    #[test]
+    fn an_error_without_a_number_stays_what_it_is() {
+        struct Refusing;
+        impl SpoolStore for Refusing {
+            fn create(&self) -> io::Result<File> {
+                Err(io::Error::new(io::ErrorKind::QuotaExceeded, "enough"))
+            }
+        }
+        let mut buffer = WriteBuffer::new(1);
+        for _ in 0..2 {
+            let error = buffer.push(b"ab", &Refusing).unwrap_err();
+            assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::QuotaExceeded, "enough".to_owned()));
+        }
+        assert_eq!(buffer.error().unwrap().kind(), io::ErrorKind::QuotaExceeded);
     }
 
     #[test]
