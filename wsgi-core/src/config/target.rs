@@ -55,6 +55,9 @@ impl FromStr for Target {
         if let Some(name) = module_name(what.as_bytes()) {
             return Ok(Self::Module { name: name.to_owned(), callable });
         }
+        if what.contains('\0') {
+            return Err(invalid("a path has no NUL in it"));
+        }
         match std::path::absolute(what) {
             Ok(path) => Ok(Self::Script { path, callable }),
             Err(error) => Err(invalid(&error.to_string())),
@@ -285,6 +288,7 @@ mod tests {
             r#""app.py:create()" names no application: what follows ":" must be a Python name, dotted or plain"#;
         assert_eq!(error("app.py:create()"), expected);
         assert!(error(":app").contains("names no application: "));
+        assert_eq!(error("a\0b"), r#""a\u{0}b" names no application: a path has no NUL in it"#);
     }
 
     #[test]
