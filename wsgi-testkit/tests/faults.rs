@@ -161,3 +161,31 @@ fn what_exceeds_content_length_is_told_before_the_end() {
         assert!(told < end, "{:?}", captured.events());
     }
 }
+
+#[test]
+fn nothing_is_sent_behind_a_block_that_was_lost() {
+    for result in ["    return [b'list']\n", "    return (block for block in [b'generated'])\n", "    return late()\n"]
+    {
+        let source = format!(
+            "def application(environ, start_response):
+    write = start_response('200 OK', [])
+    def attempt():
+        try: write(b'written')
+        except OSError: pass
+    def late():
+        attempt()
+        yield b'late'
+    for _ in range(3): attempt()
+{result}"
+        );
+        let app = Host::shared().app(&source);
+        let (_, calls) = send(&app, get("/"), Faults::default());
+        for failing in 0..calls {
+            let (captured, _) = send(&app, get("/"), Faults { call_fails: Some(failing), ..Faults::default() });
+            assert!(captured.fault().is_some(), "{result}: call {failing}");
+            let after = captured.events().iter().skip_while(|event| !matches!(event, Event::Log(_)));
+            let sent = after.filter(|event| !matches!(event, Event::Log(_) | Event::Dropped)).count();
+            assert_eq!(sent, 0, "{result}: call {failing}: {:?}", captured.events());
+        }
+    }
+}

@@ -89,6 +89,11 @@ impl Exchange {
         let object = list.as_ptr();
         // First of all: waiting for it lets other threads run, which may change the list.
         let mut guard = self.cell.reply(token);
+        if guard.response.head_sent()
+            && let Some(failure) = guard.failure.take()
+        {
+            return Err(write_fault(failure));
+        }
         // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: from here to the end of
         // the loop below the GIL is kept and no Python code runs.
         unsafe {
@@ -165,6 +170,10 @@ impl Exchange {
             // SAFETY: a live object.
             if unsafe { ffi::PyBytes_Check(block.as_ptr()) } == 0 {
                 let fault = self.not_bytes(block.as_ptr());
+                return Poll::Ready(Err(fault));
+            }
+            // It may have written as well, and not looked at what came of that.
+            if let Some(fault) = self.failed_write(token) {
                 return Poll::Ready(Err(fault));
             }
             let outcome = {

@@ -146,6 +146,10 @@ unsafe extern "C" fn write(
 /// `block` is a live `bytes` object.
 unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Refused> {
     let mut reply = cell.reply(token);
+    // What has failed is missing at the client: nothing goes behind it, however often the application tries.
+    if let Some(failure) = reply.failure.clone().filter(|_| reply.response.head_sent()) {
+        return Err(Refused::Host(failure));
+    }
     // SAFETY: the caller's promise.
     unsafe { reply.write(token, &cell.location, block) }.map_err(|stop| match stop {
         Stop::Protocol(error) => Refused::Protocol(error),
