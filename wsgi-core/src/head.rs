@@ -1,7 +1,9 @@
 //! Status and headers of a response, parsed once: what exists here can be sent.
 
+mod ranges;
 mod status;
 
+pub use ranges::Ranges;
 pub use status::StatusLine;
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! From the core's response head to nginx's `headers_out`.
 
 use nginx_sys::{ngx_list_push, ngx_parse_http_time, ngx_str_t, ngx_table_elt_t};
-use wsgi_core::head::ResponseHead;
+use wsgi_core::head::{Ranges, ResponseHead};
 use wsgi_core::response::Framing;
 
 use crate::ngx::{self, Request};
@@ -35,21 +35,19 @@ pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
     }
 }
 
-/// Lets nginx cut ranges out of the body (`ngx_http_range_filter_module`), where it can: of a 200 whose length is known
-/// and that does not deal with ranges itself. Several at once it cuts out of a single buffer only; with others it would
-/// fail when the head is out.
+/// Lets nginx cut ranges out of the body (`ngx_http_range_filter_module`), where that is possible. Several at once it cuts
+/// out of a single buffer only; with others it would fail when the head is out.
 ///
 /// # Safety
 ///
-/// As for [`fill`], after it.
+/// As for [`fill`].
 pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let out = &(*request).headers_out;
-        let own = !out.accept_ranges.is_null() || !out.content_range.is_null();
-        if head.status.code().as_u16() == 200 && matches!(head.framing, Framing::Length(_)) && !own {
+    let ranges = head.ranges();
+    if ranges != Ranges::None {
+        // SAFETY: the caller's promise.
+        unsafe {
             (*request).set_allow_ranges(1);
-            (*request).set_single_range(u32::from(!head.single_block));
+            (*request).set_single_range(u32::from(ranges == Ranges::One));
         }
     }
 }

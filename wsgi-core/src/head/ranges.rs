@@ -1,0 +1,68 @@
+//! Whether a host may cut a part out of a response by itself.
+
+use http::StatusCode;
+
+use super::ResponseHead;
+use crate::response::Framing;
+
+/// What a host may answer instead of the whole body when a client asks for a part of it (RFC 9110, 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// The whole body only.
+    None,
+    /// One part of it.
+    One,
+    /// Several at once too (`multipart/byteranges`): the body comes as one block.
+    Several,
+}
+
+impl ResponseHead {
+    /// What may be cut out of this response, where the operator allows it (`wsgi_allow_ranges`): parts of a 200 whose length is
+    /// known, unless the application deals with ranges itself.
+    pub fn ranges(&self) -> Ranges {
+        let own =
+            |name: &[u8]| name.eq_ignore_ascii_case(b"accept-ranges") || name.eq_ignore_ascii_case(b"content-range");
+        match self.framing {
+            Framing::Length(_) if self.status.code() == StatusCode::OK => {}
+            _ => return Ranges::None,
+        }
+        if self.headers.iter().any(|header| own(header.name)) {
+            return Ranges::None;
+        }
+        if self.single_block { Ranges::Several } else { Ranges::One }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::head::{HeaderList, StatusLine};
+
+    proptest! {
+        #[test]
+        fn only_what_is_whole_and_of_known_length_is_cut(
+            status in prop::sample::select(vec!["200 OK", "200", "206 Partial Content", "404 Not Found"]),
+            framing in prop::sample::select(vec![Framing::Length(0), Framing::Length(9), Framing::Unknown, Framing::NoBody]),
+            names in prop::collection::vec(
+                prop::sample::select(vec!["Accept-Ranges", "content-range", "Range", "Content-Type", "ETag"]), 0..4),
+            single_block: bool,
+        ) {
+            let mut headers = HeaderList::new();
+            for name in &names {
+                headers.push(name.as_bytes(), b"x").expect("valid");
+            }
+            let status = StatusLine::parse(status.as_bytes()).expect("valid");
+            let cut = status.code() == 200
+                && matches!(framing, Framing::Length(_))
+                && !names.iter().any(|name| ["Accept-Ranges", "content-range"].contains(name));
+            let expected = match (cut, single_block) {
+                (false, _) => Ranges::None,
+                (true, false) => Ranges::One,
+                (true, true) => Ranges::Several,
+            };
+            prop_assert_eq!(ResponseHead { status, headers, framing, single_block }.ranges(), expected);
+        }
+    }
+}
