@@ -3,6 +3,9 @@
 mod access;
 mod framing;
 mod guarded;
+#[cfg(feature = "memory")]
+#[doc(hidden)]
+pub mod memory;
 mod patient;
 mod strict;
 

@@ -52,11 +52,15 @@ impl Service<Request<Incoming>> for Front {
         let (parts, body) = request.into_parts();
         let start = Start::now();
         let closing = (parts.version < Version::HTTP_11).then(|| Arc::clone(&self.ends_by_closing));
-        let plain = is_plain(&parts) && has_one_host(&parts);
-        let response = plain.then(|| self.service.answer_on(&self.known, &parts, body));
+        let response = is_in_order(&parts).then(|| self.service.answer_on(&self.known, &parts, body));
         let entry = Entry::new(parts, start, self.peer, Arc::clone(&self.access));
         Answer { response, entry: Some(entry), closing }
     }
+}
+
+/// Whether a request that hyper lets through is answered by the service.
+pub(super) fn is_in_order(request: &Parts) -> bool {
+    is_plain(request) && has_one_host(request)
 }
 
 /// Whether method and target are such as nginx takes. Anything else is legal, and used by nobody but those who try what
