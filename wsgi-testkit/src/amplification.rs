@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use crate::conformance::Served;
 use crate::figure;
 use crate::malformed;
+use crate::process::{Process, cpu_time_of_this_thread};
 use crate::wire::{Client, request};
 
 /// Connections that send the same at a time, so that what each costs is seen.
@@ -24,7 +24,7 @@ const ANNOUNCED: u64 = 1 << 20;
 /// allows for the head and the buffers of one request. Panics if one of them costs too much; `name` is the server's, for
 /// the figure. Requests in `dear` are known to cost more CPU time than they should: the figure tells them apart.
 pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &str) {
-    let process = Process(PathBuf::from(format!("/proc/{process}")));
+    let process = Process::new(process);
     let requests: Vec<_> = malformed::requests().chain(large()).map(|(name, bytes)| (name.to_owned(), bytes)).collect();
     // Pools grow to their size, and the application is loaded.
     for (_, bytes) in &requests {
@@ -34,11 +34,12 @@ pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &
     let (mut memory, mut time) = (Worst::default(), Worst::default());
     let (mut server_time, mut client_time, mut known) = (0, 0, Vec::new());
     for (request, bytes) in &requests {
-        let before = (process.memory(), process.time(), thread_time());
+        let before = (process.memory(), process.cpu_time(), cpu_time_of_this_thread());
         let mut held = 0;
         together(site, bytes, || held = process.memory());
         let grown = held.max(process.memory()).saturating_sub(before.0) / TOGETHER as u64;
-        let (server, client) = (process.time() - before.1, thread_time() - before.2);
+        let server = process.cpu_time().saturating_sub(before.1).as_nanos() as u64;
+        let client = (cpu_time_of_this_thread() - before.2).as_nanos() as u64;
         memory.note(grown, request);
         if dear.contains(&request.as_str()) {
             known.push(format!("{request}: {} times", server / client.max(1)));
@@ -149,31 +150,4 @@ fn announcements() -> Vec<(String, String)> {
     let lengths = lengths.map(|length| (format!("Content-Length {length}"), format!("Content-Length: {length}")));
     let chunks = chunks.map(|size| (format!("a chunk of {size}"), format!("Transfer-Encoding: chunked\r\n\r\n{size}")));
     lengths.into_iter().chain(chunks).collect()
-}
-
-/// What the system tells of a process, by its folder in `/proc`.
-struct Process(PathBuf);
-
-impl Process {
-    /// Memory that it holds, in bytes.
-    fn memory(&self) -> u64 {
-        let text = std::fs::read_to_string(self.0.join("smaps_rollup")).expect("the process lives");
-        let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("a line about it");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-    }
-
-    /// CPU time of all its threads, in nanoseconds.
-    fn time(&self) -> u64 {
-        let threads = std::fs::read_dir(self.0.join("task")).expect("the process lives");
-        threads.filter_map(|thread| run_time(&thread.ok()?.path())).sum()
-    }
-}
-
-fn run_time(thread: &Path) -> Option<u64> {
-    std::fs::read_to_string(thread.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
-}
-
-/// CPU time of this thread, in nanoseconds.
-fn thread_time() -> u64 {
-    run_time(Path::new("/proc/thread-self")).expect("this thread lives")
 }

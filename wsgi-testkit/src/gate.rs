@@ -5,6 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::fs::OFlags;
+
 use crate::wait_for;
 
 /// A named pipe. The application says `open(PATH).read()`, and goes on when the test lets it. It has to read: who only opens
@@ -25,7 +27,7 @@ impl Gate {
     /// Waits until someone stands at the gate. They pass when the result is dropped.
     pub fn arrival(&self) -> File {
         wait_for(&format!("somebody at {}", self.path.display()), || {
-            OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&self.path).ok()
+            OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&self.path).ok()
         })
     }
 

@@ -2,11 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, wait_for, wire};
+use crate::{PATIENCE, Process, wait_for, wire};
 
 /// An application for [`withstand`]. It counts what it returns, and what of that is closed.
 pub const APPLICATION: &str = "
@@ -48,48 +47,49 @@ const PATHS: [&str; 4] = ["/small", "/write", "/blocks", "/large"];
 /// Clients at a time.
 const CLIENTS: u64 = 4;
 
-/// How much a process may have grown meanwhile, in KiB: what allocators keep differs from run to run.
-const GROWTH: usize = 4 * 1024;
+/// How much a process may have grown meanwhile, in bytes: what allocators keep differs from run to run.
+const GROWTH: u64 = 4 << 20;
 
 /// Has `number` clients leave a server that runs [`APPLICATION`] in this process, each at a byte and a time of its own that
 /// follow from `seed`. Panics unless everything that was made is closed, and descriptors, CPU time and memory of the idle
 /// process are what they were. Says in one line what was counted.
 pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> String {
     println!("seed {seed}");
+    let process = Process::new(process);
     // What a process takes once is there then: threads, buffers, the application.
     leave(address, number / 5, seed ^ u64::MAX);
-    let (descriptors, memory) = (at_rest(address, process), resident(process));
+    let (descriptors, memory) = (at_rest(address, &process), process.memory());
     let (made_before, _) = counts(address);
     let began = Instant::now();
     leave(address, number, seed);
     let seconds = began.elapsed().as_secs_f64();
     let left = wait_for("descriptors to be where they were", || {
-        let now = at_rest(address, process);
+        let now = at_rest(address, &process);
         (now <= descriptors).then_some(now)
     });
     let (made, closed) = counts(address);
     assert_eq!(made, closed, "made and closed");
     let idle = Instant::now();
-    let before = cpu_time(process);
+    let before = process.cpu_time();
     // Nothing but time can tell that nothing happens.
     thread::sleep(Duration::from_secs(1));
-    let busy = (cpu_time(process) - before).as_secs_f64() / idle.elapsed().as_secs_f64() * 100.0;
-    assert!(busy <= 1.5, "an idle process takes {busy:.1} % of a processor");
-    let grown = resident(process).saturating_sub(memory);
-    assert!(grown <= GROWTH, "{grown} KiB more memory than before");
+    let busy = process.cpu_time().saturating_sub(before).as_secs_f64() / idle.elapsed().as_secs_f64() * 100.0;
+    assert!(busy < 1.0, "an idle process takes {busy:.1} % of a processor");
+    let grown = process.memory().saturating_sub(memory);
+    assert!(grown <= GROWTH, "{grown} bytes more memory than before");
     format!(
         "{number} clients left within {seconds:.0} s (seed {seed}): {} results made, all closed once, {descriptors} \
-         descriptors before and {left} after, {busy:.1} % CPU when idle, {grown} KiB grown",
+         descriptors before and {left} after, {busy:.1} % CPU when idle, {grown} bytes grown",
         made - made_before
     )
 }
 
 /// Descriptors of the process when nothing is under way.
-fn at_rest(address: SocketAddr, process: u32) -> usize {
+fn at_rest(address: SocketAddr, process: &Process) -> usize {
     let mut last = usize::MAX;
     wait_for("the server to be done", || {
         let (made, closed) = counts(address);
-        let now = descriptors(process);
+        let now = process.descriptors();
         let rests = made == closed && now == last;
         last = now;
         rests.then_some(now)
@@ -145,28 +145,14 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
     }
     chance.wait();
     match chance.below(3) {
-        0 => reset_on_close(&stream),
+        // Has the connection end with RST.
+        0 => rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("an open socket"),
         1 => {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Write);
             chance.wait();
         }
         _ => {}
-    }
-}
-
-/// Has the connection end with RST.
-fn reset_on_close(stream: &TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: an open socket, and a record of the length that is named.
-    unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        );
     }
 }
 
@@ -187,27 +173,4 @@ impl Chance {
             thread::sleep(Duration::from_micros(self.below(2000) as u64));
         }
     }
-}
-
-/// Open descriptors of a process.
-fn descriptors(process: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process runs").count()
-}
-
-/// The memory of a process that is not swapped out, in KiB.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-/// The time that a process has spent on processors, in steps of 10 ms.
-fn cpu_time(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process runs");
-    // `pid (name) state ppid ...`, the name may hold anything; user and system time are fields 14 and 15.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number");
-    // SAFETY: asks for a number.
-    let a_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Duration::from_secs_f64(ticks as f64 / a_second as f64)
 }

@@ -73,7 +73,8 @@
 //! hosts; [`Program`] starts a server for it, [`wire`] is a client that believes nothing, and a [`Gate`] holds an application
 //! where a test wants it.
 
-#![deny(missing_docs, unsafe_code)]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod amplification;
 mod captured;
@@ -85,6 +86,7 @@ pub mod frameworks;
 mod gate;
 pub mod leaving;
 pub mod malformed;
+mod process;
 mod program;
 mod request;
 #[cfg(feature = "python")]
@@ -100,6 +102,7 @@ pub use environ::{ENVIRON, Environ};
 pub use faults::{Faults, FullDisk};
 pub use figure::figure;
 pub use gate::Gate;
+pub use process::Process;
 pub use program::{End, Program};
 pub use request::{Body, Request, get, post};
 #[cfg(feature = "python")]

@@ -79,11 +79,9 @@ impl Served for Program {
         match self.end {
             End::Input => drop(self.child.stdin.take()),
             End::Signal => {
-                #[allow(unsafe_code, reason = "the standard library sends no signal but SIGKILL")]
-                // SAFETY: sends a signal to a child that has not been waited for; touches no memory.
-                unsafe {
-                    libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM)
-                };
+                let process = rustix::process::Pid::from_child(&self.child);
+                rustix::process::kill_process(process, rustix::process::Signal::TERM)
+                    .expect("it has not been waited for");
             }
         }
         let status = wait_for("the server to end", || self.child.try_wait().expect("it can be waited for"));

@@ -1,5 +1,7 @@
 //! `wsgi_output_buffering`: items of an iterable, joined on their way (OB-*).
 
+use wsgi_testkit::Process;
+
 use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes};
 
 const SOURCE: &str = r#"
@@ -112,18 +114,11 @@ fn ob_2_many_small_items_become_few_chunks() {
     });
 }
 
-/// Resident memory in bytes.
-fn memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
-    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") << 10
-}
-
 #[test]
 fn ob_3_memory_stays_bounded_with_a_slow_client() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
-        let before = memory(nginx.worker());
+        let before = Process::new(nginx.worker()).memory();
         let mut client = open(&nginx, "/large");
         let mut most = 0;
         for number in 0..800 {
@@ -131,7 +126,7 @@ fn ob_3_memory_stays_bounded_with_a_slow_client() {
             assert!(chunk == [(number % 256) as u8; 65536], "item {number} is damaged");
             if number % 50 == 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20));
-                most = most.max(memory(nginx.worker()));
+                most = most.max(Process::new(nginx.worker()).memory());
             }
         }
         assert_eq!(client.chunk().as_deref(), Some(&b""[..]));

@@ -1,5 +1,7 @@
 //! Responses that come block by block: to slow, stalled and vanished clients, and to several at a time.
 
+use wsgi_testkit::Process;
+
 use crate::harness::{Mode, Nginx, Site, get, in_both_modes, wait_for};
 
 /// Counts what is produced and closed, and tells at `/state`. Everything else is up to the test's `stream`.
@@ -39,13 +41,6 @@ fn assert_closed(nginx: &Nginx, times: u64) {
     wait_for(&format!("{times} calls of close()"), || (state(nginx).1 >= times).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert_eq!(state(nginx).1, times, "close() was called too often");
-}
-
-/// Resident memory in bytes.
-fn memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
-    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") << 10
 }
 
 /// Waits until the stream produces nothing more.
@@ -101,14 +96,14 @@ def stream(environ, start_response):
     in_both_modes(|mode| {
         let nginx = site(mode, source).start();
         state(&nginx);
-        let before = memory(nginx.worker());
+        let before = Process::new(nginx.worker()).memory();
         let mut client = nginx.connect();
         client.send(get("/"));
         client.head();
         // The kernel's socket buffers take a few MiB on their own.
         let produced = stands_still(&nginx);
         assert!(produced < 64, "{produced} MiB were produced for a client that reads nothing");
-        let growth = memory(nginx.worker()).saturating_sub(before);
+        let growth = Process::new(nginx.worker()).memory().saturating_sub(before);
         assert!(growth < 16 << 20, "the worker grew by {growth} bytes");
     });
 }
