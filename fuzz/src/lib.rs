@@ -3,10 +3,19 @@
 //! An input is text, split at [`SEPARATOR`], where the target reads text, and a row of numbers that choose operations where
 //! it drives a state machine: what a mutation does to an input stays small either way.
 
+pub mod config;
+pub mod connection;
 mod decode;
+pub mod environ;
+pub mod framing;
 pub mod head;
+pub mod input;
 pub mod path;
+pub mod python;
+pub mod ranges;
 pub mod record;
+pub mod response;
+pub mod spool;
 
 pub use decode::{Numbers, SEPARATOR, fields};
 
@@ -14,4 +23,17 @@ pub use decode::{Numbers, SEPARATOR, fields};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: &[Target] = &[("head", head::run), ("path", path::run), ("record", record::run)];
+pub const TARGETS: &[Target] = &[
+    ("config", config::run),
+    ("connection", connection::run),
+    ("environ", environ::run),
+    ("framing", framing::run),
+    ("head", head::run),
+    ("input", input::run),
+    ("path", path::run),
+    ("python", python::run),
+    ("ranges", ranges::run),
+    ("record", record::run),
+    ("response", response::run),
+    ("spool", spool::run),
+];

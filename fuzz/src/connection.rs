@@ -1,0 +1,134 @@
+//! The server of wsgi-hyper: whichever way the bytes of a connection are cut, it receives the same requests, and each of them is
+//! what a reader finds there that knows HTTP/1.1 and no leniency. So nothing in a body becomes a request.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Runtime;
+use wsgi_core::host::HeaderField;
+use wsgi_core::http1::Terms;
+use wsgi_hyper::server::memory::{Received, requests};
+
+use crate::framing::chunks;
+use crate::{Numbers, fields};
+
+/// Numbers for the sizes of pieces, then what the client sends.
+pub fn run(data: &[u8]) {
+    let mut texts = fields(data);
+    let mut numbers = Numbers::new(texts.next().unwrap_or_default());
+    let wire = texts.next().unwrap_or_default();
+    let mut sizes: Vec<usize> = (0..4).map(|_| numbers.size().max(1)).collect();
+    if numbers.flag() && wire.len() < 300 {
+        sizes = vec![1];
+    }
+    let whole = received(wire, vec![usize::MAX]);
+    let cut = received(wire, sizes);
+    let told = |requests: &[Received]| -> Vec<_> { requests.iter().map(told).collect() };
+    assert_eq!(told(&whole), told(&cut), "it matters how the bytes are cut");
+    check(&whole, wire);
+}
+
+fn received(wire: &[u8], sizes: Vec<usize>) -> Vec<Received> {
+    thread_local! {
+        static RUNTIME: RefCell<Runtime> = RefCell::new(
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
+        );
+    }
+    let client = Client { rest: wire.to_vec(), sizes, reads: 0 };
+    RUNTIME.with_borrow(|runtime| runtime.block_on(requests(client)))
+}
+
+/// What may not depend on how the bytes came. Of a body that is cut short it is not told how much came before the error.
+fn told(request: &Received) -> String {
+    let Parts { method, uri, version, headers, .. } = &request.head;
+    let body = request.whole.then_some(&request.body);
+    format!("{method} {uri} {version:?} {headers:?} {} {body:?}", request.in_order)
+}
+
+/// Each request is the next one on the wire.
+fn check(requests: &[Received], wire: &[u8]) {
+    let mut rest = wire;
+    for request in requests {
+        while let Some(behind) = rest.strip_prefix(b"\r\n") {
+            rest = behind;
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 128];
+        let mut parsed = httparse::Request::new(&mut headers);
+        let Ok(httparse::Status::Complete(length)) = parsed.parse(rest) else {
+            panic!("{} is no request: {request:?}", rest.escape_ascii())
+        };
+        let head = &rest[..length];
+        assert!(head.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r")), "a bare LF");
+        assert_eq!(Some(request.head.method.as_str()), parsed.method);
+        let minor_version = parsed.version.expect("a version");
+        let fields: Vec<_> =
+            parsed.headers.iter().map(|header| HeaderField::new(header.name.as_bytes(), header.value)).collect();
+        assert_eq!(request.head.headers.len(), fields.len());
+        assert!(!request.in_order || Terms::new(minor_version, &fields).is_some(), "nobody knows whose it is");
+        let one = |name: &str| {
+            let mut named = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+            let first = named.next().map(|field| field.value);
+            assert!(named.next().is_none(), "{name} twice");
+            first
+        };
+        let behind = &rest[length..];
+        let (body, end) = match (one("content-length"), one("transfer-encoding")) {
+            (None, None) => (Vec::new(), Some(0)),
+            (Some(digits), None) => {
+                let text = std::str::from_utf8(digits).expect("a number");
+                assert!(text.bytes().all(|byte| byte.is_ascii_digit()), "{text:?}");
+                let length: usize = text.parse().expect("a number");
+                let end = Some(length).filter(|length| *length <= behind.len());
+                (behind[..end.unwrap_or(behind.len())].to_vec(), end)
+            }
+            (None, Some(coding)) => {
+                assert!(minor_version == 1 && coding.eq_ignore_ascii_case(b"chunked"), "{}", coding.escape_ascii());
+                chunks(behind, usize::MAX)
+            }
+            (Some(_), Some(_)) => panic!("a body of two lengths"),
+        };
+        assert!(body.starts_with(&request.body));
+        if !request.whole {
+            // It was the last one.
+            assert_eq!(told(request), told(requests.last().expect("there is one")));
+            return;
+        }
+        assert_eq!(request.body, body);
+        rest = &behind[end.expect("a body that is whole has an end")..];
+    }
+}
+
+/// A client that sends its bytes in pieces, believes whatever comes, and leaves.
+struct Client {
+    rest: Vec<u8>,
+    sizes: Vec<usize>,
+    reads: usize,
+}
+
+impl AsyncRead for Client {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let size = self.sizes[self.reads % self.sizes.len()].min(self.rest.len()).min(buf.remaining());
+        self.reads += 1;
+        let piece: Vec<u8> = self.rest.drain(..size).collect();
+        buf.put_slice(&piece);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

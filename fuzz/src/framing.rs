@@ -1,0 +1,260 @@
+//! HTTP/1 on a connection, for hosts without a server: where request bodies end, and responses as a client reads them.
+
+use std::io::{BufRead, BufReader};
+use std::time::SystemTime;
+
+use wsgi_core::error::HostError;
+use wsgi_core::head::{HeaderList, ResponseHead, StatusLine};
+use wsgi_core::host::HeaderField;
+use wsgi_core::http1::{Extent, Terms, Writer};
+use wsgi_core::relay::Part;
+use wsgi_core::response::Framing;
+
+use crate::{Numbers, fields};
+
+/// Numbers; what the connection brings after the head; names and values of headers.
+pub fn run(data: &[u8]) {
+    let mut texts = fields(data);
+    let mut numbers = Numbers::new(texts.next().unwrap_or_default());
+    let wire = texts.next().unwrap_or_default();
+    let texts: Vec<&[u8]> = texts.collect();
+    let headers: Vec<(&[u8], &[u8])> =
+        texts.chunks(2).map(|pair| (pair[0], pair.get(1).copied().unwrap_or_default())).collect();
+    request(&mut numbers, &headers, wire);
+    response(&mut numbers, &headers, wire);
+}
+
+fn request(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], wire: &[u8]) {
+    let minor_version = numbers.below(2);
+    let fields: Vec<_> = headers.iter().map(|(name, value)| HeaderField::new(name, value)).collect();
+    let expected = framed(minor_version, headers);
+    let extent = Extent::new(minor_version, &fields);
+    assert_eq!(extent.is_some(), expected.is_some());
+    let named = |wanted: &str| headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes())).count();
+    let terms = Terms::new(minor_version, &fields);
+    let hosts = named("host");
+    assert_eq!(terms.is_some(), expected.is_some() && (hosts == 1 || hosts == 0 && minor_version == 0));
+    let (Some(mut extent), Some(expected)) = (extent, expected) else { return };
+    assert_eq!(
+        extent.declared(),
+        match expected {
+            Body::Length(length) if named("content-length") > 0 => Some(length),
+            _ => None,
+        }
+    );
+    assert_eq!(extent.is_at_end(), expected == Body::Length(0));
+    if let Some(terms) = terms {
+        assert_eq!(terms.body, extent);
+        assert!(!terms.expects_continue || minor_version == 1 && !extent.is_at_end() && named("expect") > 0);
+        assert!(named("connection") > 0 || terms.persistent == (minor_version == 1));
+    }
+
+    // The body as it is read, from pieces of some size, against the whole read at once.
+    let (body, end) = match expected {
+        Body::Length(length) => match usize::try_from(length).ok().and_then(|length| wire.get(..length)) {
+            Some(body) => (body.to_vec(), Some(body.len())),
+            None => (wire.to_vec(), None),
+        },
+        Body::Chunked => chunks(wire, DIGITS),
+    };
+    let piece = numbers.size().max(1);
+    let mut connection = BufReader::with_capacity(piece, wire);
+    if numbers.flag() {
+        let skipped = extent.skip(&mut connection, u64::from(numbers.byte()) * 64);
+        assert!(!skipped || end.is_some() && extent.is_at_end());
+        if skipped {
+            assert_eq!(rest(connection), wire[end.unwrap_or(0)..]);
+        }
+        return;
+    }
+    let mut buf = vec![0; numbers.size().max(1)];
+    let mut read = Vec::new();
+    loop {
+        let remaining = extent.remaining();
+        match extent.read(&mut connection, &mut buf) {
+            Ok(0) => {
+                assert_eq!(Some(wire.len() - rest(connection).len()), end, "no byte beyond the body is taken");
+                assert_eq!(read, body);
+                assert!(extent.is_at_end());
+                return;
+            }
+            Ok(count) => {
+                assert!(remaining.is_none_or(|remaining| count as u64 <= remaining));
+                read.extend_from_slice(&buf[..count]);
+            }
+            Err(error) => {
+                assert!(end.is_none(), "a body that is whole is refused: {error}");
+                assert!(matches!(error, HostError::ClientGone | HostError::Io(_)));
+                assert!(body.starts_with(&read));
+                assert!(extent.read(&mut &b"0\r\n\r\n"[..], &mut buf).is_err() && !extent.is_at_end());
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Length(u64),
+    Chunked,
+}
+
+/// RFC 9112, 6.3, without any leniency.
+fn framed(minor_version: u8, headers: &[(&[u8], &[u8])]) -> Option<Body> {
+    let mut found = Vec::new();
+    for (name, value) in headers {
+        match name.to_ascii_lowercase().as_slice() {
+            b"content-length" => {
+                let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+                found.push(Body::Length(digits.parse().ok()?));
+            }
+            b"transfer-encoding" if minor_version == 1 && value.eq_ignore_ascii_case(b"chunked") => {
+                found.push(Body::Chunked);
+            }
+            b"transfer-encoding" => return None,
+            _ => {}
+        }
+    }
+    match found[..] {
+        [] => Some(Body::Length(0)),
+        [body] => Some(body),
+        _ => None,
+    }
+}
+
+/// The data of chunks, as far as they are in order, and where they end if they do. Sizes have up to `most` digits.
+pub(crate) fn chunks(wire: &[u8], most: usize) -> (Vec<u8>, Option<usize>) {
+    let mut data = Vec::new();
+    let mut position = 0;
+    let line = |position: &mut usize, limit: usize| {
+        let rest = &wire[*position..];
+        let end = rest.iter().take(limit).position(|byte| *byte == b'\n')?;
+        *position += end + 1;
+        rest[..end].strip_suffix(b"\r")
+    };
+    let end = (|| {
+        loop {
+            let head = line(&mut position, LINE)?;
+            let size = head.split(|byte| *byte == b';').next()?.trim_ascii_end();
+            if size.is_empty() || size.len() > most || !size.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+            if size == 0 {
+                break;
+            }
+            let end = position.checked_add(size).filter(|end| *end <= wire.len());
+            data.extend_from_slice(&wire[position..end.unwrap_or(wire.len())]);
+            position = end?;
+            if !line(&mut position, LINE)?.is_empty() {
+                return None;
+            }
+        }
+        let mut left = LINE;
+        loop {
+            let line = line(&mut position, left)?;
+            if line.is_empty() {
+                return Some(position);
+            }
+            left -= line.len() + 2;
+        }
+    })();
+    (data, end)
+}
+
+/// No chunk is so large that it needs more.
+const DIGITS: usize = 15;
+
+/// Lines between chunks and trailers are no longer.
+const LINE: usize = 8 * 1024;
+
+fn rest(mut connection: impl BufRead) -> Vec<u8> {
+    let mut rest = Vec::new();
+    connection.read_to_end(&mut rest).expect("in memory");
+    rest
+}
+
+/// A response is written, and read again as a client does that knows only RFC 9112.
+fn response(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], text: &[u8]) {
+    let (minor_version, head_request, persistent) = (numbers.below(2), numbers.flag(), numbers.flag());
+    let mut list = HeaderList::new();
+    for (name, value) in headers {
+        // What is refused is the application's to know.
+        let _ = list.push(name, value);
+    }
+    let code = 200 + u16::from(numbers.byte());
+    let status = StatusLine::parse([code.to_string().as_bytes(), b" ", text].concat().as_slice())
+        .or_else(|_| StatusLine::parse(code.to_string().as_bytes()))
+        .expect("a final status");
+    let blocks: Vec<&[u8]> = text.chunks(numbers.size().max(1)).take(8).collect();
+    let framing = match (numbers.below(3), head_request) {
+        (0, _) => Framing::Length(blocks.concat().len() as u64),
+        (1, true) => Framing::NoBody,
+        _ => Framing::Unknown,
+    };
+    let mut wire = Vec::new();
+    let mut writer = Writer::new(&mut wire, minor_version, head_request, persistent, "fuzz", || SystemTime::UNIX_EPOCH);
+    assert!(!writer.has_begun());
+    if numbers.below(8) == 1 {
+        writer.refuse(503).expect("in memory");
+        assert!(!writer.is_reusable());
+        let (head, _) = parsed(&wire);
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        return;
+    }
+    writer.write(Part::Head(ResponseHead { status, headers: list, framing, single_block: false })).expect("in memory");
+    if !head_request {
+        for block in &blocks {
+            writer.write(Part::Block(bytes::Bytes::copy_from_slice(block))).expect("in memory");
+            if numbers.flag() {
+                writer.write(Part::Flush).expect("in memory");
+            }
+        }
+    }
+    assert!(!writer.is_reusable(), "it has not come to its end");
+    writer.write(Part::End).expect("in memory");
+    let reusable = writer.is_reusable();
+
+    let (head, body) = parsed(&wire);
+    let says = |name: &str| field(&head, name);
+    assert!(!reusable || persistent);
+    assert_eq!(says("connection").as_deref() == Some("close"), !reusable);
+    assert!(says("transfer-encoding").is_none() || says("content-length").is_none());
+    if head_request {
+        assert!(body.is_empty());
+    } else if let Some(length) = says("content-length") {
+        assert_eq!(length, body.len().to_string());
+        assert_eq!(body, blocks.concat());
+    } else if says("transfer-encoding").is_some() {
+        assert_eq!(minor_version, 1);
+        assert_eq!(chunks(&body, DIGITS), (blocks.concat(), Some(body.len())));
+    } else {
+        assert!(!reusable, "the end of the body is that of the connection");
+        assert_eq!(body, blocks.concat());
+    }
+}
+
+/// Head and body, the head well-formed.
+fn parsed(wire: &[u8]) -> (String, Vec<u8>) {
+    let mut headers = [httparse::EMPTY_HEADER; 600];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(wire).expect("a client understands it") else {
+        panic!("the head has no end: {}", wire.escape_ascii())
+    };
+    assert_eq!(wire.windows(4).position(|window| window == b"\r\n\r\n"), Some(length - 4), "the head has one end");
+    let head: String = wire[..length].iter().map(|byte| char::from(*byte)).collect();
+    assert!(head.chars().all(|character| matches!(character, '\r' | '\n') || !character.is_ascii_control()));
+    assert!(head.split("\r\n").all(|line| !line.contains(['\r', '\n'])));
+    (head, wire[length..].to_vec())
+}
+
+/// The value of a header that may be there once.
+fn field(head: &str, name: &str) -> Option<String> {
+    let mut values = head.split("\r\n").skip(1).filter_map(|line| {
+        let (found, value) = line.split_once(": ")?;
+        found.eq_ignore_ascii_case(name).then(|| value.to_owned())
+    });
+    let value = values.next();
+    assert_eq!(values.next(), None, "{name} is there twice");
+    value
+}

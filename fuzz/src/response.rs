@@ -1,0 +1,48 @@
+//! Calls of the response machine, held to its rules as facts about what has happened.
+
+use wsgi_core::response::model::{Step, check_framing, compare};
+
+use crate::Numbers;
+
+/// Two numbers for the request, the rest for the calls.
+pub fn run(data: &[u8]) {
+    let mut numbers = Numbers::new(data);
+    let (head_request, first_item) = (numbers.flag(), numbers.flag());
+    let steps = steps(&mut numbers);
+    compare(head_request, first_item, &steps);
+    check_framing(head_request, first_item, &steps);
+}
+
+/// Statuses with rules of their own, and one with none.
+const CODES: [u16; 8] = [200, 200, 200, 204, 205, 304, 500, 999];
+
+fn steps(numbers: &mut Numbers<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while !numbers.is_empty() && steps.len() < 64 {
+        steps.push(match numbers.below(11) {
+            0 | 1 => Step::Start {
+                code: CODES[usize::from(numbers.below(8))],
+                content_length: numbers.flag().then(|| length(numbers)),
+                exc_info: numbers.flag(),
+            },
+            2 => Step::StartRefused,
+            3 => Step::DeclareTotal(numbers.size() as u64),
+            4 | 5 => Step::Item(numbers.size() as u64),
+            6 => Step::Write(numbers.size() as u64),
+            7 | 8 => Step::Collect(numbers.size() as u64),
+            9 => Step::Release,
+            _ => Step::End,
+        });
+    }
+    steps
+}
+
+/// A length that is promised may be any: nothing is taken for it.
+fn length(numbers: &mut Numbers<'_>) -> u64 {
+    match numbers.byte() {
+        255 => u64::MAX,
+        254 => u64::MAX - 1,
+        253 => i64::MAX as u64,
+        small => u64::from(small),
+    }
+}
