@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::ffi;
@@ -30,6 +30,9 @@ pub(super) struct Home {
     pub(super) pool: Option<Arc<Pool<Job>>>,
 }
 
+/// All there are, also when their gateway is gone: within reach, so that a leak checker tells them from what was lost.
+static HOMES: Mutex<Vec<&'static Home>> = Mutex::new(Vec::new());
+
 impl std::fmt::Debug for Home {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_tuple("Home").field(&self.interpreter.name()).finish()
@@ -44,7 +47,9 @@ impl Home {
             Mode::Inline => None,
             Mode::Threads(limits) => Some(start_pool(interpreter, limits)),
         };
-        Box::leak(Box::new(Self { interpreter, pool }))
+        let home: &'static Self = Box::leak(Box::new(Self { interpreter, pool }));
+        HOMES.lock().unwrap_or_else(PoisonError::into_inner).push(home);
+        home
     }
 
     /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
