@@ -118,6 +118,8 @@ fn ob_2_many_small_items_become_few_chunks() {
 fn ob_3_memory_stays_bounded_with_a_slow_client() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
+        // The application itself is no part of it.
+        nginx.get("/sized");
         let before = Process::new(nginx.worker()).memory();
         let mut client = open(&nginx, "/large");
         let mut most = 0;

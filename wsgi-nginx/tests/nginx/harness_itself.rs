@@ -16,11 +16,20 @@ fn keeps_a_connection_for_several_responses() {
 
 #[test]
 fn an_alert_in_the_log_fails_the_test() {
-    for line in ["[alert] 1#1: bad", "[emerg] 1#1: bad", "==1==ERROR: AddressSanitizer: bad"] {
+    for line in ["[alert] 1#1: bad", "[emerg] 1#1: bad", "==1==ERROR: AddressSanitizer: bad", "==1== Invalid read"] {
         let nginx = Site::plain().start();
         append(&nginx.path("error.log"), line);
         assert!(catch_unwind(AssertUnwindSafe(|| drop(nginx))).is_err(), "{line} went unnoticed");
     }
+}
+
+#[test]
+fn an_alert_of_an_nginx_that_has_ended_by_itself_fails_the_test() {
+    let mut nginx = Site::plain().start();
+    nginx.signal(libc::SIGQUIT);
+    nginx.wait();
+    append(&nginx.path("error.log"), "[alert] 1#1: bad");
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(nginx))).is_err(), "it went unnoticed");
 }
 
 #[test]

@@ -196,8 +196,13 @@ impl Site {
     pub(crate) fn check(&self) -> Check {
         self.write_configuration();
         let output = self.command(Path::new("stderr")).arg("-t").output().expect("run nginx -t");
-        let text = [output.stdout, output.stderr].concat();
-        Check { succeeded: output.status.success(), output: String::from_utf8_lossy(&text).into_owned() }
+        let (succeeded, text) = (output.status.success(), [output.stdout, output.stderr].concat());
+        let output = String::from_utf8_lossy(&text).into_owned();
+        // What a leak checker tells of an accepted configuration is that it stays to the end of the process.
+        let ours = |line: &str| line.trim_start().starts_with('#') && line.contains("wsgi");
+        assert!(succeeded || !output.lines().any(ours), "left of a configuration that was refused:\n{output}");
+        assert!(!output.contains("ERROR: AddressSanitizer"), "{output}");
+        Check { succeeded, output }
     }
 
     /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
@@ -253,6 +258,8 @@ impl Site {
         }
         push(&mut text, &format!("master_process {};", if self.master { "on" } else { "off" }));
         push(&mut text, &format!("daemon off;\npid nginx.pid;\nerror_log error.log {};", self.level));
+        // Of a run of all tests under a sanitizer, say: `env` directives for what its workers are to know.
+        push(&mut text, &std::env::var("WSGI_TEST_MAIN").unwrap_or_default());
         text
     }
 
