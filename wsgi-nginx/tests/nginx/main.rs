@@ -32,6 +32,7 @@ mod pass;
 mod process;
 mod python_settings;
 mod ranges;
+mod reentrancy;
 mod reloading;
 mod responses;
 mod send_headers;
