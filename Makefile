@@ -11,7 +11,7 @@ DEBUG ?= 0
 TIME ?= 60
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG TIME
 
-.PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz clean
+.PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz sanitize clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'
 	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
+	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and leave a hundred thousand requests'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -63,6 +64,9 @@ soak:
 
 fuzz:
 	@scripts/fuzz
+
+sanitize:
+	@scripts/sanitize
 
 clean:
 	rm -rf target

@@ -1,4 +1,5 @@
 # Sourced where the vendored nginx is built or built against: its folders and its options.
+# DEBUG=1 is one with debug lines, ADDRESS_SANITIZER=1 one that watches its memory, in a folder of its own.
 # shellcheck shell=bash disable=SC2034
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -7,6 +8,7 @@ nginx_src_version=$(sed -n '/^name = "nginx-src"$/{n;s/^version = "\(.*\)"$/\1/p
 nginx_build=$target/nginx-build
 nginx_source=$nginx_build/source
 nginx_objs=$nginx_build/objs
+nginx_home=$target/nginx
 nginx_flags=(
     --with-compat
     --with-threads
@@ -18,11 +20,21 @@ nginx_flags=(
     --with-stream
     --with-stream_ssl_module
     --with-stream_realip_module
-    --with-cc-opt=-Wno-error
 )
 if [ "${DEBUG:-}" = 1 ]; then
     nginx_objs=$nginx_build/objs-debug
     nginx_flags+=(--with-debug)
+fi
+if [ "${ADDRESS_SANITIZER:-}" = 1 ]; then
+    nginx_objs=$nginx_build/objs-asan
+    nginx_home=$target/sanitize/nginx
+    # Each piece of memory of a pool is one of its own then, so that the end of it is an end.
+    nginx_flags+=(
+        "--with-cc-opt=-Wno-error -O1 -g -fsanitize=address -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1"
+        --with-ld-opt=-fsanitize=address
+    )
+else
+    nginx_flags+=(--with-cc-opt=-Wno-error)
 fi
 
 # nginx-sys makes its bindings from these; so does every cargo command on the whole workspace.
