@@ -6,6 +6,7 @@ mod guarded;
 #[cfg(feature = "memory")]
 #[doc(hidden)]
 pub mod memory;
+mod merging;
 mod patient;
 mod strict;
 

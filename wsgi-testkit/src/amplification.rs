@@ -22,8 +22,8 @@ const ANNOUNCED: u64 = 1 << 20;
 /// Sends the requests of the table of malformed ones, and some that are merely large, to a server that serves
 /// [`malformed::APPLICATION`] at `/` in the process with this number. `limit` is the memory in bytes that its configuration
 /// allows for the head and the buffers of one request. Panics if one of them costs too much; `name` is the server's, for
-/// the figure. Requests in `dear` are known to cost more CPU time than they should: the figure tells them apart.
-pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &str) {
+/// the figure.
+pub fn check(site: &dyn Served, process: u32, limit: u64, name: &str) {
     let process = Process::new(process);
     let requests: Vec<_> = malformed::requests().chain(large()).map(|(name, bytes)| (name.to_owned(), bytes)).collect();
     // Pools grow to their size, and the application is loaded.
@@ -32,7 +32,7 @@ pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &
     }
     let mut problems = String::new();
     let (mut memory, mut time) = (Worst::default(), Worst::default());
-    let (mut server_time, mut client_time, mut known) = (0, 0, Vec::new());
+    let (mut server_time, mut client_time) = (0, 0);
     for (request, bytes) in &requests {
         let before = (process.memory(), process.cpu_time(), cpu_time_of_this_thread());
         let mut held = 0;
@@ -41,13 +41,9 @@ pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &
         let server = process.cpu_time().saturating_sub(before.1).as_nanos() as u64;
         let client = (cpu_time_of_this_thread() - before.2).as_nanos() as u64;
         memory.note(grown, request);
-        if dear.contains(&request.as_str()) {
-            known.push(format!("{request}: {} times", server / client.max(1)));
-        } else {
-            server_time += server;
-            client_time += client;
-            time.note(100 * server / client.max(1), request);
-        }
+        server_time += server;
+        client_time += client;
+        time.note(100 * server / client.max(1), request);
         if grown > FACTOR * limit {
             let _ = writeln!(problems, "{request} takes {grown} bytes of memory");
         }
@@ -69,7 +65,7 @@ pub fn check(site: &dyn Served, process: u32, limit: u64, dear: &[&str], name: &
         "S6",
         &format!(
             "{} requests on {name}: at most {memory} bytes of memory each, {limit} configured; {}.{:02} times the CPU time \
-             of the client in all, at most {time} hundredths, known to cost more: {known:?}; {announced} bytes where a body is only announced",
+             of the client in all, at most {time} hundredths; {announced} bytes where a body is only announced",
             requests.len(),
             server_time / client_time.max(1),
             100 * server_time / client_time.max(1) % 100,

@@ -98,6 +98,7 @@ impl Client {
     }
 
     /// Who is woken when the client leaves; at once if it has left.
+    #[cfg(feature = "python")]
     pub(crate) fn on_leave(&self, waker: Waker) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.on_leave = Some(waker);

@@ -10,6 +10,7 @@ use memchr::memchr;
 use wsgi_core::host::HeaderField;
 use wsgi_core::http1::Extent;
 
+use super::merging::Chunk;
 use super::{HEAD_SIZE, LINE_SIZE};
 
 /// Follows the bytes of one connection, as they come.
@@ -23,6 +24,9 @@ pub(super) struct Framing {
     /// Of the head: whether it is one of HTTP/1.1, and the lines in `kept` that tell where its body ends.
     modern: bool,
     telling: Vec<Range<usize>>,
+    /// Chunks that were received as a whole at the last advance, and the one whose size was.
+    chunks: Vec<Chunk>,
+    opened: Option<Chunk>,
 }
 
 /// What comes next.
@@ -47,6 +51,8 @@ impl Framing {
     /// nothing may be believed.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut position = 0;
+        self.chunks.clear();
+        self.opened = None;
         while position < bytes.len() {
             let rest = &bytes[position..];
             if let Place::Body(left) | Place::Chunk(left) = self.place {
@@ -73,7 +79,9 @@ impl Framing {
                 }
                 self.place = Place::Oversize;
             } else if end.is_some() {
+                let begun_before = self.kept.len() > part.len();
                 self.end_line().ok_or(position - 1)?;
+                self.note_chunk(position - part.len()..position, begun_before);
             }
         }
         Ok(())
@@ -82,6 +90,27 @@ impl Framing {
     /// Whether the head of a request is expected, or has begun.
     pub(super) fn is_in_head(&self) -> bool {
         self.place == Place::Head
+    }
+
+    /// The chunks that the bytes of the last [`advance`](Self::advance) hold from beginning to end.
+    pub(super) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Remembers what the line at `line` has begun or ended of a chunk.
+    fn note_chunk(&mut self, line: Range<usize>, begun_before: bool) {
+        match self.place {
+            Place::Chunk(size) if !begun_before => {
+                let end = line.end.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+                self.opened = Some(Chunk { whole: line.start..end, data: line.end..end });
+            }
+            Place::ChunkSize => {
+                if let Some(Chunk { whole, data }) = self.opened.take() {
+                    self.chunks.push(Chunk { whole: whole.start..line.end, data });
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Judges a line that has come to its end; `None` if it must not be there.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::Framing;
+use super::merging::merge;
 
 /// Puts an end to what is read where [`Framing`] refuses it.
 pub(super) struct Guarded<S> {
@@ -25,9 +26,13 @@ impl<S> Guarded<S> {
         self.stream
     }
 
-    /// Cuts what was read after `before` to what is in order.
+    /// Cuts what was read after `before` to what is in order, and merges its chunks.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let Err(position) = self.framing.advance(&buf.filled()[before..]) else { return Ok(()) };
+        let Err(position) = self.framing.advance(&buf.filled()[before..]) else {
+            let length = merge(&mut buf.filled_mut()[before..], self.framing.chunks());
+            buf.set_filled(before + length);
+            return Ok(());
+        };
         let position = before + position;
         if self.framing.is_in_head() {
             // There is no other way to have hyper answer with 400: NUL is nowhere allowed in a head. It may look for
