@@ -63,7 +63,7 @@ impl SpoolStore for TempFolder {
 }
 
 fn nameless(folder: &Path) -> io::Result<File> {
-    let file = tempfile::tempfile_in(folder).map_err(plain)?;
+    let file = tempfile::tempfile_in(folder)?;
     // It had no name from the start; through /proc it can be opened nevertheless.
     file.set_permissions(PermissionsExt::from_mode(0o600))?;
     Ok(file)
@@ -72,21 +72,6 @@ fn nameless(folder: &Path) -> io::Result<File> {
 /// The folders of other users' requests are nobody's business.
 fn private_folders(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// The system's own error, with its number: `tempfile` wraps it to add the path.
-fn plain(error: io::Error) -> io::Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = source {
-        if let Some(code) = current.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return io::Error::from_raw_os_error(code);
-        }
-        source = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => current.source(),
-        };
-    }
-    error
 }
 
 /// A part of a file that does not change any more.
