@@ -7,6 +7,7 @@ mod guarded;
 #[doc(hidden)]
 pub mod memory;
 mod merging;
+mod order;
 mod patient;
 mod strict;
 

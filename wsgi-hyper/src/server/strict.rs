@@ -1,4 +1,4 @@
-//! What the server does around the service: what hyper lets through and must not (RFC 9112), and its own name.
+//! What the server does around the service: it refuses what is not in order, and adds its own name.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use http::header::{HOST, HeaderValue, SERVER};
-use http::request::Parts;
+use http::header::{HeaderValue, SERVER};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::access::{AccessLog, Entry, Logged, Start};
+use super::order::is_in_order;
 use crate::connection::{Connection, Known};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
@@ -58,36 +58,6 @@ impl Service<Request<Incoming>> for Front {
     }
 }
 
-/// Whether a request that hyper lets through is answered by the service.
-pub(super) fn is_in_order(request: &Parts) -> bool {
-    is_plain(request) && has_one_host(request)
-}
-
-/// Whether method and target are such as nginx takes. Anything else is legal, and used by nobody but those who try what
-/// happens.
-fn is_plain(request: &Parts) -> bool {
-    let method = request.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte));
-    let target = request.uri.authority().is_none_or(|authority| {
-        let port = authority.as_str().strip_prefix(authority.host()).map(|port| port.trim_start_matches(':'));
-        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    method && target
-}
-
-/// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
-/// (RFC 9112, 3.2). It is hung up on. So is one whose host has an empty label, or is empty.
-fn has_one_host(request: &Parts) -> bool {
-    let mut hosts = request.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => request.version < Version::HTTP_11,
-        (Some(host), None) => {
-            let host = host.as_bytes();
-            !host.is_empty() && host != b"." && !host.windows(2).any(|pair| pair == b"..")
-        }
-        _ => false,
-    }
-}
-
 /// The response to come.
 pub(super) struct Answer {
     /// None for a request that is refused here.
@@ -114,39 +84,5 @@ impl Future for Answer {
         let entry = self.entry.take().expect("a future is not polled after it was ready");
         let status = response.status();
         Poll::Ready(Ok(response.map(|body| Logged::new(body, entry, status))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(method: &str, uri: &str, host: &str) -> Parts {
-        Request::builder().method(method).uri(uri).header(HOST, host).body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn odd_methods_and_targets_are_refused() {
-        for (method, uri, plain) in [
-            ("GET", "/", true),
-            ("M-SEARCH", "*", true),
-            ("get", "/", false),
-            ("G!T", "/", false),
-            ("GET", "http://a:80/", true),
-            ("GET", "http://[::1]:80/", true),
-            ("GET", "http://a:/", true),
-            ("GET", "http://a:b/", false),
-            ("GET", "http://me@a/", false),
-        ] {
-            assert_eq!(is_plain(&request(method, uri, "a")), plain, "{method} {uri}");
-        }
-    }
-
-    #[test]
-    fn hosts_without_a_name_are_refused() {
-        for (host, good) in [("a", true), ("a.", true), ("[::1]:80", true), ("", false), (".", false), ("a..b", false)]
-        {
-            assert_eq!(has_one_host(&request("GET", "/", host)), good, "{host:?}");
-        }
     }
 }
