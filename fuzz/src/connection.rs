@@ -20,7 +20,7 @@ use crate::{Numbers, fields};
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
-    let wire = texts.next().unwrap_or_default();
+    let wire = &lengthened(texts.next().unwrap_or_default());
     let mut sizes: Vec<usize> = (0..4).map(|_| numbers.size().max(1)).collect();
     if numbers.flag() && wire.len() < 300 {
         sizes = vec![1];
@@ -30,6 +30,12 @@ pub fn run(data: &[u8]) {
     let told = |requests: &[Received]| -> Vec<_> { requests.iter().map(told).collect() };
     assert_eq!(told(&whole), told(&cut), "it matters how the bytes are cut");
     check(&whole, wire);
+}
+
+/// What a line or a head may have is more than an input is long: one byte that is nowhere allowed stands for many.
+fn lengthened(wire: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = wire.splitn(5, |byte| *byte == 1).collect();
+    parts.join(&[b'x'; 9000][..])
 }
 
 fn received(wire: &[u8], sizes: Vec<usize>) -> Vec<Received> {

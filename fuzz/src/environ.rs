@@ -10,7 +10,7 @@ use wsgi_core::snapshot::RequestSnapshot;
 use crate::{Numbers, fields};
 
 /// The host's variables and the operator's. Of the latter each is taken once.
-const EXTRA: [&str; 4] = ["REQUEST_URI", "DOCUMENT_ROOT", "SERVER_ADDR", "SSL_CIPHER"];
+const EXTRA: [&str; 5] = ["REQUEST_URI", "DOCUMENT_ROOT", "SERVER_ADDR", "SSL_CIPHER", "SERVER_NAME"];
 const VARIABLES: [&str; 20] = [
     "HTTP_X_USER",
     "HTTP_AUTHORIZATION",
@@ -68,8 +68,12 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
     let mut extra = Vec::new();
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     let mut named = BTreeSet::new();
-    for name in EXTRA.iter().take(usize::from(numbers.below(5))) {
-        extra.push((*name, numbers.take(2).to_vec()));
+    for number in 0..numbers.below(6) {
+        // A host has them in one order, mostly.
+        let name = EXTRA[usize::from(number.wrapping_add(bits)) % EXTRA.len()];
+        if extra.iter().all(|(known, _)| *known != name) {
+            extra.push((name, numbers.take(2).to_vec()));
+        }
     }
     for _ in 0..numbers.below(8) {
         let name = VARIABLES[usize::from(numbers.below(VARIABLES.len() as u8))];
@@ -77,6 +81,11 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
         if named.insert(name) {
             variables.push((name.to_owned(), numbers.take(size).to_vec()));
         }
+    }
+    // Variables beyond the slots for them.
+    if numbers.below(16) == 1 {
+        let (first, value) = (u16::from(numbers.byte()) * 2, numbers.take(1));
+        variables.extend((first..first + 130).map(|number| (format!("MANY_{number}"), value.to_vec())));
     }
     Request {
         method: ["GET", "HEAD", "POST"][usize::from(bits >> 2) % 3],

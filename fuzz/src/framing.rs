@@ -1,6 +1,6 @@
 //! HTTP/1 on a connection, for hosts without a server: where request bodies end, and responses as a client reads them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufReader, Read, Write};
 use std::time::SystemTime;
 
 use wsgi_core::error::HostError;
@@ -58,7 +58,8 @@ fn request(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], wire: &[u8]) {
         Body::Chunked => chunks(wire, DIGITS),
     };
     let piece = numbers.size().max(1);
-    let mut connection = BufReader::with_capacity(piece, wire);
+    let erratic = Erratic { rest: wire, interrupted: numbers.flag(), silent: numbers.flag(), calls: 0 };
+    let mut connection = BufReader::with_capacity(piece, erratic);
     if numbers.flag() {
         let skipped = extent.skip(&mut connection, u64::from(numbers.byte()) * 64);
         assert!(!skipped || end.is_some() && extent.is_at_end());
@@ -84,7 +85,7 @@ fn request(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], wire: &[u8]) {
             }
             Err(error) => {
                 assert!(end.is_none(), "a body that is whole is refused: {error}");
-                assert!(matches!(error, HostError::ClientGone | HostError::Io(_)));
+                assert!(matches!(error, HostError::ClientGone | HostError::TimedOut | HostError::Io(_)));
                 assert!(body.starts_with(&read));
                 assert!(extent.read(&mut &b"0\r\n\r\n"[..], &mut buf).is_err() && !extent.is_at_end());
                 return;
@@ -168,10 +169,30 @@ const DIGITS: usize = 15;
 /// Lines between chunks and trailers are no longer.
 const LINE: usize = 8 * 1024;
 
-fn rest(mut connection: impl BufRead) -> Vec<u8> {
-    let mut rest = Vec::new();
-    connection.read_to_end(&mut rest).expect("in memory");
-    rest
+/// A connection on which reads are interrupted, and which stays open at the end.
+struct Erratic<'a> {
+    rest: &'a [u8],
+    interrupted: bool,
+    silent: bool,
+    calls: usize,
+}
+
+impl Read for Erratic<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.calls += 1;
+        if self.interrupted && self.calls.is_multiple_of(2) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match self.rest.read(buf)? {
+            0 if self.silent => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+/// What nobody has read.
+fn rest(connection: BufReader<Erratic<'_>>) -> Vec<u8> {
+    [connection.buffer(), connection.get_ref().rest].concat()
 }
 
 /// A response is written, and read again as a client does that knows only RFC 9112.
@@ -192,30 +213,27 @@ fn response(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], text: &[u8]) 
         (1, true) => Framing::NoBody,
         _ => Framing::Unknown,
     };
-    let mut wire = Vec::new();
+    let room = if numbers.below(4) == 1 { usize::from(numbers.byte()) * 2 } else { usize::MAX };
+    let mut wire = Limited { taken: Vec::new(), room };
     let mut writer = Writer::new(&mut wire, minor_version, head_request, persistent, "fuzz", || SystemTime::UNIX_EPOCH);
     assert!(!writer.has_begun());
-    if numbers.below(8) == 1 {
-        writer.refuse(503).expect("in memory");
-        assert!(!writer.is_reusable());
-        let (head, _) = parsed(&wire);
-        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    let refused = numbers.below(8) == 1;
+    let result = if refused {
+        writer.refuse(503)
+    } else {
+        let head = ResponseHead { status, headers: list, framing, single_block: false };
+        write_all(&mut writer, head, if head_request { &[] } else { &blocks }, numbers)
+    };
+    let reusable = writer.is_reusable();
+    if result.is_err() {
+        assert!(!reusable, "it has not come to its end");
         return;
     }
-    writer.write(Part::Head(ResponseHead { status, headers: list, framing, single_block: false })).expect("in memory");
-    if !head_request {
-        for block in &blocks {
-            writer.write(Part::Block(bytes::Bytes::copy_from_slice(block))).expect("in memory");
-            if numbers.flag() {
-                writer.write(Part::Flush).expect("in memory");
-            }
-        }
+    let (head, body) = parsed(&wire.taken);
+    if refused {
+        assert!(!reusable && head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        return;
     }
-    assert!(!writer.is_reusable(), "it has not come to its end");
-    writer.write(Part::End).expect("in memory");
-    let reusable = writer.is_reusable();
-
-    let (head, body) = parsed(&wire);
     let says = |name: &str| field(&head, name);
     assert!(!reusable || persistent);
     assert_eq!(says("connection").as_deref() == Some("close"), !reusable);
@@ -231,6 +249,44 @@ fn response(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], text: &[u8]) 
     } else {
         assert!(!reusable, "the end of the body is that of the connection");
         assert_eq!(body, blocks.concat());
+    }
+}
+
+fn write_all(
+    writer: &mut Writer<&mut Limited>,
+    head: ResponseHead,
+    blocks: &[&[u8]],
+    numbers: &mut Numbers<'_>,
+) -> io::Result<()> {
+    writer.write(Part::Head(head))?;
+    for block in blocks {
+        writer.write(Part::Block(bytes::Bytes::copy_from_slice(block)))?;
+        if numbers.flag() {
+            writer.write(Part::Flush)?;
+        }
+    }
+    assert!(!writer.is_reusable(), "it has not come to its end");
+    writer.write(Part::End)
+}
+
+/// A client that leaves after so many bytes.
+struct Limited {
+    taken: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.room - self.taken.len());
+        if count == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.taken.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.taken.len() < self.room { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 }
 

@@ -17,9 +17,11 @@ use crate::Numbers;
 pub fn run(data: &[u8]) {
     let mut numbers = Numbers::new(data);
     let limit = numbers.size();
-    let disk = match numbers.below(4) {
+    let disk = match numbers.below(8) {
         0 => Disk::Refuses,
         1 => Disk::Full(numbers.size() as u64),
+        2 => Disk::Missing(TempFolder::new(folder().path().join("missing"), levels(&mut numbers))),
+        3 => Disk::Missing(TempFolder::new("/dev/full".into(), levels(&mut numbers))),
         _ => Disk::Folder(TempFolder::new(folder().path().to_owned(), levels(&mut numbers))),
     };
     let store = Counted { disk, files: AtomicUsize::new(0) };
@@ -76,6 +78,8 @@ enum Disk {
     Refuses,
     /// A file takes so many bytes.
     Full(u64),
+    /// There is no such folder.
+    Missing(TempFolder),
     Folder(TempFolder),
 }
 
@@ -90,7 +94,7 @@ impl SpoolStore for Counted {
         match &self.disk {
             Disk::Refuses => Err(io::ErrorKind::StorageFull.into()),
             Disk::Full(room) => full(*room),
-            Disk::Folder(folder) => folder.create(),
+            Disk::Missing(folder) | Disk::Folder(folder) => folder.create(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 pub use self::request::Request;
-use super::{Changes, Credentials, EnvironCache, SlotId};
+use super::{Changes, Credentials, EnvironCache, SlotId, fixed};
 use crate::host::{RequestView, Scheme};
 
 mod request;
@@ -101,7 +101,10 @@ pub fn model(request: &Request, credentials: Credentials) -> Environ {
         put("CONTENT_LENGTH", length.to_string().as_bytes());
     }
     for (key, value) in &request.extra {
-        put(key, value);
+        // What the gateway makes itself is not the host's to change.
+        if !fixed::KEYS.contains(key) {
+            put(key, value);
+        }
     }
 
     let (spelled, dashed): (Vec<_>, Vec<_>) = request.headers.iter().partition(|(name, _)| name.contains(&b'_'));
