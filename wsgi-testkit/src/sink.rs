@@ -25,6 +25,8 @@ struct State {
     left: bool,
     /// Who wants to know that it has.
     on_leave: Option<Waker>,
+    /// The sink is dropped: there is nobody to tell.
+    over: bool,
 }
 
 /// A sink that keeps what it is given.
@@ -97,10 +99,13 @@ impl Client {
         leave(&self.state);
     }
 
-    /// Who is woken when the client leaves; at once if it has left.
+    /// Who is woken when the client leaves, at once if it has left; nobody once the sink is dropped.
     #[cfg(feature = "python")]
     pub(crate) fn on_leave(&self, waker: Waker) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.over {
+            return;
+        }
         state.on_leave = Some(waker);
         if state.left {
             drop(state);
@@ -198,7 +203,13 @@ impl ResponseSink for CapturingSink {
 
 impl Drop for CapturingSink {
     fn drop(&mut self) {
-        self.state().events.push(Event::Dropped);
+        // Wakers hold the exchange, whose log holds this state.
+        let _wakers = {
+            let mut state = self.state();
+            state.events.push(Event::Dropped);
+            state.over = true;
+            [state.on_leave.take(), state.waker.take()]
+        };
     }
 }
 
@@ -237,5 +248,31 @@ impl ErrorLog for CapturingLog {
     fn log(&self, level: Level, text: &str) {
         let line = LogLine { level, text: text.to_owned() };
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}
+
+#[cfg(all(test, feature = "python"))]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Exchange;
+
+    impl Wake for Exchange {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn an_exchange_is_not_held_beyond_its_sink() {
+        let exchange = Arc::new(Exchange);
+        let (sink, client) = CapturingSink::new(Faults::default());
+        client.on_leave(Waker::from(Arc::clone(&exchange)));
+        assert_eq!(Arc::strong_count(&exchange), 2);
+        drop(sink);
+        assert_eq!(Arc::strong_count(&exchange), 1, "by its client, who was to be told");
+        // A thread may be done before the client says whom to tell.
+        client.on_leave(Waker::from(Arc::clone(&exchange)));
+        assert_eq!(Arc::strong_count(&exchange), 1);
     }
 }
