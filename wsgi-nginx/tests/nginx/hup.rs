@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use wsgi_testkit::figure;
 
-use crate::harness::{LEDGER, Load, Mode, PATIENCE, Record, Site, nginx_knows_keepalive_min_timeout};
+use crate::harness::{LEDGER, Load, Mode, PATIENCE, Record, Site, nginx_knows_keepalive_min_timeout, wait_for};
+
+const WORKERS: usize = 2;
 
 /// Clients of each kind.
 const CLIENTS: usize = 4;
@@ -25,10 +27,10 @@ fn hup_under_load_loses_no_request_with_threads() {
 
 fn hup_under_load(mode: Mode) {
     let hups = number("WSGI_HUPS", 5);
-    let total = number("WSGI_HUP_REQUESTS", 10_000);
+    let total = number("WSGI_HUP_REQUESTS", 20_000);
     let name = mode.to_string().replace(';', "");
     let keeps_open = nginx_knows_keepalive_min_timeout();
-    let site = Site::new(mode).workers(2).file("app.py", LEDGER).location("/", "wsgi_pass app.py;");
+    let site = Site::new(mode).workers(WORKERS).file("app.py", LEDGER).location("/", "wsgi_pass app.py;");
     let site = site.http("keepalive_requests 1000000000;");
     let nginx = if keeps_open { site.http("keepalive_min_timeout 10s;") } else { site }.start();
     let began = Instant::now();
@@ -38,12 +40,15 @@ fn hup_under_load(mode: Mode) {
         wait_for_answers(&load, due);
         progress(&format!("{name}: {hup} of {hups} HUPs, {} of {total} requests answered", load.answered()));
         nginx.signal(libc::SIGHUP);
+        // Two that come together would be one.
+        wait_for("the reload", || (nginx.log_lines(": reconfiguring").len() >= hup as usize).then_some(()));
     }
     wait_for_answers(&load, usize::MAX);
     let record = load.finish();
     let seconds = began.elapsed().as_secs_f64();
-    let generations = nginx.log_lines("gracefully shutting down").len();
-    assert!(generations >= hups as usize, "{generations} workers of an old configuration were told to go");
+    wait_for("the workers of old configurations to be told to go", || {
+        (nginx.log_lines("gracefully shutting down").len() >= WORKERS * hups as usize).then_some(())
+    });
 
     let ledger = nginx.ledger();
     let ran: BTreeSet<u32> = ledger.iter().copied().collect();
