@@ -75,6 +75,8 @@ fn hex([high, low]: [u8; 2]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -105,6 +107,26 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(decode_path(path.as_bytes()).as_deref(), Some(expected), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leads_out_of_its_root(path in "/?([/.ab]|%2[eEfF5]|%0[01]|%[4a]?|[\\x00-\\x7f]){0,12}") {
+            let Some(decoded) = decode_path(path.as_bytes()) else {
+                // What is plain is never refused.
+                prop_assert!(!path.starts_with('/') || path.contains(['%', '\0', '.']));
+                return Ok(());
+            };
+            prop_assert!(decoded.starts_with(b"/") && !decoded.contains(&0));
+            let segments: Vec<&[u8]> = decoded[1..].split(|byte| *byte == b'/').collect();
+            prop_assert!(segments.iter().all(|segment| !matches!(*segment, b"." | b"..")));
+            prop_assert!(segments[..segments.len() - 1].iter().all(|segment| !segment.is_empty()));
+            // Once decoded, a path without escapes stays as it is.
+            if !decoded.contains(&b'%') {
+                let again = decode_path(&decoded);
+                prop_assert_eq!(again.as_deref(), Some(&*decoded));
+            }
         }
     }
 

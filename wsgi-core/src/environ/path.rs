@@ -59,6 +59,8 @@ fn is_border(rest: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn split(uri: &str, mount: Mount<'_>) -> (String, String) {
@@ -88,6 +90,25 @@ mod tests {
         ];
         for (uri, mount, script, path) in cases {
             assert_eq!(split(uri, mount), (script.to_owned(), path.to_owned()), "{uri} {mount:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_split_without_losing_a_byte(
+            uri in "/[/Aab]{0,8}",
+            prefix in prop_oneof!["/[/Aab]{0,5}", "[/a]{0,3}"],
+        ) {
+            for mount in [Mount::Prefix(prefix.as_bytes()), Mount::Exact(prefix.as_bytes()), Mount::None] {
+                let (script, path) = split(&uri, mount);
+                prop_assert_eq!(format!("{script}{path}"), &*uri);
+                prop_assert!(!script.ends_with('/'));
+                prop_assert!(path.is_empty() || path.starts_with('/'));
+            }
+            let wanted = prefix.trim_end_matches('/').to_lowercase();
+            let (script, _) = split(&uri, Mount::Prefix(prefix.as_bytes()));
+            let below = uri.to_lowercase().strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            prop_assert_eq!(script.to_lowercase(), if below { wanted } else { String::new() });
         }
     }
 

@@ -286,6 +286,26 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_end_is_known_or_the_request_refused(minor_version in 0..2u8, headers in vec((
+            prop::sample::select(vec!["Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING", "Host"]),
+            prop::sample::select(vec!["0", "7", "007", "18446744073709551615", "18446744073709551616", "+7", "7, 7", "",
+                "chunked", "Chunked", "gzip, chunked", "chunked, chunked"]),
+        ), 0..4)) {
+            let telling: Vec<_> = headers.iter().filter(|(name, _)| *name != "Host").collect();
+            let expected = match telling[..] {
+                [] => Some((None, Some(0))),
+                [(name, value)] if name.len() == "Content-Length".len() => {
+                    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                    value.parse::<u64>().ok().filter(|_| digits).map(|length| (Some(length), Some(length)))
+                }
+                [(_, value)] if minor_version == 1 && value.eq_ignore_ascii_case("chunked") => Some((None, None)),
+                _ => None,
+            };
+            let found = extent(minor_version, &headers).map(|extent| (extent.declared(), extent.remaining()));
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
         fn a_chunked_body_is_read_as_it_was_written(blocks in vec(vec(any::<u8>(), 1..40), 0..8), rest: Vec<u8>) {
             let mut wire = Vec::new();
             for block in &blocks {

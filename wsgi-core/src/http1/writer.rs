@@ -134,8 +134,11 @@ impl<W: Write> Writer<W> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
+    use super::super::Extent;
     use super::*;
+    use crate::host::HeaderField;
 
     fn head(status: &str, headers: &[(&str, &str)], framing: Framing) -> Part {
         let mut list = HeaderList::new();
@@ -210,6 +213,47 @@ mod tests {
         let text = String::from_utf8(wire).expect("text");
         assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\nDate: "), "{text}");
         assert!(text.ends_with("\r\nServer: test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_response_is_read_as_it_was_written(
+            minor_version in 0..2u8,
+            persistent: bool,
+            known: bool,
+            blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5),
+        ) {
+            let body = blocks.concat();
+            let framing = if known { Framing::Length(body.len() as u64) } else { Framing::Unknown };
+            let mut wire = Vec::new();
+            let mut writer = Writer::new(&mut wire, minor_version, false, persistent, "test", || SystemTime::UNIX_EPOCH);
+            writer.write(head("200 OK", &[("X-A", "1")], framing)).expect("in memory");
+            for block in blocks {
+                writer.write(Part::Block(block.into())).expect("in memory");
+            }
+            writer.write(Part::End).expect("in memory");
+            let reusable = writer.is_reusable();
+            let end = wire.windows(4).position(|window| window == b"\r\n\r\n").expect("a head has an end") + 4;
+            let text = String::from_utf8(wire[..end].to_vec()).expect("text");
+            prop_assert_eq!(text.contains("Connection: close\r\n"), !reusable);
+            prop_assert_eq!(reusable, persistent && (known || minor_version == 1));
+            // The other direction knows how a body is framed.
+            let headers: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
+            let fields: Vec<_> =
+                headers.iter().map(|(name, value)| HeaderField::new(name.as_bytes(), value.as_bytes())).collect();
+            let mut extent = Extent::new(1, &fields).expect("plain");
+            let (mut rest, mut read) = (&wire[end..], vec![0; body.len() + 1]);
+            let mut count = 0;
+            while let Ok(more @ 1..) = extent.read(&mut rest, &mut read[count..]) {
+                count += more;
+            }
+            if known || minor_version == 1 {
+                prop_assert!(extent.is_at_end() && rest.is_empty());
+                prop_assert_eq!(&read[..count], &body[..]);
+            } else {
+                prop_assert_eq!(rest, &body[..]);
+            }
+        }
     }
 
     #[test]

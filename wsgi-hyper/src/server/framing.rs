@@ -194,6 +194,8 @@ const LARGEST: u64 = i64::MAX as u64;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
@@ -268,6 +270,17 @@ mod tests {
         fails(&format!("{chunked}10000000000000003\r\n"));
         fails(&format!("{chunked}3\r\nabcd\r\n"));
         passes(&format!("{chunked}{}3\r\nabc\r\n", "0".repeat(40)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_is_the_same_wherever_the_bytes_are_cut(pieces in prop::collection::vec(prop::sample::select(vec![
+            HEAD, "GET / HTTP/1.0\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "3\r\n",
+            "abc", "0\r\n\r\n", ";a=b", "X: y\r\n", "7fffffffffffffff\r\n",
+        ]), 0..12)) {
+            // Compared where it is refused.
+            refused(&pieces.concat());
+        }
     }
 
     #[test]
