@@ -20,7 +20,7 @@ MODULES = {
         "wsgi-core",
         ["config/" + name for name in ("directives", "flag", "level", "lines", "process", "target", "value")],
     ),
-    "connection": ("wsgi-hyper", ["server/framing", "server/guarded", "server/order"]),
+    "connection": ("wsgi-hyper", ["server/framing", "server/guarded", "server/merging", "server/order"]),
 }
 CODE = 0
 

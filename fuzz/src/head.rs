@@ -37,11 +37,12 @@ struct Model {
 }
 
 /// Header fields that only the server may send (RFC 9110, 7.6.1; RFC 2616, 13.5.1), and the one that CGI has.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
+    "proxy-connection",
     "status",
     "te",
     "trailer",
