@@ -24,7 +24,7 @@ fn withstand(mode: Mode) {
     let seed = u64::from(std::process::id());
     let address = ([127, 0, 0, 1], nginx.port()).into();
     let text = leaving::withstand(address, worker, NUMBER, seed);
-    figure("R14", &format!("nginx, {}: {text}", mode.to_string().replace(';', "")));
+    figure("R14", &format!("nginx, {mode}: {text}"));
     assert_eq!(nginx.worker(), worker);
     // No traceback: that the client has left is nobody's fault.
     assert!(nginx.log_lines("Traceback").is_empty());

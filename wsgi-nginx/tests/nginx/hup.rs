@@ -28,7 +28,6 @@ fn hup_under_load_loses_no_request_with_threads() {
 fn hup_under_load(mode: Mode) {
     let hups = number("WSGI_HUPS", 5);
     let total = number("WSGI_HUP_REQUESTS", 20_000);
-    let name = mode.to_string().replace(';', "");
     let keeps_open = nginx_knows_keepalive_min_timeout();
     let site = Site::new(mode).workers(WORKERS).file("app.py", LEDGER).location("/", "wsgi_pass app.py;");
     let site = site.http("keepalive_requests 1000000000;");
@@ -38,7 +37,7 @@ fn hup_under_load(mode: Mode) {
     for hup in 1..=hups {
         let due = total as usize / (hups as usize + 1) * hup as usize;
         wait_for_answers(&load, due);
-        progress(&format!("{name}: {hup} of {hups} HUPs, {} of {total} requests answered", load.answered()));
+        progress(&format!("{mode}: {hup} of {hups} HUPs, {} of {total} requests answered", load.answered()));
         nginx.signal(libc::SIGHUP);
         // Two that come together would be one.
         wait_for("the reload", || (nginx.log_lines(": reconfiguring").len() >= hup as usize).then_some(()));
@@ -59,7 +58,7 @@ fn hup_under_load(mode: Mode) {
     figure(
         "R2",
         &format!(
-            "{name}: {} of {total} requests answered over {hups} HUPs in {seconds:.0} s ({CLIENTS} clients with fresh \
+            "{mode}: {} of {total} requests answered over {hups} HUPs in {seconds:.0} s ({CLIENTS} clients with fresh \
              connections, {CLIENTS} that keep theirs): {} lost, {refused} refused, {} closed while idle, {} that ran \
              without an answer; keepalive_min_timeout: {}",
             answered.len(),

@@ -21,11 +21,11 @@ pub(crate) enum Mode {
 }
 
 impl fmt::Display for Mode {
-    /// The directive of the mode.
+    /// The directive of the mode, without the semicolon.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Mode::Threads(number) => write!(formatter, "wsgi_threads {number};"),
-            Mode::Inline => write!(formatter, "wsgi_threads 0;"),
+            Mode::Threads(number) => write!(formatter, "wsgi_threads {number}"),
+            Mode::Inline => write!(formatter, "wsgi_threads 0"),
         }
     }
 }
@@ -236,7 +236,7 @@ impl Site {
             None => {
                 let Self { main, http, server, others, port, listen_options, .. } = self;
                 let workers = format!("worker_processes {};", self.workers);
-                let threads = self.mode.map(|mode| mode.to_string()).unwrap_or_default();
+                let threads = self.mode.map(|mode| format!("{mode};")).unwrap_or_default();
                 let (top_level, http_level) = (self.top_level(), self.http_level());
                 format!(
                     "{top_level}\n{workers}\n{main}\nevents {{\n}}\nhttp {{\n{http_level}\n{threads}\n{http}\n\
