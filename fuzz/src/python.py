@@ -2,6 +2,8 @@
 
 import array
 import io
+import operator
+import os
 
 # Objects of earlier requests, to be used when they have expired.
 kept = []
@@ -73,6 +75,12 @@ class NotOne:
 
     def __iter__(self):
         return 5
+
+
+def broken(rule):
+    """Ends the process: whatever is printed, the program may print as well."""
+    os.write(2, f"ERROR: {rule}\n".encode("utf-8", "backslashreplace"))
+    os.abort()
 
 
 def error():
@@ -151,7 +159,7 @@ class Run:
             lambda: (ValueError("made up"), ValueError, 5),
             lambda: self.start,
             lambda: self.write,
-            lambda: self.input,
+            self.given_away,
             lambda: self.errors,
             lambda: type(self.input),
             lambda: NotOne(),
@@ -168,10 +176,23 @@ class Run:
             lambda: (self.any(depth - 1) for _ in range(self.byte() % 4)),
             lambda: Iterable([self.any(depth - 1) for _ in range(self.byte() % 4)], error),
             lambda: Iterable([b"a", EXCEPTIONS[self.byte() % len(EXCEPTIONS)]], lambda: self.step()),
-            lambda: kept[self.byte() % len(kept)] if kept else None,
+            self.old,
         ]
         choice = self.byte() % len(some)
         return None if depth < 0 else some[choice]()
+
+    def given_away(self):
+        """Whoever gets it may read it."""
+        self.model = None
+        return self.input
+
+    def old(self):
+        if not kept:
+            return None
+        old = kept[self.byte() % len(kept)]
+        if old is self.input:
+            self.model = None
+        return old
 
     def arguments(self):
         return [self.any() for _ in range(self.byte() % 5)]
@@ -193,12 +214,15 @@ class Run:
             body = type(exception)
         if file is not None:
             try:
+                if name == "readlines" and argument and isinstance(argument[0], Index):
+                    # io.BytesIO takes such an object for a size everywhere else.
+                    argument = (operator.index(argument[0]),)
                 expected = getattr(file, name)(*argument)
             except Exception as exception:
                 expected = type(exception)
             wrong = isinstance(body, type) != isinstance(expected, type)
             if wrong or not isinstance(body, type) and body != expected:
-                print(f"{name}{argument}: {body!r:.200} is not what io.BytesIO has: {expected!r:.200}", file=self.errors)
+                broken(f"{name}{argument}: {body!r:.200} is not what io.BytesIO has: {expected!r:.200}")
 
     def step(self):
         choice = self.byte() % 16
@@ -222,8 +246,8 @@ class Run:
         elif choice == 9:
             kept.append([self.start, self.write, self.input, self.errors][self.byte() % 4])
             del kept[:-8]
-        elif choice == 10 and kept:
-            old = kept[self.byte() % len(kept)]
+        elif choice == 10:
+            old = self.old()
             getattr(old, ["read", "write", "__call__", "readline", "__class__", "__doc__"][self.byte() % 6])(*self.arguments())
         elif choice == 11:
             target = [self.start, self.write, self.input, self.errors][self.byte() % 4]
@@ -247,6 +271,8 @@ class Run:
     def tried(self):
         try:
             self.step()
+        except SystemError as exception:
+            broken(f"{exception!r} is what CPython calls a defect of C code")
         except BaseException:
             pass
 

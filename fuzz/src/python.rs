@@ -34,8 +34,6 @@ pub fn run(data: &[u8]) {
     captured.check();
     for line in captured.log().chain(&host().log()) {
         assert!(line.level < Level::Alert, "{}", line.text);
-        assert!(!line.text.contains("is not what io.BytesIO has"), "{}", line.text);
-        assert!(!line.text.contains("SystemError"), "{}", line.text);
     }
 }
 

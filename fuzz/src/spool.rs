@@ -49,8 +49,8 @@ pub fn run(data: &[u8]) {
     if failed.is_none() {
         check(buffer, &written);
     }
-    if matches!(store.disk, Disk::Folder(_)) {
-        no_file_in(folder().path());
+    if let Disk::Folder(store) = &store.disk {
+        no_file_in(store.path());
     }
 }
 
