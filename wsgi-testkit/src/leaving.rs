@@ -86,14 +86,17 @@ pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> S
 
 /// Descriptors of the process when nothing is under way.
 fn at_rest(address: SocketAddr, process: &Process) -> usize {
-    let (mut last, mut same) = (usize::MAX, 0);
-    wait_for("the server to be done", || {
+    wait_for("all that was made to be closed", || {
         let (made, closed) = counts(address);
+        (made == closed).then_some(())
+    });
+    // The connection that has asked is closed soon after its answer. From here on nobody connects.
+    let (mut last, mut same) = (usize::MAX, 0);
+    wait_for("descriptors to stay the same", || {
         let now = process.descriptors();
-        same = if made == closed && now == last { same + 1 } else { 0 };
+        same = if now == last { same + 1 } else { 0 };
         last = now;
-        // The connection that asks may be among them, once.
-        (same >= 5).then_some(now)
+        (same >= 10).then_some(now)
     })
 }
 
