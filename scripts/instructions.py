@@ -27,12 +27,18 @@ def per_request(threads, path, headers):
     return round((total(threads, path, headers, MANY) - total(threads, path, headers, FEW)) / (MANY - FEW))
 
 
+MODES = {"inline": 0, "threads": 1}
+
+
+def beyond(mode, headers, base):
+    """Instructions of an application beyond those of `return 200`."""
+    return per_request(MODES[mode], "/", HEADERS[headers]) - base
+
+
 def count():
     """Instructions of `return 200`, and of an application beyond them, by execution mode and headers."""
     figures = {}
     for name, headers in HEADERS.items():
         base = per_request(0, "/return", headers)
-        figures[name] = {"return": base}
-        for mode, threads in (("inline", 0), ("threads", 1)):
-            figures[name][mode] = per_request(threads, "/", headers) - base
+        figures[name] = {"return": base, **{mode: beyond(mode, name, base) for mode in MODES}}
     return figures
