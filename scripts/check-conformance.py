@@ -29,7 +29,7 @@ def passed(log):
 
 def clauses():
     """The suite's clauses by its macros: those of all hosts, and those of the wire."""
-    source = (ROOT / "wsgi-testkit/src/conformance.rs").read_text()
+    source = (ROOT / "wsgi-testkit/src/conformance/suite.rs").read_text()
     found = {}
     for macro in ("conformance_suite", "wire_conformance_suite"):
         body = re.search(rf"^    {macro}, \w+:\n(.*?)^}}$", source, re.S | re.M)[1]
