@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, Process, wait_for, wire};
+use crate::{Chance, PATIENCE, Process, wait_for, wire};
 
 /// An application for [`withstand`]. It counts what it returns, and what of that is closed.
 pub const APPLICATION: &str = "
@@ -113,7 +113,7 @@ fn leave(address: SocketAddr, number: u64, seed: u64) {
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             scope.spawn(move || {
-                let mut chance = Chance(seed.wrapping_add(client).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+                let mut chance = Chance::new(seed.wrapping_add(client));
                 (0..number / CLIENTS).for_each(|_| leave_once(address, &mut chance));
             });
         }
@@ -133,7 +133,7 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
     let first = chance.below(sent + 1);
     // The server may have its own view of the request before it is complete.
     let mut alive = stream.write_all(&request[..first]).is_ok();
-    chance.wait();
+    wait(chance);
     alive = alive && stream.write_all(&request[first..sent]).is_ok();
     if alive && sent == request.len() {
         let mut wanted = [0, 1, chance.below(400), chance.below(200_000)][chance.below(4)];
@@ -147,34 +147,22 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
             }
         }
     }
-    chance.wait();
+    wait(chance);
     match chance.below(3) {
         // Has the connection end with RST.
         0 => rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("an open socket"),
         1 => {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Write);
-            chance.wait();
+            wait(chance);
         }
         _ => {}
     }
 }
 
-/// Numbers that follow from a seed (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % limit
-    }
-
-    /// Sometimes a while, so that the server comes to different places.
-    fn wait(&mut self) {
-        if self.below(6) == 0 {
-            thread::sleep(Duration::from_micros(self.below(2000) as u64));
-        }
+/// Sometimes a while, so that the server comes to different places.
+fn wait(chance: &mut Chance) {
+    if chance.below(6) == 0 {
+        thread::sleep(Duration::from_micros(chance.below(2000) as u64));
     }
 }

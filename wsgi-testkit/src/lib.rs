@@ -78,6 +78,7 @@
 
 pub mod amplification;
 mod captured;
+mod chance;
 pub mod conformance;
 mod environ;
 mod faults;
@@ -98,6 +99,7 @@ mod waiting;
 pub mod wire;
 
 pub use captured::{Captured, Event, LogLine};
+pub use chance::Chance;
 pub use environ::{ENVIRON, Environ};
 pub use faults::{Faults, FullDisk};
 pub use figure::figure;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wsgi_testkit::figure;
+use wsgi_testkit::{Chance, figure};
 
 use crate::harness::{Client, Gate, Mode, Nginx, Site, in_both_modes, request, wait_for};
 
@@ -274,9 +274,9 @@ fn clients_may_leave_at_any_time() {
                 for client in 0..CLIENTS {
                     let nginx = &nginx;
                     scope.spawn(move || {
-                        let mut random = Random(client + 1);
+                        let mut chance = Chance::new(client);
                         for _ in 0..amount().div_ceil(CLIENTS) {
-                            visit(nginx, &mut random);
+                            visit(nginx, &mut chance);
                         }
                     });
                 }
@@ -289,31 +289,15 @@ fn clients_may_leave_at_any_time() {
 }
 
 /// One request, by a client that leaves after so many bytes, or at the end.
-fn visit(nginx: &Nginx, random: &mut Random) {
-    let (way, _) = random.one_of(&WAYS);
-    let moment = random.one_of(&["list", "whole", "long", "raise"]);
-    let headers = format!("{}Connection: close\r\n", random.one_of(&FILTERS));
+fn visit(nginx: &Nginx, chance: &mut Chance) {
+    let (way, _) = chance.one_of(&WAYS);
+    let moment = chance.one_of(&["list", "whole", "long", "raise"]);
+    let headers = format!("{}Connection: close\r\n", chance.one_of(&FILTERS));
     let mut client = ask(nginx, way, &unique(moment), &headers);
-    match random.below(3) {
+    match chance.below(3) {
         // Before nginx has seen it, or soon after.
-        0 => (0..random.below(20_000)).for_each(|_| std::hint::spin_loop()),
-        1 => drop(client.take(random.below(200_000) as usize)),
+        0 => (0..chance.below(20_000)).for_each(|_| std::hint::spin_loop()),
+        1 => drop(client.take(chance.below(200_000))),
         _ => drop(client.rest()),
-    }
-}
-
-/// The same numbers in each run (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
-        choice[self.below(choice.len() as u64) as usize]
     }
 }
