@@ -1,4 +1,4 @@
-//! A connection on which hyper sees no request that is framed in doubt.
+//! A connection on which hyper sees no request that is framed in doubt, and no more chunks than there have to be.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::framing::Framing;
 use super::merging::merge;
 
-/// Puts an end to what is read where [`Framing`] refuses it.
+/// Puts an end to what is read where [`Framing`] refuses it, and makes one chunk of those that arrive together.
 pub(super) struct Guarded<S> {
     stream: S,
     framing: Framing,
