@@ -11,10 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use nginx_sys::{
-    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_http_output_filter, ngx_http_send_header, ngx_int_t,
-    ngx_pool_cleanup_add,
-};
+use nginx_sys::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_int_t, ngx_pool_cleanup_add};
 use wsgi_core::config::Flag;
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
@@ -23,6 +20,7 @@ use wsgi_core::output::FilePart;
 
 use crate::conf::LocationConf;
 use crate::entry::MODULE;
+use crate::mailbox::Backlog;
 use crate::ngx::{self, Request};
 use crate::{entry, head, log};
 
@@ -30,7 +28,7 @@ use crate::{entry, head, log};
 /// before the request ends; blocks beyond it have memory of their own, so that an endless stream stays small.
 const POOL_BUDGET: usize = 32 * 1024;
 
-/// What one request has handed to nginx.
+/// What one request has handed to nginx. Nothing here calls nginx's filters: see [`response`](crate::response).
 pub(crate) struct Output {
     /// Null when the request is over.
     request: *mut Request,
@@ -38,6 +36,8 @@ pub(crate) struct Output {
     ended: bool,
     /// Whether nginx wants a body: not for HEAD, nor when a filter has made a 304 or 412 of the answer.
     wanted: bool,
+    /// A filter has answered by a redirection: the request is another handler's.
+    is_redirected: bool,
     /// What nginx's filters returned last.
     code: ngx_int_t,
     /// Small blocks that may wait for what follows, in one.
@@ -67,6 +67,15 @@ pub(crate) unsafe fn release_blocks(data: *mut c_void) {
     drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) });
 }
 
+/// How far a response has come when its exchange ends.
+pub(crate) struct Ended {
+    pub(crate) head_sent: bool,
+    /// The last one that nginx's filters returned.
+    pub(crate) code: ngx_int_t,
+    /// Another handler answers the request.
+    pub(crate) redirected: bool,
+}
+
 /// A buffer, and what keeps its content alive.
 struct Handed {
     buffer: *mut ngx_buf_t,
@@ -86,6 +95,7 @@ impl Output {
             head_sent: false,
             ended: false,
             wanted: true,
+            is_redirected: false,
             code: ngx::OK,
             joined: BytesMut::new(),
             pending: ptr::null_mut(),
@@ -101,16 +111,16 @@ impl Output {
         self.request
     }
 
-    /// The exchange has come to its end: whether the head is out, and what nginx's filters returned last. `None` if it had
-    /// ended before, or the request is over: then the request is nobody's to end any more.
-    pub(crate) fn end(&mut self) -> Option<(bool, ngx_int_t)> {
+    /// The exchange has come to its end. `None` if it had ended before, or the request is over: then it is not ours to end
+    /// any more.
+    pub(crate) fn end(&mut self) -> Option<Ended> {
         let first = !std::mem::replace(&mut self.ended, true) && !self.request.is_null();
-        first.then_some((self.head_sent, self.code))
+        first.then_some(Ended { head_sent: self.head_sent, code: self.code, redirected: self.is_redirected })
     }
 
-    /// Whether the exchange has ended; nginx may still be sending.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether nothing is sent any more: the exchange has ended (nginx may still be sending), or the request is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ended || self.request.is_null()
     }
 
     pub(crate) fn head_sent(&self) -> bool {
@@ -125,8 +135,8 @@ impl Output {
         std::mem::replace(&mut self.request, ptr::null_mut())
     }
 
-    /// Sends status and headers through nginx's header filters. They stay in nginx's buffer until a block is flushed.
-    pub(crate) fn send_head(&mut self, head: &ResponseHead) -> Result<(), HostError> {
+    /// Writes status and headers to the request, which is the result.
+    pub(crate) fn prepare_head(&mut self, head: &ResponseHead) -> Result<*mut Request, HostError> {
         let request = self.live()?;
         // SAFETY: the request is alive, and this is the loop's thread.
         unsafe {
@@ -137,30 +147,56 @@ impl Output {
             if conf.settings.is_on(Flag::AllowRanges) {
                 head::allow_ranges(request, head);
             }
-            self.head_sent = true;
-            self.code = ngx_http_send_header(request);
+        }
+        self.head_sent = true;
+        Ok(request)
+    }
+
+    /// nginx's header filters have returned.
+    pub(crate) fn head_passed(&mut self, code: ngx_int_t) -> Result<(), HostError> {
+        if self.is_redirected {
+            return Ok(());
+        }
+        let request = self.live()?;
+        self.code = code;
+        // SAFETY: the request is alive.
+        unsafe {
             if (*(*request).connection).error() != 0 {
                 return Err(HostError::ClientGone);
             }
             // A filter may have answered in our place (412), and then tells the code to end the request with.
-            let answered = self.code == ngx::ERROR || self.code > ngx::OK;
+            let answered = code == ngx::ERROR || code > ngx::OK;
             self.wanted = !answered && (*request).header_only() == 0;
         }
         Ok(())
     }
 
-    /// Takes one block; with [`Flush::Now`] everything up to it goes out as far as the client takes it.
-    pub(crate) fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+    /// A filter has answered in our place, by a redirection to another handler, which has a count of the request of its own.
+    /// Ours is given back at the end of the exchange, as nginx's upstream module does where that happens to it.
+    pub(crate) fn redirected(&mut self) {
+        self.is_redirected = true;
+        self.wanted = false;
+        self.code = ngx::DONE;
+        self.pending = ptr::null_mut();
+    }
+
+    /// Whether another handler answers the request.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.is_redirected
+    }
+
+    /// Takes one block; whether it is to be passed to nginx at once, with everything before it.
+    pub(crate) fn take(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<bool, HostError> {
         let request = self.live()?;
         if !self.wanted {
-            return Ok(());
+            return Ok(false);
         }
         if flush == Flush::Soon
             && let Chunk::Borrowed(block) = chunk
             && self.joined.len() + block.len() <= COPY_LIMIT
         {
             self.joined.extend_from_slice(block);
-            return Ok(());
+            return Ok(false);
         }
         self.settle_joined(request)?;
         // SAFETY: the request is alive.
@@ -168,9 +204,8 @@ impl Output {
         if flush == Flush::Now {
             // SAFETY: a buffer of this request's pool.
             unsafe { (*buffer).set_flush(1) };
-            return self.push();
         }
-        Ok(())
+        Ok(flush == Flush::Now)
     }
 
     /// Whether blocks wait for what follows.
@@ -178,18 +213,18 @@ impl Output {
         !self.joined.is_empty()
     }
 
-    /// Everything that was taken leaves, the head included.
-    pub(crate) fn flush(&mut self) -> Result<(), HostError> {
+    /// Marks the end of what was taken, so that all of it leaves with the next pass; whether there is to be one.
+    pub(crate) fn prepare_flush(&mut self) -> Result<bool, HostError> {
         let request = self.live()?;
         if !self.wanted {
-            return Ok(());
+            return Ok(false);
         }
         self.settle_joined(request)?;
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
         unsafe {
             (*self.last_buffer(request)?).set_flush(1);
         }
-        self.push()
+        Ok(true)
     }
 
     /// What was joined becomes a block like the others.
@@ -206,11 +241,11 @@ impl Output {
         Ok(())
     }
 
-    /// The body is complete.
-    pub(crate) fn finish(&mut self) -> Result<(), HostError> {
+    /// Marks the end of the body; whether there is something to be passed to nginx.
+    pub(crate) fn prepare_end(&mut self) -> Result<bool, HostError> {
         let request = self.live()?;
         if !self.wanted {
-            return Ok(());
+            return Ok(false);
         }
         self.settle_joined(request)?;
         // SAFETY: the request is alive; its pending chain consists of links and buffers of its pool.
@@ -223,12 +258,15 @@ impl Output {
             }
             (*buffer).set_last_in_chain(1);
         }
-        self.push()
+        Ok(true)
     }
 
     /// Whether a further block may be produced.
     pub(crate) fn interest(&self) -> Result<BodyInterest, HostError> {
         let request = self.live()?;
+        if self.is_redirected {
+            return Ok(BodyInterest::Unwanted);
+        }
         // SAFETY: the request and its connection are alive.
         if unsafe { (*(*request).connection).error() } != 0 {
             return Err(HostError::ClientGone);
@@ -236,34 +274,47 @@ impl Output {
         Ok(if self.wanted { BodyInterest::Wanted } else { BodyInterest::Unwanted })
     }
 
-    /// Whether nginx still holds something that the client has not taken.
-    pub(crate) fn is_blocked(&self) -> bool {
+    /// What nginx's output waits for. These are `ngx_http_writer`'s conditions.
+    pub(crate) fn backlog(&self) -> Backlog {
         let request = self.request;
-        // SAFETY: the request and its connection are alive. These are `ngx_http_writer`'s conditions.
-        !request.is_null()
-            && unsafe {
-                (*request).buffered() != 0
-                    || !(*request).postponed.is_null()
-                    || (request == (*request).main && (*(*request).connection).buffered() != 0)
+        if request.is_null() || self.is_redirected {
+            return Backlog::None;
+        }
+        // SAFETY: the request and its connection are alive.
+        unsafe {
+            if !(*request).postponed.is_null() {
+                return Backlog::Part;
             }
+            let connection = request == (*request).main && (*(*request).connection).buffered() != 0;
+            if (*request).buffered() != 0 || connection { Backlog::Client } else { Backlog::None }
+        }
     }
 
-    /// Has nginx try again to send what it holds.
-    pub(crate) fn retry(&mut self) -> Result<(), HostError> {
-        self.push()
+    /// Whether nginx still holds output.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.backlog() != Backlog::None
     }
 
     fn live(&self) -> Result<*mut Request, HostError> {
         if self.request.is_null() { Err(HostError::ClientGone) } else { Ok(self.request) }
     }
 
-    fn push(&mut self) -> Result<(), HostError> {
+    /// The request, and the chain to pass to nginx's body filters; null to have nginx try again with what it holds.
+    pub(crate) fn take_pending(&mut self) -> Result<(*mut Request, *mut ngx_chain_t), HostError> {
         let request = self.live()?;
-        let mut chain = std::mem::replace(&mut self.pending, ptr::null_mut());
         self.pending_last = ptr::null_mut();
+        Ok((request, std::mem::replace(&mut self.pending, ptr::null_mut())))
+    }
+
+    /// nginx's body filters have returned; `chain` is what they were called with.
+    pub(crate) fn chain_passed(&mut self, mut chain: *mut ngx_chain_t, code: ngx_int_t) -> Result<(), HostError> {
+        if self.is_redirected {
+            return Ok(());
+        }
+        let request = self.live()?;
+        self.code = code;
         // SAFETY: the request is alive. nginx copies the links that it keeps, so ours go back to the pool's list.
         unsafe {
-            self.code = ngx_http_output_filter(request, chain);
             while !chain.is_null() {
                 let next = (*chain).next;
                 (*chain).next = (*(*request).pool).chain;
@@ -271,7 +322,7 @@ impl Output {
                 chain = next;
             }
             self.reap();
-            if self.code == ngx::ERROR {
+            if code == ngx::ERROR {
                 log::debug((*(*request).connection).log, format_args!("wsgi output filter failed"));
                 return Err(HostError::ClientGone);
             }

@@ -205,6 +205,6 @@ pub(crate) unsafe extern "C" fn retirement_due(_event: *mut ngx_event_t) {
 fn guard_request(name: &str, request: *mut Request, work: impl FnOnce()) {
     if !is_done(name, work) {
         // SAFETY: a panic leaves the request to us: whatever ends it is the last thing a handler does.
-        is_done(name, || unsafe { handler::fail(request) });
+        is_done(name, || unsafe { handler::fail_request(request) });
     }
 }

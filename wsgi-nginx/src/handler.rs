@@ -3,6 +3,9 @@
 //! nginx reads the body, `begin` starts the exchange. Inline the application runs right there, and again from
 //! `resume` when the client has taken what there was. With threads `deliver` passes on what the application's thread
 //! has mailed. `finish` ends the request; `over` is nginx's word that it is gone, whoever ended it.
+//!
+//! Every call of nginx's filters or of Python can come back into this file for the same request: no cell is borrowed then
+//! (see [`Loop`]), and the request may be over afterwards.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -10,24 +13,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use nginx_sys::{
-    ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_finalize_request,
-    ngx_http_post_request, ngx_http_read_client_request_body, ngx_http_run_posted_requests, ngx_http_test_reading,
-    ngx_int_t, ngx_post_event, ngx_posted_next_events,
+    ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_post_request,
+    ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_next_events,
 };
-use wsgi_core::error::Fault;
+use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level};
 use wsgi_core::python::{Exchange, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
-use crate::chain::Output;
+use crate::chain::{Ended, Output};
 use crate::conf::LocationConf;
 use crate::entry::{self, MODULE};
-use crate::handover::{Gone, HandOver, Mail, Run};
+use crate::handover::{HandOver, Run};
+use crate::loop_cell::Loop;
+use crate::mailbox::{Backlog, Gone, Mail};
 use crate::ngx::{self, Request};
 use crate::request::{View, variables};
 use crate::sink::{InlineSink, ThreadSink, multiplexed};
-use crate::worker;
-use crate::{body, head, log};
+use crate::{body, head, log, reentry, worker};
 
 /// How an exchange came to its end.
 enum End {
@@ -45,6 +48,7 @@ pub(crate) unsafe fn handle(request: *mut Request) -> ngx_int_t {
         // Why is in the log since the worker's start.
         return ngx::INTERNAL_SERVER_ERROR;
     }
+    let lp = &mut Loop::enter();
     // SAFETY: the caller's promise. An answer of nginx's own, such as 413, is returned; else `begin` ends the request.
     unsafe {
         if has_no_body(request) {
@@ -54,7 +58,7 @@ pub(crate) unsafe fn handle(request: *mut Request) -> ngx_int_t {
             entry::body_arrived(request);
             return ngx::DONE;
         }
-        let code = ngx_http_read_client_request_body(request, Some(entry::body_arrived));
+        let code = reentry::read_request_body(lp, request, Some(entry::body_arrived));
         if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
     }
 }
@@ -74,14 +78,15 @@ unsafe fn has_no_body(request: *const Request) -> bool {
 ///
 /// nginx calls this with a live request whose body has been read.
 pub(crate) unsafe fn begin(request: *mut Request) {
+    let lp = &mut Loop::enter();
     // SAFETY: the caller's promise holds to the end of this function, or until the request is finished in it.
     unsafe {
         let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
         let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
-            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
         let Some(variables) = variables(request, conf) else {
-            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
         let source = match body::source(request, worker.inline) {
             Ok(source) => source,
@@ -91,13 +96,13 @@ pub(crate) unsafe fn begin(request: *mut Request) {
                     Level::Crit,
                     &format!("cannot read the request body: {error}"),
                 );
-                return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+                return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
             }
         };
         let view = View::new(request, conf.mount(), &variables, source.length);
         let hand_over = HandOver::new(Output::new(request), interest(request));
-        if !register(request, &hand_over) {
-            return finalize(request, ngx::INTERNAL_SERVER_ERROR);
+        if !register(lp, request, &hand_over) {
+            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         }
         log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
         let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
@@ -106,12 +111,12 @@ pub(crate) unsafe fn begin(request: *mut Request) {
             let parts = HostParts { body: source.body, sink, log };
             let attached = worker.gateway.attach(location);
             let exchange = worker.gateway.begin(location, &view, parts);
-            let result = turn(&hand_over, exchange);
+            let result = turn(lp, &hand_over, exchange);
             drop(attached);
-            went(request, &hand_over, result);
+            went(lp, request, &hand_over, result);
             return;
         }
-        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over)));
+        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
         let parts = HostParts { body: source.body, sink, log };
         let told = Arc::clone(&hand_over);
         let done = Box::new(move |result| {
@@ -122,17 +127,17 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         });
         match worker.gateway.dispatch(location, RequestSnapshot::new(&view), parts, done) {
             Ok(handle) => {
-                hand_over.run.with(|run| *run = Run::Threads(handle));
+                hand_over.run.with(lp, |run| *run = Run::Threads(handle));
                 (*request).read_event_handler = Some(ngx_http_test_reading);
                 (*request).write_event_handler = Some(entry::write_event);
             }
-            Err(refused) => overloaded(request, refused),
+            Err(refused) => overloaded(lp, request, refused),
         }
     }
 }
 
 /// Too much to do: the client may come back in a second. Python has no part in this.
-unsafe fn overloaded(request: *mut Request, refused: Refused) {
+unsafe fn overloaded(lp: &mut Loop, request: *mut Request, refused: Refused) {
     // SAFETY: a live request.
     unsafe {
         log::write((*(*request).connection).log, Level::Error, &format!("request refused: {refused}"));
@@ -141,7 +146,7 @@ unsafe fn overloaded(request: *mut Request, refused: Refused) {
         } else {
             ngx::INTERNAL_SERVER_ERROR
         };
-        finalize(request, code);
+        finalize(lp, request, code);
     }
 }
 
@@ -157,7 +162,7 @@ unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
 }
 
 /// Makes the two sides of the request its context, and has nginx tell when it is over; false without memory.
-unsafe fn register(request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
+unsafe fn register(lp: &Loop, request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
     // SAFETY: a live request; the count that goes into the pointer comes back in `over`.
     unsafe {
         let cleanup = ngx_http_cleanup_add(request, 0);
@@ -168,8 +173,7 @@ unsafe fn register(request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
         (*cleanup).data = context;
         (*cleanup).handler = Some(entry::request_over);
         *(*request).ctx.add(MODULE.ctx_index) = context;
-        hand_over.counted.with(|counted| *counted = true);
-        worker::request_began();
+        hand_over.count(lp);
         true
     }
 }
@@ -188,15 +192,15 @@ unsafe fn context(request: *const Request) -> Option<Arc<HandOver>> {
 }
 
 /// Lets an inline exchange run, attached to Python. It is put back if it is to go on, unless `over` has come meanwhile.
-fn turn(hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
-    hand_over.run.with(|run| *run = Run::InlineNow);
+fn turn(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
+    hand_over.run.with(lp, |run| *run = Run::InlineNow);
     let mut cx = Context::from_waker(Waker::noop());
     match exchange.advance(&mut cx) {
         Poll::Pending => {
-            hand_over.run.with(|run| {
-                if matches!(run, Run::InlineNow) {
-                    *run = Run::Inline(exchange);
-                }
+            // An exchange that is not put back is dropped where nothing is borrowed: it calls Python.
+            let _over = hand_over.run.with(lp, |run| match run {
+                Run::InlineNow => std::mem::replace(run, Run::Inline(exchange)),
+                _ => Run::Inline(exchange),
             });
             Poll::Pending
         }
@@ -206,12 +210,12 @@ fn turn(hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
 }
 
 /// After a turn: ends the request, or waits for what the exchange waits for.
-unsafe fn went(request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
+unsafe fn went(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
     if let Poll::Ready(end) = result {
         // SAFETY: the request is alive, unless it is over, which `finish` looks at first.
-        return unsafe { finish(request, hand_over, end) };
+        return unsafe { finish(lp, request, hand_over, end) };
     }
-    let (over, blocked) = hand_over.output.with(|output| (output.request().is_null(), output.is_blocked()));
+    let (over, blocked) = hand_over.output.with(lp, |output| (output.request().is_null(), output.is_blocked()));
     if over {
         return;
     }
@@ -220,7 +224,7 @@ unsafe fn went(request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
         (*request).read_event_handler = Some(ngx_http_test_reading);
         (*request).write_event_handler = Some(entry::write_event);
         if blocked {
-            wait_for_client(request);
+            wait_for_client(lp, request);
         } else if request.cast::<c_void>() == (*(*request).connection).data {
             // The exchange gives way after many blocks: others first.
             ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_next_events);
@@ -236,6 +240,7 @@ unsafe fn went(request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
 ///
 /// nginx calls this with a live request.
 pub(crate) unsafe fn resume(request: *mut Request) {
+    let lp = &mut Loop::enter();
     // SAFETY: the caller's promise.
     unsafe {
         let Some(hand_over) = context(request) else { return };
@@ -244,33 +249,36 @@ pub(crate) unsafe fn resume(request: *mut Request) {
         if (*event).timedout() != 0 {
             log::write((*connection).log, Level::Info, "client timed out");
             (*connection).set_timedout(1);
-            hand_over.close(Gone::TimedOut);
-            return ngx_http_finalize_request(request, ngx::REQUEST_TIME_OUT);
+            hand_over.close(lp, Gone::TimedOut);
+            return finalize(lp, request, ngx::REQUEST_TIME_OUT);
         }
-        if hand_over.output.with(|output| output.is_blocked()) {
-            if (*event).delayed() == 0 && hand_over.output.with(Output::retry).is_err() {
-                return ngx_http_finalize_request(request, ngx::ERROR);
+        if hand_over.output.with(lp, |output| output.is_blocked()) {
+            if (*event).delayed() == 0 && hand_over.retry(lp).is_err() {
+                // Unless it is over: then there is nothing to finalize.
+                return finish(lp, request, &hand_over, End::Fault(Fault::Host(HostError::ClientGone)));
             }
-            if hand_over.output.with(|output| output.is_blocked()) {
-                return wait_for_client(request);
+            if hand_over.output.with(lp, |output| output.is_blocked()) {
+                return wait_for_client(lp, request);
             }
         }
         if (*event).timer_set() != 0 && (*event).delayed() == 0 {
             ngx_del_timer(event);
         }
-        let run = hand_over.run.with(|run| match run {
-            Run::Inline(_) => std::mem::replace(run, Run::InlineNow),
-            Run::Threads(_) => {
-                report(&hand_over);
-                Run::Over
-            }
-            Run::InlineNow | Run::Over => Run::Over,
+        let run = hand_over.run.with(lp, |run| match run {
+            Run::Inline(_) => Some(std::mem::replace(run, Run::InlineNow)),
+            Run::Threads(_) => None,
+            Run::InlineNow | Run::Over => Some(Run::Over),
         });
-        if let Run::Inline(exchange) = run {
-            let attached = exchange.attach();
-            let result = turn(&hand_over, exchange);
-            drop(attached);
-            went(request, &hand_over, result);
+        match run {
+            // Blocks that were kept while the response waited for another part of its page follow.
+            None => pass_on(lp, &hand_over),
+            Some(Run::Inline(exchange)) => {
+                let attached = exchange.attach();
+                let result = turn(lp, &hand_over, exchange);
+                drop(attached);
+                went(lp, request, &hand_over, result);
+            }
+            Some(_) => {}
         }
     }
 }
@@ -281,92 +289,89 @@ pub(crate) unsafe fn resume(request: *mut Request) {
 ///
 /// This is the loop's thread.
 pub(crate) unsafe fn deliver(hand_over: &HandOver) {
+    let connection = hand_over.connection(&Loop::enter());
     // SAFETY: the caller's promise.
-    if entry::is_done("deliver", || unsafe { pass_on(hand_over) }) {
-        return;
-    }
-    entry::is_done("deliver", || {
-        let request = hand_over.output.with(|output| output.request());
-        // SAFETY: a request that is not null is alive. Of what is left in the box nothing but log lines counts.
-        unsafe {
-            if !request.is_null() {
-                let connection = (*request).connection;
-                fail(request);
-                ngx_http_run_posted_requests(connection);
+    let delivered = entry::is_done("deliver", || unsafe { pass_on(&mut Loop::enter(), hand_over) });
+    if !delivered {
+        entry::is_done("deliver", || {
+            let lp = &mut Loop::enter();
+            // SAFETY: of what is left in the box nothing but log lines counts.
+            unsafe {
+                fail(lp, hand_over);
+                pass_on(lp, hand_over);
             }
-            pass_on(hand_over);
-        }
-    });
+        });
+    }
+    if let Some(connection) = connection {
+        // SAFETY: it had a request a moment ago; nginx keeps the record of a connection that has been closed meanwhile.
+        unsafe { reentry::run_posted_requests(&mut Loop::enter(), connection) };
+    }
 }
 
-unsafe fn pass_on(hand_over: &HandOver) {
-    let mail = hand_over.take();
-    let request = hand_over.output.with(|output| output.request());
-    // SAFETY: a request that is not null is alive, until it is finished at the end.
+/// Hands the mail of the application's thread to nginx, ends the request with the last of it, and tells the thread how
+/// things stand.
+unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) {
+    let (request, behind_part) =
+        hand_over.output.with(lp, |output| (output.request(), output.backlog() == Backlog::Part));
+    let mut end = None;
+    let mut passed = false;
+    for mail in hand_over.mailbox.take(behind_part) {
+        let result = match mail {
+            Mail::Log(level, text) => {
+                hand_over.log(level, &text);
+                continue;
+            }
+            // The end is known; only log lines matter.
+            _ if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) => continue,
+            Mail::Head(head) => hand_over.send_head(lp, &head),
+            Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
+            Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
+            Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),
+            Mail::Flush => hand_over.flush(lp),
+            Mail::Finish => hand_over.finish(lp).inspect(|()| end = Some(End::Complete)),
+            Mail::Failed(fault) => {
+                end = Some(End::Fault(fault));
+                continue;
+            }
+        };
+        passed = true;
+        if let Err(error) = result {
+            end = Some(End::Fault(Fault::Host(error)));
+        } else if hand_over.output.with(lp, |output| output.is_redirected()) {
+            end = Some(End::Complete);
+        }
+    }
+    if hand_over.output.with(lp, |output| output.is_closed()) {
+        return;
+    }
+    // SAFETY: the request is not over; `finish` comes last.
     unsafe {
-        if request.is_null() {
-            for mail in mail {
-                if let Mail::Log(level, text) = mail {
-                    log::write((*nginx_sys::ngx_cycle).log, level, &text);
-                }
-            }
-            return;
+        if passed && end.is_none() && hand_over.output.with(lp, |output| output.is_blocked()) {
+            wait_for_client(lp, request);
         }
-        let connection = (*request).connection;
-        let ended = hand_over.output.with(|output| output.has_ended());
-        let mut end = None;
-        for mail in mail {
-            let result = match mail {
-                Mail::Log(level, text) => {
-                    log::write((*connection).log, level, &text);
-                    continue;
-                }
-                // The end is known; only log lines matter.
-                _ if ended || end.is_some() => continue,
-                Mail::Head(head) => hand_over.output.with(|output| output.send_head(&head)),
-                Mail::Block(block, flush) => hand_over.output.with(|output| output.send(Chunk::Owned(block), flush)),
-                Mail::Joined(block) => {
-                    hand_over.output.with(|output| output.send(Chunk::Owned(block.freeze()), Flush::Now))
-                }
-                Mail::File(part, flush) => hand_over.output.with(|output| output.send(Chunk::File(part), flush)),
-                Mail::Flush => hand_over.output.with(Output::flush),
-                Mail::Finish => hand_over.output.with(Output::finish).inspect(|()| end = Some(End::Complete)),
-                Mail::Failed(fault) => {
-                    end = Some(End::Fault(fault));
-                    continue;
-                }
-            };
-            if let Err(error) = result {
-                end = Some(End::Fault(Fault::Host(error)));
-            }
+        report(lp, hand_over);
+        if let Some(end) = end {
+            finish(lp, request, hand_over, end);
         }
-        match end {
-            Some(end) => finish(request, hand_over, end),
-            None if ended => {}
-            None => {
-                if hand_over.output.with(|output| output.is_blocked()) {
-                    wait_for_client(request);
-                }
-                report(hand_over);
-            }
-        }
-        ngx_http_run_posted_requests(connection);
     }
 }
 
 /// Tells the application's thread how things stand with the client.
-fn report(hand_over: &HandOver) {
-    let (blocked, head_sent, interest) =
-        hand_over.output.with(|output| (output.is_blocked(), output.head_sent(), output.interest()));
+fn report(lp: &Loop, hand_over: &HandOver) {
+    let (backlog, head_sent, interest) =
+        hand_over.output.with(lp, |output| (output.backlog(), output.head_sent(), output.interest()));
     match interest {
-        Err(_) => hand_over.close_quietly(),
-        Ok(interest) if head_sent => hand_over.progress(blocked, interest),
+        Err(_) => hand_over.mailbox.close(Gone::Closed),
+        Ok(interest) if head_sent => {
+            let again = hand_over.mailbox.progress(backlog, interest);
+            hand_over.announce(again);
+        }
         Ok(_) => {}
     }
 }
 
 /// Arms the write event and `send_timeout`, as `ngx_http_writer` does.
-unsafe fn wait_for_client(request: *mut Request) {
+unsafe fn wait_for_client(lp: &mut Loop, request: *mut Request) {
     // SAFETY: a live request.
     unsafe {
         let event: *mut ngx_event_t = (*(*request).connection).write;
@@ -375,29 +380,31 @@ unsafe fn wait_for_client(request: *mut Request) {
             ngx_add_timer(event, core.send_timeout);
         }
         if ngx_handle_write_event(event, core.send_lowat) != ngx::OK {
-            ngx_http_finalize_request(request, ngx::ERROR);
+            finalize(lp, request, ngx::ERROR);
         }
     }
 }
 
 /// Ends the request, with an answer of nginx's own where none has been sent.
-unsafe fn finish(request: *mut Request, hand_over: &HandOver, end: End) {
-    let Some((head_sent, code)) = hand_over.output.with(Output::end) else { return };
+unsafe fn finish(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, end: End) {
+    let Some(Ended { head_sent, code, redirected }) = hand_over.output.with(lp, Output::end) else { return };
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         match end {
-            End::Complete => finalize(request, code),
+            // Another handler answers: our count is given back, and nothing else is ours to decide.
+            _ if redirected => finalize(lp, request, ngx::DONE),
+            End::Complete => finalize(lp, request, code),
             End::Fault(fault) if !head_sent => match fault.status_hint() {
-                Some(status) => finalize(request, ngx_int_t::from(status.as_u16() as i16)),
-                None => finalize(request, ngx::CLIENT_CLOSED_REQUEST),
+                Some(status) => finalize(lp, request, ngx_int_t::from(status.as_u16() as i16)),
+                None => finalize(lp, request, ngx::CLIENT_CLOSED_REQUEST),
             },
-            End::Fault(_) => cut(request),
+            End::Fault(_) => cut(lp, request),
         }
     }
 }
 
 /// Ends a response whose head is out so that the client can tell that it is not complete.
-unsafe fn cut(request: *mut Request) {
+unsafe fn cut(lp: &mut Loop, request: *mut Request) {
     // SAFETY: a live request.
     unsafe {
         let by_close = (*request).chunked() == 0 && (*request).headers_out.content_length_n == -1;
@@ -413,7 +420,7 @@ unsafe fn cut(request: *mut Request) {
             );
         }
         (*request).set_keepalive(0);
-        finalize(request, ngx::ERROR);
+        finalize(lp, request, ngx::ERROR);
     }
 }
 
@@ -422,25 +429,43 @@ unsafe fn cut(request: *mut Request) {
 /// # Safety
 ///
 /// `request` is alive.
-pub(crate) unsafe fn fail(request: *mut Request) {
+pub(crate) unsafe fn fail_request(request: *mut Request) {
+    let lp = &mut Loop::enter();
     // SAFETY: the caller's promise.
     unsafe {
-        if let Some(hand_over) = context(request) {
-            hand_over.close_quietly();
-            if hand_over.output.with(Output::end).is_none() {
-                return;
-            }
+        match context(request) {
+            Some(hand_over) => fail(lp, &hand_over),
+            None => answer_defect(lp, request),
         }
-        if (*request).header_sent() != 0 { cut(request) } else { finalize(request, ngx::INTERNAL_SERVER_ERROR) }
+    }
+}
+
+/// As [`fail_request`], for a request that has its exchange.
+unsafe fn fail(lp: &mut Loop, hand_over: &HandOver) {
+    hand_over.mailbox.close(Gone::Closed);
+    let request = hand_over.output.with(lp, |output| output.request());
+    let Some(Ended { redirected, .. }) = hand_over.output.with(lp, Output::end) else { return };
+    // SAFETY: `end` gives the request away while it is alive, and once.
+    unsafe { if redirected { finalize(lp, request, ngx::DONE) } else { answer_defect(lp, request) } }
+}
+
+/// Answers with 500, or cuts the response if its head is out.
+unsafe fn answer_defect(lp: &mut Loop, request: *mut Request) {
+    // SAFETY: a live request.
+    unsafe {
+        match (*request).header_sent() {
+            0 => finalize(lp, request, ngx::INTERNAL_SERVER_ERROR),
+            _ => cut(lp, request),
+        }
     }
 }
 
 /// Hands the request back to nginx. It may be gone afterwards.
-unsafe fn finalize(request: *mut Request, code: ngx_int_t) {
-    // SAFETY: a live request.
+unsafe fn finalize(lp: &mut Loop, request: *mut Request, code: ngx_int_t) {
+    // SAFETY: a live request, of which the exchange holds a count until here.
     unsafe {
         log::debug((*(*request).connection).log, format_args!("wsgi finalize {code}"));
-        ngx_http_finalize_request(request, code);
+        reentry::finalize(lp, request, code);
     }
 }
 
@@ -454,29 +479,20 @@ pub(crate) unsafe fn record(data: *mut c_void) -> Arc<HandOver> {
     unsafe { Arc::from_raw(data.cast_const().cast()) }
 }
 
-/// The request is over: the response is out, the client has left, or nginx gives up. What a call that panicked has done is
-/// not done again.
+/// The request is over: the response is out, the client has left, or nginx gives up. After a panic it may be called again,
+/// and does what is left to do.
 ///
 /// # Safety
 ///
 /// nginx says so, of the request of this record; `data` is its context.
 pub(crate) unsafe fn over(hand_over: &HandOver, data: *mut c_void) {
-    let request = hand_over.close(Gone::Closed);
+    let lp = &mut Loop::enter();
+    let request = hand_over.close(lp, Gone::Closed);
     // SAFETY: the caller's promise: a request that is not null is alive for the length of this call.
     unsafe {
         // With the count the pointer in the request's context goes.
         if !request.is_null() && *(*request).ctx.add(MODULE.ctx_index) == data {
             *(*request).ctx.add(MODULE.ctx_index) = ptr::null_mut();
         }
-    }
-    match hand_over.run.with(|run| std::mem::replace(run, Run::Over)) {
-        // Closes what the application returned.
-        Run::Inline(exchange) => drop(exchange),
-        Run::Threads(handle) => handle.cancel(),
-        // Further up on the stack it is noticed.
-        Run::InlineNow | Run::Over => {}
-    }
-    if hand_over.counted.with(std::mem::take) {
-        worker::request_ended();
     }
 }

@@ -13,7 +13,7 @@ use crate::conf::MainConf;
 use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
 use crate::log;
-use crate::loop_cell::{LoopCell, claim_loop_thread};
+use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
@@ -70,26 +70,26 @@ pub(crate) fn has_started() -> bool {
 }
 
 /// A request has its exchange. On the loop's thread.
-pub(crate) fn request_began() {
-    count(|open| open.count += 1);
+pub(crate) fn request_began(lp: &Loop) {
+    count(lp, |open| open.count += 1);
 }
 
 /// It is over.
-pub(crate) fn request_ended() {
-    count(|open| open.count -= 1);
+pub(crate) fn request_ended(lp: &Loop) {
+    count(lp, |open| open.count -= 1);
 }
 
-fn count(change: impl FnOnce(&mut Open)) {
+fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
     if let Some(worker) = running() {
-        worker.open.with(|open| {
+        worker.open.with(lp, |open| {
             let before = open.count;
             change(open);
             if (before == 0) != (open.count == 0) {
-                open.hold.with(|hold| hold.set(open.count > 0));
+                open.hold.with(lp, |hold| hold.set(open.count > 0));
                 if open.count == 0
                     && let Some(retirement) = &worker.retirement
                 {
-                    retirement.with(Retirement::idle);
+                    retirement.with(lp, Retirement::idle);
                 }
             }
         });
@@ -110,8 +110,9 @@ fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
     if let Some(worker) = running()
         && let Some(retirement) = &worker.retirement
     {
-        let requests = worker.open.with(|open| open.count);
-        retirement.with(|retirement| work(retirement, requests));
+        let lp = &Loop::enter();
+        let requests = worker.open.with(lp, |open| open.count);
+        retirement.with(lp, |retirement| work(retirement, requests));
     }
 }
 
@@ -185,7 +186,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     // SAFETY: nginx's global.
     let hurry = unsafe { nginx_sys::ngx_terminate } != 0;
     if let Some(retirement) = &worker.retirement {
-        retirement.with(|retirement| retirement.end());
+        retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
     worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE });
     // SAFETY: the loop's thread; the log lives as long as the cycle.

@@ -1,5 +1,7 @@
 //! An application as a host knows it: a place that serves requests, and what is loaded for it.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -136,6 +138,11 @@ impl Location {
     /// How it is served.
     pub fn settings(&self) -> &LevelSettings {
         &self.settings
+    }
+
+    /// An empty file where its responses are spooled (`wsgi_temp_path`), which has no name. May wait for the disk.
+    pub fn temporary_file(&self) -> io::Result<File> {
+        self.store.create()
     }
 
     pub(super) fn store(&self) -> &dyn SpoolStore {

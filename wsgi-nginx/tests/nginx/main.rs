@@ -6,6 +6,7 @@
 mod harness;
 
 mod amplification;
+mod answered_by_nginx;
 mod authorization;
 mod bodies;
 mod buffering;
@@ -28,6 +29,7 @@ mod log;
 mod malformed;
 mod middleware;
 mod overload;
+mod parts;
 mod pass;
 mod process;
 mod python_settings;
