@@ -146,6 +146,38 @@ fn unsafe_code_stands_where_it_is_fenced_and_says_why_it_is_sound() {
     }
 }
 
+/// Functions of nginx that can run handlers, and so come back into the module before they return.
+const COMING_BACK: [&str; 12] = [
+    "ngx_http_core_run_phases",
+    "ngx_http_filter_finalize_request",
+    "ngx_http_finalize_request",
+    "ngx_http_handler",
+    "ngx_http_internal_redirect",
+    "ngx_http_named_location",
+    "ngx_http_output_filter",
+    "ngx_http_read_client_request_body",
+    "ngx_http_run_posted_requests",
+    "ngx_http_send_header",
+    "ngx_http_special_response_handler",
+    "ngx_http_subrequest",
+];
+
+#[test]
+fn functions_of_nginx_that_can_come_back_are_called_in_one_file() {
+    let mut files = Vec::new();
+    collect(Path::new("wsgi-nginx/src"), &mut files);
+    let mut callers = BTreeSet::new();
+    for file in &files {
+        let text = read(file);
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let mut words = code.flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+        if words.any(|word| COMING_BACK.contains(&word)) {
+            callers.insert(file.display().to_string());
+        }
+    }
+    assert_eq!(callers, BTreeSet::from(["wsgi-nginx/src/reentry.rs".to_owned()]));
+}
+
 /// Rust files below a folder, by their paths in the project.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(workspace().join(folder)).expect("a folder of the project") {
