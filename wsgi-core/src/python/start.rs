@@ -1,6 +1,6 @@
 //! Setting up an interpreter after CPython has started: types, the bootstrap, and what every environ holds.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_int};
 use std::path::PathBuf;
 
 use pyo3::ffi;
@@ -12,7 +12,18 @@ use super::stdio;
 use super::token::{Held, Obj, Token};
 use super::types::Types;
 
-const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// The gateway's own Python, in the order in which it runs.
+const BOOTSTRAP: [(&CStr, &str); 9] = [
+    (c"<wsgi_gateway/gateway>", include_str!("bootstrap/gateway.py")),
+    (c"<wsgi_gateway/streams>", include_str!("bootstrap/streams.py")),
+    (c"<wsgi_gateway/file_wrapper>", include_str!("bootstrap/file_wrapper.py")),
+    (c"<wsgi_gateway/loading>", include_str!("bootstrap/loading.py")),
+    (c"<wsgi_gateway/describing>", include_str!("bootstrap/describing.py")),
+    (c"<wsgi_gateway/signals>", include_str!("bootstrap/signals.py")),
+    (c"<wsgi_gateway/exits>", include_str!("bootstrap/exits.py")),
+    (c"<wsgi_gateway/ending>", include_str!("bootstrap/ending.py")),
+    (c"<wsgi_gateway/install>", include_str!("bootstrap/install.py")),
+];
 
 /// What the bootstrap and the environ of every interpreter depend on.
 pub(super) struct Setup {
@@ -87,16 +98,20 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
     let namespace = dict(token)?;
     set(&namespace, "__name__", &token.text("_wsgi_gateway")?)?;
     set(&namespace, "gateway", &gateway)?;
-    let source = std::ffi::CString::new(BOOTSTRAP).map_err(|_| Raised)?;
-    // SAFETY: NUL-terminated source and file name; the dict serves as globals and locals and gets its builtins.
-    unsafe {
-        let code = token
-            .own(ffi::Py_CompileString(source.as_ptr(), c"<wsgi_gateway>".as_ptr(), ffi::Py_file_input))
-            .ok_or(Raised)?;
-        if ffi::PyDict_SetItemString(namespace.as_ptr(), c"__builtins__".as_ptr(), ffi::PyEval_GetBuiltins()) < 0 {
-            return Err(Raised);
+    // SAFETY: a dict; the builtins are borrowed.
+    if unsafe { ffi::PyDict_SetItemString(namespace.as_ptr(), c"__builtins__".as_ptr(), ffi::PyEval_GetBuiltins()) } < 0
+    {
+        return Err(Raised);
+    }
+    for (file, source) in BOOTSTRAP {
+        let source = CString::new(source).map_err(|_| Raised)?;
+        // SAFETY: NUL-terminated source and file name; the dict, with builtins in it, serves as globals and locals.
+        unsafe {
+            let code = token
+                .own(ffi::Py_CompileString(source.as_ptr(), file.as_ptr(), ffi::Py_file_input))
+                .ok_or(Raised)?;
+            token.own(ffi::PyEval_EvalCode(code.as_ptr(), namespace.as_ptr(), namespace.as_ptr())).ok_or(Raised)?;
         }
-        token.own(ffi::PyEval_EvalCode(code.as_ptr(), namespace.as_ptr(), namespace.as_ptr())).ok_or(Raised)?;
     }
     Ok(namespace)
 }

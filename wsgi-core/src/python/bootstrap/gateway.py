@@ -1,0 +1,15 @@
+"""The gateway's own Python: run once in each interpreter, before any application code.
+
+The files of this folder run one after the other in one namespace. `gateway` is what Rust hands in:
+    log(level, text)    write text to the error log, a record for each complete line
+    flush()             write this thread's incomplete lines
+    reserved_signals    numbers of the signals that belong to the host
+    fatal_exit_status   exit status the host cannot recover from, or None
+    path                what goes in front of sys.path
+    interpreter         whose interpreter this is: a script's or module's, or None for the main one
+    worker              process id of the worker
+"""
+
+import types
+
+gateway = types.SimpleNamespace(**gateway)
