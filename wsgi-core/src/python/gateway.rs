@@ -227,7 +227,7 @@ impl Gateway {
             };
             let builder = Builder::new().name("wsgi-exit".to_owned());
             // Without a thread there is no exit but the process's.
-            let _ = thread::with_signals_blocked(|| builder.spawn(work));
+            let _ = builder.spawn(work);
         }
         drop(sender);
         self.main.end(left(end));

@@ -1,10 +1,8 @@
 //! What threads of a pool do: requests, and what Python wants from its threads besides.
 
 use std::any::Any;
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread::{Builder, JoinHandle};
 
 use super::cell::ExchangeCell;
 use super::environ;
@@ -53,11 +51,6 @@ impl Threads for PythonThreads {
     fn panicked(&self, panic: &(dyn Any + Send)) {
         let message = panic_message(panic);
         self.interpreter.log.log(Level::Alert, &format!("panic in an application thread: {message}"));
-    }
-
-    fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
-        // Signals are the host's, and it waits for them on threads of its own.
-        thread::with_signals_blocked(|| builder.spawn(body))
     }
 }
 

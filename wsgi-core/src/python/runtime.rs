@@ -46,7 +46,24 @@ pub(super) fn start(settings: &PythonSettings, log: &dyn ErrorLog) -> Result<(),
         // anything that would read it.
         unsafe { libc::unsetenv(c"PYTHONHOME".as_ptr()) };
     }
-    preserving_sigint(|| initialise(&plan, settings.optimize))
+    preserving_sigint(|| initialise(&plan, settings.optimize))?;
+    ignore_file_size_signal();
+    Ok(())
+}
+
+/// As Python's own program does it: a file that grows beyond the limit is an `OSError` then, not the end of the process.
+/// Programs that the application starts take it over from there.
+fn ignore_file_size_signal() {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: reads the disposition of one signal, which is filled in where that succeeds, and changes it where it is at its
+    // default.
+    unsafe {
+        if libc::sigaction(libc::SIGXFSZ, ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_DFL
+        {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        }
+    }
 }
 
 fn initialise(plan: &preflight::Plan, optimize: Option<u8>) -> Result<(), StartError> {

@@ -5,7 +5,6 @@
 //! whether it may give up its reference on the spot.
 
 use std::cell::{Cell, RefCell};
-use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -255,20 +254,4 @@ pub(crate) fn retire(interpreter: &Interpreter) {
             state.depth.set(0);
         }
     });
-}
-
-/// Runs `work`, which starts a thread, with all signals blocked: a thread inherits the mask of its creator.
-pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the sets are filled in before they are read, and the mask is this thread's own.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        let blocked = libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0;
-        let result = work();
-        if blocked {
-            libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
-        }
-        result
-    }
 }
