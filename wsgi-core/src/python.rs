@@ -20,6 +20,7 @@ mod location;
 mod method;
 mod middleware;
 mod preflight;
+mod processes;
 mod raise;
 mod reply;
 mod report;

@@ -8,6 +8,7 @@
 mod body;
 mod chain;
 mod conf;
+mod descriptors;
 mod directives;
 mod entry;
 mod event;

@@ -10,6 +10,7 @@ use wsgi_core::host::Level;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
 use crate::conf::MainConf;
+use crate::descriptors::Descriptors;
 use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
 use crate::log;
@@ -135,9 +136,13 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
         return;
     }
     claim_loop_thread();
-    // nginx would reap the application's children, and `subprocess` would take every failure for a success.
+    // nginx would reap the application's children, and `subprocess` would take every failure for a success. SIGSYS nginx
+    // ignores, for the sake of systems without some of its calls, and every program that an application starts would.
     // SAFETY: the process has one thread that cares.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGSYS, libc::SIG_DFL);
+    }
     // SAFETY: the caller's promise.
     let worker = match unsafe { launch(cycle, main, single) } {
         Ok(worker) => Some(worker),
@@ -165,6 +170,10 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
     settings.multiprocess = !single;
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
     settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
+    // SAFETY: the caller's promise; Python has not been started.
+    let descriptors = unsafe { Descriptors::of_nginx(cycle, single) }
+        .map_err(|error| format!("cannot start Python: cannot list the descriptors of nginx: {error}"))?;
+    settings.child_processes = Some(Arc::new(descriptors));
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
     // SAFETY: the caller's promise: timers are initialised. A worker that has started keeps it.
     let hold = unsafe { Hold::new((*cycle).log) };

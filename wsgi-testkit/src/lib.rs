@@ -79,6 +79,7 @@
 pub mod amplification;
 mod captured;
 mod chance;
+pub mod children;
 pub mod conformance;
 mod environ;
 mod faults;

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::interpreter::Interpreter;
 use super::location::Location;
+use super::processes;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::thread::this_thread;
@@ -62,6 +63,10 @@ impl ExchangeCell {
     pub(crate) fn check(&self, token: Token<'_>, what: &str) -> Result<(), Raised> {
         if !self.live.load(Ordering::Acquire) {
             return Err(runtime_error(token, &format!("{what}: the request is over")));
+        }
+        if processes::is_forked() {
+            let reason = "this process was forked by the application, and only the one that has forked it answers";
+            return Err(runtime_error(token, &format!("{what}: {reason}")));
         }
         if let Some(thread) = self.interpreter.inline_thread
             && thread != this_thread()

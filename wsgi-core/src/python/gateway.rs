@@ -12,12 +12,13 @@ use super::home::{Home, own_name};
 use super::interpreter::{Interpreter, Kind};
 use super::job::{Job, Step, preload};
 use super::location::Location;
+use super::processes;
 use super::runtime::{self, PythonSettings};
 use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
 use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
-use crate::host::{ErrorLog, HostParts, Level, RequestView};
+use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
 use crate::pool::{Limits, Overloaded};
 use crate::snapshot::RequestSnapshot;
 
@@ -35,6 +36,8 @@ pub struct GatewaySettings {
     pub reserved_signals: Vec<c_int>,
     /// An exit status that the host does not recover from: `os._exit` with it becomes 1.
     pub fatal_exit_status: Option<c_int>,
+    /// What the host does about processes that applications start.
+    pub child_processes: Option<Arc<dyn ChildProcesses>>,
 }
 
 /// Where application code runs.
@@ -55,6 +58,7 @@ impl GatewaySettings {
             multiprocess: false,
             reserved_signals: Vec::new(),
             fatal_exit_status: None,
+            child_processes: None,
         }
     }
 }
@@ -109,7 +113,9 @@ impl Gateway {
             // SAFETY: the thread that started Python holds the GIL.
             let entered = unsafe { Attached::assume(main.interpreter) };
             let token = entered.token();
-            set_up(token).map_err(|_| StartError::Setup(token.take_error_line()))
+            processes::watch(token, settings.child_processes.clone(), Arc::clone(&main.interpreter.log))
+                .and_then(|()| set_up(token))
+                .map_err(|_| StartError::Setup(token.take_error_line()))
         };
         // SAFETY: as above, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };

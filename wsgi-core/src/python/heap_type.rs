@@ -13,6 +13,7 @@ use pyo3::ffi;
 
 use super::cell::ExchangeCell;
 use super::interpreter::Interpreter;
+use super::processes::log_of;
 use super::raise::{Raised, runtime_error};
 use super::thread::Attached;
 use super::token::{Held, Obj, Token};
@@ -183,7 +184,7 @@ pub(super) unsafe fn enter<T>(
 
 /// Nobody else is there to tell.
 fn report_panic(interpreter: &Interpreter, name: &str, message: &str) {
-    interpreter.log.log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
+    log_of(&*interpreter.log).log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
 }
 
 /// What a panic said.

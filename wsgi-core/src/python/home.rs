@@ -12,6 +12,7 @@ use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::job::{Job, start_pool};
 use super::location::Location;
+use super::processes::end_if_forked;
 use super::raise::Raised;
 use super::report;
 use super::thread::Attached;
@@ -71,7 +72,9 @@ impl Home {
         let ended = token.helper(c"shutdown").and_then(|shutdown| {
             // SAFETY: attached; a new reference results.
             let seconds = unsafe { token.own(ffi::PyFloat_FromDouble(within.as_secs_f64())) }.ok_or(Raised)?;
-            let ended = token.call(shutdown.as_ptr(), &[seconds.as_ptr()])?;
+            let ended = token.call(shutdown.as_ptr(), &[seconds.as_ptr()]);
+            end_if_forked(token, || "an application at its end".to_owned());
+            let ended = ended?;
             // SAFETY: a live object.
             Ok(unsafe { ffi::PyObject_IsTrue(ended.as_ptr()) } == 1)
         });

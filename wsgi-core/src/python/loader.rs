@@ -10,6 +10,7 @@ use pyo3::ffi;
 use super::cell::lock;
 use super::location::{Identity, Location};
 use super::middleware::{Callable, MiddlewareError};
+use super::processes::{Loading, end_if_forked};
 use super::raise::{Raised, fetch};
 use super::report;
 use super::token::{Held, Obj, Token};
@@ -154,7 +155,10 @@ fn load_anew(
     again: bool,
 ) -> Result<Application, Trouble> {
     let what = describe(location.target());
-    let module = load_module(token, location, name, version).map_err(|_| raised(format!("cannot load {what}")))?;
+    let _loading = Loading::new();
+    let module = load_module(token, location, name, version);
+    end_if_forked(token, || what.clone());
+    let module = module.map_err(|_| raised(format!("cannot load {what}")))?;
     let callable = callable(location.target());
     let object = resolve(token, &module, callable).map_err(|_| {
         let reason = token.take_error_line();
@@ -164,7 +168,9 @@ fn load_anew(
     let mut application = Callable::new(object);
     for layer in location.stack() {
         let name = layer.name();
-        application = layer.wrap(application).map_err(|error| match error {
+        let wrapped = layer.wrap(application);
+        end_if_forked(token, || name.clone());
+        application = wrapped.map_err(|error| match error {
             MiddlewareError::Raised => raised(format!("cannot put {name} around {what}")),
             MiddlewareError::Other(reason) => Trouble::Said(format!("cannot put {name} around {what}: {reason}")),
         })?;

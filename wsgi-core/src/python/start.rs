@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use pyo3::ffi;
 
 use super::interpreter::Data;
+use super::processes;
 use super::raise::Raised;
 use super::runtime::preserving_sigint;
 use super::stdio;
@@ -19,8 +20,8 @@ const BOOTSTRAP: [(&CStr, &str); 9] = [
     (c"<wsgi_gateway/file_wrapper>", include_str!("bootstrap/file_wrapper.py")),
     (c"<wsgi_gateway/loading>", include_str!("bootstrap/loading.py")),
     (c"<wsgi_gateway/describing>", include_str!("bootstrap/describing.py")),
+    (c"<wsgi_gateway/processes>", include_str!("bootstrap/processes.py")),
     (c"<wsgi_gateway/signals>", include_str!("bootstrap/signals.py")),
-    (c"<wsgi_gateway/exits>", include_str!("bootstrap/exits.py")),
     (c"<wsgi_gateway/ending>", include_str!("bootstrap/ending.py")),
     (c"<wsgi_gateway/install>", include_str!("bootstrap/install.py")),
 ];
@@ -80,6 +81,9 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
     let log = stdio::log_object(token)?;
     set(&gateway, "log", &token.attribute(log.as_ptr(), c"log")?)?;
     set(&gateway, "flush", &token.attribute(log.as_ptr(), c"flush")?)?;
+    let processes = processes::object(token)?;
+    set(&gateway, "forked", &token.attribute(processes.as_ptr(), c"forked")?)?;
+    set(&gateway, "is_loading", &token.attribute(processes.as_ptr(), c"is_loading")?)?;
     let signals: Vec<_> =
         setup.reserved_signals.iter().map(|signal| number(token, *signal)).collect::<Result<_, _>>()?;
     set(&gateway, "reserved_signals", &list(token, &signals)?)?;
@@ -87,8 +91,6 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
         Some(status) => set(&gateway, "fatal_exit_status", &number(token, status)?)?,
         None => set(&gateway, "fatal_exit_status", &none(token)?)?,
     }
-    // SAFETY: always succeeds.
-    set(&gateway, "worker", &number(token, unsafe { libc::getpid() })?)?;
     let interpreter = token.interpreter();
     let name = if interpreter.is_main() { none(token)? } else { token.path(interpreter.name())? };
     set(&gateway, "interpreter", &name)?;
@@ -107,9 +109,8 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
         let source = CString::new(source).map_err(|_| Raised)?;
         // SAFETY: NUL-terminated source and file name; the dict, with builtins in it, serves as globals and locals.
         unsafe {
-            let code = token
-                .own(ffi::Py_CompileString(source.as_ptr(), file.as_ptr(), ffi::Py_file_input))
-                .ok_or(Raised)?;
+            let code =
+                token.own(ffi::Py_CompileString(source.as_ptr(), file.as_ptr(), ffi::Py_file_input)).ok_or(Raised)?;
             token.own(ffi::PyEval_EvalCode(code.as_ptr(), namespace.as_ptr(), namespace.as_ptr())).ok_or(Raised)?;
         }
     }

@@ -11,6 +11,7 @@ use pyo3::ffi;
 use super::cell::ExchangeCell;
 use super::heap_type::{Blueprint, HeapType, enter};
 use super::method::{method, sentinel};
+use super::processes::log_of;
 use super::raise::{Raised, type_error, value_error};
 use super::token::{Obj, Token, new_ref};
 use crate::host::{ErrorLog, Level};
@@ -110,8 +111,8 @@ unsafe extern "C" fn flush_lines(
 fn with_log(token: Token<'_>, work: impl FnOnce(&dyn ErrorLog)) {
     // SAFETY: set by a `Current` that borrows the cell and is still on this thread's stack.
     match unsafe { CURRENT.get().as_ref() } {
-        Some(cell) => work(&*cell.log),
-        None => work(&*token.interpreter().log),
+        Some(cell) => work(log_of(&*cell.log)),
+        None => work(log_of(&*token.interpreter().log)),
     }
 }
 

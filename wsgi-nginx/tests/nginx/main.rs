@@ -10,6 +10,7 @@ mod answered_by_nginx;
 mod authorization;
 mod bodies;
 mod buffering;
+mod children;
 mod composition;
 mod conformance;
 mod crashes;

@@ -3,11 +3,12 @@
 The files of this folder run one after the other in one namespace. `gateway` is what Rust hands in:
     log(level, text)    write text to the error log, a record for each complete line
     flush()             write this thread's incomplete lines
+    forked()            this process was forked by the application
+    is_loading()        whether this thread loads an application
     reserved_signals    numbers of the signals that belong to the host
     fatal_exit_status   exit status the host cannot recover from, or None
     path                what goes in front of sys.path
     interpreter         whose interpreter this is: a script's or module's, or None for the main one
-    worker              process id of the worker
 """
 
 import types

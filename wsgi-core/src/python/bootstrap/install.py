@@ -1,6 +1,7 @@
-"""What an application finds in `sys`."""
+"""What applications find in `sys`, and what of Python is guarded from them."""
 
 import io
+import os
 import sys
 
 
@@ -10,6 +11,8 @@ def install():
     sys.stderr = sys.__stderr__ = LogStream("<stderr>", "error")
     sys.argv = [""]
     sys.path[:0] = [entry for entry in gateway.path if entry not in sys.path]
+    # Before those of the application, and after that of threading.
+    os.register_at_fork(after_in_child=after_fork_in_child)
     if gateway.reserved_signals:
         guard_signals()
     if gateway.fatal_exit_status is not None:

@@ -8,6 +8,7 @@ use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
 use super::super::loader::Application;
+use super::super::processes::end_if_forked;
 use super::super::raise::Raised;
 use super::super::reply::Reply;
 use super::super::token::{Held, Obj, Token};
@@ -33,6 +34,7 @@ impl Exchange {
             cell.reply(token).refresh = true;
         }
         let result = call_application(token, cell, &application, &environ);
+        end_if_forked(token, || self.name());
         drop(environ.attach(token));
         self.application = Some(application);
         let iterable = result.map_err(|Raised| self.escaped(token, "exception in"))?;
@@ -60,6 +62,7 @@ impl Exchange {
         }
         // SAFETY: a live object; a new reference results.
         let iterator = unsafe { token.own(ffi::PyObject_GetIter(object)) };
+        end_if_forked(token, || self.name());
         let Some(iterator) = iterator else {
             let fault = self.raised(token, "cannot iterate over what was returned by");
             // What cannot be iterated may still want to be closed.
@@ -68,6 +71,7 @@ impl Exchange {
         };
         // Before the lock is taken: this may run Python code.
         let single = length(token, object) == Some(1);
+        end_if_forked(token, || self.name());
         let released = {
             let mut reply = self.cell.reply(token);
             // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
@@ -160,6 +164,7 @@ impl Exchange {
             }
             // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
             let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
+            end_if_forked(token, || self.name());
             let Some(block) = block else {
                 // SAFETY: attached.
                 if !unsafe { ffi::PyErr_Occurred() }.is_null() {
@@ -236,7 +241,9 @@ impl Exchange {
         let name = token.interpreter().data().close.as_ptr();
         // SAFETY: live objects; new references result.
         unsafe {
-            let Some(close) = token.own(ffi::PyObject_GetAttr(iterable.as_ptr(), name)) else {
+            let close = token.own(ffi::PyObject_GetAttr(iterable.as_ptr(), name));
+            end_if_forked(token, || self.name());
+            let Some(close) = close else {
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
                     self.raised(token, "exception while looking up close() of the result of");
                 } else {
@@ -244,7 +251,9 @@ impl Exchange {
                 }
                 return;
             };
-            if token.own(ffi::PyObject_CallNoArgs(close.as_ptr())).is_none() {
+            let closed = token.own(ffi::PyObject_CallNoArgs(close.as_ptr()));
+            end_if_forked(token, || self.name());
+            if closed.is_none() {
                 self.raised(token, "exception in close() of the result of");
             }
         }

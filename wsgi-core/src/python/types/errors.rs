@@ -5,6 +5,7 @@ use pyo3::ffi;
 use super::super::cell::ExchangeCell;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::method::{method, sentinel};
+use super::super::processes::log_of;
 use super::super::raise::{Raised, runtime_error, type_error};
 use super::super::token::{Token, new_ref};
 use crate::host::Level;
@@ -73,7 +74,7 @@ unsafe extern "C" fn flush(
                 return Err(type_error(token, "wsgi.errors.flush() takes no arguments"));
             }
             let cell = live(token, cell)?;
-            cell.errors(token).finish(|line| cell.log.log(Level::Error, line));
+            cell.errors(token).finish(|line| log_of(&*cell.log).log(Level::Error, line));
             Ok(none())
         })
     }
@@ -94,7 +95,7 @@ fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Re
         ffi::PyUnicode_GetLength(text)
     };
     let text = token.to_text(text)?;
-    cell.errors(token).write(&text, |line| cell.log.log(Level::Error, line));
+    cell.errors(token).write(&text, |line| log_of(&*cell.log).log(Level::Error, line));
     Ok(characters)
 }
 

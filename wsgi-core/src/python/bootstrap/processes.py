@@ -1,0 +1,69 @@
+"""Processes that the application forks, and the end of the worker by the application itself."""
+
+import os
+import signal
+import sys
+import threading
+
+# As they are before they are guarded.
+set_handler = signal.signal
+forked = False
+
+
+def after_fork_in_child():
+    """Makes a forked process what it would be if a plain Python program had forked it."""
+    global forked
+    forked = True
+    try:
+        gateway.forked()
+    finally:
+        for number in gateway.reserved_signals:
+            if number not in (signal.SIGINT, signal.SIGPIPE):
+                set_handler(number, signal.SIG_DFL)
+        # Unless the application has had its own way with it.
+        if signal.getsignal(signal.SIGINT) in (None, signal.default_int_handler):
+            set_handler(signal.SIGINT, signal.default_int_handler)
+    # Up to 3.12 a thread that Python has not started becomes the main thread without the lock that
+    # threading._shutdown() wants to see, and a process of multiprocessing ends with 1.
+    if isinstance(threading._main_thread, threading._DummyThread):
+        threading._main_thread = threading._MainThread()
+
+
+def end_of_forked(exception, application):
+    """Tells that a forked process has come back from the application. Returns the exit status, by Python's rules."""
+    process = os.getpid()
+    what = f"process {process}, which {application} has forked, ends here"
+    status = 0
+    if exception is None:
+        what += ": the application has returned"
+    elif isinstance(exception, SystemExit):
+        code = exception.code
+        if isinstance(code, int):
+            status = code & 0xFF
+        elif code is not None:
+            gateway.log("error", f"{code}\n")
+            status = 1
+        what += f" by SystemExit with status {status}"
+    else:
+        gateway.log("error", describe(exception)[0])
+        status = 1
+        what += " by an exception"
+    gateway.log("warn", what + "; a forked process ends with os._exit(), or runs another program\n")
+    gateway.flush()
+    return status
+
+
+def guard_exit():
+    original = os._exit
+
+    def guarded(status):
+        # Forked processes end through os._exit too: that does not concern the server.
+        if not forked:
+            gateway.log("crit", f"the application ended the worker with os._exit({status})\n")
+            if isinstance(status, int) and status & 0xFF == gateway.fatal_exit_status:
+                status = 1
+        original(status)
+
+    guarded.__name__ = guarded.__qualname__ = "_exit"
+    guarded.__doc__ = original.__doc__
+    os._exit = guarded

@@ -1,0 +1,236 @@
+//! Processes that applications start: what the host does before each of them, and how one that was forked ends.
+//!
+//! A forked process is a copy of this one with a single thread. It runs application code as long as it likes. It never
+//! answers a request, and where its code returns to the gateway, the process ends.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use pyo3::ffi;
+
+use super::heap_type::{Blueprint, HeapType, enter, panic_message};
+use super::method::{method, sentinel};
+use super::raise::{Raised, fetch};
+use super::token::{Obj, Token, new_ref};
+use crate::failpoint::failpoint;
+use crate::host::{ChildProcesses, ErrorLog, Level};
+
+/// The host of the process.
+static HOST: OnceLock<Host> = OnceLock::new();
+
+/// Whether this process was forked by an application. Written by the only thread of a new process.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// How many applications this thread is loading: one may load another.
+    static LOADING: Cell<u32> = const { Cell::new(0) };
+}
+
+struct Host {
+    children: Option<Arc<dyn ChildProcesses>>,
+    log: Arc<dyn ErrorLog>,
+}
+
+/// Audit events before a process is started, or another program is run in this one.
+const STARTS: [&CStr; 6] =
+    [c"os.system", c"subprocess.Popen", c"os.posix_spawn", c"os.fork", c"os.forkpty", c"os.exec"];
+
+/// `Py_AuditHookFunction`
+type AuditHook = unsafe extern "C" fn(*const c_char, *mut ffi::PyObject, *mut c_void) -> c_int;
+
+unsafe extern "C" {
+    fn PySys_AddAuditHook(hook: AuditHook, data: *mut c_void) -> c_int;
+}
+
+/// Has `children` be called before applications of this process start another one. Once a process, attached.
+pub(super) fn watch(
+    _token: Token<'_>,
+    children: Option<Arc<dyn ChildProcesses>>,
+    log: Arc<dyn ErrorLog>,
+) -> Result<(), Raised> {
+    // Python starts once a process, and so does this.
+    let _ = HOST.set(Host { children, log });
+    // SAFETY: attached; the hook stays to the end of the process. It needs no data.
+    if unsafe { PySys_AddAuditHook(audit, ptr::null_mut()) } < 0 { Err(Raised) } else { Ok(()) }
+}
+
+/// Called by Python for each audit event, in any interpreter: most of them are none of ours.
+unsafe extern "C" fn audit(event: *const c_char, _arguments: *mut ffi::PyObject, _data: *mut c_void) -> c_int {
+    // SAFETY: Python passes a NUL-terminated name.
+    let event = unsafe { CStr::from_ptr(event) };
+    if !matches!(event.to_bytes(), [b'o', b's', b'.', ..] | [b's', b'u', b'b', ..]) || !STARTS.contains(&event) {
+        return 0;
+    }
+    let result = guard("audit", || before_start(event));
+    if result.is_ok() { 0 } else { -1 }
+}
+
+fn before_start(event: &CStr) -> Result<(), Raised> {
+    // SAFETY: Python calls the hook attached.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if !is_main && event.to_bytes().starts_with(b"os.fork") {
+        // Up to 3.11 Python has refused by itself. Newer ones fork, and the new process ends in a fatal error.
+        return Err(raise(c"fork not supported for subinterpreters"));
+    }
+    // What a forked process must not hand on is closed in it.
+    if !is_forked()
+        && let Some(children) = HOST.get().and_then(|host| host.children.as_ref())
+    {
+        children.before_start();
+    }
+    Ok(())
+}
+
+/// A panic in `work` is an alert that has `name`, and a RuntimeError.
+fn guard(name: &str, work: impl FnOnce() -> Result<(), Raised>) -> Result<(), Raised> {
+    let work = || {
+        failpoint(name);
+        work()
+    };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        if let Some(host) = HOST.get() {
+            let message = panic_message(&*panic);
+            host.log.log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
+        }
+        Err(raise(c"internal error of the gateway before the start of a process"))
+    })
+}
+
+/// Raises RuntimeError. The caller is attached, to whichever interpreter.
+fn raise(message: &CStr) -> Raised {
+    // SAFETY: a static of the running interpreter, and a NUL-terminated message.
+    unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, message.as_ptr()) };
+    Raised
+}
+
+/// Whether this process was forked by an application.
+#[inline]
+pub(super) fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Where lines go: to `log`, unless this process was forked by an application. Then nothing of the host runs that would
+/// write them, and they go to standard error.
+#[inline]
+pub(super) fn log_of(log: &dyn ErrorLog) -> &dyn ErrorLog {
+    if is_forked() { &StandardError } else { log }
+}
+
+struct StandardError;
+
+impl ErrorLog for StandardError {
+    fn log(&self, level: Level, text: &str) {
+        let level = format!("{level:?}").to_lowercase();
+        let line = format!("[{level}] {}: {text}\n", std::process::id());
+        // Not by Rust's own standard error: another thread may have held its lock as the process was forked.
+        // SAFETY: the bytes of a string. Where they cannot be written, nothing can be said about that either.
+        unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+    }
+}
+
+/// Ends this process if the application has forked it. Called wherever application code has returned, before anything of
+/// the host is touched. `what` names the application; a pending exception decides about the exit status.
+#[inline]
+pub(super) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
+    if is_forked() {
+        end(token, &what());
+    }
+}
+
+#[cold]
+fn end(token: Token<'_>, what: &str) -> ! {
+    let status = catch_unwind(AssertUnwindSafe(|| exit_status(token, what)));
+    let status = match status {
+        Ok(Ok(status)) => status,
+        Ok(Err(Raised)) | Err(_) => {
+            StandardError.log(Level::Error, &format!("a process that {what} has forked ends with an error"));
+            1
+        }
+    };
+    // SAFETY: ends the process. Functions of `atexit` are those of the process that was forked.
+    unsafe { libc::_exit(status) }
+}
+
+fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
+    // SAFETY: the singleton lives as long as Python.
+    let none = || unsafe { token.borrow(ffi::Py_None()) }.ok_or(Raised);
+    let exception = match fetch(token) {
+        Some(exception) => exception,
+        None => none()?,
+    };
+    let what = token.text(what)?;
+    let status = token.call(token.helper(c"end_of_forked")?.as_ptr(), &[exception.as_ptr(), what.as_ptr()])?;
+    // SAFETY: a live object; not an int raises.
+    let status = unsafe { ffi::PyLong_AsLong(status.as_ptr()) };
+    Ok(status as c_int)
+}
+
+/// While it lives, this thread loads an application.
+pub(super) struct Loading(());
+
+impl Loading {
+    pub(super) fn new() -> Self {
+        LOADING.set(LOADING.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.set(LOADING.get() - 1);
+    }
+}
+
+/// `gateway.forked()` and `gateway.is_loading()` of the bootstrap.
+pub(super) fn object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
+    // The instance keeps its type alive.
+    HeapType::new(token, &BLUEPRINT)?.instance(token, None)
+}
+
+const BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.Processes",
+    doc: c"What the gateway knows of this process.",
+    call: None,
+    methods: &[
+        method(c"forked", forked, c"forked(): this process was forked by the application"),
+        method(c"is_loading", is_loading, c"is_loading(): whether this thread loads an application"),
+        sentinel(),
+    ],
+    iter: None,
+    next: None,
+};
+
+unsafe extern "C" fn forked(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // First of all: whatever fails from here on, this is not the process that serves.
+    FORKED.store(true, Ordering::Relaxed);
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, "processes.forked", ptr::null_mut(), |_token, _| {
+            if let Some(children) = HOST.get().and_then(|host| host.children.as_ref()) {
+                children.after_fork();
+            }
+            Ok(new_ref(ffi::Py_None()))
+        })
+    }
+}
+
+unsafe extern "C" fn is_loading(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type; the singletons live as long as Python.
+    unsafe {
+        enter(object, "processes.is_loading", ptr::null_mut(), |_token, _| {
+            Ok(new_ref(if LOADING.get() > 0 { ffi::Py_True() } else { ffi::Py_False() }))
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! Child processes of an application: each way that Python has to start one, beside a thread of a plain Python program.
+//!
+//! [`APPLICATION`] starts a process in the way that its path names and answers with one line: the signals that the process
+//! blocks, ignores and handles, the descriptors of the server that it has inherited, and how it ended when it was
+//! terminated. [`plain`] runs the same code in a thread of a Python program, which is the definition of what is right.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A script for [`WAYS`]. Its functions are pickled by `multiprocessing`.
+pub const APPLICATION: &str = include_str!("children.py");
+
+/// Starts of another program.
+pub const PROGRAMS: [&str; 12] = [
+    "system",
+    "popen",
+    "popen_inherits",
+    "popen_shell",
+    "popen_preexec",
+    "popen_session",
+    "posix_spawn",
+    "posix_spawnp",
+    "spawnv",
+    "spawnlp",
+    "fork_exec",
+    "pty_fork_exec",
+];
+
+/// Starts of a Python process that runs a function: by `multiprocessing`, and by a bare fork.
+pub const FUNCTIONS: [&str; 14] = [
+    "fork",
+    "pty_fork",
+    "process_fork",
+    "process_forkserver",
+    "process_spawn",
+    "ended_fork",
+    "ended_forkserver",
+    "ended_spawn",
+    "pool_fork",
+    "pool_forkserver",
+    "pool_spawn",
+    "executor_fork",
+    "executor_forkserver",
+    "executor_spawn",
+];
+
+/// What [`APPLICATION`] answers to each path when a thread of a plain program asks: the file of the script, and the Python.
+pub fn plain(script: &Path, python: &str) -> BTreeMap<String, String> {
+    const PROGRAM: &str = "
+import importlib.util, sys, threading
+sys.path.insert(0, sys.argv[1])
+name = sys.argv[2]
+children = importlib.import_module(name)
+def work():
+    for way in sys.argv[3:]:
+        print(way, children.run(way), flush=True)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+";
+    let folder = script.parent().expect("a script in a folder");
+    let name = script.file_stem().expect("a script with a name");
+    let output = Command::new(python)
+        .args(["-c", PROGRAM])
+        .args([folder.as_os_str(), name])
+        .args(PROGRAMS.iter().chain(&FUNCTIONS))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {python}: {error}"));
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{python} ended with {}\n{text}\n{errors}", output.status);
+    let answers = text.lines().filter_map(|line| line.split_once(' '));
+    answers.map(|(way, answer)| (way.to_owned(), answer.to_owned())).collect()
+}
+
+/// Asks a server for each of `ways`, and panics unless each answer is that of a plain program. `ask` takes a path, and gives
+/// the body of the answer.
+#[track_caller]
+pub fn compare(expected: &BTreeMap<String, String>, ways: &[&str], ask: impl Fn(&str) -> String) {
+    let mut differences = String::new();
+    for way in ways {
+        let (answer, plain) = (ask(&format!("/{way}")), &expected[*way]);
+        if answer.trim() != plain {
+            differences += &format!("{way}:\n  {}\n  {plain} (a plain program)\n", answer.trim());
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+}
