@@ -26,6 +26,9 @@ const BOOTSTRAP: [(&CStr, &str); 9] = [
     (c"<wsgi_gateway/install>", include_str!("bootstrap/install.py")),
 ];
 
+/// What runs in processes that `multiprocessing` starts anew as well.
+const SPAWNED: &str = include_str!("bootstrap/spawned.py");
+
 /// What the bootstrap and the environ of every interpreter depend on.
 pub(super) struct Setup {
     /// What goes in front of `sys.path`.
@@ -84,6 +87,7 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
     let processes = processes::object(token)?;
     set(&gateway, "forked", &token.attribute(processes.as_ptr(), c"forked")?)?;
     set(&gateway, "is_loading", &token.attribute(processes.as_ptr(), c"is_loading")?)?;
+    set(&gateway, "spawned", &token.text(SPAWNED)?)?;
     let signals: Vec<_> =
         setup.reserved_signals.iter().map(|signal| number(token, *signal)).collect::<Result<_, _>>()?;
     set(&gateway, "reserved_signals", &list(token, &signals)?)?;

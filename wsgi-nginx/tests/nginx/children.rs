@@ -1,6 +1,6 @@
 //! Child processes of applications, beside those of a plain Python program.
 
-use wsgi_testkit::children::{APPLICATION, PROGRAMS, compare, plain};
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, PROGRAMS, compare, plain};
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes, python_says};
 
@@ -17,4 +17,9 @@ fn as_in_a_plain_program(nginx: &Nginx, ways: &[&str]) {
 #[test]
 fn a_program_that_an_application_starts_is_as_if_a_plain_program_had_started_it() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &PROGRAMS));
+}
+
+#[test]
+fn a_process_that_an_application_forks_or_spawns_is_as_if_a_plain_program_had_started_it() {
+    in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &FUNCTIONS));
 }

@@ -9,6 +9,11 @@ def describe(exception):
     text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
     hint = None
     if isinstance(exception, ModuleNotFoundError):
+        if (exception.name or "").startswith("_wsgi_"):
+            return text, (
+                f"{exception.name} stands for a WSGI script, which this process has not loaded: what is pickled "
+                "(sessions, caches, queues) belongs into a module that wsgi_python_path finds, not into the script"
+            )
         version = ".".join(map(str, sys.version_info[:3]))
         hint = (
             f"this is Python {version} with prefix {sys.prefix}; sys.path is {sys.path!r}; "

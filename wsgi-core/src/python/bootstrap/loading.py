@@ -2,23 +2,17 @@
 
 import gc
 import importlib
-import importlib.machinery
 import importlib.util
 import os
 import sys
 
 
-class ScriptLoader(importlib.machinery.SourceFileLoader):
-    """Compiles a script from its source each time.
-
-    No bytecode is read or written: app.wsgi and app.py would share one cache file, and an edit within the
-    resolution of its time stamp would run the old code.
-    """
-
-    def get_code(self, fullname):
-        path = self.get_filename(fullname)
-        return compile(self.get_data(path), path, "exec", dont_inherit=True)
-
+# Finds scripts also in processes that are started anew.
+spawned = {"__name__": "_wsgi_gateway_spawned", "source": gateway.spawned, "scripts": {}}
+exec(compile(gateway.spawned, "<wsgi_gateway/spawned>", "exec"), spawned)
+ScriptLoader = spawned["ScriptLoader"]
+# The paths of scripts, by the names of their modules.
+scripts = spawned["scripts"]
 
 # Which version of its file a module was made from, by the module's name.
 versions = {}
@@ -29,7 +23,14 @@ def load_script(name, path, version, watched):
     before = sys.modules.get(name)
     if before is not None and not (watched and versions.get(name) != version):
         return before
-    return execute(name, path, version, before, None)
+    # From here on: a script may start processes while it is loaded.
+    scripts[name] = path
+    try:
+        return execute(name, path, version, before, None)
+    except BaseException:
+        if before is None:
+            scripts.pop(name, None)
+        raise
 
 
 def load_module(name, version, watched):

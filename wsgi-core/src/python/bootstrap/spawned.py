@@ -1,0 +1,83 @@
+"""Lets processes that `multiprocessing` starts anew find the modules of scripts.
+
+A pickle names a function or a class by its module. The module of a script has a name that stands for its path, and
+`import` does not find it. So what `multiprocessing` hands to a new process (start methods `spawn` and `forkserver`) has
+one more entry: this text, which runs there as it has run here, and tells that process, and those that it starts in turn,
+where the scripts are.
+
+`source` is this text, `scripts` the paths of scripts by the names of their modules.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+
+
+class ScriptLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a script from its source each time.
+
+    No bytecode is read or written: app.wsgi and app.py would share one cache file, and an edit within the
+    resolution of its time stamp would run the old code.
+    """
+
+    def get_code(self, fullname):
+        path = self.get_filename(fullname)
+        return compile(self.get_data(path), path, "exec", dont_inherit=True)
+
+
+class Handover:
+    """What a new process unpickles before the function that it is to run."""
+
+    def __reduce__(self):
+        return exec, (source, {"__name__": __name__, "source": source, "scripts": dict(scripts)})
+
+
+def hand_over(spawn):
+    """Adds the entry to what the module multiprocessing.spawn prepares for a new process."""
+    original = spawn.get_preparation_data
+
+    def get_preparation_data(name):
+        data = original(name)
+        if scripts:
+            data["wsgi_scripts"] = Handover()
+        return data
+
+    spawn.get_preparation_data = get_preparation_data
+
+
+class SpawnLoader:
+    """Loads multiprocessing.spawn, then changes it."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        hand_over(module)
+
+
+class ScriptFinder:
+    """Finds scripts by the names of their modules, and waits for multiprocessing.spawn: not all applications need it."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in scripts:
+            return importlib.util.spec_from_file_location(name, scripts[name], loader=ScriptLoader(name, scripts[name]))
+        if name != "multiprocessing.spawn":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = SpawnLoader(spec.loader)
+        return spec
+
+
+sys.meta_path.insert(0, ScriptFinder)
+if "multiprocessing.spawn" in sys.modules:
+    hand_over(sys.modules["multiprocessing.spawn"])
