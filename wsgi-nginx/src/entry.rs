@@ -12,7 +12,7 @@ use wsgi_core::host::Level;
 use crate::conf::{LocationConf, MainConf};
 use crate::directives::{COMMANDS, commands};
 use crate::ngx::{self, Request};
-use crate::{chain, conf, directives, event, handler, log, worker};
+use crate::{chain, conf, directives, event, handler, log, umask, worker};
 
 /// A panic inside `work` becomes an alert in the log that has `name`, and `failure` as the answer: it must not unwind into
 /// nginx.
@@ -108,12 +108,15 @@ mod dynamic {
 }
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx's own configuration record.
-    guard("create_main_conf", std::ptr::null_mut(), || unsafe { conf::create::<MainConf>(cf) })
+    guard("create_main_conf", std::ptr::null_mut(), || {
+        umask::remember();
+        // SAFETY: nginx's own configuration record.
+        unsafe { conf::create::<MainConf>(cf) }
+    })
 }
 
 unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: as above.
+    // SAFETY: nginx's own configuration record.
     guard("create_location_conf", std::ptr::null_mut(), || unsafe { conf::create::<LocationConf>(cf) })
 }
 

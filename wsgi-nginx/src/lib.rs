@@ -25,4 +25,5 @@ mod response;
 mod retire;
 mod sink;
 mod temporary;
+mod umask;
 mod worker;

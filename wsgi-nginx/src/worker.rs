@@ -13,9 +13,9 @@ use crate::conf::MainConf;
 use crate::descriptors::Descriptors;
 use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
-use crate::log;
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
+use crate::{log, umask};
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -136,6 +136,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
         return;
     }
     claim_loop_thread();
+    umask::apply();
     // nginx would reap the application's children, and `subprocess` would take every failure for a success. SIGSYS nginx
     // ignores, for the sake of systems without some of its calls, and every program that an application starts would.
     // SAFETY: the process has one thread that cares.

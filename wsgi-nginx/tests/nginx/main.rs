@@ -43,5 +43,6 @@ mod spoofing;
 mod streaming;
 mod subinterpreters;
 mod temp_path;
+mod umask;
 mod variables;
 mod write;

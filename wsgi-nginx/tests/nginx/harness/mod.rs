@@ -7,6 +7,7 @@
 //! When an [`Nginx`] goes out of scope it is stopped, and the test fails if the error log holds an `[alert]`, an
 //! `[emerg]` or a sanitizer's report that the test did not expect.
 
+mod daemon;
 mod failpoints;
 mod load;
 mod nginx;
@@ -16,7 +17,7 @@ mod site;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pub(crate) use load::{LEDGER, Load, Record};
-pub(crate) use nginx::{Nginx, kill};
+pub(crate) use nginx::{Nginx, children, kill};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
 pub(crate) use site::{Mode, Site, body_temp_path, module, nginx_knows_keepalive_min_timeout, workspace};
 pub(crate) use wsgi_testkit::wire::{Client, Response, get, request};

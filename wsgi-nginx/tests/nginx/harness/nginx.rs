@@ -217,7 +217,8 @@ pub(crate) fn kill(process: u32, signal: libc::c_int) {
     unsafe { libc::kill(process as libc::pid_t, signal) };
 }
 
-fn children(parent: u32) -> Vec<u32> {
+/// Processes that another one has started and that live.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
     let parent = parent.to_string();
     folder

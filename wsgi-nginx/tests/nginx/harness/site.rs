@@ -45,6 +45,8 @@ pub(crate) struct Site {
     user: &'static str,
     level: &'static str,
     master: bool,
+    pub(super) daemon: bool,
+    umask: Option<&'static str>,
     workers: usize,
     module: bool,
     pub(super) failpoints: bool,
@@ -75,6 +77,8 @@ impl Site {
             user: "root",
             level: "notice",
             master: true,
+            daemon: false,
+            umask: None,
             workers: 1,
             module: true,
             failpoints: false,
@@ -150,6 +154,11 @@ impl Site {
         Self { master: false, ..self }
     }
 
+    /// Starts nginx with this umask.
+    pub(crate) fn umask(self, umask: &'static str) -> Self {
+        Self { umask: Some(umask), ..self }
+    }
+
     /// Runs so many workers.
     pub(crate) fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
@@ -209,6 +218,10 @@ impl Site {
     /// `log` takes what it says before it knows its own log, on `-t` all of it.
     pub(super) fn command(&self, log: &Path) -> Command {
         let mut command = Command::new(self.nginx_binary());
+        if let Some(umask) = self.umask {
+            command = Command::new("sh");
+            command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(self.nginx_binary());
+        }
         if self.failpoints {
             command.env(FOLDER, self.failpoint_folder());
         }
@@ -230,7 +243,7 @@ impl Site {
         self.path("ready.sock")
     }
 
-    fn write_configuration(&self) {
+    pub(super) fn write_configuration(&self) {
         let text = match &self.whole {
             Some(text) => self.top_level() + &text.replacen("http {", &format!("http {{\n{}", self.http_level()), 1),
             None => {
@@ -257,7 +270,8 @@ impl Site {
             push(&mut text, &format!("user {};", self.user));
         }
         push(&mut text, &format!("master_process {};", if self.master { "on" } else { "off" }));
-        push(&mut text, &format!("daemon off;\npid nginx.pid;\nerror_log error.log {};", self.level));
+        push(&mut text, &format!("daemon {};", if self.daemon { "on" } else { "off" }));
+        push(&mut text, &format!("pid nginx.pid;\nerror_log error.log {};", self.level));
         // Of a run of all tests under a sanitizer, say: `env` directives for what its workers are to know.
         push(&mut text, &std::env::var("WSGI_TEST_MAIN").unwrap_or_default());
         text
