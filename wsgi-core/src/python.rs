@@ -25,6 +25,7 @@ mod raise;
 mod reply;
 mod report;
 mod runtime;
+mod signals;
 mod start;
 mod stdio;
 mod subinterpreter;

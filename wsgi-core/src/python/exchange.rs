@@ -20,6 +20,7 @@ use super::loader::Application;
 use super::location::Location;
 use super::raise::Raised;
 use super::report;
+use super::signals;
 use super::stdio::Current;
 use super::thread::Attached;
 use super::token::{Held, Obj, Token};
@@ -155,6 +156,7 @@ impl Exchange {
             cell.log.log(Level::Alert, &format!("panic while running an application: {}", panic_message(&*panic)));
             Poll::Ready(Err(Fault::Application))
         });
+        signals::unblock(cell.interpreter);
         if result.is_ready() {
             self.close(token);
             drop(current);
@@ -190,6 +192,7 @@ impl Drop for Exchange {
         let attached = Attached::new(cell.interpreter);
         let current = Current::new(&cell);
         self.close(attached.token());
+        signals::unblock(cell.interpreter);
         self.stage = Stage::Over;
         drop(current);
         cell.expire(attached.token());

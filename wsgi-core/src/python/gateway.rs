@@ -14,6 +14,7 @@ use super::job::{Job, Step, preload};
 use super::location::Location;
 use super::processes;
 use super::runtime::{self, PythonSettings};
+use super::signals;
 use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
 use crate::config::{ProcessSettings, Threads};
@@ -32,7 +33,8 @@ pub struct GatewaySettings {
     pub mode: Mode,
     /// `wsgi.multiprocess`: whether other processes may run the same application.
     pub multiprocess: bool,
-    /// Signals that belong to the host: `signal.signal` warns and leaves them alone.
+    /// Signals that belong to the host: `signal.signal` raises for them, and while an application is loaded it warns and
+    /// leaves them alone.
     pub reserved_signals: Vec<c_int>,
     /// An exit status that the host does not recover from: `os._exit` with it becomes 1.
     pub fatal_exit_status: Option<c_int>,
@@ -101,6 +103,9 @@ impl Gateway {
         let mode = settings.mode;
         let inline_thread = matches!(mode, Mode::Inline).then(thread::this_thread);
         runtime::start(&settings.python, &*log)?;
+        if mode == Mode::Inline {
+            signals::keep_open(&settings.reserved_signals);
+        }
         let setup = Setup {
             path: settings.python.path.clone(),
             multithread: matches!(mode, Mode::Threads(limits) if limits.permits > 1),

@@ -155,7 +155,7 @@ fn load_anew(
     again: bool,
 ) -> Result<Application, Trouble> {
     let what = describe(location.target());
-    let _loading = Loading::new();
+    let _loading = Loading::new(token);
     let module = load_module(token, location, name, version);
     end_if_forked(token, || what.clone());
     let module = module.map_err(|_| raised(format!("cannot load {what}")))?;

@@ -13,8 +13,10 @@ use std::sync::{Arc, OnceLock};
 use pyo3::ffi;
 
 use super::heap_type::{Blueprint, HeapType, enter, panic_message};
+use super::interpreter::Interpreter;
 use super::method::{method, sentinel};
 use super::raise::{Raised, fetch};
+use super::signals;
 use super::token::{Obj, Token, new_ref};
 use crate::failpoint::failpoint;
 use crate::host::{ChildProcesses, ErrorLog, Level};
@@ -170,22 +172,23 @@ fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
 }
 
 /// While it lives, this thread loads an application.
-pub(super) struct Loading(());
+pub(super) struct Loading<'a>(&'a Interpreter);
 
-impl Loading {
-    pub(super) fn new() -> Self {
+impl<'py> Loading<'py> {
+    pub(super) fn new(token: Token<'py>) -> Self {
         LOADING.set(LOADING.get() + 1);
-        Self(())
+        Self(token.interpreter())
     }
 }
 
-impl Drop for Loading {
+impl Drop for Loading<'_> {
     fn drop(&mut self) {
         LOADING.set(LOADING.get() - 1);
+        signals::unblock(self.0);
     }
 }
 
-/// `gateway.forked()` and `gateway.is_loading()` of the bootstrap.
+/// `gateway.forked()`, `gateway.is_loading()` and `gateway.mask_changed()` of the bootstrap.
 pub(super) fn object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
     // The instance keeps its type alive.
     HeapType::new(token, &BLUEPRINT)?.instance(token, None)
@@ -198,6 +201,7 @@ const BLUEPRINT: Blueprint = Blueprint {
     methods: &[
         method(c"forked", forked, c"forked(): this process was forked by the application"),
         method(c"is_loading", is_loading, c"is_loading(): whether this thread loads an application"),
+        method(c"mask_changed", mask_changed, c"mask_changed(): the application may have blocked signals"),
         sentinel(),
     ],
     iter: None,
@@ -217,6 +221,20 @@ unsafe extern "C" fn forked(
             if let Some(children) = HOST.get().and_then(|host| host.children.as_ref()) {
                 children.after_fork();
             }
+            Ok(new_ref(ffi::Py_None()))
+        })
+    }
+}
+
+unsafe extern "C" fn mask_changed(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type; the singleton lives as long as Python.
+    unsafe {
+        enter(object, "processes.mask_changed", ptr::null_mut(), |_token, _| {
+            signals::mask_changed();
             Ok(new_ref(ffi::Py_None()))
         })
     }

@@ -87,6 +87,7 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
     let processes = processes::object(token)?;
     set(&gateway, "forked", &token.attribute(processes.as_ptr(), c"forked")?)?;
     set(&gateway, "is_loading", &token.attribute(processes.as_ptr(), c"is_loading")?)?;
+    set(&gateway, "mask_changed", &token.attribute(processes.as_ptr(), c"mask_changed")?)?;
     set(&gateway, "spawned", &token.text(SPAWNED)?)?;
     let signals: Vec<_> =
         setup.reserved_signals.iter().map(|signal| number(token, *signal)).collect::<Result<_, _>>()?;

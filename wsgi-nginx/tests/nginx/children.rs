@@ -2,7 +2,7 @@
 
 use wsgi_testkit::children::{APPLICATION, FUNCTIONS, PROGRAMS, compare, plain};
 
-use crate::harness::{Mode, Nginx, Site, in_both_modes, python_says};
+use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill, python_says};
 
 fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", APPLICATION).location("/", "wsgi_pass app.py;")
@@ -22,4 +22,238 @@ fn a_program_that_an_application_starts_is_as_if_a_plain_program_had_started_it(
 #[test]
 fn a_process_that_an_application_forks_or_spawns_is_as_if_a_plain_program_had_started_it() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &FUNCTIONS));
+}
+
+/// Forks as its path says, and shows how the new process has ended.
+const FORKS: &str = "
+import os, sys
+def outcome(path):
+    if path.endswith('/exit'):
+        sys.exit(7)
+    if path.endswith('/message'):
+        sys.exit('a message at the end')
+    if path.endswith('/raise'):
+        raise ValueError('raised by a child')
+def ended(child):
+    return str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode()
+class Result:
+    def __init__(self, path):
+        self.path, self.child, self.over = path, None, False
+    def fork(self):
+        self.child = os.fork()
+        if self.child == 0:
+            outcome(self.path)
+        return self.child == 0
+    def __iter__(self):
+        if self.path.startswith('/iter/'):
+            self.fork()
+        return self
+    def __len__(self):
+        if self.path.startswith('/len/'):
+            self.fork()
+        return 2
+    def __next__(self):
+        if self.path.startswith('/next/') and self.child is None and self.fork():
+            return b'block of the child'
+        if self.over:
+            raise StopIteration
+        self.over = True
+        return ended(self.child) if self.child is not None else b'closed'
+    def close(self):
+        if self.path.startswith('/close/') and not self.fork():
+            print('closed with', ended(self.child).decode())
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path.startswith('/call/'):
+        child = os.fork()
+        if child == 0:
+            outcome(path)
+            return [b'answer of the child']
+        start_response('200 OK', [])
+        return [ended(child)]
+    start_response('200 OK', [])
+    return Result(path)
+";
+
+#[test]
+fn a_forked_process_ends_where_its_code_comes_back_and_never_answers() {
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode).file("app.py", FORKS).location("/", "wsgi_pass app.py;").start();
+        let worker = nginx.worker();
+        for place in ["call", "iter", "len", "next", "close"] {
+            for (outcome, status) in [("return", "0"), ("exit", "7"), ("message", "1"), ("raise", "1")] {
+                let path = format!("/{place}/{outcome}");
+                let mut client = nginx.connect();
+                client.send(get(&path));
+                let text = client.response().ok();
+                let expected = if place == "close" { "closed" } else { status };
+                // What `len` raises says that there is no length.
+                if !(place == "len" && outcome != "return") {
+                    assert_eq!(text, expected, "{path}");
+                }
+                // Nothing of another process came behind it.
+                client.send(get("/none/"));
+                assert_eq!(client.response().ok(), "closed", "behind {path}");
+            }
+        }
+        for status in ["0", "7", "1"] {
+            nginx.logged(&format!("closed with {status}"));
+        }
+        nginx.logged("by SystemExit with status 7");
+        nginx.logged("a message at the end");
+        nginx.logged("ValueError: raised by a child");
+        let line = nginx.logged("the application has returned");
+        assert!(line.contains("has forked") && line.contains("/app.py"), "{line}");
+        assert_eq!(nginx.worker(), worker);
+        assert!(children(worker).is_empty(), "left behind");
+    });
+}
+
+#[test]
+fn a_process_that_is_forked_while_an_application_is_loaded_does_not_serve() {
+    let load = "
+import os
+child = os.fork()
+if child:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [f'{os.getpid()} {status}'.encode()]
+";
+    let wrap = "
+import os
+status = None
+def layer(application):
+    global status
+    child = os.fork()
+    if child:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return application
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [f'{os.getpid()} {status}'.encode()]
+";
+    in_both_modes(|mode| {
+        for (source, directives) in [
+            (load, "wsgi_pass app;"),
+            (load, "wsgi_pass app.py;\nwsgi_preload on;"),
+            (wrap, "wsgi_pass app;\nwsgi_middleware app layer;"),
+        ] {
+            let site = Site::new(mode).file("app.py", source);
+            let path = site.folder().display().to_string();
+            let nginx = site.http(&format!("wsgi_python_path {path};")).location("/", directives).start();
+            let worker = nginx.worker();
+            assert_eq!(nginx.get("/").ok(), format!("{worker} 0"), "{directives}");
+            assert_eq!(nginx.workers(), [worker]);
+        }
+    });
+}
+
+#[test]
+fn objects_of_a_request_refuse_in_a_forked_process_and_print_goes_to_standard_error() {
+    let source = "
+import os
+def application(environ, start_response):
+    child = os.fork()
+    if child == 0:
+        for use in (
+            lambda: start_response('200 OK', []),
+            lambda: environ['wsgi.input'].read(),
+        ):
+            try:
+                use()
+            except RuntimeError as error:
+                print('child:', error)
+        environ['wsgi.errors'].write('child: errors\\n')
+        os._exit(3)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    start_response('200 OK', [])
+    return [environ['wsgi.input'].read(), str(status).encode()]
+";
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        assert_eq!(nginx.post("/", b"body ").ok(), "body 3");
+        for text in ["child: start_response(): this process was forked", "child: wsgi.input", "child: errors"] {
+            nginx.logged(text);
+        }
+    });
+}
+
+/// Starts a program that stays, and answers without a length.
+const LEAVES_ONE: &str = "
+import os, subprocess
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/fork':
+        child = os.fork()
+        if child == 0:
+            os.execv('/bin/sleep', ['sleep', '600'])
+    else:
+        child = os.posix_spawn('/bin/sleep', ['sleep', '600'], {})
+    start_response('200 OK', [])
+    yield str(child).encode()
+";
+
+#[test]
+fn a_program_that_stays_holds_neither_the_client_nor_the_next_nginx() {
+    in_both_modes(|mode| {
+        for path in ["/fork", "/spawn"] {
+            let mut nginx = Site::new(mode).file("app.py", LEAVES_ONE).location("/", "wsgi_pass app.py;").start();
+            let mut client = nginx.connect();
+            client.send(format!("GET {path} HTTP/1.0\r\n\r\n").into_bytes());
+            // The end of the connection is the end of the answer.
+            let answer = String::from_utf8(client.rest()).expect("text");
+            let child: u32 = answer.rsplit('\n').next().expect("a line").parse().expect("a process");
+            let port = nginx.port();
+            nginx.signal(libc::SIGQUIT);
+            assert!(nginx.wait().success());
+            assert!(std::path::Path::new(&format!("/proc/{child}")).exists(), "the program has ended");
+            let free = std::net::TcpListener::bind(("127.0.0.1", port));
+            kill(child, libc::SIGKILL);
+            free.unwrap_or_else(|error| panic!("{mode}, {path}: the address is in use: {error}"));
+        }
+    });
+}
+
+/// Flags of a process's descriptors from 3 on: what each refers to, and whether it is closed on exec.
+fn flags(process: u32) -> Vec<(String, bool)> {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let folder = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process lives");
+    let numbers = folder.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let shown = numbers.filter(|number| *number >= 3).filter_map(|number| {
+        let link = std::fs::read_link(format!("/proc/{process}/fd/{number}")).ok()?.display().to_string();
+        let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+        Some((link, u32::from_str_radix(flags, 8).expect("octal digits") & CLOSE_ON_EXEC != 0))
+    });
+    shown.collect()
+}
+
+#[test]
+fn what_nginx_has_opened_is_closed_on_exec_in_workers_and_listening_sockets_stay_open_without_a_master() {
+    in_both_modes(|mode| {
+        let nginx = site(mode).start();
+        nginx.get("/system");
+        let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
+        // The connection of the last request may have gone or not; one that came since is not marked yet.
+        assert!(open.is_empty(), "{open:?}");
+
+        let nginx = site(mode).without_master().start();
+        let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
+        // Two of them: the site's, and the one that tells when nginx is ready.
+        assert!(open.len() == 2 && open.iter().all(|(link, _)| link.starts_with("socket:")), "{open:?}");
+        let answer = nginx.get("/popen_inherits").ok();
+        assert!(!answer.contains("anon_inode"), "{answer}");
+    });
+}
+
+#[test]
+fn a_binary_upgrade_hands_the_sockets_on() {
+    in_both_modes(|mode| {
+        let nginx = site(mode).start_in_background();
+        let expected = nginx.get("/system").ok();
+        let old = nginx.worker();
+        nginx.upgrade();
+        assert_eq!(nginx.get("/system").ok(), expected);
+        assert_ne!(nginx.worker(), old);
+    });
 }

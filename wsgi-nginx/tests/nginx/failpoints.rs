@@ -12,7 +12,7 @@ const CONFIGURATION: [&str; 5] =
     ["create_main_conf", "create_location_conf", "set_directive", "merge_location_conf", "postconfiguration"];
 
 /// In a request, before its head is out: the point, and what an application does to reach it.
-const REQUEST: [(&str, &str); 15] = [
+const REQUEST: [(&str, &str); 18] = [
     ("content_handler", "pass"),
     ("body_arrived", "pass"),
     ("start_response", "pass"),
@@ -28,6 +28,9 @@ const REQUEST: [(&str, &str); 15] = [
     ("errors.flush", "errors.flush()"),
     ("log.log", "print('text')"),
     ("log.flush_lines", "sys.stdout.flush()"),
+    ("audit", "os.system('true')"),
+    ("processes.is_loading", "with contextlib.suppress(ValueError): signal.siginterrupt(signal.SIGTERM, True)"),
+    ("processes.mask_changed", "signal.pthread_sigmask(signal.SIG_BLOCK, [])"),
 ];
 
 /// As above, where a thread runs the application: what the thread does for a request, and what the loop does for it.
@@ -41,8 +44,16 @@ const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "threa
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
 /// Each has a test of its own.
-const OTHERS: [&str; 7] =
-    ["write_event", "init_process", "drop_conf", "hold_expired", "retire", "retirement_due", "thread_end"];
+const OTHERS: [&str; 8] = [
+    "write_event",
+    "init_process",
+    "drop_conf",
+    "hold_expired",
+    "retire",
+    "retirement_due",
+    "thread_end",
+    "processes.forked",
+];
 
 fn scenarios() -> Vec<&'static str> {
     let requests = REQUEST.iter().chain(&REQUEST_ON_A_THREAD).map(|(name, _)| *name);
@@ -77,7 +88,7 @@ fn each_statement() -> String {
         .collect();
     format!(
         "
-import sys
+import contextlib, os, signal, sys
 def application(environ, start_response):
     write = start_response('200 OK', [])
     body, errors = environ['wsgi.input'], environ['wsgi.errors']
@@ -108,6 +119,29 @@ fn a_panic_in_a_request_is_500_and_an_alert() {
             assert_eq!(ask().ok(), "ok", "after {name}");
             assert_eq!(nginx.worker(), worker, "{name} has cost the worker");
         }
+    });
+}
+
+#[test]
+fn a_panic_in_a_forked_process_leaves_it_a_process_that_does_not_serve() {
+    let source = "
+import os
+def application(environ, start_response):
+    child = os.fork()
+    if child == 0:
+        return [b'child']
+    start_response('200 OK', [])
+    return [str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode()]
+";
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let worker = nginx.worker();
+        nginx.arm("processes.forked");
+        assert_eq!(nginx.get("/").ok(), "0");
+        let alert = nginx.fired("processes.forked");
+        assert!(alert.contains("panic in processes.forked"), "{alert}");
+        assert_eq!(nginx.get("/").ok(), "0");
+        assert_eq!(nginx.worker(), worker);
     });
 }
 

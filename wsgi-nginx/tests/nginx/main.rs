@@ -39,6 +39,7 @@ mod reentrancy;
 mod reloading;
 mod responses;
 mod send_headers;
+mod signals;
 mod spoofing;
 mod streaming;
 mod subinterpreters;

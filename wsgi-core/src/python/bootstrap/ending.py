@@ -4,6 +4,9 @@ import atexit
 import sys
 import threading
 
+# Whether the end has begun.
+ending = False
+
 
 def running_threads():
     """The application's threads that a program waits for at its end."""
@@ -23,6 +26,8 @@ def end_threads():
 
 def shutdown(seconds):
     """Waits for the application's threads, at most `seconds`, then runs what it registered with atexit."""
+    global ending
+    ending = True
     ended = True
     if running_threads():
         # In a thread of its own: there is no limit to how long it waits.

@@ -1,28 +1,90 @@
-"""Signals that belong to the host."""
+"""Signals that belong to the host: applications neither get them nor lose sight of that."""
 
+import faulthandler
+import signal
 import sys
+import threading
+
+
+def belongs_to_host(number):
+    # A forked process has its signals to itself.
+    return not forked and number in gateway.reserved_signals
+
+
+def on_host_thread():
+    """Whether Python would let this thread set handlers: inline, applications run on it."""
+    return gateway.interpreter is None and threading.get_ident() == threading.main_thread().ident
+
+
+def is_passed_over():
+    """Whether a call is ignored with a warning.
+
+    Libraries take signals as they are imported, or give them back at exit, and work without them.
+    """
+    return ending or gateway.is_loading()
+
+
+def name_of(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def warn(call, number):
+    caller = sys._getframe(2)
+    gateway.log(
+        "warn",
+        f"{call}({name_of(number)}) ignored: the signal belongs to the server "
+        f"(called from {caller.f_code.co_filename}:{caller.f_lineno})\n",
+    )
+
+
+def refusal(call, number):
+    return ValueError(f"{call}({name_of(number)}): the signal belongs to the server in whose process the application runs")
+
+
+def guard(module, name, guarded):
+    original = getattr(module, name)
+    guarded.__name__ = guarded.__qualname__ = name
+    guarded.__module__ = original.__module__
+    guarded.__doc__ = original.__doc__
+    setattr(module, name, guarded)
 
 
 def guard_signals():
-    import signal
+    set_interrupt, register, set_mask = signal.siginterrupt, faulthandler.register, signal.pthread_sigmask
 
-    original = signal.signal
+    def guarded_signal(signalnum, handler):
+        if belongs_to_host(signalnum):
+            if is_passed_over():
+                warn("signal.signal", signalnum)
+                return signal.getsignal(signalnum)
+            if on_host_thread():
+                raise refusal("signal.signal", signalnum)
+        # On any other thread Python raises by itself.
+        return set_handler(signalnum, handler)
 
-    def guarded(signalnum, handler):
-        if signalnum in gateway.reserved_signals:
-            caller = sys._getframe(1)
-            try:
-                name = signal.Signals(signalnum).name
-            except ValueError:
-                name = str(signalnum)
-            gateway.log(
-                "warn",
-                f"signal.signal({name}) ignored: the signal belongs to the server "
-                f"(called from {caller.f_code.co_filename}:{caller.f_lineno})\n",
-            )
-            return signal.getsignal(signalnum)
-        return original(signalnum, handler)
+    def guarded_siginterrupt(signalnum, flag):
+        if not belongs_to_host(signalnum):
+            return set_interrupt(signalnum, flag)
+        if not is_passed_over():
+            raise refusal("signal.siginterrupt", signalnum)
+        warn("signal.siginterrupt", signalnum)
 
-    guarded.__name__ = guarded.__qualname__ = "signal"
-    guarded.__doc__ = original.__doc__
-    signal.signal = guarded
+    def guarded_register(signum, *arguments, **options):
+        if not belongs_to_host(signum):
+            return register(signum, *arguments, **options)
+        if not is_passed_over():
+            raise refusal("faulthandler.register", signum)
+        warn("faulthandler.register", signum)
+
+    def guarded_mask(how, mask):
+        # To block them for a while is fine. They are open again when the application returns.
+        gateway.mask_changed()
+        return set_mask(how, mask)
+
+    guard(signal, "signal", guarded_signal)
+    guard(signal, "siginterrupt", guarded_siginterrupt)
+    guard(signal, "pthread_sigmask", guarded_mask)
+    guard(faulthandler, "register", guarded_register)

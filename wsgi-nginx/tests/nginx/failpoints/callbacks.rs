@@ -15,6 +15,10 @@ pub(super) fn of_c_and_python() -> Vec<(String, Option<String>)> {
     for (path, source) in sources() {
         for piece in source.split("extern \"C").skip(1) {
             let after = piece.split_once('"').map_or("", |(_, after)| after);
+            // Functions of C that are declared.
+            if after.starts_with(" {") {
+                continue;
+            }
             // A type of functions has no name: `extern "C" fn(...)`.
             let Some(rest) = after.strip_prefix(" fn ") else {
                 assert!(after.starts_with(" fn("), "cannot read what is extern in {}: {after:.40}", path.display());
