@@ -32,6 +32,7 @@ mod middleware;
 mod overload;
 mod parts;
 mod pass;
+mod pools;
 mod process;
 mod python_settings;
 mod ranges;

@@ -1,8 +1,9 @@
-"""The end of an interpreter."""
+"""The end of an interpreter: threads, child processes of `multiprocessing`, and functions of `atexit`."""
 
 import atexit
 import sys
 import threading
+import time
 
 # Whether the end has begun.
 ending = False
@@ -16,7 +17,8 @@ def running_threads():
 
 def end_threads():
     """What threading does at the end of a program. Its own function waits for the main thread when another one calls it."""
-    # Executors tell their threads to end here.
+    # Executors tell their threads to end here, and wait for them. `multiprocessing` joins the processes of executors in
+    # a function of atexit, which would wait for ever if that had not been done before.
     for function in reversed(getattr(threading, "_threading_atexits", ())):
         function()
     while threads := running_threads():
@@ -24,15 +26,47 @@ def end_threads():
             thread.join()
 
 
+def children():
+    """Processes that `multiprocessing` has started in this interpreter and that have not been joined."""
+    processes = sys.modules.get("multiprocessing.process")
+    return list(processes._children) if processes is not None else []
+
+
+def end_children(seconds, pause):
+    """Terminates child processes after so many seconds, and kills those that are there after a pause.
+
+    Whatever waits for them goes on then.
+    """
+    time.sleep(seconds)
+    for end in ("terminate", "kill"):
+        for child in children():
+            try:
+                getattr(child, end)()
+            except Exception:
+                # It has ended, or has been closed.
+                pass
+        time.sleep(pause)
+
+
+def in_thread(function, *arguments):
+    thread = threading.Thread(target=function, args=arguments, name="wsgi-shutdown", daemon=True)
+    thread.start()
+    return thread
+
+
 def shutdown(seconds):
-    """Waits for the application's threads, at most `seconds`, then runs what it registered with atexit."""
+    """Ends the application's threads and child processes within `seconds`, then runs what it registered with atexit.
+
+    Returns whether all threads have ended.
+    """
     global ending
     ending = True
+    if "multiprocessing.process" in sys.modules:
+        in_thread(end_children, seconds, 0.1 + seconds / 8)
     ended = True
-    if running_threads():
+    if running_threads() or getattr(threading, "_threading_atexits", ()):
         # In a thread of its own: there is no limit to how long it waits.
-        waiter = threading.Thread(target=end_threads, name="wsgi-shutdown", daemon=True)
-        waiter.start()
+        waiter = in_thread(end_threads)
         waiter.join(seconds)
         ended = not waiter.is_alive()
     atexit._run_exitfuncs()
