@@ -209,6 +209,7 @@ def run(way):
 
 
 def application(environ, start_response):
-    result = run(environ["PATH_INFO"][1:])
+    way = environ["PATH_INFO"][1:]
+    result = sys.executable if way == "python" else run(way)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [result.encode()]

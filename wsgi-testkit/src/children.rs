@@ -2,7 +2,7 @@
 //!
 //! [`APPLICATION`] starts a process in the way that its path names and answers with one line: the signals that the process
 //! blocks, ignores and handles, the descriptors of the server that it has inherited, and how it ended when it was
-//! terminated. [`plain`] runs the same code in a thread of a Python program, which is the definition of what is right.
+//! terminated. [`compare`] runs the same code in a thread of a Python program, which is the definition of what is right.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,8 +45,42 @@ pub const FUNCTIONS: [&str; 14] = [
     "executor_spawn",
 ];
 
-/// What [`APPLICATION`] answers to each path when a thread of a plain program asks: the file of the script, and the Python.
-pub fn plain(script: &Path, python: &str) -> BTreeMap<String, String> {
+/// What a forked process holds of the server, see [`compare`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// Nothing: the host closes its descriptors in it.
+    Nothing,
+    /// All that the server had open, as a process has it that a plain program forks.
+    Everything,
+}
+
+/// Asks a server that runs [`APPLICATION`] for each of `ways`, and panics unless each answer is that of a plain program.
+/// `ask` takes a path, and gives the body of the answer.
+#[track_caller]
+pub fn compare(ways: &[&str], forked: Forked, ask: impl Fn(&str) -> String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let script = folder.path().join("plain_children.py");
+    std::fs::write(&script, APPLICATION).expect("room for the script");
+    let expected = plain(&script, ask("/python").trim(), ways);
+    let mut differences = String::new();
+    for way in ways {
+        let (mut answer, plain) = (ask(&format!("/{way}")).trim().to_owned(), &expected[*way]);
+        let is_forked = *way == "fork" || way.ends_with("_fork");
+        if is_forked && forked == Forked::Everything {
+            answer = match (answer.split_once(" inherited: "), answer.split_once(" end: ")) {
+                (Some((before, _)), Some((_, after))) => format!("{before} inherited: [] end: {after}"),
+                _ => answer,
+            };
+        }
+        if answer != *plain {
+            differences += &format!("{way}:\n  {answer}\n  {plain} (a plain program)\n");
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+}
+
+/// What the script answers to each path when a thread of a plain program asks.
+fn plain(script: &Path, python: &str, ways: &[&str]) -> BTreeMap<String, String> {
     const PROGRAM: &str = "
 import importlib.util, sys, threading
 sys.path.insert(0, sys.argv[1])
@@ -64,7 +98,7 @@ thread.join()
     let output = Command::new(python)
         .args(["-c", PROGRAM])
         .args([folder.as_os_str(), name])
-        .args(PROGRAMS.iter().chain(&FUNCTIONS))
+        .args(ways)
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("cannot run {python}: {error}"));
@@ -72,18 +106,4 @@ thread.join()
     assert!(output.status.success(), "{python} ended with {}\n{text}\n{errors}", output.status);
     let answers = text.lines().filter_map(|line| line.split_once(' '));
     answers.map(|(way, answer)| (way.to_owned(), answer.to_owned())).collect()
-}
-
-/// Asks a server for each of `ways`, and panics unless each answer is that of a plain program. `ask` takes a path, and gives
-/// the body of the answer.
-#[track_caller]
-pub fn compare(expected: &BTreeMap<String, String>, ways: &[&str], ask: impl Fn(&str) -> String) {
-    let mut differences = String::new();
-    for way in ways {
-        let (answer, plain) = (ask(&format!("/{way}")), &expected[*way]);
-        if answer.trim() != plain {
-            differences += &format!("{way}:\n  {}\n  {plain} (a plain program)\n", answer.trim());
-        }
-    }
-    assert!(differences.is_empty(), "{differences}");
 }

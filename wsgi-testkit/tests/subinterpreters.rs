@@ -151,3 +151,28 @@ fn a_reload_in_an_interpreter_changes_no_other() {
     std::fs::write(watched.path().expect("a file"), source("newer")).expect("write the script");
     assert_eq!(answers(&[&watched, &other, &watched]), ["newer", "old", "newer"]);
 }
+
+#[test]
+fn a_sub_interpreter_refuses_to_fork_and_runs_other_programs() {
+    let source = "
+import os, subprocess
+def attempt(work):
+    try:
+        return str(work())
+    except RuntimeError as error:
+        return f'{error}'
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return ['; '.join([
+        attempt(os.fork),
+        attempt(os.forkpty),
+        attempt(lambda: subprocess.run(['true'], preexec_fn=os.setsid)),
+        attempt(lambda: subprocess.run(['false'], start_new_session=True).returncode),
+        attempt(lambda: os.system('exit 3') >> 8),
+    ]).encode()]
+";
+    let app = app(source, &["wsgi_enable_subinterpreters on"]);
+    let answer = send(&app).text();
+    let fork = "fork not supported for subinterpreters";
+    assert_eq!(answer, format!("{fork}; {fork}; preexec_fn not supported within subinterpreters; 1; 3"));
+}

@@ -37,9 +37,21 @@ impl Program {
 
     /// Starts the program beside a file `app.py`, on a port of its own.
     pub(crate) fn with(source: &str, arguments: &[&str]) -> Self {
+        Self::prepared_with(source, arguments, |_| {})
+    }
+
+    /// As [`serve`](Self::serve), with something done to the command before.
+    pub(crate) fn prepared(source: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        Self::prepared_with(source, &["app.py"], prepare)
+    }
+
+    fn prepared_with(source: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("app.py"), source).unwrap();
-        let mut child = command(folder.path()).args(["--bind", "127.0.0.1:0"]).args(arguments).spawn().unwrap();
+        let mut command = command(folder.path());
+        command.args(["--bind", "127.0.0.1:0"]).args(arguments);
+        prepare(&mut command);
+        let mut child = command.spawn().unwrap();
         let out = Lines::of(child.stdout.take().unwrap());
         let errors = Lines::of(child.stderr.take().unwrap());
         let first = out.next();

@@ -1,5 +1,6 @@
 //! The program over loopback.
 
+mod children;
 mod harness;
 
 use std::net::TcpListener;

@@ -1,8 +1,8 @@
 //! Child processes of applications, beside those of a plain Python program.
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, PROGRAMS, compare, plain};
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
 
-use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill, python_says};
+use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill};
 
 fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", APPLICATION).location("/", "wsgi_pass app.py;")
@@ -10,8 +10,7 @@ fn site(mode: Mode) -> Site {
 
 /// Answers of a worker are those of a plain program.
 fn as_in_a_plain_program(nginx: &Nginx, ways: &[&str]) {
-    let expected = plain(&nginx.path("app.py"), &python_says("sys.executable"));
-    compare(&expected, ways, |path| nginx.get(path).ok());
+    compare(ways, Forked::Nothing, |path| nginx.get(path).ok());
 }
 
 #[test]
@@ -22,6 +21,22 @@ fn a_program_that_an_application_starts_is_as_if_a_plain_program_had_started_it(
 #[test]
 fn a_process_that_an_application_forks_or_spawns_is_as_if_a_plain_program_had_started_it() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &FUNCTIONS));
+}
+
+#[test]
+fn an_application_in_a_sub_interpreter_starts_programs_and_spawns_processes() {
+    let works = [
+        "system",
+        "popen",
+        "popen_inherits",
+        "popen_shell",
+        "popen_session",
+        "posix_spawn",
+        "process_spawn",
+        "ended_forkserver",
+        "executor_spawn",
+    ];
+    in_both_modes(|mode| as_in_a_plain_program(&site(mode).http("wsgi_enable_subinterpreters on;").start(), &works));
 }
 
 /// Forks as its path says, and shows how the new process has ended.

@@ -1,0 +1,13 @@
+//! Child processes of applications, beside those of a plain Python program.
+
+mod common;
+
+use common::Host;
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
+use wsgi_testkit::conformance::{HostUnderTest as _, Site};
+
+#[test]
+fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+    let site = Host.serve(Site::new(APPLICATION));
+    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, |path| site.get(path).ok());
+}

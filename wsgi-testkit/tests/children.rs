@@ -1,0 +1,56 @@
+//! Child processes of applications, beside those of a plain Python program: with whichever Python this was built for.
+
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
+use wsgi_testkit::{Host, get};
+
+#[test]
+fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+    let host = Host::shared();
+    let app = host.app(APPLICATION);
+    let ask = |path: &str| host.send(&app, get(path)).text();
+    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, ask);
+}
+
+#[test]
+fn a_forked_process_ends_with_the_status_that_python_computes() {
+    let host = Host::shared();
+    let app = host.app(
+        "
+import os, sys
+def application(environ, start_response):
+    child = os.fork()
+    if child == 0:
+        # Not on the standard error of the tests.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        exec(environ['QUERY_STRING'].replace('+', ' '))
+        return [b'answer of the child']
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    start_response('200 OK', [])
+    return [str(status).encode()]
+",
+    );
+    for (code, status) in [
+        ("pass", "0"),
+        ("sys.exit()", "0"),
+        ("sys.exit(258)", "2"),
+        ("sys.exit(-1)", "255"),
+        ("sys.exit('text')", "1"),
+        ("raise+KeyboardInterrupt", "1"),
+        ("1/0", "1"),
+        ("start_response('200+OK',[])", "1"),
+        ("environ['wsgi.input'].read()", "1"),
+        ("os._exit(9)", "9"),
+    ] {
+        assert_eq!(host.send(&app, get(&format!("/?{code}"))).text(), status, "{code}");
+    }
+}
+
+#[test]
+fn a_pickle_of_a_script_that_is_not_loaded_gets_a_hint() {
+    let host = Host::shared();
+    let app =
+        host.app("import pickle\ndef application(*_):\n    pickle.loads(b'c_wsgi_0123456789abcdef\\nname\\n.')\n");
+    let response = host.send(&app, get("/"));
+    let log = response.log_text(wsgi_core::host::Level::Error);
+    assert!(log.contains("belongs into a module that wsgi_python_path finds"), "{log}");
+}
