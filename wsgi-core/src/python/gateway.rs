@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use pyo3::ffi;
+
 use super::exchange::{Exchange, ExchangeHandle, Summary};
 use super::home::{Home, own_name};
 use super::interpreter::{Interpreter, Kind};
@@ -114,6 +116,8 @@ impl Gateway {
             fatal_exit_status: settings.fatal_exit_status,
         };
         let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode);
+        // SAFETY: Python has been started.
+        main.interpreter.set_state(unsafe { ffi::PyInterpreterState_Main() });
         let result = {
             // SAFETY: the thread that started Python holds the GIL.
             let entered = unsafe { Attached::assume(main.interpreter) };

@@ -1,8 +1,9 @@
 //! How threads attach: one Python thread state per thread and interpreter, made once and kept for the thread's life.
 //!
 //! A thread state that stays gives `threading.local` its meaning from request to request and makes attaching a matter
-//! of 30 ns. `DEPTH` counts nested attaches of this thread's own code; it is what tells [`Held`](super::token::Held)
-//! whether it may give up its reference on the spot.
+//! of 30 ns. Whether a thread is attached is asked of Python each time. A count of our own frames on the stack would be
+//! wrong as soon as an application changes stacks (greenlet, gevent) within something that we have called: frames then end
+//! in another order than they began.
 
 use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
@@ -13,14 +14,8 @@ use super::interpreter::Interpreter;
 use super::token::Token;
 
 thread_local! {
-    static STATE: ThreadState = const {
-        ThreadState {
-            tstate: Cell::new(ptr::null_mut()),
-            home: Cell::new(ptr::null()),
-            depth: Cell::new(0),
-            interpreter: Cell::new(ptr::null()),
-        }
-    };
+    static STATE: ThreadState =
+        const { ThreadState { tstate: Cell::new(ptr::null_mut()), home: Cell::new(ptr::null()) } };
     /// This thread's states of the interpreters it has attached to, without the one in `STATE`. On its own because
     /// `STATE` must be free of destructors to be quick to reach.
     static OTHERS: RefCell<Vec<(*const Interpreter, *mut ffi::PyThreadState)>> = const { RefCell::new(Vec::new()) };
@@ -31,10 +26,6 @@ struct ThreadState {
     tstate: Cell<*mut ffi::PyThreadState>,
     /// Which interpreter that is; null before the first time.
     home: Cell<*const Interpreter>,
-    /// How many of our own frames on this thread's stack rely on being attached; 0: detached.
-    depth: Cell<u32>,
-    /// Which interpreter they are attached to.
-    interpreter: Cell<*const Interpreter>,
 }
 
 /// This thread, as `pthread_self` names it. In a shared object it is found with less than a thread-local variable takes.
@@ -50,16 +41,25 @@ fn state() -> &'static ThreadState {
     STATE.with(|state| unsafe { &*ptr::from_ref(state) })
 }
 
-/// Whether code of this crate on this thread is attached to `interpreter`.
+/// Whether this thread is attached to `interpreter`.
 pub(crate) fn is_attached_to(interpreter: &Interpreter) -> bool {
-    STATE.try_with(|state| state.depth.get() > 0 && ptr::eq(state.interpreter.get(), interpreter)).unwrap_or(false)
+    let state = state();
+    NonNull::new(state.current()).is_some_and(|current| state.is_of(current, interpreter))
 }
 
-/// Attached to an interpreter until dropped. Nested ones are a counter, unless they change to another interpreter.
+/// Whether this thread is attached to any interpreter.
+pub(crate) fn is_attached() -> bool {
+    !state().current().is_null()
+}
+
+/// Attached to an interpreter until dropped. One within another costs a look at the thread, unless it changes to another
+/// interpreter.
 pub struct Attached<'a> {
     interpreter: &'a Interpreter,
     /// That of this thread, which it cannot leave with it.
-    state: &'static ThreadState,
+    _state: &'static ThreadState,
+    /// The thread was not attached to this interpreter before.
+    restored: bool,
     /// The thread was attached to another interpreter, and will be again.
     _outer: Option<Detached>,
 }
@@ -69,16 +69,13 @@ impl<'a> Attached<'a> {
     #[inline]
     pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
         let state = state();
-        let depth = state.depth.get();
-        if depth > 0 && ptr::eq(state.interpreter.get(), interpreter) {
-            state.depth.set(depth + 1);
-            return Self { interpreter, state, _outer: None };
+        let current = NonNull::new(state.current());
+        if current.is_some_and(|current| state.is_of(current, interpreter)) {
+            return Self { interpreter, _state: state, restored: false, _outer: None };
         }
-        let outer = (depth > 0).then(Detached::new);
+        let outer = current.map(|_| Detached::new());
         state.restore(interpreter);
-        state.interpreter.set(interpreter);
-        state.depth.set(1);
-        let attached = Self { interpreter, state, _outer: outer };
+        let attached = Self { interpreter, _state: state, restored: true, _outer: outer };
         interpreter.release_now(attached.token());
         attached
     }
@@ -89,11 +86,7 @@ impl<'a> Attached<'a> {
     ///
     /// The thread is attached to `interpreter` until this is dropped.
     pub(crate) unsafe fn assume(interpreter: &'a Interpreter) -> Entered<'a> {
-        let state = state();
-        let before = (state.depth.get(), state.interpreter.get());
-        state.depth.set(before.0 + 1);
-        state.interpreter.set(interpreter);
-        Entered { interpreter, before, state }
+        Entered { interpreter }
     }
 
     pub(crate) fn token(&self) -> Token<'_> {
@@ -104,10 +97,10 @@ impl<'a> Attached<'a> {
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        let depth = self.state.depth.get() - 1;
-        self.state.depth.set(depth);
-        if depth == 0 {
-            self.state.save();
+        if self.restored {
+            // SAFETY: `new` has attached this thread, and whatever ran since has left it so: each call of Python returns
+            // attached, and each `Detached` attaches again before it is gone.
+            unsafe { ffi::PyEval_SaveThread() };
         }
         // What was left for another interpreter is restored now, as the field is dropped.
     }
@@ -116,9 +109,6 @@ impl Drop for Attached<'_> {
 /// Our code, called by Python.
 pub(crate) struct Entered<'a> {
     interpreter: &'a Interpreter,
-    before: (u32, *const Interpreter),
-    /// As in [`Attached`].
-    state: &'static ThreadState,
 }
 
 impl Entered<'_> {
@@ -128,41 +118,25 @@ impl Entered<'_> {
     }
 }
 
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.state.depth.set(self.before.0);
-        self.state.interpreter.set(self.before.1);
-    }
-}
-
 /// The opposite: an attached thread that lets others run while it waits, or works in another interpreter.
 pub(crate) struct Detached {
-    depth: u32,
-    interpreter: *const Interpreter,
     tstate: NonNull<ffi::PyThreadState>,
 }
 
 impl Detached {
     /// The thread must be attached (a [`Token`] proves it).
     pub(super) fn new() -> Self {
-        STATE.with(|state| {
-            let depth = state.depth.replace(0);
-            debug_assert!(depth > 0);
-            // SAFETY: attached, as the caller's token proves. The state may be one of Python's own threads.
-            let tstate = unsafe { NonNull::new_unchecked(ffi::PyEval_SaveThread()) };
-            Self { depth, interpreter: state.interpreter.get(), tstate }
-        })
+        debug_assert!(is_attached(), "only an attached thread can be detached");
+        // SAFETY: attached, as the caller's token proves. The state may be one of Python's own threads.
+        let tstate = unsafe { NonNull::new_unchecked(ffi::PyEval_SaveThread()) };
+        Self { tstate }
     }
 }
 
 impl Drop for Detached {
     fn drop(&mut self) {
-        // SAFETY: the state was saved on this very thread.
+        // SAFETY: the state was saved on this very thread, and is not current.
         unsafe { ffi::PyEval_RestoreThread(self.tstate.as_ptr()) };
-        STATE.with(|state| {
-            state.depth.set(self.depth);
-            state.interpreter.set(self.interpreter);
-        });
     }
 }
 
@@ -172,14 +146,47 @@ impl Drop for Detached {
 ///
 /// The calling thread holds the GIL and has never attached through this module.
 pub(super) unsafe fn adopt_starting_thread(main: &Interpreter) {
-    STATE.with(|state| {
-        // SAFETY: the caller holds the GIL.
-        state.tstate.set(unsafe { ffi::PyEval_SaveThread() });
-        state.home.set(main);
-    });
+    let state = state();
+    // SAFETY: the caller holds the GIL.
+    state.tstate.set(unsafe { ffi::PyEval_SaveThread() });
+    state.home.set(main);
 }
 
 impl ThreadState {
+    /// The state that this thread is attached with; null while it is detached.
+    #[cfg(Py_3_12)]
+    #[inline]
+    fn current(&self) -> *mut ffi::PyThreadState {
+        // SAFETY: reads a thread-local variable of Python's, at any time.
+        unsafe { ffi::compat::PyThreadState_GetUnchecked() }
+    }
+
+    /// The state that this thread is attached with; null while it is detached.
+    ///
+    /// Up to Python 3.11 the current state is that of the thread which has the GIL. It may be another thread's, and gone at
+    /// any moment: its address is compared with the states of this thread, and nothing is read from it before.
+    #[cfg(not(Py_3_12))]
+    #[inline]
+    fn current(&self) -> *mut ffi::PyThreadState {
+        // SAFETY: reads a variable of Python's, at any time.
+        let current = unsafe { ffi::compat::PyThreadState_GetUnchecked() };
+        if current == self.tstate.get() || current.is_null() || is_of_this_thread(current) {
+            current
+        } else {
+            ptr::null_mut()
+        }
+    }
+
+    /// Whether `current`, which this thread is attached with, is a state of `interpreter`.
+    #[inline]
+    fn is_of(&self, current: NonNull<ffi::PyThreadState>, interpreter: &Interpreter) -> bool {
+        if current.as_ptr() == self.tstate.get() {
+            return ptr::eq(self.home.get(), interpreter);
+        }
+        // SAFETY: the current state of this thread is alive.
+        unsafe { ffi::PyThreadState_GetInterpreter(current.as_ptr()) == interpreter.state() }
+    }
+
     #[inline(never)]
     fn restore(&self, interpreter: &Interpreter) {
         if !ptr::eq(self.home.get(), interpreter) {
@@ -189,34 +196,38 @@ impl ThreadState {
         unsafe { ffi::PyEval_RestoreThread(self.tstate.get()) };
     }
 
-    fn save(&self) {
-        // SAFETY: this thread is attached: `depth` was positive.
-        unsafe { ffi::PyEval_SaveThread() };
-    }
-
     /// Makes `tstate` the one of another interpreter, a new one the first time.
     #[cold]
     fn turn_to(&self, interpreter: &Interpreter) {
-        let found = self.take(interpreter);
-        let tstate = found.unwrap_or_else(|| new_state(interpreter));
-        let before = self.home.replace(interpreter);
-        if !before.is_null() {
-            OTHERS.with_borrow_mut(|others| others.push((before, self.tstate.get())));
-        }
-        self.tstate.set(tstate);
+        let tstate = take_other(interpreter).unwrap_or_else(|| new_state(interpreter));
+        self.turn(interpreter, tstate);
     }
 
-    /// Forgets this thread's state of an interpreter.
-    fn take(&self, interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
-        if ptr::eq(self.home.get(), interpreter) {
-            self.home.set(ptr::null());
-            return Some(self.tstate.replace(ptr::null_mut()));
+    fn turn(&self, interpreter: &Interpreter, tstate: *mut ffi::PyThreadState) {
+        let before: (*const Interpreter, _) = (self.home.replace(interpreter), self.tstate.replace(tstate));
+        if !before.0.is_null() {
+            OTHERS.with_borrow_mut(|others| others.push(before));
         }
-        OTHERS.with_borrow_mut(|others| {
-            let index = others.iter().position(|(of, _)| ptr::eq(*of, interpreter))?;
-            Some(others.swap_remove(index).1)
-        })
     }
+}
+
+/// Whether a state that is not in [`STATE`] is one of this thread, made by us or, for a thread of Python's, by Python.
+#[cfg(not(Py_3_12))]
+#[cold]
+fn is_of_this_thread(tstate: *mut ffi::PyThreadState) -> bool {
+    // SAFETY: reads a thread-local variable of Python's, at any time.
+    let first = unsafe { ffi::PyGILState_GetThisThreadState() };
+    // At the end of the thread there may be no list any more, and nothing is attached through us.
+    first == tstate
+        || OTHERS.try_with(|others| others.borrow().iter().any(|(_, other)| *other == tstate)).unwrap_or(false)
+}
+
+/// Removes this thread's state of an interpreter from [`OTHERS`].
+fn take_other(interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
+    OTHERS.with_borrow_mut(|others| {
+        let index = others.iter().position(|(of, _)| ptr::eq(*of, interpreter))?;
+        Some(others.swap_remove(index).1)
+    })
 }
 
 /// A first state of this thread, which is detached, in an interpreter.
@@ -237,21 +248,28 @@ fn new_state(interpreter: &Interpreter) -> *mut ffi::PyThreadState {
 
 /// Deletes the state of this thread, which is detached, in an interpreter.
 pub(crate) fn retire(interpreter: &Interpreter) {
-    STATE.with(|state| {
-        let Some(tstate) = state.take(interpreter) else { return };
-        // SAFETY: `tstate` is this thread's and not current. For the main interpreter the release pairs with the one
-        // PyGILState_Ensure in `new_state`. Both ways clear the state while attached, delete it and give up the GIL.
-        unsafe {
-            ffi::PyEval_RestoreThread(tstate);
-            state.depth.set(1);
-            state.interpreter.set(interpreter);
-            if interpreter.is_main() {
-                ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_UNLOCKED);
-            } else {
-                ffi::PyThreadState_Clear(tstate);
-                ffi::PyThreadState_DeleteCurrent();
-            }
-            state.depth.set(0);
+    let state = state();
+    if !ptr::eq(state.home.get(), interpreter) {
+        let Some(tstate) = take_other(interpreter) else { return };
+        state.turn(interpreter, tstate);
+    }
+    let tstate = state.tstate.get();
+    // SAFETY: `tstate` is this thread's and not current. For the main interpreter the release pairs with the one
+    // PyGILState_Ensure in `new_state`. Both ways clear the state while attached, delete it and give up the GIL.
+    unsafe {
+        ffi::PyEval_RestoreThread(tstate);
+        if interpreter.is_main() {
+            ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_UNLOCKED);
+        } else {
+            ffi::PyThreadState_Clear(tstate);
+            ffi::PyThreadState_DeleteCurrent();
         }
-    });
+    }
+    // Until here it was this thread's: destructors have run as the state was cleared, and may have attached elsewhere.
+    if ptr::eq(state.home.get(), interpreter) {
+        state.home.set(ptr::null());
+        state.tstate.set(ptr::null_mut());
+    } else {
+        take_other(interpreter);
+    }
 }
