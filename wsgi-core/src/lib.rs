@@ -43,6 +43,7 @@ pub mod host;
 #[cfg(feature = "http1")]
 pub mod http1;
 pub mod input;
+pub mod lock;
 pub mod output;
 pub mod pool;
 #[cfg(feature = "python")]

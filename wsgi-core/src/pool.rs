@@ -14,13 +14,15 @@ mod tests;
 
 use std::any::Any;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use roster::Roster;
 use seat::{Seat, Worker};
+
+use crate::lock::{Leaf, LeafGuard};
 
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl<T: Task> Pool<T> {
         let shared = Shared {
             threads: Box::new(Arc::new(threads)),
             queue: limits.queue,
-            roster: Mutex::new(Roster::new(limits)),
+            roster: Leaf::new(Roster::new(limits)),
             deserted: Condvar::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -146,8 +148,7 @@ impl<T: Task> Pool<T> {
     pub fn shutdown(&self, within: Duration) -> bool {
         let mut roster = self.shared.lock();
         roster.close();
-        let waited = self.shared.deserted.wait_timeout_while(roster, within, |roster| roster.live > 0);
-        let (mut roster, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut roster, _) = roster.wait_timeout_while(&self.shared.deserted, within, |roster| roster.live > 0);
         let all = roster.live == 0;
         let gone = roster.gone();
         drop(roster);
@@ -170,14 +171,14 @@ struct Shared<T: Task> {
     threads: Box<dyn Spawn<T>>,
     queue: usize,
     /// Held for a few instructions, or while a thread is started.
-    roster: Mutex<Roster<T>>,
+    roster: Leaf<Roster<T>>,
     /// The last thread has left.
     deserted: Condvar,
 }
 
 impl<T: Task> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, Roster<T>> {
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LeafGuard<'_, Roster<T>> {
+        self.roster.lock()
     }
 }
 

@@ -4,7 +4,7 @@
 //! ends: a [`RelaySink`] for [`HostParts`](crate::host::HostParts), and a [`Relay`] to iterate over.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -12,10 +12,11 @@ use bytes::Bytes;
 use crate::error::HostError;
 use crate::head::ResponseHead;
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use crate::lock::Leaf;
 
 /// Both ends of a response. The application is asked for further blocks while fewer than `room` bytes are on their way.
 pub fn relay(room: usize) -> (RelaySink, Relay) {
-    let shared = Arc::new(Shared { room, state: Mutex::default(), changed: Condvar::new() });
+    let shared = Arc::new(Shared { room, state: Leaf::default(), changed: Condvar::new() });
     (RelaySink { shared: Arc::clone(&shared) }, Relay { shared })
 }
 
@@ -48,7 +49,7 @@ pub struct Relay {
 
 struct Shared {
     room: usize,
-    state: Mutex<State>,
+    state: Leaf<State>,
     /// A part is there, the writer is idle, or one end has gone.
     changed: Condvar,
 }
@@ -68,32 +69,27 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Changes something that the other end may wait for.
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = self.state.with(change);
         self.changed.notify_all();
+        result
     }
 }
 
 impl RelaySink {
     fn push(&mut self, parts: impl IntoIterator<Item = Part>, bytes: usize) -> Result<(), HostError> {
-        let mut state = self.shared.lock();
-        if state.writer_gone {
-            return Err(HostError::ClientGone);
-        }
-        state.parts.extend(parts);
-        state.bytes += bytes;
-        // A head or a block that is to wait for more is not worth waking the writer for, as long as more comes.
-        if matches!(state.parts.back(), Some(Part::Flush | Part::End)) || state.bytes >= self.shared.room {
-            drop(state);
+        let mut parts = Some(parts);
+        let ripe = self.shared.state.with(|state| {
+            if state.writer_gone {
+                return Err(HostError::ClientGone);
+            }
+            state.parts.extend(parts.take().into_iter().flatten());
+            state.bytes += bytes;
+            // A head or a block that is to wait for more is not worth waking the writer for, as long as more comes.
+            Ok(matches!(state.parts.back(), Some(Part::Flush | Part::End)) || state.bytes >= self.shared.room)
+        });
+        if ripe? {
             self.shared.changed.notify_all();
         }
         Ok(())
@@ -117,24 +113,27 @@ impl ResponseSink for RelaySink {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
-        let mut state = self.shared.lock();
-        if state.writer_gone {
-            return Poll::Ready(Err(HostError::ClientGone));
+        let room = self.shared.room;
+        // Wakers are cloned and dropped without the lock: they are code of who made them.
+        let mut waker = None;
+        loop {
+            let (polled, replaced) = self.shared.state.with(|state| match () {
+                () if state.writer_gone => (Poll::Ready(Err(HostError::ClientGone)), None),
+                () if state.bytes < room => (Poll::Ready(Ok(BodyInterest::Wanted)), None),
+                () => (Poll::Pending, waker.take().map(|waker| state.waker.replace(waker))),
+            });
+            if polled.is_ready() || replaced.is_some() {
+                return polled;
+            }
+            waker = Some(cx.waker().clone());
         }
-        if state.bytes < self.shared.room {
-            return Poll::Ready(Ok(BodyInterest::Wanted));
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
         // A head alone may still wait for more.
         self.flush()?;
-        let mut state = self.shared.lock();
-        while !(state.writer_gone || state.idle && state.parts.is_empty()) {
-            state = self.shared.wait(state);
-        }
+        let idle = |state: &State| state.writer_gone || state.idle && state.parts.is_empty();
+        let state = self.shared.state.lock().wait_while(&self.shared.changed, |state| !idle(state));
         if state.writer_gone { Err(HostError::ClientGone) } else { Ok(()) }
     }
 
@@ -153,15 +152,15 @@ impl Iterator for Relay {
     type Item = Part;
 
     fn next(&mut self) -> Option<Part> {
-        let mut state = self.shared.lock();
-        state.bytes -= std::mem::take(&mut state.in_hand);
-        if state.bytes < self.shared.room
-            && let Some(waker) = state.waker.take()
-        {
-            drop(state);
+        let room = self.shared.room;
+        let waker = self.shared.state.with(|state| {
+            state.bytes -= std::mem::take(&mut state.in_hand);
+            if state.bytes < room { state.waker.take() } else { None }
+        });
+        if let Some(waker) = waker {
             waker.wake();
-            state = self.shared.lock();
         }
+        let mut state = self.shared.state.lock();
         loop {
             if let Some(part) = state.parts.pop_front() {
                 state.idle = false;
@@ -176,17 +175,17 @@ impl Iterator for Relay {
             if !std::mem::replace(&mut state.idle, true) {
                 self.shared.changed.notify_all();
             }
-            state = self.shared.wait(state);
+            state = state.wait(&self.shared.changed);
         }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let mut waker = None;
-        self.shared.change(|state| {
+        // Blocks may be Python's: they are dropped without the lock.
+        let (waker, _parts) = self.shared.change(|state| {
             state.writer_gone = true;
-            waker = state.waker.take();
+            (state.waker.take(), std::mem::take(&mut state.parts))
         });
         if let Some(waker) = waker {
             waker.wake();

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -14,6 +14,7 @@ use http_body::Body;
 use tokio::runtime::Handle;
 use wsgi_core::error::HostError;
 use wsgi_core::host::BodySource;
+use wsgi_core::lock::Leaf;
 
 use crate::channel::Channel;
 
@@ -169,30 +170,21 @@ fn is_malformed(error: &(dyn Error + 'static)) -> bool {
 /// A thread that waits to be woken.
 #[derive(Default)]
 struct Parker {
-    woken: Mutex<bool>,
+    woken: Leaf<bool>,
     signal: Condvar,
 }
 
 impl Parker {
     /// Blocks until it is woken, or was since the last time; false if that takes longer than `patience`.
     fn park(&self, patience: Duration) -> bool {
-        let end = Instant::now().checked_add(patience);
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*woken {
-            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return false;
-            }
-            (woken, _) = self.signal.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner);
-        }
-        *woken = false;
-        true
+        let (mut woken, _) = self.woken.lock().wait_timeout_while(&self.signal, patience, |woken| !*woken);
+        std::mem::take(&mut *woken)
     }
 }
 
 impl Wake for Parker {
     fn wake(self: Arc<Self>) {
-        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.woken.with(|woken| *woken = true);
         self.signal.notify_one();
     }
 }

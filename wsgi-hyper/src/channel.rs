@@ -5,7 +5,7 @@
 
 mod blocks;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::response::Parts;
 use wsgi_core::error::HostError;
+use wsgi_core::lock::{Leaf, LeafGuard};
 
 use blocks::Blocks;
 
@@ -22,7 +23,7 @@ const ROOM: usize = 64 * 1024;
 /// One response under way.
 #[derive(Default)]
 pub(crate) struct Channel {
-    state: Mutex<State>,
+    state: Leaf<State>,
     /// For a thread that blocks until everything is taken.
     taken: Condvar,
 }
@@ -107,33 +108,34 @@ impl Channel {
     }
 
     fn put(&self, now: bool, work: impl FnOnce(&mut State)) -> Result<(), HostError> {
-        let mut state = self.state();
-        match state.closed {
-            Some(Closed::Gone) => return Err(HostError::ClientGone),
-            Some(Closed::Satisfied) => return Ok(()),
-            None => work(&mut state),
-        }
-        let task = if now { state.task.take() } else { None };
-        wake(state, [task, None]);
+        // What the client does not get is dropped with `work`, and so without the lock.
+        let mut work = Some(work);
+        let task = self.state.with(|state| match state.closed {
+            Some(Closed::Gone) => Err(HostError::ClientGone),
+            Some(Closed::Satisfied) => Ok(None),
+            None => {
+                if let Some(work) = work.take() {
+                    work(state);
+                }
+                Ok(if now { state.task.take() } else { None })
+            }
+        });
+        wake([task?, None]);
         Ok(())
     }
 
     /// Whether a further block may be produced.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), HostError>> {
-        let mut state = self.state();
-        match state.closed {
-            Some(Closed::Gone) => Poll::Ready(Err(HostError::ClientGone)),
-            None if state.waiting >= ROOM => {
-                state.exchange = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(Ok(())),
-        }
+        self.poll(cx, |state| match state.closed {
+            Some(Closed::Gone) => Looked::Ready(Err(HostError::ClientGone)),
+            None if state.waiting >= ROOM => Looked::Wait(&mut state.exchange),
+            _ => Looked::Ready(Ok(())),
+        })
     }
 
     /// Blocks until everything is taken; an error if nothing was for as long as `patience`.
     pub(crate) fn drain(&self, patience: Duration) -> Result<(), HostError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             match state.closed {
                 Some(Closed::Gone) => return Err(HostError::ClientGone),
@@ -142,10 +144,10 @@ impl Channel {
             }
             let before = state.waiting;
             state.draining = true;
-            let (next, waited) = self.taken.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-            state = next;
+            let timed_out;
+            (state, timed_out) = state.wait_timeout(&self.taken, patience);
             state.draining = false;
-            if waited.timed_out() && state.waiting == before {
+            if timed_out && state.waiting == before {
                 return Err(HostError::TimedOut);
             }
         }
@@ -159,30 +161,31 @@ impl Channel {
     /// The thread is done, and `status` is to be answered unless a head has been sent. It is the client's fault
     /// if its body was [malformed](Self::blame_client).
     pub(crate) fn fail(&self, status: StatusCode) {
-        let malformed = self.state().malformed;
+        let malformed = self.state.with(|state| state.malformed);
         self.end(End::Failed(if malformed { StatusCode::BAD_REQUEST } else { status }));
     }
 
     /// The request body turned out to be malformed. The application may make something of that all the same.
     pub(crate) fn blame_client(&self) {
-        self.state().malformed = true;
+        self.state.with(|state| state.malformed = true);
     }
 
     fn end(&self, end: End) {
-        let mut state = self.state();
-        state.end.get_or_insert(end);
-        let task = state.task.take();
-        wake(state, [task, None]);
+        let task = self.state.with(|state| {
+            state.end.get_or_insert(end);
+            state.task.take()
+        });
+        wake([task, None]);
     }
 
     /// Notes whom to wake when the task closes; an error if it has.
     pub(crate) fn wait_with(&self, reader: &Waker) -> Result<(), HostError> {
-        let mut state = self.state();
-        if state.closed == Some(Closed::Gone) {
-            return Err(HostError::ClientGone);
-        }
-        state.reader = Some(reader.clone());
-        Ok(())
+        let reader = Some(reader.clone());
+        let before = self.state.with(|state| match state.closed {
+            Some(Closed::Gone) => Err(HostError::ClientGone),
+            _ => Ok(std::mem::replace(&mut state.reader, reader)),
+        });
+        before.map(drop)
     }
 }
 
@@ -190,47 +193,48 @@ impl Channel {
 impl Channel {
     /// The head, or a status that stands for it.
     pub(crate) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Head, StatusCode>> {
-        let mut state = self.state();
-        match (state.head.take(), state.end) {
-            (Some(head), _) => Poll::Ready(Ok(head)),
-            (None, Some(End::Failed(status))) => Poll::Ready(Err(status)),
-            _ => pending(state, cx),
-        }
+        self.poll(cx, |state| match (state.head.take(), state.end) {
+            (Some(head), _) => Looked::Ready(Ok(head)),
+            (None, Some(End::Failed(status))) => Looked::Ready(Err(status)),
+            _ => Looked::Wait(&mut state.task),
+        })
     }
 
     /// The next block, `None` at the end.
     pub(crate) fn poll_block(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
-        let mut state = self.state();
-        let Some(block) = state.blocks.pop() else {
-            return match state.end {
-                None => pending(state, cx),
-                Some(End::Complete) => Poll::Ready(None),
-                Some(End::Cut | End::Failed(_)) => Poll::Ready(Some(Err(Cut(())))),
+        let polled = self.poll(cx, |state| {
+            let Some(block) = state.blocks.pop() else {
+                return match state.end {
+                    None => Looked::Wait(&mut state.task),
+                    Some(End::Complete) => Looked::Ready(None),
+                    Some(End::Cut | End::Failed(_)) => Looked::Ready(Some(Err(Cut(())))),
+                };
             };
-        };
-        state.waiting -= block.len();
-        let exchange = if state.waiting < ROOM { state.exchange.take() } else { None };
-        self.tell_drained(&state);
-        wake(state, [exchange, None]);
-        Poll::Ready(Some(Ok(block)))
+            state.waiting -= block.len();
+            let exchange = if state.waiting < ROOM { state.exchange.take() } else { None };
+            self.tell_drained(state);
+            Looked::Ready(Some(Ok((block, exchange))))
+        });
+        polled.map_ok(|(block, exchange)| {
+            wake([exchange, None]);
+            block
+        })
     }
 
     /// Whether the response is complete and taken.
     pub(crate) fn is_at_end(&self) -> bool {
-        let state = self.state();
-        state.end == Some(End::Complete) && state.blocks.is_empty()
+        self.state.with(|state| state.end == Some(End::Complete) && state.blocks.is_empty())
     }
 
     /// Nothing is taken any more. Whoever waits on the other side goes on.
     pub(crate) fn close(&self, why: Closed) {
-        let mut state = self.state();
-        state.closed.get_or_insert(why);
-        let blocks = std::mem::take(&mut state.blocks);
-        state.waiting = 0;
-        let wakers = [state.exchange.take(), state.reader.take()];
-        self.tell_drained(&state);
-        wake(state, wakers);
-        drop(blocks);
+        let (wakers, _blocks) = self.state.with(|state| {
+            state.closed.get_or_insert(why);
+            state.waiting = 0;
+            self.tell_drained(state);
+            ([state.exchange.take(), state.reader.take()], std::mem::take(&mut state.blocks))
+        });
+        wake(wakers);
     }
 }
 
@@ -245,22 +249,40 @@ impl Channel {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at the state, and leaves the waker of `cx` where it is to wait. Wakers are cloned and dropped without the lock:
+    /// they are code of who made them.
+    fn poll<T>(&self, cx: &Context<'_>, mut look: impl FnMut(&mut State) -> Looked<'_, T>) -> Poll<T> {
+        let mut waker: Option<Waker> = None;
+        loop {
+            let mut state: LeafGuard<'_, State> = self.state.lock();
+            let place = match look(&mut state) {
+                Looked::Ready(value) => return Poll::Ready(value),
+                Looked::Wait(place) => place,
+            };
+            if place.as_ref().is_some_and(|present| present.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if waker.is_some() {
+                let before = std::mem::replace(place, waker);
+                drop(state);
+                drop(before);
+                return Poll::Pending;
+            }
+            drop(state);
+            waker = Some(cx.waker().clone());
+        }
     }
 }
 
-fn pending<T>(mut state: MutexGuard<'_, State>, cx: &Context<'_>) -> Poll<T> {
-    match &mut state.task {
-        Some(task) => task.clone_from(cx.waker()),
-        None => state.task = Some(cx.waker().clone()),
-    }
-    Poll::Pending
+/// What a look at the state has found.
+enum Looked<'a, T> {
+    Ready(T),
+    /// Nothing yet; where a waker waits for it.
+    Wait(&'a mut Option<Waker>),
 }
 
-/// Wakers take locks of their own: ours is given back first.
-fn wake(state: MutexGuard<'_, State>, wakers: [Option<Waker>; 2]) {
-    drop(state);
+/// Wakers take locks of their own: ours is free again.
+fn wake(wakers: [Option<Waker>; 2]) {
     wakers.into_iter().flatten().for_each(Waker::wake);
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, Level, ResponseSink};
+use wsgi_core::lock::Leaf;
 
 use crate::captured::{Event, LogLine};
 use crate::faults::Faults;
@@ -32,14 +33,14 @@ struct State {
 /// A sink that keeps what it is given.
 #[derive(Debug)]
 pub struct CapturingSink {
-    state: Arc<Mutex<State>>,
+    state: Arc<Leaf<State>>,
     faults: Faults,
 }
 
 /// The test's end of a [`CapturingSink`].
 #[derive(Clone, Debug)]
 pub struct Client {
-    state: Arc<Mutex<State>>,
+    state: Arc<Leaf<State>>,
 }
 
 impl CapturingSink {
@@ -50,20 +51,21 @@ impl CapturingSink {
             leaves_at: faults.leaves_at.clone(),
             ..State::default()
         };
-        let state = Arc::new(Mutex::new(state));
+        let state = Arc::new(Leaf::new(state));
         (Self { state: Arc::clone(&state), faults }, Client { state })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn push(&self, event: Event) {
+        self.state.with(|state| state.events.push(event));
     }
 
     /// Counts a call, and fails the one that is to fail.
     fn called(&self) -> Result<(), HostError> {
-        let mut state = self.state();
-        let number = state.calls;
-        state.calls += 1;
-        if state.left {
+        let (number, left) = self.state.with(|state| {
+            state.calls += 1;
+            (state.calls - 1, state.left)
+        });
+        if left {
             return Err(HostError::ClientGone);
         }
         match self.faults.call_fails {
@@ -76,7 +78,7 @@ impl CapturingSink {
 impl Client {
     /// How many calls of the gateway the sink has had that could fail.
     pub fn calls(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).calls
+        self.state.with(|state| state.calls)
     }
 
     /// A log whose records stand among the other [events](Self::take), in order.
@@ -86,12 +88,12 @@ impl Client {
 
     /// What has arrived so far; leaves nothing behind.
     pub fn take(&self) -> Vec<Event> {
-        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).events)
+        self.state.with(|state| std::mem::take(&mut state.events))
     }
 
     /// Whether the sink is waited for.
     pub fn is_stalled(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).waker.is_some()
+        self.state.with(|state| state.waker.is_some())
     }
 
     /// Leaves.
@@ -102,42 +104,36 @@ impl Client {
     /// Who is woken when the client leaves, at once if it has left; nobody once the sink is dropped.
     #[cfg(feature = "python")]
     pub(crate) fn on_leave(&self, waker: Waker) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.over {
-            return;
-        }
-        state.on_leave = Some(waker);
-        if state.left {
-            drop(state);
+        let (left, _other) = self
+            .state
+            .with(|state| if state.over { (false, Some(waker)) } else { (state.left, state.on_leave.replace(waker)) });
+        if left {
             self.leave();
         }
     }
 
     /// Whether the gateway has dropped the sink.
     pub fn is_over(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.events.iter().any(|event| matches!(event, Event::Dropped))
+        self.state.with(|state| state.events.iter().any(|event| matches!(event, Event::Dropped)))
     }
 
     /// Reads on, until the next of these stalls.
     pub fn go_on(&self) {
-        let waker = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waker = self.state.with(|state| {
             state.stalls.pop_front();
             state.waker.take()
-        };
+        });
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-fn leave(state: &Mutex<State>) {
-    let wakers = {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+fn leave(state: &Leaf<State>) {
+    let wakers = state.with(|state| {
         state.left = true;
         [state.on_leave.take(), state.waker.take()]
-    };
+    });
     // They take locks of their own.
     wakers.into_iter().flatten().for_each(Waker::wake);
 }
@@ -145,7 +141,7 @@ fn leave(state: &Mutex<State>) {
 impl ResponseSink for CapturingSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
         self.called()?;
-        self.state().events.push(Event::Head(head));
+        self.push(Event::Head(head));
         Ok(())
     }
 
@@ -153,20 +149,22 @@ impl ResponseSink for CapturingSink {
         self.called()?;
         let leaves_after = self.faults.leaves_after;
         let from_file = matches!(chunk, Chunk::File(_));
-        let mut state = self.state();
-        if leaves_after.is_some_and(|limit| state.sent >= limit) {
+        let gone = self.state.with(|state| leaves_after.is_some_and(|limit| state.sent >= limit));
+        if gone {
             return Err(HostError::ClientGone);
         }
         let block = chunk.into_bytes()?.to_vec();
-        state.sent += block.len();
-        state.blocks += 1;
-        state.events.push(if from_file { Event::File(block, flush) } else { Event::Block(block, flush) });
+        self.state.with(|state| {
+            state.sent += block.len();
+            state.blocks += 1;
+            state.events.push(if from_file { Event::File(block, flush) } else { Event::Block(block, flush) });
+        });
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
         self.called()?;
-        self.state().events.push(Event::Flush);
+        self.push(Event::Flush);
         Ok(())
     }
 
@@ -176,27 +174,30 @@ impl ResponseSink for CapturingSink {
         }
         let unwanted = self.faults.body_unwanted;
         let leaves_after = self.faults.leaves_after;
-        let mut state = self.state();
-        if leaves_after.is_some_and(|limit| state.sent >= limit) {
-            return Poll::Ready(Err(HostError::ClientGone));
-        }
-        if state.stalls.front().is_some_and(|stall| *stall <= state.blocks) {
-            state.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let head_sent = state.events.iter().any(|event| matches!(event, Event::Head(_)));
-        Poll::Ready(Ok(if unwanted && head_sent { BodyInterest::Unwanted } else { BodyInterest::Wanted }))
+        let waker = cx.waker().clone();
+        let (polled, _other) = self.state.with(|state| {
+            if leaves_after.is_some_and(|limit| state.sent >= limit) {
+                return (Poll::Ready(Err(HostError::ClientGone)), Some(waker));
+            }
+            if state.stalls.front().is_some_and(|stall| *stall <= state.blocks) {
+                return (Poll::Pending, state.waker.replace(waker));
+            }
+            let head_sent = state.events.iter().any(|event| matches!(event, Event::Head(_)));
+            let interest = if unwanted && head_sent { BodyInterest::Unwanted } else { BodyInterest::Wanted };
+            (Poll::Ready(Ok(interest)), Some(waker))
+        });
+        polled
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
         self.called()?;
-        self.state().events.push(Event::Drain);
+        self.push(Event::Drain);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
         self.called()?;
-        self.state().events.push(Event::Finish);
+        self.push(Event::Finish);
         Ok(())
     }
 }
@@ -204,28 +205,28 @@ impl ResponseSink for CapturingSink {
 impl Drop for CapturingSink {
     fn drop(&mut self) {
         // Wakers hold the exchange, whose log holds this state.
-        let _wakers = {
-            let mut state = self.state();
+        let _wakers = self.state.with(|state| {
             state.events.push(Event::Dropped);
             state.over = true;
             [state.on_leave.take(), state.waker.take()]
-        };
+        });
     }
 }
 
 /// The log of one exchange.
 #[derive(Debug)]
 struct ExchangeLog {
-    state: Arc<Mutex<State>>,
+    state: Arc<Leaf<State>>,
 }
 
 impl ErrorLog for ExchangeLog {
     fn log(&self, level: Level, text: &str) {
         let line = LogLine { level, text: text.to_owned() };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.events.push(Event::Log(line));
-        if state.leaves_at.as_deref() == Some(text) {
-            drop(state);
+        let leaves = self.state.with(|state| {
+            state.events.push(Event::Log(line));
+            state.leaves_at.as_deref() == Some(text)
+        });
+        if leaves {
             leave(&self.state);
         }
     }
@@ -234,20 +235,20 @@ impl ErrorLog for ExchangeLog {
 /// A log that keeps its records, for what belongs to no exchange.
 #[derive(Debug, Default)]
 pub struct CapturingLog {
-    lines: Mutex<Vec<LogLine>>,
+    lines: Leaf<Vec<LogLine>>,
 }
 
 impl CapturingLog {
     /// What was logged so far; leaves nothing behind.
     pub fn take(&self) -> Vec<LogLine> {
-        std::mem::take(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lines.replace(Vec::new())
     }
 }
 
 impl ErrorLog for CapturingLog {
     fn log(&self, level: Level, text: &str) {
         let line = LogLine { level, text: text.to_owned() };
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.lines.with(|lines| lines.push(line));
     }
 }
 

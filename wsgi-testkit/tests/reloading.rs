@@ -1,5 +1,7 @@
 //! `wsgi_script_reloading` and `wsgi_reload_mechanism`, as far as no process has to end for it (REL-*).
 
+mod destructors;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -281,4 +283,9 @@ fn a_module_by_its_name_is_reloaded_from_its_file() {
     std::fs::write(&file, says("changed")).expect("write a module");
     assert_eq!(send(&app).text(), "changed");
     std::fs::remove_dir_all(folder).expect("a folder");
+}
+
+#[test]
+fn rel_2_versions_with_destructors_are_replaced_under_load() {
+    destructors::versions_are_replaced_under_load(Host::shared());
 }

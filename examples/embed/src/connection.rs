@@ -8,6 +8,7 @@ use httparse::{EMPTY_HEADER, Request, Status};
 use wsgi_core::environ::{Mount, decode_path, split_path};
 use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Level, PlainRequest};
 use wsgi_core::http1::{Extent, Terms, Writer};
+use wsgi_core::lock::Leaf;
 use wsgi_core::relay::{Part, relay};
 use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
 
@@ -36,7 +37,7 @@ struct Incoming {
 struct Body {
     incoming: Arc<Mutex<Incoming>>,
     /// The connection, for as long as the client may wait for 100 Continue.
-    awaited: Arc<Mutex<Option<TcpStream>>>,
+    awaited: Arc<Leaf<Option<TcpStream>>>,
 }
 
 impl BodySource for Body {
@@ -44,7 +45,9 @@ impl BodySource for Body {
         self.incoming.lock().expect(LOCK).body.remaining()
     }
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-        if let Some(mut stream) = self.awaited.lock().expect(LOCK).take() {
+        // A statement of its own: the lock is not held while this writes.
+        let awaited = self.awaited.replace(None);
+        if let Some(mut stream) = awaited {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| HostError::ClientGone)?;
         }
         let Incoming { reader, body } = &mut *self.incoming.lock().expect(LOCK);
@@ -99,7 +102,7 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
         variables: &site.location.settings().variables,
         ..PlainRequest::get(Endpoint { name: local.ip().to_string().as_bytes(), port: Some(local.port()) })
     });
-    let awaited = Arc::new(Mutex::new(if terms.expects_continue { Some(stream.try_clone()?) } else { None }));
+    let awaited = Arc::new(Leaf::new(if terms.expects_continue { Some(stream.try_clone()?) } else { None }));
     let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
     let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
     let (sink, relay) = relay(64 * 1024);
@@ -113,7 +116,7 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
     let (out, head_request) = (BufWriter::new(stream), method == "HEAD");
     let mut writer = Writer::new(out, minor_version, head_request, terms.persistent, SOFTWARE, SystemTime::now);
     for part in relay {
-        if matches!(part, Part::Head(_)) && awaited.lock().expect(LOCK).take().is_some() {
+        if matches!(part, Part::Head(_)) && awaited.replace(None).is_some() {
             // It is too late for 100 Continue, and nobody knows whether the client sends its body all the same.
             writer.end_connection();
         }

@@ -1,11 +1,12 @@
 //! A thread of a pool: where it sleeps, what it does, and how the task on it is woken.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Weak};
 use std::task::{Context, Wake, Waker};
 
 use super::roster::{Roster, Work};
 use super::{Shared, Task, Threads, call};
+use crate::lock::LeafGuard;
 
 /// One thread's place in the pool. It is also the waker of every task that runs there: a waker kept beyond its task can
 /// at worst cause a further step of a later one.
@@ -102,10 +103,10 @@ impl<T: Task, H: Threads> Worker<T, H> {
 
     fn sleep_while<'a>(
         &self,
-        roster: MutexGuard<'a, Roster<T>>,
+        roster: LeafGuard<'a, Roster<T>>,
         condition: impl Fn(&Roster<T>) -> bool,
-    ) -> MutexGuard<'a, Roster<T>> {
-        self.seat.signal.wait_while(roster, |roster| condition(roster)).unwrap_or_else(PoisonError::into_inner)
+    ) -> LeafGuard<'a, Roster<T>> {
+        roster.wait_while(&self.seat.signal, |roster| condition(roster))
     }
 
     /// Calls code that is not the pool's; a panic is reported and gives `None`.

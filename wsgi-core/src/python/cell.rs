@@ -1,11 +1,12 @@
 //! What the objects of one request share, and what is left of it when the request is over.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::interpreter::Interpreter;
 use super::location::Location;
+use super::lock::{Part, PartGuard, UnderWay};
 use super::processes;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
@@ -13,13 +14,14 @@ use super::thread::this_thread;
 use super::token::Token;
 use crate::host::{ErrorLog, Level, ResponseSink};
 use crate::input::Input;
+use crate::lock::Leaf;
 use crate::record::LineBuffer;
 use crate::response::Response;
 
 /// The counted cell behind `start_response`, `write`, `wsgi.input` and `wsgi.errors`.
 ///
-/// The parts are locked one by one, because an application may log in one thread while another waits for input. No
-/// lock is waited for while attached, and no Python runs under one.
+/// The parts are locked one by one, because an application may log in one thread while another waits for input. The
+/// host's sink, body and log are called under the lock of their part.
 pub(crate) struct ExchangeCell {
     pub(crate) interpreter: &'static Interpreter,
     pub(crate) location: Arc<Location>,
@@ -27,12 +29,12 @@ pub(crate) struct ExchangeCell {
     live: AtomicBool,
     cancelled: AtomicBool,
     has_input: bool,
-    reply: Mutex<Reply>,
-    input: Mutex<Option<Input>>,
-    errors: Mutex<LineBuffer>,
+    reply: Part<Reply>,
+    input: Part<Option<Input>>,
+    errors: Part<LineBuffer>,
     /// Somebody has asked for `errors`.
     has_errors: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    waker: Leaf<Option<Waker>>,
 }
 
 impl ExchangeCell {
@@ -51,11 +53,11 @@ impl ExchangeCell {
             live: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
             has_input: input.is_some(),
-            reply: Mutex::new(Reply::new(response, sink)),
-            input: Mutex::new(input),
-            errors: Mutex::new(LineBuffer::new()),
+            reply: Part::new(Reply::new(response, sink)),
+            input: Part::new(input),
+            errors: Part::new(LineBuffer::new()),
             has_errors: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            waker: Leaf::new(None),
         }
     }
 
@@ -79,38 +81,45 @@ impl ExchangeCell {
         Ok(())
     }
 
-    /// The response side. Never held while Python runs.
-    pub(crate) fn reply(&self, token: Token<'_>) -> MutexGuard<'_, Reply> {
-        lock(token, &self.reply)
+    /// The response side.
+    #[inline]
+    pub(crate) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, UnderWay> {
+        self.reply.lock(token)
     }
 
     /// The request body.
-    pub(crate) fn input(&self, token: Token<'_>) -> MutexGuard<'_, Option<Input>> {
-        lock(token, &self.input)
+    #[inline]
+    pub(crate) fn input(&self, token: Token<'_>) -> Result<PartGuard<'_, Option<Input>>, UnderWay> {
+        self.input.lock(token)
     }
 
     /// `wsgi.errors`.
-    pub(crate) fn errors(&self, token: Token<'_>) -> MutexGuard<'_, LineBuffer> {
+    pub(crate) fn errors(&self, token: Token<'_>) -> Result<PartGuard<'_, LineBuffer>, UnderWay> {
         self.has_errors.store(true, Ordering::Release);
-        lock(token, &self.errors)
+        self.errors.lock(token)
     }
 
     /// Ends the life of everything that points here; the sink is dropped, whatever state it is in.
+    ///
+    /// A part that a call further up on the stack of this thread holds is dropped with the cell: the host or a change of
+    /// stacks has ended the exchange from within that call.
     pub(crate) fn expire(&self, token: Token<'_>) {
         self.live.store(false, Ordering::Release);
-        if self.has_errors.load(Ordering::Acquire) {
-            self.errors(token).finish(|line| self.log.log(Level::Error, line));
+        if self.has_errors.load(Ordering::Acquire)
+            && let Ok(mut errors) = self.errors(token)
+        {
+            errors.finish(|line| self.log.log(Level::Error, line));
         }
-        let sink = self.reply(token).sink.take();
-        let input = if self.has_input { self.input(token).take() } else { None };
+        let sink = self.reply(token).ok().and_then(|mut reply| reply.sink.take());
+        let input = if self.has_input { self.input(token).ok().and_then(|mut input| input.take()) } else { None };
         drop((sink, input));
     }
 
     /// As `expire`, for an exchange that never began: nothing of Python points here yet.
     pub(crate) fn abandon(&self) {
         self.live.store(false, Ordering::Release);
-        let sink = self.reply.lock().unwrap_or_else(PoisonError::into_inner).sink.take();
-        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sink = self.reply.lock_alone().sink.take();
+        let input = self.input.lock_alone().take();
         drop((sink, input));
     }
 
@@ -134,31 +143,13 @@ impl ExchangeCell {
     }
 
     pub(crate) fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
+        if let Some(waker) = self.waker.replace(None) {
             waker.wake();
         }
     }
 
     /// Who to wake when the exchange is cancelled while it waits.
     pub(crate) fn wait_with(&self, waker: &Waker) {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        drop(self.waker.replace(Some(waker.clone())));
     }
-}
-
-/// Takes a lock without holding up Python: a thread that must wait for it waits detached.
-#[inline]
-pub(super) fn lock<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    match mutex.try_lock() {
-        Ok(guard) => guard,
-        Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(std::sync::TryLockError::WouldBlock) => wait_for(token, mutex),
-    }
-}
-
-#[cold]
-fn wait_for<'a, T>(token: Token<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-    // Whoever holds it may be waiting for the GIL. Getting the GIL back while holding the lock is harmless: its owner
-    // never waits for this lock attached.
-    token.detached(|| mutex.lock().unwrap_or_else(PoisonError::into_inner))
 }

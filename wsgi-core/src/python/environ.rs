@@ -37,23 +37,24 @@ pub(super) fn build<'py, R: RequestView>(
     location: &Location,
     request: &R,
 ) -> Result<Obj<'py>, Raised> {
-    TEMPLATES.with_borrow_mut(|templates| {
-        let number = location.number();
+    let number = location.number();
+    // Taken out of the list, which is not borrowed while the request is read: that is the host's code, and may begin
+    // another exchange. The other one makes a template of its own then, and one of the two is kept.
+    let template = TEMPLATES.with_borrow_mut(|templates| templates.get_mut(number).and_then(Option::take));
+    let mut template = match template {
+        Some(template) => template,
+        None => Box::new(Template::new(token, location)?),
+    };
+    // If this fails, the template is half brought up to date: the next request starts over.
+    let environ = template.environ(token, request)?;
+    let other = TEMPLATES.with_borrow_mut(|templates| {
         if templates.len() <= number {
             templates.resize_with(number + 1, || None);
         }
-        let slot = &mut templates[number];
-        let template = match slot {
-            Some(template) => template,
-            None => slot.insert(Box::new(Template::new(token, location)?)),
-        };
-        let environ = template.environ(token, request);
-        if environ.is_err() {
-            // Half brought up to date: start over with the next request.
-            *slot = None;
-        }
-        environ
-    })
+        templates[number].replace(template)
+    });
+    drop(other);
+    Ok(environ)
 }
 
 /// Forgets this thread's templates; called attached, before the thread ends.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use super::thread::{self, Attached};
 use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
+use crate::lock::Leaf;
 use crate::pool::{Limits, Overloaded};
 use crate::snapshot::RequestSnapshot;
 
@@ -95,7 +96,7 @@ pub struct Gateway {
     mode: Mode,
     main: &'static Home,
     /// Interpreters of their own, by the script's path or the module's name.
-    own: Mutex<HashMap<PathBuf, &'static Home>>,
+    own: Leaf<HashMap<PathBuf, &'static Home>>,
 }
 
 impl Gateway {
@@ -116,6 +117,7 @@ impl Gateway {
             fatal_exit_status: settings.fatal_exit_status,
         };
         let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode);
+        main.keep();
         // SAFETY: Python has been started.
         main.interpreter.set_state(unsafe { ffi::PyInterpreterState_Main() });
         let result = {
@@ -129,7 +131,7 @@ impl Gateway {
         // SAFETY: as above, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
-        Ok(Self { mode, main, own: Mutex::default() })
+        Ok(Self { mode, main, own: Leaf::default() })
     }
 
     /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
@@ -264,8 +266,17 @@ impl Gateway {
     fn home(&self, at: &Location) -> &'static Home {
         at.home(|| {
             let Some(name) = own_name(at) else { return self.main };
-            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-            own.entry(name).or_insert_with_key(|name| self.new_home(name.clone()))
+            let mut is_new = false;
+            let home = self.own.with(|own| {
+                *own.entry(name).or_insert_with_key(|name| {
+                    is_new = true;
+                    self.new_home(name.clone())
+                })
+            });
+            if is_new {
+                home.keep();
+            }
+            home
         })
     }
 
@@ -277,8 +288,7 @@ impl Gateway {
     }
 
     fn homes(&self) -> Vec<&'static Home> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        [self.main].into_iter().chain(own.values().copied()).collect()
+        self.own.with(|own| [self.main].into_iter().chain(own.values().copied()).collect())
     }
 }
 

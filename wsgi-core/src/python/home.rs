@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::ffi;
@@ -19,6 +19,7 @@ use super::thread::Attached;
 use crate::config::{Flag, Target};
 use crate::failpoint::failpoint;
 use crate::host::Level;
+use crate::lock::Leaf;
 use crate::pool::Pool;
 
 /// An interpreter and what runs in it.
@@ -32,7 +33,7 @@ pub(super) struct Home {
 }
 
 /// All there are, also when their gateway is gone: within reach, so that a leak checker tells them from what was lost.
-static HOMES: Mutex<Vec<&'static Home>> = Mutex::new(Vec::new());
+static HOMES: Leaf<Vec<&'static Home>> = Leaf::new(Vec::new());
 
 impl std::fmt::Debug for Home {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,16 +42,20 @@ impl std::fmt::Debug for Home {
 }
 
 impl Home {
-    /// Never freed: it lives to the end of the process, as its interpreter does. No thread is started as yet.
+    /// Never freed: it lives to the end of the process, as its interpreter does, and is to be [kept](Self::keep). No thread
+    /// is started as yet.
     pub(super) fn new(interpreter: Interpreter, mode: Mode) -> &'static Self {
         let interpreter: &'static Interpreter = Box::leak(Box::new(interpreter));
         let pool = match mode {
             Mode::Inline => None,
             Mode::Threads(limits) => Some(start_pool(interpreter, limits)),
         };
-        let home: &'static Self = Box::leak(Box::new(Self { interpreter, pool }));
-        HOMES.lock().unwrap_or_else(PoisonError::into_inner).push(home);
-        home
+        Box::leak(Box::new(Self { interpreter, pool }))
+    }
+
+    /// Puts a new one within reach. Not part of [`new`](Self::new), which may run under a lock.
+    pub(super) fn keep(&'static self) {
+        HOMES.with(|homes| homes.push(self));
     }
 
     /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.

@@ -4,16 +4,18 @@ use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
 use super::loader::Scripts;
+use super::lock::Loading;
 use super::raise::{Raised, fetch};
 use super::start::Setup;
 use super::token::{Held, Obj, Token};
 use super::types::Types;
 use crate::host::ErrorLog;
+use crate::lock::{Leaf, rules};
 
 /// An interpreter, from its start to the end of the process. The main one starts with Python, others when they are
 /// first needed (see [`ensure`](Self::ensure)).
@@ -30,11 +32,11 @@ pub(crate) struct Interpreter {
     /// CPython's; null before the start.
     state: AtomicPtr<ffi::PyInterpreterState>,
     /// Held while it is started.
-    pub(super) starting: Mutex<()>,
+    pub(super) starting: Loading<()>,
     data: OnceLock<Data>,
     /// What has been loaded in it.
     pub(super) scripts: Scripts,
-    releases: Mutex<Vec<NonNull<ffi::PyObject>>>,
+    releases: Leaf<Vec<NonNull<ffi::PyObject>>>,
     has_releases: AtomicBool,
     nudge: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -83,10 +85,10 @@ impl Interpreter {
             log,
             inline_thread,
             state: AtomicPtr::default(),
-            starting: Mutex::default(),
+            starting: Loading::default(),
             data: OnceLock::new(),
             scripts: Scripts::default(),
-            releases: Mutex::default(),
+            releases: Leaf::default(),
             has_releases: AtomicBool::new(false),
             nudge: OnceLock::new(),
         }
@@ -142,11 +144,11 @@ impl Interpreter {
 
     /// Takes over a reference from a thread that is not attached.
     pub(crate) fn release_later(&self, reference: NonNull<ffi::PyObject>) {
-        let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = releases.is_empty();
-        releases.push(reference);
-        self.has_releases.store(true, Ordering::Release);
-        drop(releases);
+        let was_empty = self.releases.with(|releases| {
+            releases.push(reference);
+            self.has_releases.store(true, Ordering::Release);
+            releases.len() == 1
+        });
         if was_empty && let Some(nudge) = self.nudge.get() {
             nudge();
         }
@@ -157,11 +159,10 @@ impl Interpreter {
         if !self.has_releases.load(Ordering::Acquire) {
             return;
         }
-        let references = {
-            let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
+        let references = self.releases.with(|releases| {
             self.has_releases.store(false, Ordering::Release);
-            std::mem::take(&mut *releases)
-        };
+            std::mem::take(releases)
+        });
         for reference in references {
             // SAFETY: the reference was given to us, and the token proves that we are attached. No lock is held: a
             // destructor may run any Python code.
@@ -204,6 +205,7 @@ impl<'py> Token<'py> {
         function: *mut ffi::PyObject,
         arguments: &[*mut ffi::PyObject],
     ) -> Result<Obj<'py>, Raised> {
+        rules::no_lock("Python is called");
         // SAFETY: the caller keeps `function` and the arguments alive; a new reference results.
         unsafe { self.own(ffi::PyObject_Vectorcall(function, arguments.as_ptr(), arguments.len(), ptr::null_mut())) }
             .ok_or(Raised)
@@ -211,12 +213,14 @@ impl<'py> Token<'py> {
 
     /// An attribute by name.
     pub(crate) fn attribute(self, object: *mut ffi::PyObject, name: &CStr) -> Result<Obj<'py>, Raised> {
+        rules::no_lock("an attribute is looked up");
         // SAFETY: `object` is alive; a new reference results.
         unsafe { self.own(ffi::PyObject_GetAttrString(object, name.as_ptr())) }.ok_or(Raised)
     }
 
     /// An attribute by a name that is known at run time.
     pub(crate) fn attribute_named(self, object: *mut ffi::PyObject, name: &str) -> Result<Obj<'py>, Raised> {
+        rules::no_lock("an attribute is looked up");
         let name = self.text(name)?;
         // SAFETY: live objects; a new reference results.
         unsafe { self.own(ffi::PyObject_GetAttr(object, name.as_ptr())) }.ok_or(Raised)
@@ -297,6 +301,7 @@ impl<'py> Token<'py> {
 
     /// An exception as one line, `Type: message`.
     pub(crate) fn error_line(self, exception: &Obj<'_>) -> String {
+        rules::no_lock("an exception is shown");
         // SAFETY: a live exception; its type's name is a static or heap string that lives with the type.
         let name =
             unsafe { CStr::from_ptr((*ffi::Py_TYPE(exception.as_ptr())).tp_name) }.to_string_lossy().into_owned();

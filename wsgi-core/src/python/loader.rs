@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pyo3::ffi;
 
-use super::cell::lock;
 use super::location::{Identity, Location};
+use super::lock::{Loading, LoadingGuard};
 use super::middleware::{Callable, MiddlewareError};
-use super::processes::{Loading, end_if_forked};
+use super::processes::{LoadsApplication, end_if_forked};
 use super::raise::{Raised, fetch};
 use super::report;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
 use crate::config::{Layer, Target};
 use crate::host::{ErrorLog, Level};
+use crate::lock::Leaf;
 use crate::reload::Version;
 
 /// What was loaded: immutable, and kept by every exchange that uses it.
@@ -31,11 +32,11 @@ pub(super) struct Application {
 
 /// The scripts and modules of one interpreter, by the names of their modules.
 #[derive(Default)]
-pub(super) struct Scripts(Mutex<HashMap<String, Arc<Script>>>);
+pub(super) struct Scripts(Leaf<HashMap<String, Arc<Script>>>);
 
-/// One of them. Its lock is held while it is loaded, so that this happens once.
+/// One of them. Its lock is held while it is loaded, which runs Python, so that this happens once.
 #[derive(Default)]
-struct Script(Mutex<Loaded>);
+struct Script(Loading<Loaded>);
 
 #[derive(Default)]
 struct Loaded {
@@ -47,8 +48,7 @@ struct Loaded {
 
 impl Scripts {
     fn script(&self, name: &str) -> Arc<Script> {
-        let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(scripts.entry(name.to_owned()).or_default())
+        self.0.with(|scripts| Arc::clone(scripts.entry(name.to_owned()).or_default()))
     }
 }
 
@@ -78,35 +78,81 @@ pub(super) fn load(
     log: &dyn ErrorLog,
     found: Option<Version>,
 ) -> Result<Arc<Application>, Raised> {
+    let what = describe(location.target());
     let name = match location.target() {
         Target::Script { path, .. } => module_name(path),
         Target::Module { name, .. } => name.clone(),
     };
     let script = token.interpreter().scripts.script(&name);
     // Others that need it wait here, and let Python run: the application may be slow to load.
-    let mut loaded = lock(token, &script.0);
+    let Ok(loaded) = script.0.lock() else {
+        log.log(Level::Error, &format!("{what} is needed on the thread that is loading it"));
+        return Err(Raised);
+    };
+    // The lock is given back with the result: neither the log, which is the host's, nor the destructors of the version
+    // before are anything that others have to wait for.
+    match load_or_find(token, location, &name, found, loaded) {
+        Ok(Found { application, loaded: None, .. }) => Ok(application),
+        Ok(Found { application, loaded: Some(again), before }) => {
+            drop(before);
+            let again = if again { "loaded again" } else { "loaded" };
+            log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(location.target())));
+            Ok(application)
+        }
+        Err(Failure::Known) => Err(Raised),
+        Err(Failure::Raised(what, exception)) => {
+            report::exception(token, log, &what, &exception);
+            Err(Raised)
+        }
+        Err(Failure::Said(what)) => {
+            log.log(Level::Error, &what);
+            Err(Raised)
+        }
+    }
+}
+
+/// What [`load_or_find`] has found.
+struct Found {
+    application: Arc<Application>,
+    /// It was loaded just now, for the first time or again.
+    loaded: Option<bool>,
+    /// The version before.
+    before: Option<Arc<Application>>,
+}
+
+/// What is to be said of an application that cannot be loaded.
+enum Failure<'py> {
+    /// Nothing that has not been said.
+    Known,
+    Raised(String, Obj<'py>),
+    Said(String),
+}
+
+fn load_or_find<'py>(
+    token: Token<'py>,
+    location: &Location,
+    name: &str,
+    found: Option<Version>,
+    mut loaded: LoadingGuard<'_, Loaded>,
+) -> Result<Found, Failure<'py>> {
     let known = location.identity().and_then(|identity| loaded.find(identity));
     if let Some(index) = known {
         let application = &loaded.applications[index].2;
         if found.is_none_or(|found| found == application.version) {
-            return Ok(Arc::clone(application));
+            return Ok(Found { application: Arc::clone(application), loaded: None, before: None });
         }
     }
     let (file, version) = file_and_version(token, location, found);
-    match load_anew(token, location, &name, version, file, known.is_some()) {
+    match load_anew(token, location, name, version, file, known.is_some()) {
         Ok(application) => {
             let application = Arc::new(application);
             loaded.failed = None;
+            let mut before = None;
             if let Some(Identity { callable, layers }) = location.identity() {
-                if let Some(index) = known {
-                    loaded.applications.remove(index);
-                }
+                before = known.map(|index| loaded.applications.remove(index).2);
                 loaded.applications.push((callable.to_owned(), layers.to_vec(), Arc::clone(&application)));
             }
-            let what = describe(location.target());
-            let again = if known.is_some() { "loaded again" } else { "loaded" };
-            log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(location.target())));
-            Ok(application)
+            Ok(Found { application, loaded: Some(known.is_some()), before })
         }
         Err(trouble) => {
             let failed = &mut loaded.failed;
@@ -116,21 +162,14 @@ pub(super) fn load(
                 *failed = Some((version, reason));
                 new
             };
-            match trouble {
-                Trouble::Raised(what) => {
-                    if let Some(exception) = fetch(token)
-                        && is_new(token.error_line(&exception))
-                    {
-                        report::exception(token, log, &what, &exception);
-                    }
-                }
-                Trouble::Said(what) => {
-                    if is_new(what.clone()) {
-                        log.log(Level::Error, &what);
-                    }
-                }
-            }
-            Err(Raised)
+            Err(match trouble {
+                Trouble::Raised(what) => match fetch(token) {
+                    Some(exception) if is_new(token.error_line(&exception)) => Failure::Raised(what, exception),
+                    _ => Failure::Known,
+                },
+                Trouble::Said(what) if is_new(what.clone()) => Failure::Said(what),
+                Trouble::Said(_) => Failure::Known,
+            })
         }
     }
 }
@@ -155,7 +194,7 @@ fn load_anew(
     again: bool,
 ) -> Result<Application, Trouble> {
     let what = describe(location.target());
-    let _loading = Loading::new(token);
+    let _loading = LoadsApplication::new(token);
     let module = load_module(token, location, name, version);
     end_if_forked(token, || what.clone());
     let module = module.map_err(|_| raised(format!("cannot load {what}")))?;

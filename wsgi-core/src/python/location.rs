@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::home::Home;
 use super::loader::{self, Application};
@@ -13,6 +13,7 @@ use super::raise::Raised;
 use super::token::Token;
 use crate::config::{Flag, Layer, LevelSettings, Target, TempPath};
 use crate::host::{ErrorLog, Level};
+use crate::lock::Leaf;
 use crate::output::{SpoolStore, TempFolder};
 use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 
@@ -35,7 +36,7 @@ pub struct Location {
     number: usize,
     /// Where it runs; settled by the gateway of the process.
     home: OnceLock<&'static Home>,
-    application: Mutex<Option<Arc<Application>>>,
+    application: Leaf<Option<Arc<Application>>>,
     /// That the host cannot retire has been said.
     warned: AtomicBool,
 }
@@ -112,7 +113,7 @@ impl LocationBuilder {
             private_stack,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             home: OnceLock::new(),
-            application: Mutex::new(None),
+            application: Leaf::new(None),
             warned: AtomicBool::new(false),
         })
     }
@@ -228,7 +229,8 @@ impl Location {
             }
         }
         let application = loader::load(token, self, log, found)?;
-        *self.application.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&application));
+        // The last reference to the version before may go here, and its destructors run any code.
+        drop(self.application.replace(Some(Arc::clone(&application))));
         Ok(application)
     }
 
@@ -238,7 +240,7 @@ impl Location {
     }
 
     fn loaded(&self) -> Option<Arc<Application>> {
-        self.application.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.application.with(|application| application.clone())
     }
 
     /// Has another process take over; false where that cannot be.

@@ -172,16 +172,16 @@ fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
 }
 
 /// While it lives, this thread loads an application.
-pub(super) struct Loading<'a>(&'a Interpreter);
+pub(super) struct LoadsApplication<'a>(&'a Interpreter);
 
-impl<'py> Loading<'py> {
+impl<'py> LoadsApplication<'py> {
     pub(super) fn new(token: Token<'py>) -> Self {
         LOADING.set(LOADING.get() + 1);
         Self(token.interpreter())
     }
 }
 
-impl Drop for Loading<'_> {
+impl Drop for LoadsApplication<'_> {
     fn drop(&mut self) {
         LOADING.set(LOADING.get() - 1);
         signals::unblock(self.0);

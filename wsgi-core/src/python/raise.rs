@@ -6,6 +6,7 @@ use pyo3::ffi;
 
 use super::token::{Obj, Token};
 use crate::error::{HostError, ProtocolError};
+use crate::lock::rules;
 
 /// A Python exception is set on this thread.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Raised;
 
 /// Raises `kind(message)`.
 fn raise(_token: Token<'_>, kind: *mut ffi::PyObject, message: &str) -> Raised {
+    // Making an exception can run the garbage collector, and that any destructor.
+    rules::no_lock("an exception is raised");
     let message = CString::new(message.replace('\0', "\\x00")).unwrap_or_default();
     // SAFETY: `kind` is one of Python's static exception types, and this thread is attached.
     unsafe { ffi::PyErr_SetString(kind, message.as_ptr()) };
@@ -44,6 +47,7 @@ pub(crate) fn protocol_error(token: Token<'_>, error: &ProtocolError) -> Raised 
 
 /// Trouble of the host is an `OSError`, with its number where there is one.
 pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
+    rules::no_lock("an exception is raised");
     let (kind, number) = match error {
         // SAFETY: statics of the running interpreter.
         HostError::ClientGone => (unsafe { ffi::PyExc_BrokenPipeError }, libc::EPIPE),
@@ -65,6 +69,7 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
 
 /// Takes the pending exception, normalised and with its traceback attached.
 pub(crate) fn fetch(token: Token<'_>) -> Option<Obj<'_>> {
+    rules::no_lock("an exception is fetched");
     // SAFETY: attached; the three references become ours and two of them are given up here.
     unsafe {
         let (mut kind, mut value, mut traceback) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());

@@ -10,6 +10,7 @@ use pyo3::ffi;
 
 use super::cell::ExchangeCell;
 use super::heap_type::{Blueprint, HeapType, enter};
+use super::lock::UnderWay;
 use super::method::{method, sentinel};
 use super::processes::log_of;
 use super::raise::{Raised, type_error, value_error};
@@ -21,6 +22,7 @@ const LEVELS: [(&str, Level); 4] =
     [("notice", Level::Notice), ("warn", Level::Warn), ("error", Level::Error), ("crit", Level::Crit)];
 
 thread_local! {
+    /// Borrowed while the host logs a line. A host that comes back into Python then, and prints, is refused.
     static LINES: RefCell<[LineBuffer; LEVELS.len()]> =
         RefCell::new(std::array::from_fn(|_| LineBuffer::new()));
     static DIRTY: Cell<bool> = const { Cell::new(false) };
@@ -42,8 +44,9 @@ impl<'a> Current<'a> {
 
 impl Drop for Current<'_> {
     fn drop(&mut self) {
-        if DIRTY.replace(false) {
-            flush(&*self.cell.log);
+        if DIRTY.replace(false) && flush(&*self.cell.log).is_err() {
+            // A line is being logged further up on the stack: the exchange around this one flushes.
+            DIRTY.set(true);
         }
         CURRENT.set(self.before);
     }
@@ -84,9 +87,10 @@ unsafe extern "C" fn log(
                 return Err(value_error(token, "no such level"));
             };
             let text = token.to_text(*arguments.add(1))?;
-            with_log(token, |log| {
-                LINES.with_borrow_mut(|lines| lines[index].write(&text, |line| log.log(LEVELS[index].1, line)));
+            let written = with_log(token, |log| {
+                on_lines(|lines| lines[index].write(&text, |line| log.log(LEVELS[index].1, line)))
             });
+            written.map_err(|held| held.raise(token, "writing to the error log"))?;
             DIRTY.set(true);
             Ok(new_ref(ffi::Py_None()))
         })
@@ -101,14 +105,14 @@ unsafe extern "C" fn flush_lines(
     // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "log.flush_lines", ptr::null_mut(), |token, _| {
-            with_log(token, flush);
+            with_log(token, flush).map_err(|held| held.raise(token, "flushing the error log"))?;
             Ok(new_ref(ffi::Py_None()))
         })
     }
 }
 
 /// The log of the request that this thread works for, else the process's.
-fn with_log(token: Token<'_>, work: impl FnOnce(&dyn ErrorLog)) {
+fn with_log<T>(token: Token<'_>, work: impl FnOnce(&dyn ErrorLog) -> T) -> T {
     // SAFETY: set by a `Current` that borrows the cell and is still on this thread's stack.
     match unsafe { CURRENT.get().as_ref() } {
         Some(cell) => work(log_of(&*cell.log)),
@@ -116,10 +120,21 @@ fn with_log(token: Token<'_>, work: impl FnOnce(&dyn ErrorLog)) {
     }
 }
 
-fn flush(log: &dyn ErrorLog) {
-    LINES.with_borrow_mut(|lines| {
+fn flush(log: &dyn ErrorLog) -> Result<(), UnderWay> {
+    on_lines(|lines| {
         for (buffer, (_, level)) in lines.iter_mut().zip(LEVELS) {
             buffer.finish(|line| log.log(level, line));
         }
-    });
+    })
+}
+
+/// Runs `work`, which calls the host, with this thread's incomplete lines.
+fn on_lines(work: impl FnOnce(&mut [LineBuffer; LEVELS.len()])) -> Result<(), UnderWay> {
+    LINES.with(|lines| match lines.try_borrow_mut() {
+        Ok(mut lines) => {
+            work(&mut lines);
+            Ok(())
+        }
+        Err(_) => Err(UnderWay),
+    })
 }

@@ -3,8 +3,6 @@
 //! They share the GIL with the main interpreter, as all interpreters did before Python 3.12: most extension modules that
 //! are not made for several interpreters load in them, too. None is ended before the process is.
 
-use std::sync::PoisonError;
-
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
@@ -24,11 +22,14 @@ impl Interpreter {
 
     #[cold]
     fn start(&'static self, log: &dyn ErrorLog) -> Result<(), Fault> {
-        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.name().display();
+        let Ok(_starting) = self.starting.lock() else {
+            log.log(Level::Error, &format!("interpreter for \"{name}\" is being created further up on this stack"));
+            return Err(Fault::Application);
+        };
         if self.is_ready() {
             return Ok(());
         }
-        let name = self.name().display();
         let created = if self.state().is_null() { self.create() } else { Ok(()) };
         let result = created.and_then(|()| {
             let attached = Attached::new(self);

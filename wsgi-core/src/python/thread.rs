@@ -12,6 +12,7 @@ use pyo3::ffi;
 
 use super::interpreter::Interpreter;
 use super::token::Token;
+use crate::lock::rules;
 
 thread_local! {
     static STATE: ThreadState =
@@ -62,20 +63,22 @@ pub struct Attached<'a> {
     restored: bool,
     /// The thread was attached to another interpreter, and will be again.
     _outer: Option<Detached>,
+    _rule: rules::Fresh,
 }
 
 impl<'a> Attached<'a> {
     /// Attaches this thread; waits for the GIL. The interpreter has been started.
     #[inline]
     pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
+        rules::no_leaf("a thread attaches to Python");
         let state = state();
         let current = NonNull::new(state.current());
         if current.is_some_and(|current| state.is_of(current, interpreter)) {
-            return Self { interpreter, _state: state, restored: false, _outer: None };
+            return Self { interpreter, _state: state, restored: false, _outer: None, _rule: rules::Fresh::begin() };
         }
         let outer = current.map(|_| Detached::new());
         state.restore(interpreter);
-        let attached = Self { interpreter, _state: state, restored: true, _outer: outer };
+        let attached = Self { interpreter, _state: state, restored: true, _outer: outer, _rule: rules::Fresh::begin() };
         interpreter.release_now(attached.token());
         attached
     }
@@ -86,7 +89,7 @@ impl<'a> Attached<'a> {
     ///
     /// The thread is attached to `interpreter` until this is dropped.
     pub(crate) unsafe fn assume(interpreter: &'a Interpreter) -> Entered<'a> {
-        Entered { interpreter }
+        Entered { interpreter, _rule: rules::Fresh::begin() }
     }
 
     pub(crate) fn token(&self) -> Token<'_> {
@@ -109,6 +112,7 @@ impl Drop for Attached<'_> {
 /// Our code, called by Python.
 pub(crate) struct Entered<'a> {
     interpreter: &'a Interpreter,
+    _rule: rules::Fresh,
 }
 
 impl Entered<'_> {
@@ -131,10 +135,16 @@ impl Detached {
         let tstate = unsafe { NonNull::new_unchecked(ffi::PyEval_SaveThread()) };
         Self { tstate }
     }
+
+    /// Detaches this thread from the interpreter that it is attached to, if any.
+    pub(super) fn if_attached() -> Option<Self> {
+        is_attached().then(Self::new)
+    }
 }
 
 impl Drop for Detached {
     fn drop(&mut self) {
+        rules::no_leaf("the GIL is waited for");
         // SAFETY: the state was saved on this very thread, and is not current.
         unsafe { ffi::PyEval_RestoreThread(self.tstate.as_ptr()) };
     }

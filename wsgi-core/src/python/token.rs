@@ -5,12 +5,14 @@
 //! its interpreter's release list, which the next attached thread empties.
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
 use super::thread;
+use crate::lock::rules;
 
 /// Proof that this thread is attached to [`Token::interpreter`]. Copy it freely; it cannot leave the thread.
 #[derive(Clone, Copy)]
@@ -108,6 +110,7 @@ impl<'py> Obj<'py> {
 
 impl Drop for Obj<'_> {
     fn drop(&mut self) {
+        rules::no_lock("a reference of Python is dropped");
         // SAFETY: the reference is ours, and the token proves that this thread is attached.
         unsafe { ffi::Py_DECREF(self.pointer.as_ptr()) }
     }
@@ -141,6 +144,15 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        // Hosts may drop what has them while a sink of theirs is called: no more than a leaf is excluded.
+        rules::no_leaf("a reference of Python is dropped");
+        self.release();
+    }
+}
+
+impl Held {
+    /// Gives up the reference, which must not be used any more.
+    fn release(&self) {
         // SAFETY: interpreters live until the process ends.
         let interpreter = unsafe { self.interpreter.as_ref() };
         if thread::is_attached_to(interpreter) {
@@ -154,7 +166,7 @@ impl Drop for Held {
 
 /// A `bytes` object that serves as the memory of a [`bytes::Bytes`].
 pub(crate) struct HeldBytes {
-    object: Held,
+    object: ManuallyDrop<Held>,
     data: NonNull<u8>,
     len: usize,
 }
@@ -163,13 +175,22 @@ pub(crate) struct HeldBytes {
 unsafe impl Send for HeldBytes {}
 
 impl HeldBytes {
-    /// The caller has checked that `object` is a `bytes` object (or of a subclass).
+    /// The caller has checked that `object` is a `bytes` object, and of no subclass.
     pub(crate) fn new(object: Obj<'_>) -> Self {
         let pointer = object.as_ptr();
         // SAFETY: `pointer` is a live bytes object, as the caller checked.
         let (data, len) = unsafe { (ffi::PyBytes_AsString(pointer), ffi::PyBytes_Size(pointer)) };
         let data = NonNull::new(data.cast::<u8>()).expect("a bytes object has memory");
-        Self { object: object.hold(), data, len: usize::try_from(len).expect("a bytes object has a size") }
+        let object = ManuallyDrop::new(object.hold());
+        Self { object, data, len: usize::try_from(len).expect("a bytes object has a size") }
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        // A sink may drop a block while a part of the exchange is held: to free plain bytes runs no Python.
+        rules::no_leaf("a block of Python is dropped");
+        self.object.release();
     }
 }
 

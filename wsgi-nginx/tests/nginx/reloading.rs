@@ -68,6 +68,65 @@ fn rel_2_by_module_the_very_next_request_gets_the_new_version_from_the_same_work
     });
 }
 
+/// What the script makes is destroyed as soon as the next version is there, and lets other threads run then.
+fn with_destructors(word: &str) -> String {
+    format!(
+        r#"
+from destroyed import Application
+application = Application(Application("{word}"))
+"#
+    )
+}
+
+#[test]
+fn rel_2_versions_with_destructors_are_replaced_under_load() {
+    for mode in [Mode::Threads(2), Mode::Threads(4), Mode::Inline] {
+        let destroyed = r#"
+import threading, time
+lock = threading.Lock()
+class Application:
+    def __init__(self, inner):
+        self.inner = inner
+    def __call__(self, environ, start_response):
+        if callable(self.inner):
+            return self.inner(environ, start_response)
+        with lock:
+            pass
+        start_response("200 OK", [])
+        return [self.inner.encode()]
+    def __del__(self):
+        with lock:
+            time.sleep(0.02)
+        print("destroyed")
+"#;
+        let directives = format!("{MODULE}\nwsgi_python_path .;");
+        let nginx = Site::new(mode)
+            .file("destroyed.py", destroyed)
+            .file("app.py", with_destructors("version 0"))
+            .location("/", &format!("wsgi_pass app.py;\n{directives}"))
+            .start();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let text = nginx.get("/").ok();
+                        assert!(text.starts_with("version "), "{mode}: {text}");
+                    }
+                });
+            }
+            for version in 1..8 {
+                let word = format!("version {version}");
+                edit(&nginx, &with_destructors(&word));
+                assert_eq!(nginx.get("/").ok(), word, "{mode}");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        nginx.logged("destroyed");
+        nginx.stop();
+    }
+}
+
 #[test]
 fn rel_3_modules_that_a_script_imports_are_not_watched() {
     in_both_modes(|mode| {

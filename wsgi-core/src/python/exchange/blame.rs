@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 
+use super::super::lock::{PartGuard, UnderWay};
+use super::super::reply::Reply;
 use super::super::report;
 use super::super::token::Token;
 use super::super::types::type_name;
@@ -12,14 +14,21 @@ use crate::error::{Fault, HostError, ProtocolError};
 use crate::host::Level;
 
 impl Exchange {
-    pub(super) fn failed_write(&self, token: Token<'_>) -> Option<Fault> {
-        self.cell.reply(token).failure.take().map(write_fault)
+    /// The response side. A fault where a call of the application for this very request, which has not returned, holds it.
+    pub(super) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, Fault> {
+        self.cell
+            .reply(token)
+            .map_err(|UnderWay| self.violation("has left a call of start_response or write unfinished"))
+    }
+
+    pub(super) fn failed_write(&self, token: Token<'_>) -> Result<(), Fault> {
+        self.reply(token)?.failure.take().map_or(Ok(()), |failure| Err(write_fault(failure)))
     }
 
     /// Logs the pending exception, unless it is what a write has raised because of the client: passing that on is no fault
     /// of the application's.
     pub(super) fn escaped(&self, token: Token<'_>, what: &str) -> Fault {
-        let mut reply = self.cell.reply(token);
+        let Ok(mut reply) = self.cell.reply(token) else { return self.raised(token, what) };
         let kind = match reply.failure.as_deref() {
             // SAFETY: statics of the running interpreter.
             Some(HostError::ClientGone) => Some(unsafe { ffi::PyExc_BrokenPipeError }),

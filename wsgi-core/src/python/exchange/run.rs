@@ -1,13 +1,14 @@
 //! The only place where an application is called, iterated and closed.
 
 use std::ptr;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
 use super::super::loader::Application;
+use super::super::lock::PartGuard;
 use super::super::processes::end_if_forked;
 use super::super::raise::Raised;
 use super::super::reply::Reply;
@@ -18,6 +19,7 @@ use super::{Exchange, Stage, Summary};
 use crate::config::Flag;
 use crate::error::{Fault, HostError};
 use crate::host::{BodyInterest, Flush};
+use crate::lock::rules;
 
 impl Exchange {
     /// Calls the application, and answers at once if it returned a list or tuple.
@@ -31,7 +33,7 @@ impl Exchange {
         let application = cell.location.application(token, &*cell.log, found).map_err(|Raised| Fault::Application)?;
         if cell.location.is_retiring() {
             // The client may ask again, and get the new version from the process that takes over.
-            cell.reply(token).refresh = true;
+            self.reply(token)?.refresh = true;
         }
         let result = call_application(token, cell, &application, &environ);
         end_if_forked(token, || self.name());
@@ -60,6 +62,7 @@ impl Exchange {
                 "returned {kind} instead of an iterable of bytes (PEP 3333, The Application/Framework Side)"
             )));
         }
+        rules::no_lock("the iterable is asked for its iterator");
         // SAFETY: a live object; a new reference results.
         let iterator = unsafe { token.own(ffi::PyObject_GetIter(object)) };
         end_if_forked(token, || self.name());
@@ -72,15 +75,15 @@ impl Exchange {
         // Before the lock is taken: this may run Python code.
         let single = length(token, object) == Some(1);
         end_if_forked(token, || self.name());
-        let released = {
-            let mut reply = self.cell.reply(token);
+        let released = self.reply(token).and_then(|mut reply| {
             // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
             reply.single = single && reply.response.collected() == 0;
             // What was written waits for the application no longer.
-            reply.release(Flush::Now)
-        };
-        if let Err(stop) = released {
-            let fault = self.stopped(stop);
+            let released = reply.release(Flush::Now);
+            drop(reply);
+            released.map_err(|stop| self.stopped(stop))
+        });
+        if let Err(fault) = released {
             self.stage = Stage::Iterate { iterable: iterable.hold(), iterator: iterator.hold() };
             return Err(fault);
         }
@@ -92,7 +95,7 @@ impl Exchange {
     pub(super) fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<Summary, Fault> {
         let object = list.as_ptr();
         // First of all: waiting for it lets other threads run, which may change the list.
-        let mut guard = self.cell.reply(token);
+        let mut guard = self.reply(token)?;
         if guard.response.head_sent()
             && let Some(failure) = guard.failure.take()
         {
@@ -146,15 +149,12 @@ impl Exchange {
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
             }
-            if let Some(fault) = self.failed_write(token) {
+            if let Err(fault) = self.failed_write(token) {
                 return Poll::Ready(Err(fault));
             }
-            let interest = {
-                let mut reply = self.cell.reply(token);
-                match reply.sink.as_mut() {
-                    Some(sink) => ready!(sink.poll_ready(cx)),
-                    None => Err(HostError::ClientGone),
-                }
+            let interest = match self.reply(token)?.sink.as_mut() {
+                Some(sink) => ready!(sink.poll_ready(cx)),
+                None => Err(HostError::ClientGone),
             };
             match interest {
                 Ok(BodyInterest::Wanted) => {}
@@ -162,6 +162,7 @@ impl Exchange {
                 Ok(BodyInterest::Unwanted) => return Poll::Ready(self.finish_unwanted(token)),
                 Err(error) => return Poll::Ready(Err(self.host_failed(error))),
             }
+            rules::no_lock("the iterable is asked for a block");
             // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
             let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
             end_if_forked(token, || self.name());
@@ -178,11 +179,11 @@ impl Exchange {
                 return Poll::Ready(Err(fault));
             }
             // It may have written as well, and not looked at what came of that.
-            if let Some(fault) = self.failed_write(token) {
+            if let Err(fault) = self.failed_write(token) {
                 return Poll::Ready(Err(fault));
             }
             let outcome = {
-                let mut reply = self.cell.reply(token);
+                let mut reply = self.reply(token)?;
                 // SAFETY: a bytes object, as was just checked.
                 let len = unsafe { ffi::PyBytes_Size(block.as_ptr()) } as usize;
                 if std::mem::take(&mut reply.single) {
@@ -198,11 +199,11 @@ impl Exchange {
                 Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
             }
         }
-        Poll::Ready(self.finish(self.cell.reply(token)))
+        Poll::Ready(self.reply(token).and_then(|reply| self.finish(reply)))
     }
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
-    pub(super) fn finish(&self, mut reply: MutexGuard<'_, Reply>) -> Result<Summary, Fault> {
+    pub(super) fn finish(&self, mut reply: PartGuard<'_, Reply>) -> Result<Summary, Fault> {
         if let Some(failure) = reply.failure.take() {
             return Err(write_fault(failure));
         }
@@ -229,7 +230,7 @@ impl Exchange {
     }
 
     pub(super) fn finish_unwanted(&mut self, token: Token<'_>) -> Result<Summary, Fault> {
-        let outcome = self.cell.reply(token).end_unwanted();
+        let outcome = self.reply(token)?.end_unwanted();
         outcome.map_err(|stop| self.stopped(stop))
     }
 
@@ -238,6 +239,7 @@ impl Exchange {
         let Stage::Iterate { iterable, iterator } = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         drop(iterator);
         let Some(_entered) = self.enter_context(token) else { return };
+        rules::no_lock("the iterable is closed");
         let name = token.interpreter().data().close.as_ptr();
         // SAFETY: live objects; new references result.
         unsafe {
@@ -270,6 +272,7 @@ fn call_application<'py>(
     let start_response = types.start_response.instance(token, Some(cell))?;
     // One free word in front lets a bound method put its self there (PY_VECTORCALL_ARGUMENTS_OFFSET).
     let mut arguments = [ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
+    rules::no_lock("the application is called");
     // SAFETY: callable and arguments are alive; a new reference results.
     unsafe {
         token.own(ffi::PyObject_Vectorcall(

@@ -9,6 +9,7 @@ use super::super::processes::log_of;
 use super::super::raise::{Raised, runtime_error, type_error};
 use super::super::token::{Token, new_ref};
 use crate::host::Level;
+use crate::lock::rules;
 
 pub(super) const BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.ErrorStream",
@@ -53,6 +54,7 @@ unsafe extern "C" fn writelines(
                 return Err(type_error(token, "wsgi.errors.writelines() takes exactly one argument"));
             }
             let cell = live(token, cell)?;
+            rules::no_lock("an iterable is iterated over");
             let lines = token.own(ffi::PyObject_GetIter(*arguments)).ok_or(Raised)?;
             while let Some(line) = token.own(ffi::PyIter_Next(lines.as_ptr())) {
                 append(token, cell, line.as_ptr())?;
@@ -74,7 +76,8 @@ unsafe extern "C" fn flush(
                 return Err(type_error(token, "wsgi.errors.flush() takes no arguments"));
             }
             let cell = live(token, cell)?;
-            cell.errors(token).finish(|line| log_of(&*cell.log).log(Level::Error, line));
+            let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors.flush()"));
+            errors?.finish(|line| log_of(&*cell.log).log(Level::Error, line));
             Ok(none())
         })
     }
@@ -95,7 +98,8 @@ fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Re
         ffi::PyUnicode_GetLength(text)
     };
     let text = token.to_text(text)?;
-    cell.errors(token).write(&text, |line| log_of(&*cell.log).log(Level::Error, line));
+    let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors"));
+    errors?.write(&text, |line| log_of(&*cell.log).log(Level::Error, line));
     Ok(characters)
 }
 

@@ -7,6 +7,7 @@ use pyo3::ffi;
 use super::super::cell::ExchangeCell;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::interpreter::len;
+use super::super::lock::PartGuard;
 use super::super::method::{method, sentinel};
 use super::super::raise::{Raised, host_error, type_error};
 use super::super::token::{Obj, Token, new_ref};
@@ -165,7 +166,7 @@ unsafe fn size(
 
 /// Reads up to `size` bytes, fewer only at the end of the body.
 fn read_bytes(token: Token<'_>, cell: &ExchangeCell, size: Option<usize>) -> Result<*mut ffi::PyObject, Raised> {
-    let known = cell.input(token).as_ref().map_or(Some(0), Input::remaining);
+    let known = input(token, cell)?.as_ref().map_or(Some(0), Input::remaining);
     let known = known.map(|remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
     let Some(exact) = known.map(|remaining| size.unwrap_or(usize::MAX).min(remaining)) else {
         let mut body = Vec::new();
@@ -200,7 +201,7 @@ fn reading<T: Default>(
     cell: &ExchangeCell,
     work: impl FnOnce(&mut Input) -> Result<T, HostError>,
 ) -> Result<T, Raised> {
-    let mut guard = cell.input(token);
+    let mut guard = input(token, cell)?;
     let result = match guard.as_mut() {
         // Over since the check: as at the end of the body.
         None => Ok(T::default()),
@@ -209,6 +210,10 @@ fn reading<T: Default>(
     };
     drop(guard);
     result.map_err(|error| host_error(token, &error))
+}
+
+fn input<'a>(token: Token<'_>, cell: &'a ExchangeCell) -> Result<PartGuard<'a, Option<Input>>, Raised> {
+    cell.input(token).map_err(|held| held.raise(token, "wsgi.input"))
 }
 
 fn bytes<'py>(token: Token<'py>, content: &[u8]) -> Result<Obj<'py>, Raised> {

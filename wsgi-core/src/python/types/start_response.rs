@@ -8,6 +8,7 @@ use pyo3::ffi;
 use super::super::cell::ExchangeCell;
 use super::super::exchange::Stop;
 use super::super::heap_type::{Blueprint, enter};
+use super::super::lock::UnderWay;
 use super::super::raise::{Raised, host_error, protocol_error, raise_again, type_error, value_error};
 use super::super::token::{Token, new_ref};
 use crate::error::{HostError, ProtocolError};
@@ -47,11 +48,14 @@ unsafe extern "C" fn start_response(
             let Call { status, headers, error } = match parse_call(token, arguments, count, keywords) {
                 Ok(call) => call,
                 Err(Raised) => {
-                    cell.reply(token).response.start_refused();
+                    if let Ok(mut reply) = cell.reply(token) {
+                        reply.response.start_refused();
+                    }
                     return Err(Raised);
                 }
             };
-            let result = cell.reply(token).start(status, headers, error.is_some());
+            let reply = cell.reply(token).map_err(|held| held.raise(token, "start_response()"));
+            let result = reply?.start(status, headers, error.is_some());
             match (result, error) {
                 (Ok(()), _) => {
                     let write = &token.interpreter().data().types.write;
@@ -136,6 +140,7 @@ unsafe extern "C" fn write(
                 Ok(()) => Ok(new_ref(ffi::Py_None())),
                 Err(Refused::Protocol(error)) => Err(protocol_error(token, &error)),
                 Err(Refused::Host(error)) => Err(host_error(token, &error)),
+                Err(Refused::UnderWay(held)) => Err(held.raise(token, "write()")),
             }
         })
     }
@@ -145,7 +150,7 @@ unsafe extern "C" fn write(
 ///
 /// `block` is a live `bytes` object.
 unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Refused> {
-    let mut reply = cell.reply(token);
+    let mut reply = cell.reply(token).map_err(Refused::UnderWay)?;
     // What has failed is missing at the client: nothing goes behind it, however often the application tries.
     if let Some(failure) = reply.failure.clone().filter(|_| reply.response.head_sent()) {
         return Err(Refused::Host(failure));
@@ -169,6 +174,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
 enum Refused {
     Protocol(ProtocolError),
     Host(Arc<HostError>),
+    UnderWay(UnderWay),
 }
 
 /// # Safety

@@ -1,0 +1,315 @@
+//! Locks that are held for a few instructions, also by threads that have Python's GIL.
+//!
+//! A thread that waits for a lock while it has the GIL stops all of Python. That is harmless for a [`Leaf`], because the
+//! thread that holds it is about to give it back: it runs no Python, does not wait for the GIL, takes no other lock, and
+//! drops nothing whose destructor could do any of this. Hosts may use it for what their sinks, bodies and logs share with
+//! other threads.
+//!
+//! Builds with `debug_assertions` check these rules and panic where one is broken: whenever the gateway is about to call
+//! Python, to wait for the GIL, to drop a reference of Python or to take another of its locks.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+/// A value behind a lock that is held for a few instructions, see [the module](self).
+///
+/// [`with`](Self::with) and [`replace`](Self::replace) give the lock back before their result can be dropped. Wakers,
+/// callbacks, blocks of a body and references of Python are moved out by them and used or dropped afterwards.
+#[derive(Default)]
+pub struct Leaf<T>(Mutex<T>);
+
+impl<T> Leaf<T> {
+    /// A lock that is free.
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Runs `work` with the value, and returns its result once the lock is free again.
+    #[inline]
+    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        work(&mut self.lock())
+    }
+
+    /// Puts `value` in the place of the present one, which is returned to be dropped without the lock.
+    #[inline]
+    #[must_use = "dropped by the caller, without the lock"]
+    pub fn replace(&self, value: T) -> T {
+        self.with(|present| std::mem::replace(present, value))
+    }
+
+    /// Takes the lock for as long as the guard lives, to wait for a [`Condvar`] or to give it back in the middle of a
+    /// function. A value that a panic has left behind is taken as it is.
+    #[inline]
+    pub fn lock(&self) -> LeafGuard<'_, T> {
+        let rule = rules::Leaf::take();
+        LeafGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner), _rule: rule }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Leaf<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = formatter.debug_tuple("Leaf");
+        match self.0.try_lock() {
+            Ok(guard) => tuple.field(&*guard),
+            Err(TryLockError::Poisoned(poisoned)) => tuple.field(&*poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => tuple.field(&format_args!("<locked>")),
+        };
+        tuple.finish()
+    }
+}
+
+/// The lock of a [`Leaf`], which is given back when this is dropped.
+#[must_use]
+pub struct LeafGuard<'a, T> {
+    // Dropped before the rule: no destructor runs in between.
+    guard: MutexGuard<'a, T>,
+    _rule: rules::Leaf,
+}
+
+impl<T> LeafGuard<'_, T> {
+    /// Gives the lock back, sleeps until `signal`, and takes it again. The thread is not attached to Python.
+    pub fn wait(self, signal: &Condvar) -> Self {
+        rules::sleeps();
+        let Self { guard, _rule } = self;
+        Self { guard: signal.wait(guard).unwrap_or_else(PoisonError::into_inner), _rule }
+    }
+
+    /// As [`wait`](Self::wait), for as long as `condition` holds.
+    pub fn wait_while(mut self, signal: &Condvar, mut condition: impl FnMut(&mut T) -> bool) -> Self {
+        while condition(&mut self) {
+            self = self.wait(signal);
+        }
+        self
+    }
+
+    /// As [`wait`](Self::wait), at most `within`; the second value tells whether that time has passed.
+    pub fn wait_timeout(self, signal: &Condvar, within: Duration) -> (Self, bool) {
+        rules::sleeps();
+        let Self { guard, _rule } = self;
+        let (guard, waited) = signal.wait_timeout(guard, within).unwrap_or_else(PoisonError::into_inner);
+        (Self { guard, _rule }, waited.timed_out())
+    }
+
+    /// As [`wait_while`](Self::wait_while), at most `within`; the second value tells whether that time has passed.
+    pub fn wait_timeout_while(
+        self,
+        signal: &Condvar,
+        within: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> (Self, bool) {
+        rules::sleeps();
+        let Self { guard, _rule } = self;
+        let waited = signal.wait_timeout_while(guard, within, condition);
+        let (guard, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (Self { guard, _rule }, waited.timed_out())
+    }
+}
+
+impl<T> Deref for LeafGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for LeafGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+/// The rules as checks. Without `debug_assertions` there is nothing of them in the program.
+#[cfg(debug_assertions)]
+pub(crate) mod rules {
+    use std::cell::Cell;
+    use std::marker::PhantomData;
+
+    thread_local! {
+        /// Leaf locks that this thread holds.
+        static LEAVES: Cell<u32> = const { Cell::new(0) };
+        /// Parts of exchanges that this thread holds, without those further up on the stack than a call of the host or of
+        /// Python (see [`Fresh`]).
+        static PARTS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Panics if this thread holds a leaf lock.
+    #[track_caller]
+    pub(crate) fn no_leaf(doing: &str) {
+        if LEAVES.get() > 0 && !std::thread::panicking() {
+            panic!("{doing} while a leaf lock is held");
+        }
+    }
+
+    /// Panics if this thread holds a lock under which no Python may run.
+    #[track_caller]
+    #[cfg(feature = "python")]
+    pub(crate) fn no_lock(doing: &str) {
+        no_leaf(doing);
+        if PARTS.get() > 0 && !std::thread::panicking() {
+            panic!("{doing} while a part of an exchange is held");
+        }
+    }
+
+    /// Panics if this thread is attached to Python.
+    #[track_caller]
+    pub(super) fn sleeps() {
+        #[cfg(feature = "python")]
+        assert!(!crate::python::is_attached(), "a thread sleeps while it is attached to Python");
+    }
+
+    /// That a leaf lock is held.
+    pub(super) struct Leaf(PhantomData<*mut ()>);
+
+    impl Leaf {
+        #[track_caller]
+        pub(super) fn take() -> Self {
+            no_leaf("a lock is taken");
+            LEAVES.set(LEAVES.get() + 1);
+            Self(PhantomData)
+        }
+    }
+
+    impl Drop for Leaf {
+        fn drop(&mut self) {
+            LEAVES.set(LEAVES.get() - 1);
+        }
+    }
+
+    /// That a part of an exchange is held.
+    #[cfg(feature = "python")]
+    pub(crate) struct Part(PhantomData<*mut ()>);
+
+    #[cfg(feature = "python")]
+    impl Part {
+        pub(crate) fn take() -> Self {
+            PARTS.set(PARTS.get() + 1);
+            Self(PhantomData)
+        }
+    }
+
+    #[cfg(feature = "python")]
+    impl Drop for Part {
+        fn drop(&mut self) {
+            // Code that switches stacks may give parts back in another order than it took them.
+            PARTS.set(PARTS.get().saturating_sub(1));
+        }
+    }
+
+    /// While our code runs that the host or Python has called: the host may call Python from within a sink, a body or a
+    /// log, which are called under a part. A part that is taken again then is refused, see `Part::lock`.
+    #[cfg(feature = "python")]
+    pub(crate) struct Fresh(u32);
+
+    #[cfg(feature = "python")]
+    impl Fresh {
+        pub(crate) fn begin() -> Self {
+            Self(PARTS.replace(0))
+        }
+    }
+
+    #[cfg(feature = "python")]
+    impl Drop for Fresh {
+        fn drop(&mut self) {
+            PARTS.set(self.0);
+        }
+    }
+}
+
+/// The same names, of no size and without code.
+#[cfg(not(debug_assertions))]
+pub(crate) mod rules {
+    #[inline(always)]
+    #[cfg(feature = "python")]
+    pub(crate) fn no_leaf(_: &str) {}
+
+    #[inline(always)]
+    #[cfg(feature = "python")]
+    pub(crate) fn no_lock(_: &str) {}
+
+    #[inline(always)]
+    pub(super) fn sleeps() {}
+
+    pub(super) struct Leaf;
+
+    impl Leaf {
+        #[inline(always)]
+        pub(super) fn take() -> Self {
+            Self
+        }
+    }
+
+    #[cfg(feature = "python")]
+    pub(crate) struct Part;
+
+    #[cfg(feature = "python")]
+    impl Part {
+        #[inline(always)]
+        pub(crate) fn take() -> Self {
+            Self
+        }
+    }
+
+    #[cfg(feature = "python")]
+    pub(crate) struct Fresh;
+
+    #[cfg(feature = "python")]
+    impl Fresh {
+        #[inline(always)]
+        pub(crate) fn begin() -> Self {
+            Self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Takes a lock when it is dropped, as wakers and blocks of a body may do.
+    struct Taking(Arc<Leaf<u32>>);
+
+    impl Drop for Taking {
+        fn drop(&mut self) {
+            self.0.with(|count| *count += 1);
+        }
+    }
+
+    #[test]
+    fn what_comes_out_of_a_leaf_is_dropped_without_its_lock() {
+        let count = Arc::<Leaf<u32>>::default();
+        let leaf = Leaf::new(Some(Taking(Arc::clone(&count))));
+        drop(leaf.replace(Some(Taking(Arc::clone(&count)))));
+        drop(leaf.with(Option::take));
+        assert_eq!(count.with(|count| *count), 2);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_destructor_that_takes_a_lock_under_a_leaf_is_found() {
+        let count = Arc::<Leaf<u32>>::default();
+        let leaf = Leaf::new(Some(Taking(count)));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| leaf.with(|value| *value = None)));
+        let panic = *panic.expect_err("the rule is checked").downcast::<String>().expect("a message");
+        assert_eq!(panic, "a lock is taken while a leaf lock is held");
+        assert!(leaf.with(|value| value.is_none()), "the lock is free again, and is no leaf of this thread's any more");
+    }
+
+    #[test]
+    fn a_thread_sleeps_until_it_is_told() {
+        let (leaf, signal) = (Leaf::new(0), Condvar::new());
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| *leaf.lock().wait_while(&signal, |value| *value == 0));
+            leaf.with(|value| *value = 7);
+            signal.notify_all();
+            assert_eq!(sleeper.join().unwrap(), 7);
+        });
+        assert!(leaf.lock().wait_timeout(&signal, Duration::ZERO).1);
+    }
+}
