@@ -128,11 +128,15 @@ pub struct Endpoint<'a> {
 
 /// A request body, de-chunked and bounded by the host (RFC 9112, 6.3).
 pub trait BodySource: Send {
-    /// Bytes still to be read, if known. A body whose length is known is read without a growing buffer.
+    /// Bytes still to be read, if known. A body whose length is known is read without a growing buffer. Called while Python's
+    /// lock is held, as [`is_ready`](Self::is_ready) is: must not wait.
     fn remaining(&self) -> Option<u64>;
 
     /// Reads at least one byte into `buf` unless the body is at its end or `buf` is empty; returns the count, 0 at the
     /// end. May block; the gateway calls it detached from Python unless [`is_ready`](Self::is_ready).
+    ///
+    /// The bytes of `buf` are initialised, with zeros or with earlier bytes of this body: a count beyond those that were
+    /// written shows these. A count beyond the length of `buf` is an error of the body, as `Err` is.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError>;
 
     /// Whether the next `read` is served from memory, so that it cannot block.

@@ -4,7 +4,7 @@
 #[doc(hidden)]
 pub mod model;
 
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _};
 
 use crate::error::{HostError, same};
 use crate::host::BodySource;
@@ -110,7 +110,11 @@ impl Input {
 fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
     let result = match state {
         State::Open(source) if source.remaining() == Some(0) => Ok(0),
-        State::Open(source) => source.read(buf),
+        State::Open(source) => match source.read(buf) {
+            // A source is safe code and may be wrong: no count of its is believed that cannot be.
+            Ok(count) if count > buf.len() => Err(too_much(count, buf.len())),
+            result => result,
+        },
         State::Ended => return Ok(0),
         State::Failed(error) => return Err(again(error)),
     };
@@ -121,6 +125,11 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
         Err(error) => *state = State::Failed(again(error)),
     }
     result
+}
+
+#[cold]
+fn too_much(count: usize, room: usize) -> HostError {
+    HostError::Io(io::Error::other(format!("the body claims {count} bytes where there is room for {room}")))
 }
 
 /// The same error once more.
@@ -185,8 +194,6 @@ const MAX_STEP: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -289,6 +296,28 @@ mod tests {
         assert_eq!(input.remaining(), Some(u64::MAX));
         assert_eq!(input.read_to_end(&mut body).expect("readable"), 0);
         assert!(body.capacity() <= MAX_STEP);
+    }
+
+    #[test]
+    fn a_body_that_claims_more_than_there_is_room_for_is_an_error() {
+        struct Liar(usize);
+        impl BodySource for Liar {
+            fn remaining(&self) -> Option<u64> {
+                None
+            }
+            fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+                Ok(buf.len().saturating_add(self.0))
+            }
+        }
+        for beyond in [1, 1 << 20, usize::MAX] {
+            let input = || Input::new(Box::new(Liar(beyond)));
+            let mut out = Vec::new();
+            assert!(matches!(input().read_into(&mut [0; 4]), Err(HostError::Io(_))));
+            assert!(matches!(input().read_up_to(9, &mut out), Err(HostError::Io(_))));
+            assert!(matches!(input().read_to_end(&mut out), Err(HostError::Io(_))));
+            assert!(matches!(input().read_line(None, &mut out), Err(HostError::Io(_))));
+            assert_eq!(out, b"");
+        }
     }
 
     #[test]

@@ -107,6 +107,10 @@ impl Extent {
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        // The connection is the host's: a count that cannot be would end the body at another place than the client.
+        if count > room {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the connection claims to have read too much"));
+        }
         self.left -= count as u64;
         if self.left == 0 && self.chunked && !line(connection, MAX_LINE)?.is_empty() {
             return Err(malformed());
@@ -270,6 +274,26 @@ mod tests {
         }
         let mut silent = io::BufReader::new(Silent);
         assert!(matches!(chunked().read(&mut silent, &mut [0]), Err(HostError::TimedOut)));
+    }
+
+    #[test]
+    fn a_connection_that_claims_more_than_there_is_room_for_loses_the_body() {
+        struct Liar;
+        impl Read for Liar {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                Ok(buf.len() + 1)
+            }
+        }
+        impl BufRead for Liar {
+            fn fill_buf(&mut self) -> io::Result<&[u8]> {
+                Ok(b"5\r\n")
+            }
+            fn consume(&mut self, _: usize) {}
+        }
+        let mut sized = extent(1, &[("Content-Length", "5")]).expect("plain");
+        assert!(matches!(sized.read(&mut Liar, &mut [0; 9]), Err(HostError::Io(_))));
+        assert!(!sized.skip(&mut Liar, 100), "the connection is of no further use");
+        assert!(matches!(chunked().read(&mut Liar, &mut [0; 3]), Err(HostError::Io(_))));
     }
 
     #[test]
