@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use wsgi_core::error::HostError;
 use wsgi_core::host::BodySource;
 
+use crate::descriptors::close_on_exec;
 use crate::ngx::Request;
 
 /// A body and its length.
@@ -140,6 +141,8 @@ impl Descriptor {
     ///
     /// `fd` is open; with `borrow` for as long as the result is used.
     unsafe fn new(fd: libc::c_int, borrow: bool) -> io::Result<Self> {
+        // nginx has opened it without the flag, and a program that an application starts shall not read it.
+        close_on_exec(fd);
         // SAFETY: the caller's promise; a borrowed one is never closed here.
         unsafe {
             if borrow {

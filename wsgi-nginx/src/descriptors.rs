@@ -128,7 +128,7 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
 }
 
 /// Where the descriptor has been closed meanwhile, there is nothing to do.
-fn close_on_exec(descriptor: RawFd) {
+pub(crate) fn close_on_exec(descriptor: RawFd) {
     // SAFETY: sets a flag of a descriptor, open or not.
     unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
 }

@@ -272,3 +272,25 @@ fn a_binary_upgrade_hands_the_sockets_on() {
         assert_ne!(nginx.worker(), old);
     });
 }
+
+#[test]
+fn a_program_cannot_read_the_request_body_from_a_descriptor() {
+    let source = "
+import os
+def application(environ, start_response):
+    own = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(3, 100) if os.path.lexists(f'/proc/self/fd/{fd}')]
+    out = os.path.join(os.path.dirname(__file__), 'out')
+    os.system(f'ls -l /proc/self/fd > {out}')
+    start_response('200 OK', [])
+    held = [path for path in own if 'client_body_temp' in path]
+    return [f'{len(held) > 0} {\"client_body_temp\" in open(out).read()}'.encode()]
+";
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode)
+            .file("app.py", source)
+            .http("client_body_buffer_size 1k;")
+            .location("/", "wsgi_pass app.py;")
+            .start();
+        assert_eq!(nginx.post("/", &[b'x'; 20_000]).ok(), "True False");
+    });
+}
