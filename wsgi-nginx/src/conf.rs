@@ -3,14 +3,15 @@
 //! nginx holds plain pointers; behind them stand Rust values that a clean-up handler of the configuration's pool drops.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use nginx_sys::{
     ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
 };
 use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
+use wsgi_core::lock::Leaf;
 use wsgi_core::python::Location;
 use wsgi_core::reload::Mechanism;
 
@@ -88,14 +89,14 @@ pub(crate) unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 /// What [`drop_conf`] has kept: within reach, so that a leak checker tells it from what was lost.
-static KEPT: Mutex<Vec<AtomicPtr<c_void>>> = Mutex::new(Vec::new());
+static KEPT: Leaf<Vec<AtomicPtr<c_void>>> = Leaf::new(Vec::new());
 
 unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
     entry::guard("drop_conf", (), || {
         // A worker's configuration goes away when the process ends, and holds applications: dropping them would run
         // their destructors after Python's last word. (A single process that reloads keeps the old one, too.)
         if worker::has_started() {
-            KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(AtomicPtr::new(data));
+            KEPT.with(|kept| kept.push(AtomicPtr::new(data)));
         } else {
             // SAFETY: `data` was boxed in `create`, and the pool calls this once.
             drop(unsafe { Box::from_raw(data.cast::<T>()) });

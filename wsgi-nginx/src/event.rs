@@ -3,9 +3,9 @@
 //! `ngx_notify` would not do: epoll keeps one handler for it, which nginx's own thread pool uses.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nginx_sys::{
@@ -13,12 +13,13 @@ use nginx_sys::{
     ngx_get_connection, ngx_int_t, ngx_log_t, ngx_uint_t,
 };
 use wsgi_core::host::{ErrorLog, Level};
+use wsgi_core::lock::Leaf;
 
 use crate::handover::HandOver;
 use crate::loop_cell::{LoopCell, on_loop_thread};
 use crate::{entry, handler, log, ngx, worker};
 
-static MAIL: Mutex<Vec<Letter>> = Mutex::new(Vec::new());
+static MAIL: Leaf<Vec<Letter>> = Leaf::new(Vec::new());
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
 /// Something for the loop.
@@ -42,11 +43,10 @@ pub(crate) fn retire() {
 }
 
 fn send(letter: Letter) {
-    let first = {
-        let mut mail = MAIL.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = MAIL.with(|mail| {
         mail.push(letter);
         mail.len() == 1
-    };
+    });
     if first {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight bytes, as an eventfd takes them. The counter does not come to its end.
@@ -131,7 +131,7 @@ pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
 ///
 /// This is the loop's thread, and `log` is alive.
 pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
-    let mail = std::mem::take(&mut *MAIL.lock().unwrap_or_else(PoisonError::into_inner));
+    let mail = MAIL.with(std::mem::take);
     for letter in mail {
         // SAFETY: the caller's promise.
         unsafe {

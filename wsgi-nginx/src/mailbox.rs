@@ -4,13 +4,14 @@
 //! The thread puts mail into the box and goes on; the loop empties it. The loop is woken once for all mail that has come
 //! since it looked last. Inline there is no mail but log lines of other threads.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Flush, Level};
+use wsgi_core::lock::{Leaf, LeafGuard};
 use wsgi_core::output::FilePart;
 
 /// A thread goes on producing blocks while the loop has fewer bytes than this to take over.
@@ -18,7 +19,7 @@ const ROOM: usize = 64 * 1024;
 
 /// The box of one request.
 pub(crate) struct Mailbox {
-    state: Mutex<State>,
+    state: Leaf<State>,
     /// For a thread that blocks until there is room.
     room: Condvar,
 }
@@ -83,12 +84,12 @@ pub(crate) struct Room {
 impl Mailbox {
     /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
     pub(crate) fn new(interest: Option<BodyInterest>) -> Self {
-        Self { state: Mutex::new(State { interest, ..State::default() }), room: Condvar::new() }
+        Self { state: Leaf::new(State { interest, ..State::default() }), room: Condvar::new() }
     }
 
     /// Puts something in the box; with `announce` the loop is to look at once. Returns whether it has to be told.
     pub(crate) fn post(&self, mail: Mail, announce: bool) -> Result<bool, HostError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(gone) = state.gone
             && !matches!(mail, Mail::Log(..))
         {
@@ -112,7 +113,7 @@ impl Mailbox {
     /// there as soon as it looks, so that no block waits for one that does not come. Returns whether the loop has to be told.
     pub(crate) fn join(&self, block: &[u8]) -> Result<bool, HostError> {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.gone.is_none()
                 && state.announced
                 && let Some(Mail::Joined(joined)) = state.mail.last_mut()
@@ -129,7 +130,7 @@ impl Mailbox {
     /// them, or a file has begun: then the block belongs into the file, see [`keep_in_file`](Self::keep_in_file). Else
     /// whether the loop has to be told.
     pub(crate) fn keep(&self, block: &[u8]) -> Result<Option<bool>, HostError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(gone) = state.gone {
             return Err(gone.error());
         }
@@ -147,7 +148,7 @@ impl Mailbox {
     /// Keeps a block that has been written to a file, as part of the one before where it follows that. Returns whether the
     /// loop has to be told.
     pub(crate) fn keep_in_file(&self, part: FilePart) -> Result<bool, HostError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(gone) = state.gone {
             return Err(gone.error());
         }
@@ -165,7 +166,7 @@ impl Mailbox {
     /// Whether the thread may produce a further block. With `full` the file of a response that waits for another part of the
     /// page has no room any more.
     pub(crate) fn poll_room(&self, head_sent: bool, full: bool, cx: &mut Context<'_>) -> Poll<Result<Room, HostError>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(gone) = state.gone {
             return Poll::Ready(Err(gone.error()));
         }
@@ -177,13 +178,15 @@ impl Mailbox {
             None if !head_sent => return room(BodyInterest::Wanted),
             _ => {}
         }
-        state.waker = Some(cx.waker().clone());
+        let before = state.waker.replace(cx.waker().clone());
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
     /// Blocks until there is room.
     pub(crate) fn wait_for_room(&self, full: bool) -> Result<Room, HostError> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             if let Some(gone) = state.gone {
                 return Err(gone.error());
@@ -193,14 +196,14 @@ impl Mailbox {
                 return Ok(Room { interest: state.interest.unwrap_or(BodyInterest::Wanted), behind_part });
             }
             state.sleeping = true;
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = state.wait(&self.room);
         }
     }
 
     /// Empties the box. On the loop's thread. As long as the output waits for another part of the page (`behind_part`),
     /// blocks stay here, where they are joined and go to a file, unless they are the last ones.
     pub(crate) fn take(&self, behind_part: bool) -> Vec<Mail> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.announced = false;
         if behind_part && !state.mail.iter().any(Mail::is_end) {
             return state.mail.extract_if(.., |mail| matches!(mail, Mail::Log(..))).collect();
@@ -211,7 +214,7 @@ impl Mailbox {
 
     /// The loop's word, after it has taken over what was there. Returns whether it has to look again: blocks were kept since.
     pub(crate) fn progress(&self, backlog: Backlog, interest: BodyInterest) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let kept = state.backlog == Backlog::Part && !state.mail.is_empty();
         state.backlog = backlog;
         state.interest = Some(interest);
@@ -222,13 +225,13 @@ impl Mailbox {
 
     /// Nothing that comes from now on is sent.
     pub(crate) fn close(&self, gone: Gone) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.gone.get_or_insert(gone);
         self.wake(state, true);
     }
 
     /// Wakes the thread that waits for the loop's word. Wakers take locks of their own: this one is given back first.
-    fn wake(&self, mut state: MutexGuard<'_, State>, progress: bool) {
+    fn wake(&self, mut state: LeafGuard<'_, State>, progress: bool) {
         if !progress {
             return;
         }
@@ -241,10 +244,6 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
