@@ -78,7 +78,10 @@ def elsewhere(environ, start_response):
 "#;
 
 /// Locations that lead to `application`, each in a way of its own.
-const WAYS: [(&str, &str); 15] = [
+///
+/// With the condition of those that are `/refused` nginx answers 412 in place of the first application, and calls the second
+/// one within the call that sends the head.
+const WAYS: [(&str, &str); 17] = [
     ("/app", "wsgi_pass app.py;"),
     ("/page", "root html;\ntry_files /page.html =404;"),
     ("/page-of-errors", "root html;\ntry_files /errors.html =404;"),
@@ -94,7 +97,11 @@ const WAYS: [(&str, &str); 15] = [
     ("/index/", "root html;\nindex missing.html /app;"),
     ("/mirrored", "mirror /app;\nwsgi_pass app.py quick;"),
     ("/accelerated", "proxy_pass http://unix:other.sock:;"),
+    ("/refused-named", "wsgi_pass app.py;\nerror_page 412 @app;"),
+    ("/refused-again", "wsgi_pass app.py;\nerror_page 412 =200 /refused-named;"),
 ];
+
+const CONDITION: &str = "If-Match: \"other\"\r\n";
 
 fn start(mode: Mode) -> Nginx {
     let page = "a<!--#include virtual=\"/app\" -->b<!--#include virtual=\"/rewritten\" -->c";
@@ -165,8 +172,13 @@ fn without_a_trace(nginx: &Nginx, scenario: impl FnOnce()) {
 
 fn ask(nginx: &Nginx, way: &str, query: &str, headers: &str) -> Client {
     let mut client = nginx.connect();
-    client.send(request("GET", &format!("{way}?{query}"), headers, b""));
+    let condition = if is_refused(way) { CONDITION } else { "" };
+    client.send(request("GET", &format!("{way}?{query}"), &format!("{condition}{headers}"), b""));
     client
+}
+
+fn is_refused(way: &str) -> bool {
+    way.starts_with("/refused")
 }
 
 /// Runs the scenario for each way and filter.
@@ -186,7 +198,8 @@ fn a_client_that_stays_gets_a_whole_answer_in_each_way() {
     in_all_ways(|nginx, way, headers| {
         for moment in ["list", "whole", "long"] {
             let response = ask(nginx, way, &unique(moment), headers).response();
-            assert!(matches!(response.status, 200 | 206) && response.whole, "{way}?{moment}: {response:?}");
+            let expected = if is_refused(way) { [412; 2] } else { [200, 206] };
+            assert!(expected.contains(&response.status) && response.whole, "{way}?{moment}: {response:?}");
         }
     });
 }
