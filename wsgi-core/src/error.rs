@@ -1,9 +1,10 @@
 //! What can go wrong, one enum for each party that can act on it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host::Level;
+use crate::record::escape;
 
 /// Trouble on the side of the client or the network. It reaches the application as an `OSError` and the log quietly.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +123,7 @@ pub enum StartError {
     /// A virtual environment of another version.
     #[error(
         "cannot start Python: virtual environment \"{}\" was made by Python {}.{}, but this is built for Python {}.{}; \
-         make the environment anew with that version", .venv.display(), .found.0, .found.1, .linked.0, .linked.1
+         make the environment anew with that version", shown(.venv), .found.0, .found.1, .linked.0, .linked.1
     )]
     VenvVersion {
         /// The environment.
@@ -135,7 +136,7 @@ pub enum StartError {
     /// A virtual environment without a place for packages.
     #[error(
         "cannot start Python: virtual environment \"{}\" has no folder \"{}\"; make the environment anew",
-        .venv.display(), .missing.display()
+        shown(.venv), shown(.missing)
     )]
     VenvIncomplete {
         /// The environment.
@@ -146,7 +147,7 @@ pub enum StartError {
     /// A home without a standard library.
     #[error(
         "cannot start Python: no standard library in \"{}\" (\"{}\" is missing); see wsgi_python_home",
-        .home.display(), .missing.display()
+        shown(.home), shown(.missing)
     )]
     NoStandardLibrary {
         /// The home.
@@ -157,7 +158,7 @@ pub enum StartError {
     /// The worker's user may not read Python.
     #[error(
         "cannot start Python: user {user} cannot read \"{}\" ({reason}); give that user access or use a Python that \
-         every user can read", .path.display()
+         every user can read", shown(.path)
     )]
     Unreadable {
         /// The user this process runs as.
@@ -176,5 +177,10 @@ pub enum StartError {
 }
 
 fn home_hint(home: &Option<PathBuf>) -> String {
-    home.as_ref().map(|home| format!(" with home \"{}\"", home.display())).unwrap_or_default()
+    home.as_ref().map(|home| format!(" with home \"{}\"", shown(home))).unwrap_or_default()
+}
+
+/// A path in a message of one line.
+fn shown(path: &Path) -> String {
+    escape(&path.display().to_string()).into_owned()
 }

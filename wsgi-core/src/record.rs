@@ -1,7 +1,69 @@
 //! Text in pieces, as applications print it, made into log records: one line each, without control characters.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::iter;
+use std::sync::Arc;
+
+use crate::host::{ErrorLog, Level};
+
+/// The log of a host, for text that may contain anything.
+///
+/// All that the gateway logs goes through here: names of types and modules, messages of exceptions and paths are chosen by
+/// applications, and so by what clients have sent to them. None can begin a record of its own.
+#[derive(Clone)]
+pub struct Log(Arc<dyn ErrorLog>);
+
+impl Log {
+    /// What is logged goes to `log`.
+    pub fn new(log: Arc<dyn ErrorLog>) -> Self {
+        Self(log)
+    }
+
+    /// Logs `text` as one record, or several if it is beyond [`MAX_RECORD`]; control characters are [escaped](escape).
+    pub fn log(&self, level: Level, text: &str) {
+        split_record(&escape(text), MAX_RECORD).for_each(|record| self.0.log(level, record));
+    }
+
+    /// Adds `text` to `lines`, and logs each line that it completes.
+    pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str) {
+        lines.write(text, |record| self.0.log(level, record));
+    }
+
+    /// Logs a line that is not complete, if there is one.
+    pub fn finish(&self, level: Level, lines: &mut LineBuffer) {
+        lines.finish(|record| self.0.log(level, record));
+    }
+
+    /// Logs text of several lines, one record each.
+    pub fn lines(&self, level: Level, text: &str) {
+        let mut lines = LineBuffer::new();
+        self.write(level, &mut lines, text);
+        self.finish(level, &mut lines);
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+/// `text` as one line: every control character becomes `\\x` and two digits.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character.is_control() {
+            push_escape(&mut escaped, character);
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
 
 /// Collects text until its lines are complete.
 ///
@@ -77,8 +139,7 @@ impl LineBuffer {
         if self.pending.len() + LENGTH > MAX_RECORD {
             self.emit(log);
         }
-        // Writing to a String does not fail.
-        let _ = write!(self.pending, "\\x{:02x}", u32::from(control));
+        push_escape(&mut self.pending, control);
     }
 
     fn emit(&mut self, log: &mut impl FnMut(&str)) {
@@ -108,6 +169,11 @@ fn floor_char_boundary(text: &str, index: usize) -> usize {
     }
     // Position 0 is a boundary.
     (0..=index).rev().find(|&index| text.is_char_boundary(index)).unwrap_or(0)
+}
+
+fn push_escape(text: &mut String, control: char) {
+    // Writing to a String does not fail.
+    let _ = write!(text, "\\x{:02x}", u32::from(control));
 }
 
 fn is_escaped(character: char) -> bool {
@@ -178,6 +244,27 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(lines(["\x1b[31mred\0\u{85}\x7f\t\u{a0}é\n"]), ["\\x1b[31mred\\x00\\x85\\x7f\t\u{a0}é"]);
+    }
+
+    #[test]
+    fn a_record_has_no_control_character_whatever_the_text() {
+        assert_eq!(escape("a\n\r\t\0\x1b[31m\u{85}\u{9f}é\\"), "a\\x0a\\x0d\\x09\\x00\\x1b[31m\\x85\\x9fé\\");
+        assert!(matches!(escape("plain é"), Cow::Borrowed("plain é")));
+        #[derive(Default)]
+        struct Kept(std::sync::Mutex<Vec<String>>);
+        impl ErrorLog for Kept {
+            fn log(&self, _: Level, text: &str) {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+        let kept = Arc::<Kept>::default();
+        let log = Log::new(Arc::clone(&kept) as _);
+        log.log(Level::Error, "one\ntwo");
+        log.lines(Level::Error, "three\nfo\x1bur");
+        log.log(Level::Error, &"x".repeat(MAX_RECORD + 1));
+        let kept = std::mem::take(&mut *kept.0.lock().unwrap());
+        assert_eq!(kept[..3], ["one\\x0atwo", "three", "fo\\x1bur"]);
+        assert_eq!(kept[3..].iter().map(String::len).collect::<Vec<_>>(), [MAX_RECORD, 1]);
     }
 
     #[test]

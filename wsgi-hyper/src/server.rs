@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wsgi_core::host::{ErrorLog, Level, Scheme};
+use wsgi_core::record::Log;
 
 use crate::connection::Connection;
 use crate::service::WsgiService;
@@ -83,7 +84,7 @@ impl Server {
         log: Arc<dyn ErrorLog>,
         access: impl Fn(&Access) + Send + Sync + 'static,
     ) {
-        let access: AccessLog = Arc::new(access);
+        let (access, log): (AccessLog, _) = (Arc::new(access), Log::new(log));
         let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -98,7 +99,7 @@ impl Server {
                     let connection =
                         Connection { local: stream.local_addr().ok(), peer: Some(peer), scheme: Scheme::Http };
                     let front = Front::new(service.clone(), connection, Arc::clone(&access));
-                    connections.spawn(connect(stream, front, stopped.clone(), Arc::clone(&log)));
+                    connections.spawn(connect(stream, front, stopped.clone(), log.clone()));
                 }
                 // Of one connection, or of too many of them: others end meanwhile.
                 Err(error) => {
@@ -118,7 +119,7 @@ impl Server {
 }
 
 /// One connection from its first request to its last.
-async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool>, log: Arc<dyn ErrorLog>) {
+async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool>, log: Log) {
     // A block of a generator does not wait for the next one. Where that cannot be had, nothing else suffers.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Guarded::new(Patient::new(stream, SEND_TIME)));

@@ -12,10 +12,10 @@ use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::thread::this_thread;
 use super::token::Token;
-use crate::host::{ErrorLog, Level, ResponseSink};
+use crate::host::{Level, ResponseSink};
 use crate::input::Input;
 use crate::lock::Leaf;
-use crate::record::LineBuffer;
+use crate::record::{LineBuffer, Log};
 use crate::response::Response;
 
 /// The counted cell behind `start_response`, `write`, `wsgi.input` and `wsgi.errors`.
@@ -25,7 +25,7 @@ use crate::response::Response;
 pub(crate) struct ExchangeCell {
     pub(crate) interpreter: &'static Interpreter,
     pub(crate) location: Arc<Location>,
-    pub(crate) log: Arc<dyn ErrorLog>,
+    pub(crate) log: Log,
     live: AtomicBool,
     cancelled: AtomicBool,
     has_input: bool,
@@ -41,7 +41,7 @@ impl ExchangeCell {
     pub(crate) fn new(
         interpreter: &'static Interpreter,
         location: Arc<Location>,
-        log: Arc<dyn ErrorLog>,
+        log: Log,
         response: Response,
         sink: Box<dyn ResponseSink>,
         input: Option<Input>,
@@ -108,7 +108,7 @@ impl ExchangeCell {
         if self.has_errors.load(Ordering::Acquire)
             && let Ok(mut errors) = self.errors(token)
         {
-            errors.finish(|line| self.log.log(Level::Error, line));
+            self.log.finish(Level::Error, &mut errors);
         }
         let sink = self.reply(token).ok().and_then(|mut reply| reply.sink.take());
         let input = if self.has_input { self.input(token).ok().and_then(|mut input| input.take()) } else { None };

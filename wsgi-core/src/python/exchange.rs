@@ -28,6 +28,7 @@ use crate::config::Flag;
 use crate::error::Fault;
 use crate::host::{HostParts, Level, RequestView};
 use crate::input::Input;
+use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
 
@@ -101,7 +102,7 @@ impl Exchange {
             match environ::build(token, &cell.location, request).and_then(|environ| add_streams(environ, &cell)) {
                 Ok(environ) => Some(environ.hold()),
                 Err(Raised) => {
-                    report::pending(token, &*cell.log, "cannot make environ");
+                    report::pending(token, &cell.log, "cannot make environ");
                     None
                 }
             };
@@ -122,6 +123,7 @@ impl Exchange {
         parts: HostParts,
     ) -> Arc<ExchangeCell> {
         let HostParts { body, sink, log } = parts;
+        let log = Log::new(log);
         let head_at = match location.settings().is_on(Flag::OptimizeSendHeaders) {
             true => HeadAt::FirstItem,
             false => HeadAt::FirstBlock,

@@ -24,6 +24,7 @@ use crate::error::{Fault, StartError};
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
 use crate::lock::Leaf;
 use crate::pool::{Limits, Overloaded};
+use crate::record::Log;
 use crate::snapshot::RequestSnapshot;
 
 /// How a host runs applications.
@@ -103,9 +104,9 @@ impl Gateway {
     /// Starts Python. Call it once, in the process that serves (after any fork), on the thread that will call
     /// [`begin`](Self::begin) when the mode is [`Mode::Inline`]. Blocks for 10 to 30 ms.
     pub fn start(settings: &GatewaySettings, log: Arc<dyn ErrorLog>) -> Result<Self, StartError> {
-        let mode = settings.mode;
+        let (mode, log) = (settings.mode, Log::new(log));
         let inline_thread = matches!(mode, Mode::Inline).then(thread::this_thread);
-        runtime::start(&settings.python, &*log)?;
+        runtime::start(&settings.python, &log)?;
         if mode == Mode::Inline {
             signals::keep_open(&settings.reserved_signals);
         }
@@ -124,7 +125,7 @@ impl Gateway {
             // SAFETY: the thread that started Python holds the GIL.
             let entered = unsafe { Attached::assume(main.interpreter) };
             let token = entered.token();
-            processes::watch(token, settings.child_processes.clone(), Arc::clone(&main.interpreter.log))
+            processes::watch(token, settings.child_processes.clone(), main.interpreter.log.clone())
                 .and_then(|()| set_up(token))
                 .map_err(|_| StartError::Setup(token.take_error_line()))
         };
@@ -149,7 +150,7 @@ impl Gateway {
     pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
         let interpreter = self.home(at).interpreter;
         let head_request = request.method() == b"HEAD";
-        if interpreter.ensure(&*parts.log).is_err() {
+        if !interpreter.is_ready() && interpreter.ensure(&Log::new(Arc::clone(&parts.log))).is_err() {
             return Exchange::failed(Exchange::cell(self.main.interpreter, at, head_request, parts));
         }
         Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts))
@@ -283,7 +284,7 @@ impl Gateway {
     fn new_home(&self, name: PathBuf) -> &'static Home {
         let main = self.main.interpreter;
         let kind = Kind::Own { name, main };
-        let (setup, log) = (Arc::clone(&main.setup), Arc::clone(&main.log));
+        let (setup, log) = (Arc::clone(&main.setup), main.log.clone());
         Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode)
     }
 

@@ -184,7 +184,7 @@ pub(super) unsafe fn enter<T>(
 
 /// Nobody else is there to tell.
 fn report_panic(interpreter: &Interpreter, name: &str, message: &str) {
-    log_of(&*interpreter.log).log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
+    log_of(&interpreter.log).log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
 }
 
 /// What a panic said.

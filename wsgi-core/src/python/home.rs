@@ -60,7 +60,7 @@ impl Home {
 
     /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
     pub(super) fn end(&self, within: Duration) {
-        let log = &*self.interpreter.log;
+        let log = &self.interpreter.log;
         let ending = || {
             failpoint("exit");
             self.run_down(within);
@@ -71,7 +71,7 @@ impl Home {
     }
 
     fn run_down(&self, within: Duration) {
-        let log = &*self.interpreter.log;
+        let log = &self.interpreter.log;
         let attached = Attached::new(self.interpreter);
         let token = attached.token();
         let ended = token.helper(c"shutdown").and_then(|shutdown| {

@@ -14,8 +14,8 @@ use super::raise::{Raised, fetch};
 use super::start::Setup;
 use super::token::{Held, Obj, Token};
 use super::types::Types;
-use crate::host::ErrorLog;
 use crate::lock::{Leaf, rules};
+use crate::record::{Log, escape};
 
 /// An interpreter, from its start to the end of the process. The main one starts with Python, others when they are
 /// first needed (see [`ensure`](Self::ensure)).
@@ -24,7 +24,7 @@ pub(crate) struct Interpreter {
     /// What it is set up with.
     pub(super) setup: Arc<Setup>,
     /// Where lines go that belong to no request.
-    pub(crate) log: Arc<dyn ErrorLog>,
+    pub(crate) log: Log,
     /// With inline execution: the only thread that may call back into an exchange, as
     /// [`this_thread`](super::thread::this_thread) names it. It lives as long as the gateway, so that no other gets its
     /// name.
@@ -78,7 +78,7 @@ pub(crate) struct Data {
 }
 
 impl Interpreter {
-    pub(super) fn new(kind: Kind, setup: Arc<Setup>, log: Arc<dyn ErrorLog>, inline_thread: Option<usize>) -> Self {
+    pub(super) fn new(kind: Kind, setup: Arc<Setup>, log: Log, inline_thread: Option<usize>) -> Self {
         Self {
             kind,
             setup,
@@ -308,11 +308,11 @@ impl<'py> Token<'py> {
         // SAFETY: `exception` is alive; a new reference results.
         let text = unsafe { self.own(ffi::PyObject_Str(exception.as_ptr())) };
         match text.map(|text| self.to_text(text.as_ptr())) {
-            Some(Ok(text)) if !text.is_empty() => format!("{name}: {text}"),
+            Some(Ok(text)) if !text.is_empty() => escape(&format!("{name}: {text}")).into_owned(),
             _ => {
                 // SAFETY: attached.
                 unsafe { ffi::PyErr_Clear() };
-                name
+                escape(&name).into_owned()
             }
         }
     }

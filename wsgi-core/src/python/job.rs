@@ -56,12 +56,12 @@ impl Threads for PythonThreads {
 
 /// Loads an application; a failure is in the log.
 pub(super) fn preload(interpreter: &'static Interpreter, location: &Location) {
-    if interpreter.ensure(&*interpreter.log).is_err() {
+    if interpreter.ensure(&interpreter.log).is_err() {
         return;
     }
     let found = location.look();
     let attached = Attached::new(interpreter);
-    let _ = location.application(attached.token(), &*interpreter.log, found);
+    let _ = location.application(attached.token(), &interpreter.log, found);
 }
 
 /// Takes a thread's Python state down with the thread.
@@ -103,7 +103,7 @@ impl Task for Job {
             Step::Begin { request, cell } => {
                 let unbegun = Unbegun(&cell);
                 failpoint("job");
-                if let Err(fault) = cell.interpreter.ensure(&*cell.log) {
+                if let Err(fault) = cell.interpreter.ensure(&cell.log) {
                     drop(unbegun);
                     self.finish(Err(fault));
                     return Poll::Ready(());

@@ -16,8 +16,9 @@ use super::report;
 use super::token::{Held, Obj, Token};
 use super::types::type_name;
 use crate::config::{Layer, Target};
-use crate::host::{ErrorLog, Level};
+use crate::host::Level;
 use crate::lock::Leaf;
+use crate::record::Log;
 use crate::reload::Version;
 
 /// What was loaded: immutable, and kept by every exchange that uses it.
@@ -75,7 +76,7 @@ enum Trouble {
 pub(super) fn load(
     token: Token<'_>,
     location: &Location,
-    log: &dyn ErrorLog,
+    log: &Log,
     found: Option<Version>,
 ) -> Result<Arc<Application>, Raised> {
     let what = describe(location.target());

@@ -12,9 +12,10 @@ use super::middleware::{Middleware, PythonMiddleware};
 use super::raise::Raised;
 use super::token::Token;
 use crate::config::{Flag, Layer, LevelSettings, Target, TempPath};
-use crate::host::{ErrorLog, Level};
+use crate::host::Level;
 use crate::lock::Leaf;
 use crate::output::{SpoolStore, TempFolder};
+use crate::record::Log;
 use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 
 /// A place that serves an application.
@@ -203,7 +204,7 @@ impl Location {
     pub(super) fn application(
         &self,
         token: Token<'_>,
-        log: &dyn ErrorLog,
+        log: &Log,
         found: Option<Version>,
     ) -> Result<Arc<Application>, Raised> {
         match (self.loaded(), found) {
@@ -217,7 +218,7 @@ impl Location {
     fn load(
         &self,
         token: Token<'_>,
-        log: &dyn ErrorLog,
+        log: &Log,
         loaded: Option<Arc<Application>>,
         found: Option<Version>,
     ) -> Result<Arc<Application>, Raised> {
@@ -244,7 +245,7 @@ impl Location {
     }
 
     /// Has another process take over; false where that cannot be.
-    fn retire(&self, log: &dyn ErrorLog) -> bool {
+    fn retire(&self, log: &Log) -> bool {
         let trouble = match &self.watch.control {
             Some(control) => match control.retire() {
                 Ok(()) => return true,

@@ -20,6 +20,7 @@ use super::signals;
 use super::token::{Obj, Token, new_ref};
 use crate::failpoint::failpoint;
 use crate::host::{ChildProcesses, ErrorLog, Level};
+use crate::record::Log;
 
 /// The host of the process.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -34,7 +35,7 @@ thread_local! {
 
 struct Host {
     children: Option<Arc<dyn ChildProcesses>>,
-    log: Arc<dyn ErrorLog>,
+    log: Log,
 }
 
 /// Audit events before a process is started, or another program is run in this one.
@@ -49,11 +50,7 @@ unsafe extern "C" {
 }
 
 /// Has `children` be called before applications of this process start another one. Once a process, attached.
-pub(super) fn watch(
-    _token: Token<'_>,
-    children: Option<Arc<dyn ChildProcesses>>,
-    log: Arc<dyn ErrorLog>,
-) -> Result<(), Raised> {
+pub(super) fn watch(_token: Token<'_>, children: Option<Arc<dyn ChildProcesses>>, log: Log) -> Result<(), Raised> {
     // Python starts once a process, and so does this.
     let _ = HOST.set(Host { children, log });
     // SAFETY: attached; the hook stays to the end of the process. It needs no data.
@@ -118,8 +115,15 @@ pub(super) fn is_forked() -> bool {
 /// Where lines go: to `log`, unless this process was forked by an application. Then nothing of the host runs that would
 /// write them, and they go to standard error.
 #[inline]
-pub(super) fn log_of(log: &dyn ErrorLog) -> &dyn ErrorLog {
-    if is_forked() { &StandardError } else { log }
+pub(super) fn log_of(log: &Log) -> &Log {
+    if is_forked() { standard_error() } else { log }
+}
+
+/// Made in the forked process, where no other thread can be at it.
+#[cold]
+fn standard_error() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| Log::new(Arc::new(StandardError)))
 }
 
 struct StandardError;
@@ -149,7 +153,7 @@ fn end(token: Token<'_>, what: &str) -> ! {
     let status = match status {
         Ok(Ok(status)) => status,
         Ok(Err(Raised)) | Err(_) => {
-            StandardError.log(Level::Error, &format!("a process that {what} has forked ends with an error"));
+            standard_error().log(Level::Error, &format!("a process that {what} has forked ends with an error"));
             1
         }
     };

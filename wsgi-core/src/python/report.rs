@@ -2,11 +2,11 @@
 
 use super::raise::fetch;
 use super::token::{Obj, Token};
-use crate::host::{ErrorLog, Level};
-use crate::record::LineBuffer;
+use crate::host::Level;
+use crate::record::Log;
 
 /// Logs the pending exception with its traceback, one record a line, the first one beginning with `what`. Clears it.
-pub(super) fn pending(token: Token<'_>, log: &dyn ErrorLog, what: &str) {
+pub(super) fn pending(token: Token<'_>, log: &Log, what: &str) {
     match fetch(token) {
         Some(exception) => self::exception(token, log, what, &exception),
         None => log.log(Level::Error, &format!("{what}: failed without an exception")),
@@ -14,7 +14,7 @@ pub(super) fn pending(token: Token<'_>, log: &dyn ErrorLog, what: &str) {
 }
 
 /// Logs an exception with its traceback.
-pub(super) fn exception(token: Token<'_>, log: &dyn ErrorLog, what: &str, exception: &Obj<'_>) {
+pub(super) fn exception(token: Token<'_>, log: &Log, what: &str, exception: &Obj<'_>) {
     let described = token.helper(c"describe").and_then(|describe| {
         let parts = token.call(describe.as_ptr(), &[exception.as_ptr()])?;
         let text = token.item_text(&parts, 0)?.unwrap_or_default();
@@ -23,9 +23,9 @@ pub(super) fn exception(token: Token<'_>, log: &dyn ErrorLog, what: &str, except
     match described {
         Ok((text, hint)) => {
             log.log(Level::Error, what);
-            lines(log, &text);
+            log.lines(Level::Error, &text);
             if let Some(hint) = hint {
-                lines(log, &hint);
+                log.lines(Level::Error, &hint);
             }
         }
         Err(_) => {
@@ -34,11 +34,4 @@ pub(super) fn exception(token: Token<'_>, log: &dyn ErrorLog, what: &str, except
             log.log(Level::Error, &format!("{what}: the traceback could not be made ({trouble})"));
         }
     }
-}
-
-/// Text of several lines, one record each.
-fn lines(log: &dyn ErrorLog, text: &str) {
-    let mut buffer = LineBuffer::new();
-    buffer.write(text, |line| log.log(Level::Error, line));
-    buffer.finish(|line| log.log(Level::Error, line));
 }

@@ -10,7 +10,8 @@ use pyo3::ffi;
 
 use super::preflight;
 use crate::error::StartError;
-use crate::host::{ErrorLog, Level};
+use crate::host::Level;
+use crate::record::Log;
 
 /// Which Python to run, and where it finds modules.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,7 @@ pub(super) const BUILD_VERSION: &str = env!("WSGI_PYTHON_VERSION");
 pub(super) const BUILD_LIBRARY: &str = env!("WSGI_PYTHON_LIBRARY");
 
 /// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
-pub(super) fn start(settings: &PythonSettings, log: &dyn ErrorLog) -> Result<(), StartError> {
+pub(super) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {
     // SAFETY: asks for a flag only, at any time.
     if unsafe { ffi::Py_IsInitialized() } != 0 {
         return Err(StartError::AlreadyRunning);
@@ -137,7 +138,7 @@ pub(super) fn reason(status: &ffi::PyStatus) -> String {
 
 /// Tells when the dynamic linker has found another libpython than the one this was built for, and makes its symbols
 /// visible to extension modules, which a host that loads us privately (`RTLD_LOCAL`) has hidden from them.
-fn check_library(log: &dyn ErrorLog) {
+fn check_library(log: &Log) {
     let Some(library) = library() else { return };
     // SAFETY: the library is loaded already: this only promotes it. Its handle is never closed.
     unsafe {

@@ -15,8 +15,8 @@ use super::method::{method, sentinel};
 use super::processes::log_of;
 use super::raise::{Raised, type_error, value_error};
 use super::token::{Obj, Token, new_ref};
-use crate::host::{ErrorLog, Level};
-use crate::record::LineBuffer;
+use crate::host::Level;
+use crate::record::{LineBuffer, Log};
 
 const LEVELS: [(&str, Level); 4] =
     [("notice", Level::Notice), ("warn", Level::Warn), ("error", Level::Error), ("crit", Level::Crit)];
@@ -44,7 +44,7 @@ impl<'a> Current<'a> {
 
 impl Drop for Current<'_> {
     fn drop(&mut self) {
-        if DIRTY.replace(false) && flush(&*self.cell.log).is_err() {
+        if DIRTY.replace(false) && flush(&self.cell.log).is_err() {
             // A line is being logged further up on the stack: the exchange around this one flushes.
             DIRTY.set(true);
         }
@@ -87,9 +87,7 @@ unsafe extern "C" fn log(
                 return Err(value_error(token, "no such level"));
             };
             let text = token.to_text(*arguments.add(1))?;
-            let written = with_log(token, |log| {
-                on_lines(|lines| lines[index].write(&text, |line| log.log(LEVELS[index].1, line)))
-            });
+            let written = with_log(token, |log| on_lines(|lines| log.write(LEVELS[index].1, &mut lines[index], &text)));
             written.map_err(|held| held.raise(token, "writing to the error log"))?;
             DIRTY.set(true);
             Ok(new_ref(ffi::Py_None()))
@@ -112,18 +110,18 @@ unsafe extern "C" fn flush_lines(
 }
 
 /// The log of the request that this thread works for, else the process's.
-fn with_log<T>(token: Token<'_>, work: impl FnOnce(&dyn ErrorLog) -> T) -> T {
+fn with_log<T>(token: Token<'_>, work: impl FnOnce(&Log) -> T) -> T {
     // SAFETY: set by a `Current` that borrows the cell and is still on this thread's stack.
     match unsafe { CURRENT.get().as_ref() } {
-        Some(cell) => work(log_of(&*cell.log)),
-        None => work(log_of(&*token.interpreter().log)),
+        Some(cell) => work(log_of(&cell.log)),
+        None => work(log_of(&token.interpreter().log)),
     }
 }
 
-fn flush(log: &dyn ErrorLog) -> Result<(), UnderWay> {
+fn flush(log: &Log) -> Result<(), UnderWay> {
     on_lines(|lines| {
         for (buffer, (_, level)) in lines.iter_mut().zip(LEVELS) {
-            buffer.finish(|line| log.log(level, line));
+            log.finish(level, buffer);
         }
     })
 }

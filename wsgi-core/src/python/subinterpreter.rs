@@ -10,18 +10,19 @@ use super::runtime::preserving_sigint;
 use super::start::set_up;
 use super::thread::{self, Attached};
 use crate::error::Fault;
-use crate::host::{ErrorLog, Level};
+use crate::host::Level;
+use crate::record::Log;
 
 impl Interpreter {
     /// Starts the interpreter if that has not been done. A failure is in the log; the next request tries again.
     ///
     /// Blocks for 10 to 30 ms when there is something to do, and waits for the GIL. A thread of a pool is not attached.
-    pub(super) fn ensure(&'static self, log: &dyn ErrorLog) -> Result<(), Fault> {
+    pub(super) fn ensure(&'static self, log: &Log) -> Result<(), Fault> {
         if self.is_ready() { Ok(()) } else { self.start(log) }
     }
 
     #[cold]
-    fn start(&'static self, log: &dyn ErrorLog) -> Result<(), Fault> {
+    fn start(&'static self, log: &Log) -> Result<(), Fault> {
         let name = self.name().display();
         let Ok(_starting) = self.starting.lock() else {
             log.log(Level::Error, &format!("interpreter for \"{name}\" is being created further up on this stack"));

@@ -49,7 +49,7 @@ impl Exchange {
 
     /// Logs the pending exception.
     pub(super) fn raised(&self, token: Token<'_>, what: &str) -> Fault {
-        report::pending(token, &*self.cell.log, &format!("{what} {}", self.name()));
+        report::pending(token, &self.cell.log, &format!("{what} {}", self.name()));
         Fault::Application
     }
 

@@ -13,7 +13,7 @@ impl Exchange {
             match unsafe { token.own(ffi::PyContext_CopyCurrent()) } {
                 Some(context) => self.context = Some(context.hold()),
                 None => {
-                    report::pending(token, &*self.cell.log, "cannot copy the context");
+                    report::pending(token, &self.cell.log, "cannot copy the context");
                     return None;
                 }
             }
@@ -21,7 +21,7 @@ impl Exchange {
         let context = self.context.as_ref()?.as_ptr();
         // SAFETY: a live context object that is not entered: one exchange runs on one thread.
         if unsafe { ffi::PyContext_Enter(context) } < 0 {
-            report::pending(token, &*self.cell.log, "cannot enter the context");
+            report::pending(token, &self.cell.log, "cannot enter the context");
             return None;
         }
         // SAFETY: the context is alive; the guard needs a reference of its own.

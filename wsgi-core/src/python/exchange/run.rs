@@ -30,7 +30,7 @@ impl Exchange {
             return Err(Fault::Cancelled);
         }
         let cell = &self.cell;
-        let application = cell.location.application(token, &*cell.log, found).map_err(|Raised| Fault::Application)?;
+        let application = cell.location.application(token, &cell.log, found).map_err(|Raised| Fault::Application)?;
         if cell.location.is_retiring() {
             // The client may ask again, and get the new version from the process that takes over.
             self.reply(token)?.refresh = true;

@@ -77,7 +77,7 @@ unsafe extern "C" fn flush(
             }
             let cell = live(token, cell)?;
             let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors.flush()"));
-            errors?.finish(|line| log_of(&*cell.log).log(Level::Error, line));
+            log_of(&cell.log).finish(Level::Error, &mut *errors?);
             Ok(none())
         })
     }
@@ -99,7 +99,7 @@ fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Re
     };
     let text = token.to_text(text)?;
     let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors"));
-    errors?.write(&text, |line| log_of(&*cell.log).log(Level::Error, line));
+    log_of(&cell.log).write(Level::Error, &mut *errors?, &text);
     Ok(characters)
 }
 
