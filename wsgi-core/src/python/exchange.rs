@@ -43,6 +43,8 @@ pub struct Exchange {
     /// The request's own copy of the context variables (PEP 567), entered whenever its code runs.
     context: Option<Held>,
     stage: Stage,
+    /// Its interpreter counts it.
+    under_way: bool,
 }
 
 enum Stage {
@@ -106,13 +108,15 @@ impl Exchange {
                     None
                 }
             };
+        cell.interpreter.freezing.begin(token);
         drop(attached);
-        Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None } }
+        Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None }, under_way: true }
     }
 
     /// One that could not begin for want of its interpreter, which is in the log.
     pub(super) fn failed(cell: Arc<ExchangeCell>) -> Self {
-        Self { cell, application: None, context: None, stage: Stage::Call { environ: None, found: None } }
+        let stage = Stage::Call { environ: None, found: None };
+        Self { cell, application: None, context: None, stage, under_way: false }
     }
 
     /// Makes the cell that the host's handle and the application's objects share.
@@ -164,8 +168,16 @@ impl Exchange {
             drop(current);
             cell.expire(token);
             drop(self.context.take().map(|context| context.attach(token)));
+            self.end(token);
         }
         result
+    }
+
+    /// Nothing of the request is left but what the application has kept.
+    fn end(&mut self, token: Token<'_>) {
+        if std::mem::take(&mut self.under_way) {
+            self.cell.interpreter.freezing.end(token);
+        }
     }
 
     fn in_context(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
@@ -198,6 +210,8 @@ impl Drop for Exchange {
         self.stage = Stage::Over;
         drop(current);
         cell.expire(attached.token());
+        drop(self.context.take());
+        self.end(attached.token());
     }
 }
 

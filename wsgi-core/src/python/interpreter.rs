@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::freeze::Freezing;
 use super::loader::Scripts;
 use super::lock::Loading;
 use super::raise::{Raised, fetch};
@@ -36,6 +37,8 @@ pub(crate) struct Interpreter {
     data: OnceLock<Data>,
     /// What has been loaded in it.
     pub(super) scripts: Scripts,
+    /// Of which the garbage collector is to know no more.
+    pub(super) freezing: Freezing,
     releases: Leaf<Vec<NonNull<ffi::PyObject>>>,
     has_releases: AtomicBool,
     nudge: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -88,6 +91,7 @@ impl Interpreter {
             starting: Loading::default(),
             data: OnceLock::new(),
             scripts: Scripts::default(),
+            freezing: Freezing::default(),
             releases: Leaf::default(),
             has_releases: AtomicBool::new(false),
             nudge: OnceLock::new(),

@@ -62,6 +62,7 @@ pub(super) fn preload(interpreter: &'static Interpreter, location: &Location) {
     let found = location.look();
     let attached = Attached::new(interpreter);
     let _ = location.application(attached.token(), &interpreter.log, found);
+    interpreter.freezing.settle(attached.token(), &[]);
 }
 
 /// Takes a thread's Python state down with the thread.

@@ -216,12 +216,7 @@ fn load_anew(
         })?;
         check_callable(application.object(), || format!("what {name} has put around {what}"))?;
     }
-    let freeze = token.helper(c"freeze").and_then(|freeze| {
-        // SAFETY: the singletons live as long as Python.
-        let again = unsafe { if again { ffi::Py_True() } else { ffi::Py_False() } };
-        token.call(freeze.as_ptr(), &[again])
-    });
-    freeze.map_err(|Raised| raised("cannot freeze the garbage collector".to_owned()))?;
+    token.interpreter().freezing.want(token, again);
     Ok(Application { callable: application.into_object().hold(), version, file })
 }
 

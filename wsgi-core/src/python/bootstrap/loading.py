@@ -81,10 +81,13 @@ def import_module(name):
     return importlib.import_module(name)
 
 
-def freeze(again):
-    """Moves what the application has loaded out of the garbage collector's sight."""
+def collect(again):
+    """What comes before freeze()."""
     if again:
         # What the version before has left can be collected now.
         gc.unfreeze()
     gc.collect()
-    gc.freeze()
+
+
+# Moves what the application has loaded out of the garbage collector's sight.
+freeze = gc.freeze

@@ -31,6 +31,8 @@ impl Exchange {
         }
         let cell = &self.cell;
         let application = cell.location.application(token, &cell.log, found).map_err(|Raised| Fault::Application)?;
+        // Of this request: a context is empty as yet.
+        cell.interpreter.freezing.settle(token, &[environ.as_ptr()]);
         if cell.location.is_retiring() {
             // The client may ask again, and get the new version from the process that takes over.
             self.reply(token)?.refresh = true;

@@ -1,0 +1,11 @@
+//! What is frozen when applications are loaded, on threads.
+
+mod cycles;
+
+use wsgi_core::pool::Limits;
+use wsgi_core::python::Mode;
+
+#[test]
+fn cycles_of_requests_on_threads_are_collected_whatever_is_loaded_meanwhile() {
+    cycles::cycles_of_requests_are_collected(Mode::Threads(Limits { permits: 2, max_threads: 8, queue: 8 }));
+}
