@@ -55,7 +55,7 @@ fn inline(requests: &[Request], count: usize) -> (u64, u64) {
 }
 
 fn threads(requests: &[Request], count: usize) -> (u64, u64) {
-    let host = Host::start(Mode::Threads(Limits { permits: 1, max_threads: 1, queue: 16 }));
+    let host = Host::start(Mode::Threads(Limits { max_threads: 1, queue: 16, ..Limits::new(1) }));
     let location = host.serve(HELLO);
     for request in requests.iter().cycle().take(count) {
         host.answer_on_thread(&location, request);

@@ -12,6 +12,7 @@ use wsgi_core::config::{
     Context, DirectiveError, Flag, LevelSettings, Lines, Place, ProcessSettings, Scope, Target, Threads, apply_line,
     directive,
 };
+use wsgi_core::pool::StackSize;
 use wsgi_core::reload::Mechanism;
 
 use crate::fields;
@@ -92,6 +93,9 @@ fn refused(error: &DirectiveError, name: &str, arguments: &[&[u8]]) {
         ("wsgi_retire_delay", [argument]) => time(argument).is_some(),
         ("wsgi_write_buffer_size", [argument]) => size(argument).is_some(),
         ("wsgi_threads", [number]) => number_of(number, 0, 1024).is_some(),
+        ("wsgi_thread_stack_size", [argument]) => {
+            size(argument).is_some_and(|size| (512 << 10..=1 << 30).contains(&size))
+        }
         ("wsgi_python_optimize", [number]) => number_of(number, 0, 2).is_some(),
         ("wsgi_reload_mechanism", [argument]) => matches!(*argument, b"module" | b"process"),
         _ => return,
@@ -148,6 +152,9 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
                     _ => Threads::Pool { permits, max: max.unwrap_or(permits.max(256)) },
                 }
             );
+        }
+        "wsgi_thread_stack_size" => {
+            assert_eq!(process.thread_stack_size().map(StackSize::bytes), size(first));
         }
         "wsgi_python_optimize" => {
             assert_eq!(process.optimize().map(usize::from), number_of(first, 0, 2));

@@ -38,7 +38,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn host() -> &'static Host {
-    Host::shared_with(Mode::Threads(Limits { permits: 1, max_threads: 4, queue: 4 }))
+    Host::shared_with(Mode::Threads(Limits { max_threads: 4, queue: 4, ..Limits::new(1) }))
 }
 
 /// The application, with everything that an operator can switch on for responses or with nothing.

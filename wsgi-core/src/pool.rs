@@ -9,11 +9,13 @@
 
 mod roster;
 mod seat;
+mod stack;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use roster::Roster;
 use seat::{Seat, Worker};
+pub use stack::StackSize;
 
 use crate::lock::{Leaf, LeafGuard};
 
@@ -33,13 +36,15 @@ pub struct Limits {
     pub max_threads: usize,
     /// Tasks that may wait for their first step.
     pub queue: usize,
+    /// The stack of each thread.
+    pub stack: StackSize,
 }
 
 impl Limits {
-    /// So many permits, and what suits most programs besides: up to 256 threads, or one for each permit, and a queue of
-    /// 1024.
+    /// So many permits, and what suits most programs besides: up to 256 threads, or one for each permit, a queue of 1024,
+    /// and stacks of the default size.
     pub fn new(permits: usize) -> Self {
-        Self { permits, max_threads: permits.max(256), queue: 1024 }
+        Self { permits, max_threads: permits.max(256), queue: 1024, stack: StackSize::default() }
     }
 }
 
@@ -67,8 +72,12 @@ pub trait Threads: Send + Sync + 'static {
     /// A task, or another method here, panicked with this payload. The thread lives on.
     fn panicked(&self, panic: &(dyn Any + Send));
 
+    /// No thread could be started, with a stack of this size: tasks wait for the threads that exist, and are refused if there
+    /// are none. Called once, and again only after a thread has been started since.
+    fn cannot_start(&self, stack: StackSize, error: &io::Error);
+
     /// Starts a thread that runs `body`. Called by whoever submits or runs tasks, under the lock of the pool, which it
-    /// must not use. After an error tasks wait for the threads that exist.
+    /// must not use.
     fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
         builder.spawn(body)
     }
@@ -77,8 +86,10 @@ pub trait Threads: Send + Sync + 'static {
 /// A pool refused a task. Nothing of it has run.
 #[derive(Debug)]
 pub enum Overloaded<T> {
-    /// As many tasks wait as may wait, or the only thread it could wait for cannot be started.
+    /// As many tasks wait as may wait.
     QueueFull(T),
+    /// There is no thread, and none can be started.
+    NoThread(T),
     /// [`Pool::shutdown`] has been called.
     ShuttingDown(T),
 }
@@ -96,6 +107,7 @@ impl<T: Task> Pool<T> {
         let shared = Shared {
             threads: Box::new(Arc::new(threads)),
             queue: limits.queue,
+            stack: limits.stack,
             roster: Leaf::new(Roster::new(limits)),
             deserted: Condvar::new(),
         };
@@ -110,18 +122,24 @@ impl<T: Task> Pool<T> {
         }
         roster.queued.push_back(task);
         let called = roster.use_free_permit(&self.shared);
-        if (roster.live == 0 || roster.waiting() > self.shared.queue)
+        let no_thread = roster.live == 0;
+        if (no_thread || roster.waiting() > self.shared.queue)
             && let Some(task) = roster.queued.pop_back()
         {
+            let failure = roster.start_failure.take();
             drop(roster);
             call(called);
-            return Err(Overloaded::QueueFull(task));
+            self.shared.report(failure);
+            return Err(if no_thread { Overloaded::NoThread(task) } else { Overloaded::QueueFull(task) });
         }
         roster.tasks += 1;
+        let failure = roster.start_failure.take();
         // Under the lock, which the thread needs first of all: where it takes the place of the caller on its processor, it
         // gives that back at once, and finds more than one task when its turn comes. nginx with one thread takes 4 % less CPU
         // per request that way (nine alternating pairs), and wsgi-hyper on one processor more than that (`scripts/bench hop`).
         call(called);
+        drop(roster);
+        self.shared.report(failure);
         Ok(())
     }
 
@@ -134,8 +152,10 @@ impl<T: Task> Pool<T> {
         }
         roster.nudged = true;
         let called = roster.use_free_permit(&self.shared);
+        let failure = roster.start_failure.take();
         drop(roster);
         call(called);
+        self.shared.report(failure);
     }
 
     /// Tasks that were taken and have not been dropped: queued, running and waiting.
@@ -170,6 +190,7 @@ impl<T: Task> Drop for Pool<T> {
 struct Shared<T: Task> {
     threads: Box<dyn Spawn<T>>,
     queue: usize,
+    stack: StackSize,
     /// Held for a few instructions, or while a thread is started.
     roster: Leaf<Roster<T>>,
     /// The last thread has left.
@@ -179,6 +200,13 @@ struct Shared<T: Task> {
 impl<T: Task> Shared<T> {
     fn lock(&self) -> LeafGuard<'_, Roster<T>> {
         self.roster.lock()
+    }
+
+    /// Tells why a thread could not be started. Not under the lock.
+    fn report(&self, failure: Option<io::Error>) {
+        if let Some(error) = failure {
+            self.threads.cannot_start(self.stack, &error);
+        }
     }
 }
 
@@ -191,12 +219,20 @@ fn call<T: Task>(seat: Option<Arc<Seat<T>>>) {
 /// `Threads` without its guard, which only the thread itself needs to know.
 trait Spawn<T: Task>: Send + Sync {
     fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
+
+    fn cannot_start(&self, stack: StackSize, error: &io::Error);
 }
 
 impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
     fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>> {
-        let builder = Builder::new().name(format!("wsgi-{}", seat.number + 1));
+        // Rust's own default is 2 MiB.
+        let builder = Builder::new().name(format!("wsgi-{}", seat.number + 1)).stack_size(pool.stack.bytes());
         let worker = Worker { pool, seat, threads: Arc::clone(self) };
         H::spawn(self, builder, Box::new(|| worker.serve()))
+    }
+
+    fn cannot_start(&self, stack: StackSize, error: &io::Error) {
+        // A report that panics has nobody left to report to.
+        let _ = catch_unwind(AssertUnwindSafe(|| H::cannot_start(self, stack, error)));
     }
 }

@@ -114,7 +114,7 @@ impl WsgiService {
             Err(refused) => {
                 log.log(Level::Error, &format!("request refused: {refused}"));
                 ResponseFuture::plain(match refused {
-                    Refused::QueueFull | Refused::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+                    Refused::QueueFull | Refused::NoThread | Refused::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
                     _ => StatusCode::INTERNAL_SERVER_ERROR,
                 })
             }

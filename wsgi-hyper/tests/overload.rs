@@ -13,7 +13,7 @@ use wsgi_core::pool::Limits;
 
 #[tokio::test]
 async fn a_request_that_finds_no_place_is_answered_with_503_at_once() {
-    let gateway = gateway(Limits { permits: 1, max_threads: 1, queue: 1 });
+    let gateway = gateway(Limits { max_threads: 1, queue: 1, ..Limits::new(1) });
     let (builder, lines) = logged(
         gateway,
         r#"

@@ -23,7 +23,7 @@ use wsgi_hyper::{ResponseBody, WsgiService};
 
 /// One permit: whatever runs after an exchange has begun shows that it has given way.
 fn gateway() -> &'static Arc<Gateway> {
-    common::gateway(Limits { permits: 1, max_threads: 32, queue: 64 })
+    common::gateway(Limits { max_threads: 32, queue: 64, ..Limits::new(1) })
 }
 
 fn service(source: &str) -> WsgiService {

@@ -1,7 +1,7 @@
-"""Makes the virtual environment of the frameworks: python3 prepare.py FOLDER
+"""Makes the virtual environment of the frameworks, or of the packages in NAME.txt: python3 prepare.py FOLDER [NAME]
 
 The environment is for the Python that runs this, in a folder of its own below FOLDER; its path is printed. It is made
-once, and anew when requirements.txt or the Python has changed. Of several that come at once one makes it and the others
+once, and anew when its list of packages or the Python has changed. Of several that come at once one makes it and the others
 wait. Ends with one sentence on standard error if it cannot be made.
 """
 
@@ -10,16 +10,17 @@ import pathlib
 import subprocess
 import sys
 
-REQUIREMENTS = pathlib.Path(__file__).resolve().with_name("requirements.txt")
+NAME = sys.argv[2] if len(sys.argv) > 2 else "frameworks"
+REQUIREMENTS = pathlib.Path(__file__).resolve().with_name("requirements.txt" if NAME == "frameworks" else f"{NAME}.txt")
 
 
 def main(folder):
     version = sys.version.split()[0]
-    environment = folder.resolve() / f"frameworks-{version}"
+    environment = folder.resolve() / f"{NAME}-{version}"
     stamp = environment / "prepared"
     wanted = f"{sys.base_prefix} {version}\n{REQUIREMENTS.read_text()}"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"frameworks-{version}.lock", "w") as lock:
+    with open(folder / f"{NAME}-{version}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
             make(environment)

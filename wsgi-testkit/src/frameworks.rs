@@ -82,10 +82,19 @@ impl Framework {
 /// `requirements.txt` has changed, by the Python that `PYO3_PYTHON`, `WSGI_PYTHON` or `PYTHON` names, else python3.
 /// Blocks meanwhile, also while another process makes it; panics with one sentence that says what to do if that fails.
 pub fn environment() -> PathBuf {
+    prepared("frameworks")
+}
+
+/// As [`environment`], with numpy and scipy (`numerics.txt`) in place of the frameworks.
+pub fn numerics() -> PathBuf {
+    prepared("numerics")
+}
+
+fn prepared(name: &str) -> PathBuf {
     let named = ["PYO3_PYTHON", "WSGI_PYTHON", "PYTHON"].iter().find_map(std::env::var_os);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(named.unwrap_or_else(|| "python3".into()));
-    python.arg(here.join("frameworks/prepare.py")).arg(here.with_file_name("target").join("venv"));
+    python.arg(here.join("frameworks/prepare.py")).arg(here.with_file_name("target").join("venv")).arg(name);
     let output =
         python.output().unwrap_or_else(|error| panic!("cannot run {python:?}: {error}; set PYTHON to a Python"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());

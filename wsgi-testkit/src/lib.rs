@@ -94,6 +94,7 @@ mod request;
 #[cfg(feature = "python")]
 mod runner;
 mod sink;
+pub mod stacks;
 mod stamps;
 mod validator;
 mod waiting;

@@ -9,7 +9,7 @@ use std::task::{self, Poll, Wake, Waker};
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
 use wsgi_core::host::HostParts;
-use wsgi_core::pool::Limits;
+use wsgi_core::pool::{Limits, StackSize};
 use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
 
@@ -88,7 +88,7 @@ type Work = Box<dyn FnOnce(&Gateway) + Send>;
 impl Host {
     /// The host of this process, with two threads.
     pub fn shared() -> &'static Self {
-        Self::shared_with(Mode::Threads(Limits { permits: 2, max_threads: 64, queue: 64 }))
+        Self::shared_with(Mode::Threads(Limits { max_threads: 64, queue: 64, ..Limits::new(2) }))
     }
 
     /// The host of this process; `mode` counts for the first call.
@@ -246,6 +246,7 @@ fn event_loop(settings: GatewaySettings, log: Arc<CapturingLog>) -> mpsc::Sender
     let (sender, receiver) = mpsc::channel::<Work>();
     std::thread::Builder::new()
         .name("event-loop".to_owned())
+        .stack_size(StackSize::default().bytes())
         .spawn(move || {
             let gateway = Gateway::start(&settings, log).unwrap_or_else(|error| panic!("{error}"));
             for work in receiver {

@@ -7,5 +7,5 @@ use wsgi_core::python::Mode;
 
 #[test]
 fn cycles_of_requests_on_threads_are_collected_whatever_is_loaded_meanwhile() {
-    cycles::cycles_of_requests_are_collected(Mode::Threads(Limits { permits: 2, max_threads: 8, queue: 8 }));
+    cycles::cycles_of_requests_are_collected(Mode::Threads(Limits { max_threads: 8, queue: 8, ..Limits::new(2) }));
 }

@@ -1,6 +1,6 @@
 //! Changes of stacks on threads of the pool, and on threads of the application.
 
-mod stacks;
+mod switches;
 
 use wsgi_core::pool::Limits;
 use wsgi_core::python::Mode;
@@ -8,5 +8,9 @@ use wsgi_core::python::Mode;
 #[test]
 #[ignore = "needs the Python package index; make test runs it"]
 fn greenlets_that_switch_within_calls_of_the_gateway_leave_threads_usable() {
-    stacks::changes_of_stacks_leave_python_usable(Mode::Threads(Limits { permits: 2, max_threads: 4, queue: 64 }));
+    switches::changes_of_stacks_leave_python_usable(Mode::Threads(Limits {
+        max_threads: 4,
+        queue: 64,
+        ..Limits::new(2)
+    }));
 }

@@ -83,3 +83,11 @@ fn what_cannot_be_served_is_said_at_once() {
         assert!(!run.status.success() && stderr.contains(message), "{arguments:?}: {stderr}");
     }
 }
+
+#[test]
+fn a_recursion_ends_on_the_thread_of_a_request() {
+    let site = Host.serve(Site::new(wsgi_testkit::stacks::APPLICATION));
+    for shape in ["plain_calls", "getattr", "max_key", "substitution"] {
+        assert_eq!(site.get(&format!("/?{shape},10000")).ok(), "RecursionError", "{shape}");
+    }
+}

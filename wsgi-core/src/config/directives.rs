@@ -217,6 +217,18 @@ pub static DIRECTIVES: &[Directive] = &[
         set: set_threads,
     },
     Directive {
+        name: "wsgi_thread_stack_size",
+        syntax: "wsgi_thread_stack_size size;",
+        default: Some("wsgi_thread_stack_size 8m;"),
+        contexts: Contexts::HTTP,
+        arguments: 1..=1,
+        summary: "The stack of each thread of wsgi_threads, from 512k to 1024m. The default is RLIMIT_STACK of the worker \
+                  (\"ulimit -s\"), but not less than 8m or more than 64m, and 8m where that is unlimited. A stack takes \
+                  address space, and memory only for pages that have been used. With a small one, deep recursion and \
+                  numerical libraries crash the worker.",
+        set: |scope, arguments| scope.process.set_thread_stack_size(arguments[0]),
+    },
+    Directive {
         name: "wsgi_python_home",
         syntax: "wsgi_python_home path;",
         default: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::value::{Argument, shown, shown_path};
 use super::venv::is_venv;
 use super::{Context, DirectiveError, Place};
+use crate::pool::StackSize;
 
 /// Which Python runs, where it finds modules, and how applications are executed.
 ///
@@ -18,6 +19,7 @@ pub struct ProcessSettings {
     optimize: Option<Recorded<u8>>,
     path: Vec<(Context, PathBuf)>,
     threads: Option<Threads>,
+    thread_stack_size: Option<StackSize>,
     retire_delay: Option<Duration>,
     variables: usize,
 }
@@ -90,6 +92,11 @@ impl ProcessSettings {
     /// How applications are executed.
     pub fn threads(&self) -> Threads {
         self.threads.unwrap_or_default()
+    }
+
+    /// The stack of each thread of the gateway, if the operator chose a size.
+    pub fn thread_stack_size(&self) -> Option<StackSize> {
+        self.thread_stack_size
     }
 
     /// How long a worker that is to be replaced waits for a moment without requests.
@@ -197,6 +204,15 @@ impl ProcessSettings {
             0 => Threads::Inline,
             _ => Threads::Pool { permits, max: max.unwrap_or(permits.max(DEFAULT_MAX_THREADS)) },
         });
+        Ok(())
+    }
+
+    pub(super) fn set_thread_stack_size(&mut self, size: Argument<'_>) -> Result<(), DirectiveError> {
+        if self.thread_stack_size.is_some() {
+            return Err(DirectiveError::Duplicate { directive: size.directive });
+        }
+        let given = size.size().and_then(StackSize::new);
+        self.thread_stack_size = Some(given.ok_or_else(|| size.invalid("it must be a size from 512k to 1024m"))?);
         Ok(())
     }
 
@@ -454,6 +470,25 @@ mod tests {
         assert_eq!(threads("4", None), Ok(Threads::Pool { permits: 4, max: 256 }));
         assert_eq!(threads("4", Some("max=4")), Ok(Threads::Pool { permits: 4, max: 4 }));
         assert_eq!(threads("1024", None), Ok(Threads::Pool { permits: 1024, max: 1024 }));
+    }
+
+    #[test]
+    fn a_stack_has_a_size_within_bounds() {
+        let set = |size: &str| {
+            let mut settings = ProcessSettings::default();
+            assert_eq!(settings.thread_stack_size(), None);
+            settings
+                .set_thread_stack_size(argument("wsgi_thread_stack_size", size.as_bytes()))
+                .map_err(|error| error.to_string())?;
+            Ok(settings.thread_stack_size().expect("a size").bytes())
+        };
+        assert_eq!([set("512k"), set("2M"), set("1024m")], [Ok(512 << 10), Ok(2 << 20), Ok(1 << 30)]);
+        for bad in ["511k", "0", "1025m", "-1", "8", "1g", "99999999999999999999m", "default", ""] {
+            let expected = format!(
+                "invalid value \"{bad}\" in \"wsgi_thread_stack_size\" directive, it must be a size from 512k to 1024m"
+            );
+            assert_eq!(set(bad), Err::<usize, _>(expected));
+        }
     }
 
     #[test]

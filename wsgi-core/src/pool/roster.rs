@@ -15,6 +15,7 @@
 //! is still waking up.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -41,6 +42,10 @@ pub(super) struct Roster<T: Task> {
     pub(super) live: usize,
     /// Tasks taken and not dropped.
     pub(super) tasks: usize,
+    /// The last attempt to start a thread failed.
+    cannot_start: bool,
+    /// The error of the first such attempt, until it is reported.
+    pub(super) start_failure: Option<io::Error>,
     /// A drain is wanted.
     pub(super) nudged: bool,
     /// No further tasks.
@@ -87,6 +92,8 @@ impl<T: Task> Roster<T> {
             seats: Vec::new(),
             live: 0,
             tasks: 0,
+            cannot_start: false,
+            start_failure: None,
             nudged: false,
             closing: false,
         }
@@ -131,7 +138,16 @@ impl<T: Task> Roster<T> {
         }
         let seat = Arc::new(Seat::new(pool, self.seats.len()));
         // The new thread needs the lock first of all, so the entry is there in time.
-        let Ok(thread) = pool.threads.spawn(Arc::clone(pool), Arc::clone(&seat)) else { return false };
+        let thread = match pool.threads.spawn(Arc::clone(pool), Arc::clone(&seat)) {
+            Ok(thread) => thread,
+            Err(error) => {
+                if !std::mem::replace(&mut self.cannot_start, true) {
+                    self.start_failure = Some(error);
+                }
+                return false;
+            }
+        };
+        self.cannot_start = false;
         self.seats.push(Entry { seat, stage: Stage::Called, thread: Some(thread) });
         self.called += 1;
         self.live += 1;

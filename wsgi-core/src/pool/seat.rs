@@ -76,6 +76,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
             }
             call(roster.pass_on(&self.pool));
             roster.rest(number);
+            roster = self.report(roster);
             roster = self.sleep_while(roster, |roster| roster.is_idle(number));
             if roster.is_leaving(number) {
                 return None;
@@ -96,9 +97,18 @@ impl<T: Task, H: Threads> Worker<T, H> {
         let mut roster = self.pool.lock();
         if roster.park(number) {
             call(roster.pass_on(&self.pool));
+            roster = self.report(roster);
             roster = self.sleep_while(roster, |roster| roster.is_parked(number));
             roster.resume(number);
         }
+    }
+
+    /// Tells why a thread could not be started, if that has just happened, without the lock.
+    fn report<'a>(&'a self, mut roster: LeafGuard<'a, Roster<T>>) -> LeafGuard<'a, Roster<T>> {
+        let Some(error) = roster.start_failure.take() else { return roster };
+        drop(roster);
+        self.pool.report(Some(error));
+        self.pool.lock()
     }
 
     fn sleep_while<'a>(

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, Builder, JoinHandle, ThreadId};
 use std::time::Duration;
 
-use super::{Limits, Overloaded, Pool, Task, Threads};
+use super::{Limits, Overloaded, Pool, StackSize, Task, Threads};
 
 /// A hang is a failure, after a time that no loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +33,7 @@ enum Event {
     Started(ThreadId),
     Drained(ThreadId),
     Panicked(String),
+    CannotStart(StackSize, io::ErrorKind),
     Ended(ThreadId),
 }
 
@@ -67,6 +68,10 @@ impl Threads for Observed {
         let _ = self.events.send(Event::Panicked((*text).to_owned()));
     }
 
+    fn cannot_start(&self, stack: StackSize, error: &io::Error) {
+        let _ = self.events.send(Event::CannotStart(stack, error.kind()));
+    }
+
     fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
         let less = |allowed: usize| allowed.checked_sub(1);
         match self.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
@@ -86,7 +91,11 @@ fn pool(permits: usize, max_threads: usize, queue: usize) -> Fixture {
     let (sender, events) = channel();
     let allowed = Arc::new(AtomicUsize::new(usize::MAX));
     let threads = Observed { events: sender, allowed: Arc::clone(&allowed) };
-    Fixture { pool: Pool::new(Limits { permits, max_threads, queue }, threads), events, allowed }
+    Fixture {
+        pool: Pool::new(Limits { permits, max_threads, queue, ..Limits::new(permits) }, threads),
+        events,
+        allowed,
+    }
 }
 
 impl Fixture {
@@ -170,6 +179,10 @@ fn is_started(event: &Event) -> bool {
 
 fn is_drained(event: &Event) -> bool {
     matches!(event, Event::Drained(_))
+}
+
+fn is_refusal(event: &Event) -> bool {
+    *event == Event::CannotStart(StackSize::default(), io::ErrorKind::WouldBlock)
 }
 
 /// Sends `value` and ends.

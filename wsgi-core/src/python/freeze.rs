@@ -60,7 +60,11 @@ impl Freezing {
         let wanted = self.wanted.swap(0, Ordering::Relaxed);
         let frozen = collect(token, wanted & AGAIN != 0).and_then(|()| {
             // Destructors may have let other threads run, and these begin exchanges.
-            if self.is_quiet(own) { freeze_all_but(token, own) } else { Ok(self.want(token, wanted & AGAIN != 0)) }
+            if self.is_quiet(own) {
+                return freeze_all_but(token, own);
+            }
+            self.want(token, wanted & AGAIN != 0);
+            Ok(())
         });
         if let Err(Raised) = frozen {
             report::pending(token, &token.interpreter().log, "cannot freeze the garbage collector");

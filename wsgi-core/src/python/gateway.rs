@@ -23,7 +23,7 @@ use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
 use crate::lock::Leaf;
-use crate::pool::{Limits, Overloaded};
+use crate::pool::{Limits, Overloaded, StackSize};
 use crate::record::Log;
 use crate::snapshot::RequestSnapshot;
 
@@ -74,7 +74,10 @@ impl From<&ProcessSettings> for GatewaySettings {
     fn from(process: &ProcessSettings) -> Self {
         let mode = match process.threads() {
             Threads::Inline => Mode::Inline,
-            Threads::Pool { permits, max } => Mode::Threads(Limits { max_threads: max, ..Limits::new(permits) }),
+            Threads::Pool { permits, max } => {
+                let stack = process.thread_stack_size().unwrap_or_default();
+                Mode::Threads(Limits { max_threads: max, stack, ..Limits::new(permits) })
+            }
         };
         let python = PythonSettings {
             home: process.home().map(Into::into),
@@ -175,6 +178,7 @@ impl Gateway {
             Err(refused) => {
                 let (mut job, refused) = match refused {
                     Overloaded::QueueFull(job) => (job, Refused::QueueFull),
+                    Overloaded::NoThread(job) => (job, Refused::NoThread),
                     Overloaded::ShuttingDown(job) => (job, Refused::ShuttingDown),
                 };
                 job.done = None;
@@ -219,7 +223,7 @@ impl Gateway {
         let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
         match self.mode {
             Mode::Inline => self.end_here(own, end),
-            Mode::Threads(_) => self.end_on_threads(own, end, within),
+            Mode::Threads(limits) => self.end_on_threads(own, end, within, limits.stack),
         }
         std::mem::forget(Attached::new(self.main.interpreter));
     }
@@ -234,7 +238,7 @@ impl Gateway {
     }
 
     /// Ends all interpreters at the same time, those besides the main one on threads of their own: see [`Home`].
-    fn end_on_threads(&self, own: Vec<&'static Home>, end: Instant, within: Duration) {
+    fn end_on_threads(&self, own: Vec<&'static Home>, end: Instant, within: Duration, stack: StackSize) {
         let (sender, ended) = mpsc::channel();
         for home in &own {
             let (home, sender) = (*home, sender.clone());
@@ -243,7 +247,7 @@ impl Gateway {
                 // Whoever waited may have given up.
                 let _ = sender.send(());
             };
-            let builder = Builder::new().name("wsgi-exit".to_owned());
+            let builder = Builder::new().name("wsgi-exit".to_owned()).stack_size(stack.bytes());
             // Without a thread there is no exit but the process's.
             let _ = builder.spawn(work);
         }
@@ -304,6 +308,9 @@ pub enum Refused {
     /// As many requests wait for a thread as may wait.
     #[error("too many requests are waiting for a thread")]
     QueueFull,
+    /// There is no thread, and the system refuses one; a line of the gateway's log says why.
+    #[error("cannot start a thread")]
+    NoThread,
     /// The gateway is being shut down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
@@ -322,8 +329,14 @@ mod tests {
         let settings = |lines: &[&str]| {
             GatewaySettings::from(&Lines::new(lines, "/srv".as_ref()).expect("valid directives").process)
         };
-        let given = settings(&["wsgi_threads 3 max=7", "wsgi_python_optimize 1", "wsgi_python_path /"]);
-        assert_eq!(given.mode, Mode::Threads(Limits { permits: 3, max_threads: 7, queue: 1024 }));
+        let given = settings(&[
+            "wsgi_threads 3 max=7",
+            "wsgi_thread_stack_size 1m",
+            "wsgi_python_optimize 1",
+            "wsgi_python_path /",
+        ]);
+        let stack = StackSize::new(1 << 20).expect("an allowed size");
+        assert_eq!(given.mode, Mode::Threads(Limits { permits: 3, max_threads: 7, queue: 1024, stack }));
         assert_eq!((given.python.optimize, given.python.path), (Some(1), vec![PathBuf::from("/")]));
         assert_eq!(settings(&["wsgi_threads 0"]).mode, Mode::Inline);
         assert_eq!(settings(&[]).mode, Mode::Threads(Limits::new(1)));

@@ -1,6 +1,7 @@
 //! What threads of a pool do: requests, and what Python wants from its threads besides.
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -15,7 +16,7 @@ use super::thread::{self, Attached};
 use crate::error::Fault;
 use crate::failpoint::failpoint;
 use crate::host::Level;
-use crate::pool::{Limits, Pool, Task, Threads};
+use crate::pool::{Limits, Pool, StackSize, Task, Threads};
 use crate::snapshot::RequestSnapshot;
 
 pub(super) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
@@ -51,6 +52,16 @@ impl Threads for PythonThreads {
     fn panicked(&self, panic: &(dyn Any + Send)) {
         let message = panic_message(panic);
         self.interpreter.log.log(Level::Alert, &format!("panic in an application thread: {message}"));
+    }
+
+    fn cannot_start(&self, stack: StackSize, error: &io::Error) {
+        let name = self.interpreter.name().display();
+        let text = format!(
+            "cannot start a thread with a stack of {stack} for applications in the interpreter \"{name}\": {error}; lower \
+             \"wsgi_thread_stack_size\" or max= of \"wsgi_threads\", or raise the limit of the process that it has reached \
+             (number of processes and threads, address space)"
+        );
+        self.interpreter.log.log(Level::Error, &text);
     }
 }
 

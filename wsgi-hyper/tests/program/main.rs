@@ -6,7 +6,7 @@ mod harness;
 use std::net::TcpListener;
 
 use harness::{Program, command};
-use wsgi_testkit::{figure, leaving};
+use wsgi_testkit::{figure, leaving, stacks};
 
 const HELLO: &str = r#"
 def application(environ, start_response):
@@ -316,4 +316,21 @@ fn clients_that_leave_at_any_time_leave_nothing_behind() {
     let program = Program::with(leaving::APPLICATION, &["--threads", "2", "app.py"]);
     let text = leaving::withstand(program.address, program.process(), 10_000, u64::from(std::process::id()));
     figure("R14", &format!("wsgi-hyper, --threads 2: {text}"));
+}
+
+#[test]
+fn threads_have_stacks_of_the_size_that_the_directive_says() {
+    const MIB: usize = 1 << 20;
+    for (arguments, least, most) in [
+        (&["app.py"][..], 8 * MIB, 64 * MIB),
+        (&["app.py", "--set", "wsgi_thread_stack_size=1m"], MIB, MIB),
+        (&["app.py", "--set", "wsgi_thread_stack_size=100m"], 100 * MIB, 100 * MIB),
+    ] {
+        let program = Program::with(stacks::APPLICATION, arguments);
+        let answer = program.get("/size");
+        let size = answer.rsplit("\r\n").next().expect("a body").parse::<usize>().expect("a number");
+        assert!((least..=most).contains(&size), "{arguments:?}: {answer}");
+    }
+    let program = Program::with(stacks::APPLICATION, &["app.py"]);
+    assert!(program.get("/?max_key,10000").ends_with("RecursionError"));
 }

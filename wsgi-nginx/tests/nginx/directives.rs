@@ -87,6 +87,12 @@ const EXAMPLES: &[Example] = &[
         twice: Twice::Duplicate,
     },
     Example {
+        name: "wsgi_thread_stack_size",
+        good: "2m",
+        bad: &[("64k", "it must be a size from 512k"), ("2g", "it must be a size"), ("-1", "it must be a size")],
+        twice: Twice::Duplicate,
+    },
+    Example {
         name: "wsgi_python_home",
         good: "/usr",
         bad: &[("missing", "is not a folder")],

@@ -42,6 +42,7 @@ mod responses;
 mod send_headers;
 mod signals;
 mod spoofing;
+mod stacks;
 mod streaming;
 mod subinterpreters;
 mod temp_path;

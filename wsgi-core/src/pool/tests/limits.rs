@@ -69,10 +69,50 @@ fn zero_permits_and_threads_count_as_one() {
 fn a_task_is_refused_when_no_thread_can_be_started() {
     let fixture = pool(1, 1, 8);
     fixture.allowed.store(0, Ordering::Relaxed);
-    assert!(matches!(fixture.try_submit(|_| Poll::Ready(())), Err(Overloaded::QueueFull(_))));
+    assert!(matches!(fixture.try_submit(|_| Poll::Ready(())), Err(Overloaded::NoThread(_))));
     assert_eq!(fixture.pool.in_flight(), 0);
     fixture.allowed.store(1, Ordering::Relaxed);
     drop(fixture.run_held());
+}
+
+#[test]
+fn threads_that_cannot_be_started_are_reported_once_until_one_can() {
+    let fixture = pool(3, 8, 8);
+    let refused = |fixture: &Fixture| fixture.try_submit(|_| Poll::Ready(())).is_err();
+    fixture.allowed.store(0, Ordering::Relaxed);
+    assert!(refused(&fixture) && refused(&fixture));
+    fixture.allowed.store(1, Ordering::Relaxed);
+    let held = fixture.run_held();
+    for _ in 0..2 {
+        fixture.submit(|_| Poll::Ready(()));
+    }
+    drop(held);
+    fixture.quiet();
+    assert_eq!(count(&fixture.shut_down(), is_refusal), 2);
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_for_a_task_that_waits_is_reported_at_once() {
+    // Whether a task waits or ends: its thread passes the permit on to a queued task, which no thread can be started for.
+    let fixture = pool(1, 8, 8);
+    let held = fixture.run_held();
+    fixture.allowed.store(0, Ordering::Relaxed);
+    let (tell_waker, waker) = channel();
+    let mut begun = false;
+    fixture.submit(move |cx| {
+        if std::mem::replace(&mut begun, true) {
+            return Poll::Ready(());
+        }
+        tell_waker.send(cx.waker().clone()).unwrap();
+        Poll::Pending
+    });
+    fixture.submit(|_| Poll::Ready(()));
+    drop(held);
+    let waker = next(&waker);
+    let report = fixture.events.iter().find(is_refusal);
+    assert!(report.is_some());
+    waker.wake();
+    fixture.quiet();
 }
 
 #[test]

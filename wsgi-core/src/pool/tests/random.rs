@@ -1,6 +1,7 @@
 //! Random tasks against what must hold for all of them.
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{Limits, Overloaded, Pool, Task, Threads};
+use super::super::{Limits, Overloaded, Pool, StackSize, Task, Threads};
 
 /// How one step of a task ends.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         permits,
         max_threads,
         queue,
+        ..Limits::new(permits)
     })
 }
 
@@ -138,6 +140,10 @@ impl Threads for Counted {
         assert!(panic.is::<Expected>());
         self.0.panics.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn cannot_start(&self, _stack: StackSize, error: &io::Error) {
+        panic!("the system refuses a thread: {error}");
+    }
 }
 
 struct Present(Arc<Counts>);
@@ -196,7 +202,7 @@ proptest! {
                             let panics = matches!(task.script.as_slice().last(), Some(End::Panics));
                             refused_panics.fetch_add(usize::from(panics), Ordering::SeqCst);
                         }
-                        Err(Overloaded::ShuttingDown(_)) => unreachable!(),
+                        Err(Overloaded::NoThread(_) | Overloaded::ShuttingDown(_)) => unreachable!(),
                     }
                 });
             }

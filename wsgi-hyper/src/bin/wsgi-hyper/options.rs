@@ -123,6 +123,8 @@ impl Settings<'_> {
         match &*name {
             "wsgi_threads" => Err(failed("that is the option --threads".to_owned())),
             "wsgi_pass" => Err(failed("the application is named without an option".to_owned())),
+            // Of the directives for all applications, the one that means something here.
+            "wsgi_thread_stack_size" => self.apply(&name, Context::Http, &arguments).map_err(failed),
             name => self.apply(name, Context::Location, &arguments).map_err(failed),
         }
     }
@@ -239,6 +241,11 @@ mod tests {
             (&["app.py", "--set", "wsgi_var=A 'b"], "--set wsgi_var=A 'b: a quote is not closed"),
             (&["app.py", "--set", "wsgi_threads=2"], "--set wsgi_threads=2: that is the option --threads"),
             (&["app.py", "--set", "wsgi_var=A $host"], "wsgi_var A: variables of nginx are not known here"),
+            (
+                &["app.py", "--set", "wsgi_thread_stack_size=1"],
+                "--set wsgi_thread_stack_size=1: invalid value \"1\" in \"wsgi_thread_stack_size\" directive, it must be a \
+                 size from 512k to 1024m",
+            ),
             (
                 &["app.py", "--set", "wsgi_retire_delay=1s"],
                 "--set wsgi_retire_delay=1s: \"wsgi_retire_delay\" directive is not allowed here",

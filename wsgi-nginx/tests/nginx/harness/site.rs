@@ -46,12 +46,13 @@ pub(crate) struct Site {
     level: &'static str,
     master: bool,
     pub(super) daemon: bool,
-    umask: Option<&'static str>,
     workers: usize,
     module: bool,
     pub(super) failpoints: bool,
     temp_path: bool,
     listen_options: &'static str,
+    /// Commands of a shell that nginx is started by.
+    shell: String,
     main: String,
     http: String,
     server: String,
@@ -78,12 +79,12 @@ impl Site {
             level: "notice",
             master: true,
             daemon: false,
-            umask: None,
             workers: 1,
             module: true,
             failpoints: false,
             temp_path: true,
             listen_options: "",
+            shell: String::new(),
             main: String::new(),
             http: String::new(),
             server: String::new(),
@@ -156,7 +157,7 @@ impl Site {
 
     /// Starts nginx with this umask.
     pub(crate) fn umask(self, umask: &'static str) -> Self {
-        Self { umask: Some(umask), ..self }
+        Self { shell: format!("umask {umask}"), ..self }
     }
 
     /// Runs so many workers.
@@ -167,6 +168,11 @@ impl Site {
     /// Says nothing of `wsgi_temp_path`, which is `wsgi_temp` below the folder of the site otherwise.
     pub(crate) fn without_temp_path(self) -> Self {
         Self { temp_path: false, ..self }
+    }
+
+    /// Starts nginx with limits that are set by a command of the shell, such as `ulimit -S -s 1024`.
+    pub(crate) fn limits(self, limits: &'static str) -> Self {
+        Self { shell: limits.to_owned(), ..self }
     }
 
     /// Adds parameters of `listen`.
@@ -217,11 +223,13 @@ impl Site {
     /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
     /// `log` takes what it says before it knows its own log, on `-t` all of it.
     pub(super) fn command(&self, log: &Path) -> Command {
-        let mut command = Command::new(self.nginx_binary());
-        if let Some(umask) = self.umask {
-            command = Command::new("sh");
-            command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(self.nginx_binary());
-        }
+        let mut command = if self.shell.is_empty() {
+            Command::new(self.nginx_binary())
+        } else {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.shell)]).arg(self.nginx_binary());
+            shell
+        };
         if self.failpoints {
             command.env(FOLDER, self.failpoint_folder());
         }
