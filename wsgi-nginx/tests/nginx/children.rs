@@ -2,7 +2,7 @@
 
 use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
 
-use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill};
+use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill, wait_for};
 
 fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", APPLICATION).location("/", "wsgi_pass app.py;")
@@ -253,8 +253,11 @@ fn what_nginx_has_opened_is_closed_on_exec_in_workers_and_listening_sockets_stay
         assert!(open.is_empty(), "{open:?}");
 
         let nginx = site(mode).without_master().start();
-        let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
-        // Two of them: the site's, and the one that tells when nginx is ready.
+        // Two of them: the site's, and the one that tells when nginx is ready. The connection to that one is about to go.
+        let open = wait_for("the first connection to go", || {
+            let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
+            (open.len() <= 2).then_some(open)
+        });
         assert!(open.len() == 2 && open.iter().all(|(link, _)| link.starts_with("socket:")), "{open:?}");
         let answer = nginx.get("/popen_inherits").ok();
         assert!(!answer.contains("anon_inode"), "{answer}");
