@@ -42,4 +42,5 @@ pub use location::{Location, LocationBuilder};
 pub use middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
 pub use runtime::PythonSettings;
 pub use thread::Attached;
+#[cfg(debug_assertions)]
 pub(crate) use thread::is_attached;
