@@ -93,6 +93,7 @@ mod program;
 mod request;
 #[cfg(feature = "python")]
 mod runner;
+pub mod side_by_side;
 mod sink;
 pub mod stacks;
 mod stamps;

@@ -3,12 +3,16 @@
 //! They share the GIL with the main interpreter, as all interpreters did before Python 3.12: most extension modules that
 //! are not made for several interpreters load in them, too. None is ended before the process is.
 
+use std::ffi::CStr;
+
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
+use super::raise::Raised;
 use super::runtime::preserving_sigint;
 use super::start::set_up;
 use super::thread::{self, Attached};
+use super::token::Token;
 use crate::error::Fault;
 use crate::host::Level;
 use crate::record::Log;
@@ -35,7 +39,7 @@ impl Interpreter {
         let result = created.and_then(|()| {
             let attached = Attached::new(self);
             let token = attached.token();
-            set_up(token).map_err(|_| token.take_error_line())
+            hide_process_wide_modules(token).and_then(|()| set_up(token)).map_err(|_| token.take_error_line())
         });
         match result {
             Ok(()) => {
@@ -64,6 +68,37 @@ impl Interpreter {
         self.set_state(result?);
         Ok(())
     }
+}
+
+/// Accelerator modules that keep state of an interpreter in variables of the process. The modules that use them have the same
+/// in Python, without such state: `decimal`, `asyncio`, `zoneinfo` and `json`.
+///
+/// - `_decimal`, up to 3.12, finds the current context by the id of the thread state, which is unique within an interpreter
+///   only: the arithmetic of one script uses the context of another one, or one that has been freed.
+/// - `_asyncio`, up to 3.11, finds the running event loop in the same way, and raises exceptions of classes that belong to
+///   the interpreter that has loaded it first.
+/// - `_zoneinfo`, up to 3.11, shares its cache and search path, and raises exceptions of another interpreter's classes.
+/// - `_json`, up to 3.9, raises the `JSONDecodeError` of another interpreter.
+const PROCESS_WIDE_MODULES: &[&CStr] = &[
+    #[cfg(not(Py_3_13))]
+    c"_decimal",
+    #[cfg(not(Py_3_12))]
+    c"_asyncio",
+    #[cfg(not(Py_3_12))]
+    c"_zoneinfo",
+    #[cfg(not(Py_3_10))]
+    c"_json",
+];
+
+/// Makes `import` fail for [`PROCESS_WIDE_MODULES`] in a new interpreter. The main one keeps them.
+fn hide_process_wide_modules(_token: Token<'_>) -> Result<(), Raised> {
+    for name in PROCESS_WIDE_MODULES {
+        // SAFETY: attached; the dict of modules and None live as long as the interpreter.
+        if unsafe { ffi::PyDict_SetItemString(ffi::PyImport_GetModuleDict(), name.as_ptr(), ffi::Py_None()) } < 0 {
+            return Err(Raised);
+        }
+    }
+    Ok(())
 }
 
 /// A new interpreter with the GIL of the main one.

@@ -40,6 +40,7 @@ mod reentrancy;
 mod reloading;
 mod responses;
 mod send_headers;
+mod side_by_side;
 mod signals;
 mod spoofing;
 mod stacks;

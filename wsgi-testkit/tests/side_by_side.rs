@@ -1,0 +1,12 @@
+//! Scripts with an interpreter each and the standard library, in process: this file runs with every version of Python that CI
+//! finds.
+
+use wsgi_core::pool::Limits;
+use wsgi_core::python::Mode;
+use wsgi_testkit::Host;
+use wsgi_testkit::side_by_side::check_in_process;
+
+#[test]
+fn scripts_with_interpreters_of_their_own_do_not_see_each_other_in_the_standard_library() {
+    check_in_process(Host::shared_with(Mode::Threads(Limits::new(4))));
+}
