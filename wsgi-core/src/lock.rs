@@ -84,7 +84,7 @@ impl<T> LeafGuard<'_, T> {
         self
     }
 
-    /// As [`wait`](Self::wait), at most `within`; the second value tells whether that time has passed.
+    /// As [`wait`](Self::wait), at most `within`; the second value is whether that time has passed.
     pub fn wait_timeout(self, signal: &Condvar, within: Duration) -> (Self, bool) {
         rules::sleeps();
         let Self { guard, _rule } = self;
@@ -92,7 +92,7 @@ impl<T> LeafGuard<'_, T> {
         (Self { guard, _rule }, waited.timed_out())
     }
 
-    /// As [`wait_while`](Self::wait_while), at most `within`; the second value tells whether that time has passed.
+    /// As [`wait_while`](Self::wait_while), at most `within`; the second value is whether that time has passed.
     pub fn wait_timeout_while(
         self,
         signal: &Condvar,

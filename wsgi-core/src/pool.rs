@@ -202,7 +202,7 @@ impl<T: Task> Shared<T> {
         self.roster.lock()
     }
 
-    /// Tells why a thread could not be started. Not under the lock.
+    /// Reports why a thread could not be started. Called without the lock.
     fn report(&self, failure: Option<io::Error>) {
         if let Some(error) = failure {
             self.threads.cannot_start(self.stack, &error);
@@ -232,7 +232,7 @@ impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
     }
 
     fn cannot_start(&self, stack: StackSize, error: &io::Error) {
-        // A report that panics has nobody left to report to.
+        // A panic of the report is dropped: it cannot be reported either.
         let _ = catch_unwind(AssertUnwindSafe(|| H::cannot_start(self, stack, error)));
     }
 }

@@ -103,7 +103,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
         }
     }
 
-    /// Tells why a thread could not be started, if that has just happened, without the lock.
+    /// Reports, without the lock, why a thread could not be started, if that has just happened.
     fn report<'a>(&'a self, mut roster: LeafGuard<'a, Roster<T>>) -> LeafGuard<'a, Roster<T>> {
         let Some(error) = roster.start_failure.take() else { return roster };
         drop(roster);
