@@ -68,7 +68,7 @@ impl HandOver {
         call: impl FnOnce(&mut Loop) -> ngx_int_t,
     ) -> Result<ngx_int_t, HostError> {
         // SAFETY: the callers have seen that the request is alive.
-        let changes = unsafe { (*request).uri_changes() };
+        let (changes, failed) = unsafe { ((*request).uri_changes(), (*(*request).connection).error()) };
         let code = call(lp);
         self.output.with(lp, |output| {
             if output.request().is_null() {
@@ -77,6 +77,10 @@ impl HandOver {
             // SAFETY: it is not over. Each redirection counts (`ngx_http_internal_redirect`, `ngx_http_named_location`).
             if unsafe { (*request).uri_changes() } != changes {
                 output.redirected();
+                // `ngx_http_output_filter` takes the answer of a body filter for an error of the connection, on which the other
+                // handler has yet to send. An error of the client's shows again.
+                // SAFETY: as above.
+                unsafe { (*(*request).connection).set_error(failed) };
             }
             Ok(code)
         })

@@ -1,5 +1,10 @@
-//! Filters of nginx that answer in place of an application, while it sends its response: 304, 412, 416. With an `error_page`
-//! for its status nginx redirects the request, or ends it, within the call that sends the head.
+//! Filters of nginx that answer in place of an application, while it sends its response: 304, 412, 416, and any status with
+//! filters of third parties. With an `error_page` for its status nginx redirects the request, or ends it, within the call
+//! that sends the head or a block.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::harness::{Gate, Mode, Nginx, Site, in_both_modes, request, wait_for};
 
@@ -95,6 +100,11 @@ const CONDITIONS: [(&str, u16); 6] = [
 ];
 
 fn start(mode: Mode) -> Nginx {
+    site(mode, "304 412 416").start()
+}
+
+/// Every application with every page, for these statuses.
+fn site(mode: Mode, statuses: &str) -> Site {
     let mut site = Site::new(mode)
         .file("app.py", SOURCE)
         .file("html/page.html", "the page in a file")
@@ -109,17 +119,71 @@ fn start(mode: Mode) -> Nginx {
     // The condition was for the first response.
     let proxied = format!(
         "proxy_pass http://unix:{socket}:;\nproxy_set_header If-Match \"\";\n\
-         proxy_set_header If-Unmodified-Since \"\";\nproxy_set_header Range \"\";"
+         proxy_set_header If-Unmodified-Since \"\";\nproxy_set_header Range \"\";\n\
+         proxy_set_header X-Head-Status \"\";\nproxy_set_header X-Body-Status \"\";"
     );
     site = site.location("@proxied", &proxied);
     for application in APPLICATIONS.iter().chain(["standing"].iter()) {
         for (name, page, _) in PAGES {
-            let error_page = if page.is_empty() { String::new() } else { format!("\nerror_page 304 412 416 {page};") };
+            let error_page = if page.is_empty() { String::new() } else { format!("\nerror_page {statuses} {page};") };
             let directives = format!("wsgi_pass app.py {application};{error_page}");
             site = site.location(&format!("= /{application}-{name}"), &directives);
         }
     }
-    site.another_server(&format!("listen unix:{socket};\nlocation / {{\nwsgi_pass app.py page;\n}}")).start()
+    site.another_server(&format!("listen unix:{socket};\nlocation / {{\nwsgi_pass app.py page;\n}}"))
+}
+
+/// The filter in `filters/answering.c`, built for the nginx that cargo has built this module for.
+fn answering_filter() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || {
+        let (source, objects) = (Path::new(option_env!("NGINX_SOURCE_DIR")?), option_env!("NGINX_BUILD_DIR")?);
+        let filter = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answering.so");
+        let folders = ["core", "event", "event/modules", "event/quic", "os/unix", "http", "http/modules", "http/v2"];
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&filter).arg(format!("-I{objects}"));
+        compiler.args(folders.map(|folder| format!("-I{}", source.join("src").join(folder).display())));
+        compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nginx/filters/answering.c"));
+        let output = compiler.output().expect("run a C compiler");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(filter)
+    };
+    BUILT.get_or_init(build).as_deref()
+}
+
+#[test]
+fn a_filter_of_third_parties_may_answer_with_any_status() {
+    let Some(filter) = answering_filter() else {
+        return println!("left out: these tests were built without nginx's sources");
+    };
+    for mode in [Mode::Inline, Mode::Threads(1), Mode::Threads(4)] {
+        let site = site(mode, "403 404 418 500 503").main(&format!("load_module {};", filter.display()));
+        let check = site.check();
+        if check.output.contains("is not binary compatible") || check.output.contains(" instead of ") {
+            return println!("left out: the filter is built for another nginx: {}", check.output);
+        }
+        let nginx = site.start();
+        let worker = nginx.worker();
+        for application in APPLICATIONS {
+            for (name, _, text) in PAGES {
+                for (header, status) in [403, 404, 418, 500, 503]
+                    .into_iter()
+                    .flat_map(|status| [("X-Head-Status", status), ("X-Body-Status", status)])
+                {
+                    let path = format!("/{application}-{name}");
+                    let headers = format!("{header}: {status}\r\nConnection: close\r\n");
+                    let response = nginx.send(&request("GET", &path, &headers, b""));
+                    assert_eq!(response.status, status, "{mode} {path} {headers}");
+                    assert!(
+                        response.whole && response.text().starts_with(text),
+                        "{mode} {path} {headers} {response:?}"
+                    );
+                }
+            }
+        }
+        assert_all_closed(&nginx);
+        assert_eq!(nginx.worker(), worker, "{mode}: another worker");
+    }
 }
 
 /// What was begun is closed, once.
