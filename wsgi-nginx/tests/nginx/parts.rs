@@ -195,6 +195,24 @@ fn kept(nginx: &Nginx) -> u64 {
 }
 
 #[test]
+fn a_page_that_cannot_be_kept_is_cut_and_the_log_says_why() {
+    let nginx = standing_site().start();
+    assert_eq!(nginx.get("/quick").ok(), "PART");
+    std::fs::remove_dir_all(nginx.path("wsgi_temp")).expect("a folder");
+    for (number, page_of) in ["iterated", "written"].into_iter().enumerate() {
+        let gate = Gate::new(nginx.path("gate"));
+        let mut client = nginx.connect();
+        client.send(get(&format!("/{page_of}?2000000")));
+        let standing = gate.arrival();
+        wait_for("a line in the log", || (nginx.log_lines("No such file or directory").len() > number).then_some(()));
+        drop(standing);
+        std::fs::remove_file(nginx.path("gate")).expect("the gate goes");
+        assert!(!client.response().whole, "{page_of}");
+        assert_eq!(nginx.get("/quick").ok(), "PART", "{page_of}");
+    }
+}
+
+#[test]
 fn clients_may_leave_while_a_page_waits_for_its_part() {
     for page_of in PAGES {
         let nginx = standing_site().start();

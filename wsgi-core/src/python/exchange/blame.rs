@@ -73,7 +73,12 @@ impl Exchange {
     }
 
     pub(super) fn host_failed(&self, error: HostError) -> Fault {
-        self.cell.log.log(Level::Info, &format!("response of {} not sent: {error}", self.name()));
+        let level = match error {
+            HostError::ClientGone | HostError::TimedOut => Level::Info,
+            // Of the server: no memory, a full disk.
+            HostError::Io(_) => Level::Error,
+        };
+        self.cell.log.log(level, &format!("response of {} not sent: {error}", self.name()));
         Fault::Host(error)
     }
 
