@@ -1,6 +1,7 @@
 //! Pages that include parts (SSI) which the same gateway answers: output that waits for another part of its page waits for
 //! no client. Threads and permits are free meanwhile, and the event loop runs.
 
+use std::net::TcpListener;
 use std::thread;
 
 use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, request, wait_for};
@@ -196,18 +197,19 @@ fn kept(nginx: &Nginx) -> u64 {
 
 #[test]
 fn a_page_that_cannot_be_kept_is_cut_and_the_log_says_why() {
-    let nginx = standing_site().start();
+    // A part whose server takes the connection and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let nginx = site(Mode::Threads(2))
+        .location("= /quick", "wsgi_pass app.py part;")
+        .server("rewrite ^/part$ /silent last;")
+        .location("= /silent", &format!("proxy_pass http://127.0.0.1:{port};"))
+        .start();
     assert_eq!(nginx.get("/quick").ok(), "PART");
     std::fs::remove_dir_all(nginx.path("wsgi_temp")).expect("a folder");
-    for (number, page_of) in ["iterated", "written"].into_iter().enumerate() {
-        let gate = Gate::new(nginx.path("gate"));
-        let mut client = nginx.connect();
-        client.send(get(&format!("/{page_of}?2000000")));
-        let standing = gate.arrival();
-        wait_for("a line in the log", || (nginx.log_lines("No such file or directory").len() > number).then_some(()));
-        drop(standing);
-        std::fs::remove_file(nginx.path("gate")).expect("the gate goes");
-        assert!(!client.response().whole, "{page_of}");
+    for (page_of, failed) in [("iterated", "not sent"), ("written", "writes")] {
+        assert!(!nginx.get(&format!("/{page_of}?2000000")).whole, "{page_of}");
+        nginx.logged(&format!("callable \"{page_of}\" {failed}: No such file or directory"));
         assert_eq!(nginx.get("/quick").ok(), "PART", "{page_of}");
     }
 }
