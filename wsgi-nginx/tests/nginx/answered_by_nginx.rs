@@ -202,7 +202,7 @@ fn threads(nginx: &Nginx) -> usize {
 }
 
 #[test]
-fn an_answer_of_a_filter_has_the_page_of_its_status_whatever_serves_that() {
+fn an_answer_of_a_filter_gets_its_error_page() {
     for mode in [Mode::Inline, Mode::Threads(1), Mode::Threads(4)] {
         let nginx = start(mode);
         let worker = nginx.worker();
@@ -232,7 +232,7 @@ fn an_answer_of_a_filter_has_the_page_of_its_status_whatever_serves_that() {
 }
 
 #[test]
-fn threads_whose_response_is_another_one_s_come_back() {
+fn threads_return_when_a_filter_answers_instead() {
     let nginx = start(Mode::Threads(2));
     for (name, ..) in PAGES {
         for _ in 0..20 {
@@ -248,7 +248,7 @@ fn threads_whose_response_is_another_one_s_come_back() {
 }
 
 #[test]
-fn a_worker_ends_while_an_application_runs_whose_request_nginx_has_answered() {
+fn a_worker_exits_after_a_filter_has_answered_for_a_running_application() {
     in_both_modes(|mode| {
         for (name, ..) in PAGES {
             let mut nginx = start(mode);
