@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A script for [`WAYS`]. Its functions are pickled by `multiprocessing`.
+/// A script that starts processes in these ways: [`PROGRAMS`] and [`FUNCTIONS`]. `multiprocessing` pickles its functions.
 pub const APPLICATION: &str = include_str!("children.py");
 
 /// Starts of another program.
