@@ -227,7 +227,7 @@ pub trait ErrorLog: Send + Sync {
     fn log(&self, level: Level, text: &str);
 }
 
-/// What a host does about processes that its applications start, by whichever way Python has.
+/// Lets a host keep its descriptors from processes that applications start, by any way that Python has.
 ///
 /// A process that a plain Python program starts has no descriptors but those that the program made inheritable: Python opens
 /// all others with `FD_CLOEXEC`. A host whose descriptors have no such flag sets it here, and closes them in processes that
@@ -236,8 +236,8 @@ pub trait ChildProcesses: Send + Sync + std::fmt::Debug {
     /// A process is about to be started, or another program to be run in this one. Called on any thread, attached to Python.
     fn before_start(&self) {}
 
-    /// This process was forked by an application, which goes on in it. Its only thread is the one that calls this: a lock
-    /// that another one has held is never released.
+    /// An application has forked this process, and goes on in it. The process has one thread, the caller: a lock that another
+    /// thread held at the fork is never released.
     fn after_fork(&self) {}
 }
 

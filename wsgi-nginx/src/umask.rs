@@ -1,4 +1,4 @@
-//! The umask of workers: that which nginx was started with.
+//! The umask of workers is the one that nginx was started with.
 //!
 //! A daemon of nginx has umask 0, for it gives the files that it makes itself explicit modes. Files that applications make
 //! would be writable for everybody.

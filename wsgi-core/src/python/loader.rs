@@ -112,7 +112,7 @@ pub(super) fn load(
     }
 }
 
-/// What [`load_or_find`] has found.
+/// The result of [`load_or_find`].
 struct Found {
     application: Arc<Application>,
     /// It was loaded just now, for the first time or again.
@@ -121,9 +121,9 @@ struct Found {
     before: Option<Arc<Application>>,
 }
 
-/// What is to be said of an application that cannot be loaded.
+/// Why an application could not be loaded, for the log.
 enum Failure<'py> {
-    /// Nothing that has not been said.
+    /// The log has it already.
     Known,
     Raised(String, Obj<'py>),
     Said(String),

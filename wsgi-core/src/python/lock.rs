@@ -1,5 +1,5 @@
-//! Locks that are held for longer than a [`Leaf`](crate::lock::Leaf) is. A thread that has to wait for one does so
-//! detached, and one that holds it already is told so: it would wait for itself.
+//! Locks that are held for longer than a [`Leaf`](crate::lock::Leaf) is. A thread waits for one
+//! detached. A thread that holds one and asks for it again gets an error: it would wait for itself.
 //!
 //! | lock       | while it is held                                                                                  |
 //! |------------|---------------------------------------------------------------------------------------------------|
@@ -76,7 +76,7 @@ impl<T> DerefMut for PartGuard<'_, T> {
     }
 }
 
-/// What is made by running Python, and once: other threads wait until it is there, or not.
+/// A value that is made once, by running Python. Other threads wait until that has succeeded or failed.
 #[derive(Default)]
 pub(super) struct Loading<T>(Owned<T>);
 

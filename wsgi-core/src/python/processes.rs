@@ -1,4 +1,4 @@
-//! Processes that applications start: what the host does before each of them, and how one that was forked ends.
+//! Processes that applications start: calling the host before each of them, and ending those that were forked.
 //!
 //! A forked process is a copy of this one with a single thread. It runs application code as long as it likes. It never
 //! answers a request, and where its code returns to the gateway, the process ends.
@@ -200,7 +200,7 @@ pub(super) fn object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
 
 const BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.Processes",
-    doc: c"What the gateway knows of this process.",
+    doc: c"The state of this process and thread.",
     call: None,
     methods: &[
         method(c"forked", forked, c"forked(): this process was forked by the application"),

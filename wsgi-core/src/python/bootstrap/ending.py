@@ -35,7 +35,7 @@ def children():
 def end_children(seconds, pause):
     """Terminates child processes after so many seconds, and kills those that are there after a pause.
 
-    Whatever waits for them goes on then.
+    Threads that wait for them go on then.
     """
     time.sleep(seconds)
     for end in ("terminate", "kill"):
