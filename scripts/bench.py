@@ -20,8 +20,6 @@ PAIRS = 7
 SECONDS = 2
 # How much more than recorded is noise: different libraries of the system, different padding.
 TOLERANCE = 1.03
-# How often threads that seem to need more are counted once more.
-RECOUNTS = 3
 
 
 def paired(threads, headers):
@@ -69,10 +67,8 @@ def slips(figures):
     for name, row in figures.items():
         for mode in instructions.MODES:
             limit = recorded[name][mode] * TOLERANCE
-            # Threads wait for each other the more often the busier the machine is, which only adds: the least counts.
-            for _ in range(RECOUNTS if mode == "threads" else 0):
-                if row[mode] > limit:
-                    row[mode] = min(row[mode], instructions.beyond(mode, name, row["return"]))
+            again = lambda padding: instructions.beyond(mode, name, row["return"], padding)
+            row[mode] = measured.least(row[mode], limit, again)
             if row[mode] > limit:
                 found.append(f"{mode} with {name} headers: {row[mode]:,} instructions, recorded are {recorded[name][mode]:,}")
     return found

@@ -25,18 +25,19 @@ LIMITS = {"bare": 1.5, "browser": 1.5, "changing": 2.0}
 TOLERANCES = {"inline": 1.03, "threads": 1.1}
 
 
-def total(way, requests, count):
+def total(way, requests, count, padding):
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PADDING": "padding---" * padding}
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, way, requests, str(count)]
-        run = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True)
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
         if run.returncode != 0 or not run.stdout.startswith(f"{count} requests"):
             raise SystemExit(f"{way} {requests} failed:\n{run.stderr}{run.stdout}")
         return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
 
 
-def per_request(way, requests):
-    return round((total(way, requests, MANY) - total(way, requests, FEW)) / (MANY - FEW))
+def per_request(way, requests, padding=0):
+    return round((total(way, requests, MANY, padding) - total(way, requests, FEW, padding)) / (MANY - FEW))
 
 
 def count():
@@ -62,7 +63,9 @@ def slips(figures):
         if ratio(row) > LIMITS[name]:
             yield f"{name}: {ratio(row):.2f} times the bare loop, allowed are {LIMITS[name]}"
         for way, tolerance in TOLERANCES.items():
-            if row[way] > recorded[name][way] * tolerance:
+            limit = recorded[name][way] * tolerance
+            row[way] = measured.least(row[way], limit, lambda padding: per_request(way, name, padding))
+            if row[way] > limit:
                 yield f"{name}: {row[way]:,} instructions {way}, recorded are {recorded[name][way]:,}"
 
 

@@ -13,26 +13,27 @@ FEW, MANY = 300, 1300
 HEADERS = {"bare": measured.BARE, "browser": measured.BROWSER}
 
 
-def total(threads, path, headers, count):
+def total(threads, path, headers, count, padding):
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
         profiler = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        nginx = measured.Nginx(threads, single=True, profiler=profiler)
+        nginx = measured.Nginx(threads, single=True, profiler=profiler, padding=padding)
         nginx.get(path, count, headers)
         nginx.stop()
         return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
 
 
-def per_request(threads, path, headers):
-    return round((total(threads, path, headers, MANY) - total(threads, path, headers, FEW)) / (MANY - FEW))
+def per_request(threads, path, headers, padding=0):
+    few, many = (total(threads, path, headers, count, padding) for count in (FEW, MANY))
+    return round((many - few) / (MANY - FEW))
 
 
 MODES = {"inline": 0, "threads": 1}
 
 
-def beyond(mode, headers, base):
+def beyond(mode, headers, base, padding=0):
     """Instructions of an application beyond those of `return 200`."""
-    return per_request(MODES[mode], "/", HEADERS[headers]) - base
+    return per_request(MODES[mode], "/", HEADERS[headers], padding) - base
 
 
 def count():
