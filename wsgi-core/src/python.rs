@@ -10,6 +10,7 @@
 mod cell;
 mod environ;
 mod exchange;
+mod exit;
 mod freeze;
 mod gateway;
 mod heap_type;

@@ -155,17 +155,25 @@ pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
 ///
 /// A line of level crit and above may be the last thing a process says (`os._exit`): another thread that logs one waits
 /// until it is written.
+///
+/// Within [`with_loop_stopped`] no mail is delivered, and each thread writes its lines itself.
 pub(crate) struct WorkerLog;
 
-/// How long it waits, should the loop be held up.
+/// How long a thread waits for its line to be written, should the loop be held up.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl ErrorLog for WorkerLog {
     fn log(&self, level: Level, text: &str) {
+        // SAFETY: a worker has a cycle with a log. This is the loop's thread, or that thread uses nothing of nginx.
+        let write = || unsafe { log::write((*nginx_sys::ngx_cycle).log, level, text) };
         if on_loop_thread() {
-            // SAFETY: the loop's thread; a worker has a cycle with a log.
-            unsafe { log::write((*nginx_sys::ngx_cycle).log, level, text) };
-        } else if level >= Level::Crit {
+            return write();
+        }
+        // Under the lock, which the loop's thread takes before it goes on.
+        if LOOP_STOPPED.with(|stopped| stopped.then(&write)).is_some() {
+            return;
+        }
+        if level >= Level::Crit {
             let (sender, written) = sync_channel(1);
             send(Letter::Log(level, text.to_owned(), Some(sender)));
             let _ = written.recv_timeout(LAST_WORDS);
@@ -173,6 +181,16 @@ impl ErrorLog for WorkerLog {
             send(Letter::Log(level, text.to_owned(), None));
         }
     }
+}
+
+/// The loop's thread is within [`with_loop_stopped`].
+static LOOP_STOPPED: Leaf<bool> = Leaf::new(false);
+
+/// Runs `work` on the loop's thread, which uses nothing of nginx meanwhile. Other threads write to the log without it.
+pub(crate) fn with_loop_stopped(work: impl FnOnce()) {
+    LOOP_STOPPED.with(|stopped| *stopped = true);
+    work();
+    LOOP_STOPPED.with(|stopped| *stopped = false);
 }
 
 /// Keeps a worker that is told to quit from exiting while requests are open: nginx exits as soon as only cancelable

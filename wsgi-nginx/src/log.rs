@@ -16,7 +16,7 @@ const LONGEST: usize = 1536;
 ///
 /// # Safety
 ///
-/// `log` is alive, and this is the event loop's thread (or the only one).
+/// `log` is alive, and this is the event loop's thread, or that thread uses nothing of nginx meanwhile.
 pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
     let level = number(level);
     // SAFETY: the caller's promise.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_uint_t};
+use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_open_file_t, ngx_uint_t};
 use wsgi_core::host::Level;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
@@ -198,9 +198,38 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
-    worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE });
+    // The process may end within `shutdown`: what has been logged is written before.
     // SAFETY: the loop's thread; the log lives as long as the cycle.
+    unsafe {
+        event::drain((*cycle).log);
+        flush_logs(cycle);
+    }
+    event::with_loop_stopped(|| worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE }));
+    // SAFETY: as above.
     unsafe { event::drain((*cycle).log) };
+}
+
+/// Flushes log files that have a buffer, as nginx does when it destroys a cycle (`ngx_conf_flush_files`).
+///
+/// # Safety
+///
+/// nginx's cycle, on the loop's thread.
+unsafe fn flush_logs(cycle: *mut ngx_cycle_t) {
+    // SAFETY: a list of nginx's: each part has so many files, and the last part no next one. The functions are those of the
+    // modules that have opened the files.
+    unsafe {
+        let mut part = &raw const (*cycle).open_files.part;
+        while let Some(files) = part.as_ref() {
+            let first: *mut ngx_open_file_t = files.elts.cast();
+            for number in 0..files.nelts {
+                let file = first.add(number);
+                if let Some(flush) = (*file).flush {
+                    flush(file, (*cycle).log);
+                }
+            }
+            part = files.next;
+        }
+    }
 }
 
 /// The module's settings of the `http` block, if there is one.

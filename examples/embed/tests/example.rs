@@ -3,9 +3,11 @@
 mod common;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, Served, Site};
+use wsgi_testkit::wire::get;
 
 fn reading() -> Box<dyn Served> {
     Host.serve(Site::new(
@@ -90,4 +92,24 @@ fn a_recursion_ends_on_the_thread_of_a_request() {
     for shape in ["plain_calls", "getattr", "max_key", "substitution"] {
         assert_eq!(site.get(&format!("/?{shape},10000")).ok(), "RecursionError", "{shape}");
     }
+}
+
+#[test]
+fn the_end_waits_for_no_code_in_c_that_keeps_the_gil() {
+    let site = Host.serve(Site::new(
+        "
+import ctypes
+def application(environ, start_response):
+    environ['wsgi.errors'].write('holds\\n')
+    ctypes.PyDLL(None).sleep(3600)
+",
+    ));
+    let mut client = site.connect();
+    client.send(get("/"));
+    site.logged("holds");
+    // Five seconds for threads, as long again for atexit, and a moment.
+    let asked = Instant::now();
+    let log = site.stop();
+    assert!(log.contains("code that holds the GIL still running at exit is abandoned"), "{log}");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
 }

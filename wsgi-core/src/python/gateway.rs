@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::thread::Builder;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
 use super::exchange::{Exchange, ExchangeHandle, Summary};
+use super::exit::{self, remaining};
 use super::home::{Home, own_name};
 use super::interpreter::{Interpreter, Kind};
 use super::job::{Job, Step, preload};
@@ -23,7 +23,7 @@ use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
 use crate::lock::Leaf;
-use crate::pool::{Limits, Overloaded, StackSize};
+use crate::pool::{Limits, Overloaded};
 use crate::record::Log;
 use crate::snapshot::RequestSnapshot;
 
@@ -205,65 +205,30 @@ impl Gateway {
         self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
     }
 
-    /// Lets exchanges on threads and the application's threads end, all bounded by `within`, then runs what was
-    /// registered with `atexit`, and flushes, in every interpreter. Afterwards this thread keeps Python to itself, so
-    /// that none of its threads runs while the process exits. Call it last, on the thread that started the gateway.
+    /// Waits for exchanges on threads and for threads of applications, at most `within`, then runs the functions that
+    /// applications have registered with `atexit`, at most `within` again, and flushes. Returns within a second after that; no
+    /// thread runs Python afterwards. Call it last, on the thread that started the gateway.
+    ///
+    /// Code that runs longer is abandoned, with a warning in the log. With threads this function returns then. If code in C
+    /// holds the GIL for ever (a regular expression that backtracks, a loop of an extension), it makes a later `exit` end the
+    /// process without exit handlers and C++ destructors. Inline it cannot return, since the applications run on this thread: it
+    /// ends the process by `_exit` with status 0.
     pub fn shutdown(&self, within: Duration) {
-        let end = Instant::now() + within;
+        let deadline = Instant::now() + within;
         let homes = self.homes();
         let pools: Vec<_> = homes.iter().filter_map(|home| home.pool.as_ref()).collect();
         // None takes anything while another one is waited for.
         for pool in &pools {
             pool.shutdown(Duration::ZERO);
         }
-        let running = pools.iter().filter(|pool| !pool.shutdown(left(end))).count();
+        let running = pools.iter().filter(|pool| !pool.shutdown(remaining(deadline))).count();
         if running > 0 {
             self.main.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
         }
         let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
         match self.mode {
-            Mode::Inline => self.end_here(own, end),
-            Mode::Threads(limits) => self.end_on_threads(own, end, within, limits.stack),
-        }
-        std::mem::forget(Attached::new(self.main.interpreter));
-    }
-
-    /// Ends interpreters where their applications have run. None can use up the time of those after it.
-    fn end_here(&self, own: Vec<&'static Home>, end: Instant) {
-        let mut waiting = own.len() as u32 + 1;
-        for home in own.into_iter().chain([self.main]) {
-            home.end(left(end) / waiting);
-            waiting -= 1;
-        }
-    }
-
-    /// Ends all interpreters at the same time, those besides the main one on threads of their own: see [`Home`].
-    fn end_on_threads(&self, own: Vec<&'static Home>, end: Instant, within: Duration, stack: StackSize) {
-        let (sender, ended) = mpsc::channel();
-        for home in &own {
-            let (home, sender) = (*home, sender.clone());
-            let work = move || {
-                home.end(left(end));
-                // Whoever waited may have given up.
-                let _ = sender.send(());
-            };
-            let builder = Builder::new().name("wsgi-exit".to_owned()).stack_size(stack.bytes());
-            // Without a thread there is no exit but the process's.
-            let _ = builder.spawn(work);
-        }
-        drop(sender);
-        self.main.end(left(end));
-        // Functions of `atexit` have as much time again: they may not have begun before threads were given up.
-        let end = end + within;
-        for home in own {
-            match ended.recv_timeout(left(end)) {
-                Ok(()) => {}
-                Err(_) => {
-                    let log = &home.interpreter.log;
-                    log.log(Level::Warn, "functions of atexit still running at exit are abandoned");
-                    break;
-                }
-            }
+            Mode::Inline => exit::end_inline(self.main, own, deadline, within),
+            Mode::Threads(limits) => exit::end_on_threads(self.main, own, deadline, within, limits.stack),
         }
     }
 
@@ -297,10 +262,6 @@ impl Gateway {
     }
 }
 
-fn left(end: Instant) -> Duration {
-    end.saturating_duration_since(Instant::now())
-}
-
 /// Why a request was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -323,6 +284,7 @@ pub enum Refused {
 mod tests {
     use super::*;
     use crate::config::Lines;
+    use crate::pool::StackSize;
 
     #[test]
     fn settings_are_what_the_directives_say() {

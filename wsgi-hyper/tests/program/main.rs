@@ -4,6 +4,7 @@ mod children;
 mod harness;
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use harness::{Program, command};
 use wsgi_testkit::{figure, leaving, stacks};
@@ -179,6 +180,44 @@ fn a_second_signal_ends_it_at_once() {
     program.signal("INT");
     program.errors.wait_for("] client closed the connection");
     assert_eq!(program.end().code(), Some(1));
+}
+
+#[test]
+fn a_second_signal_ends_it_whatever_applications_do() {
+    let keepers = [
+        ("a request that keeps the GIL", "hold()"),
+        ("a request that computes", "loop()"),
+        ("a thread that keeps the GIL", "threading.Thread(target=hold).start()"),
+        ("atexit that sleeps", "atexit.register(time.sleep, 3600); print('holds')"),
+        ("atexit that keeps the GIL", "atexit.register(hold); print('holds')"),
+    ];
+    for (what, go) in keepers {
+        let program = Program::serve(&format!(
+            "
+import atexit, ctypes, sys, threading, time
+def hold():
+    sys.stderr.write('holds\\n')
+    ctypes.PyDLL(None).sleep(3600)
+def loop():
+    sys.stderr.write('holds\\n')
+    while True:
+        pass
+def application(environ, start_response):
+    start_response('200 OK', [])
+    {go}
+    return [b'ok']
+"
+        ));
+        let mut client = program.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        program.errors.wait_for("holds");
+        let asked = Instant::now();
+        program.signal("TERM");
+        program.wait_until_closed();
+        program.signal("INT");
+        assert_eq!(program.end().code(), Some(1), "{what}");
+        assert!(asked.elapsed() < Duration::from_secs(8), "{what}: {:?}", asked.elapsed());
+    }
 }
 
 #[test]

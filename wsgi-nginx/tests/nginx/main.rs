@@ -49,4 +49,5 @@ mod subinterpreters;
 mod temp_path;
 mod umask;
 mod variables;
+mod worker_end;
 mod write;

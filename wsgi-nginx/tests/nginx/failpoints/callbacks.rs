@@ -26,10 +26,19 @@ pub(super) fn of_c_and_python() -> Vec<(String, Option<String>)> {
             };
             let name: String = rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
             let body = rest.split("\n}\n").next().unwrap_or_default();
+            if only_ends_the_process(body) {
+                continue;
+            }
             callbacks.push((name, points(body).into_iter().next()));
         }
     }
     callbacks
+}
+
+/// Whether there is nothing in a function that could panic but a call of `_exit`.
+fn only_ends_the_process(body: &str) -> bool {
+    let mut lines = body.lines().skip(1).map(str::trim).filter(|line| !line.starts_with("//"));
+    lines.next().is_some_and(|line| line.starts_with("unsafe { libc::_exit(")) && lines.next().is_none()
 }
 
 /// The names of all failpoints.
