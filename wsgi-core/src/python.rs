@@ -13,6 +13,8 @@ mod exchange;
 mod exit;
 mod freeze;
 mod gateway;
+#[cfg(not(Py_3_13))]
+mod gil_switch;
 mod heap_type;
 mod home;
 mod interpreter;

@@ -109,6 +109,8 @@ impl Exchange {
                 }
             };
         cell.interpreter.freezing.begin(token);
+        #[cfg(not(Py_3_13))]
+        super::gil_switch::exchange_started();
         drop(attached);
         Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None }, under_way: true }
     }

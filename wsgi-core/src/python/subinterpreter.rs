@@ -66,6 +66,8 @@ impl Interpreter {
             thread::retire(self.main());
         }
         self.set_state(result?);
+        #[cfg(not(Py_3_13))]
+        super::gil_switch::add_interpreter(self);
         Ok(())
     }
 }

@@ -150,6 +150,15 @@ impl Drop for Detached {
     }
 }
 
+/// Acquires the GIL in an interpreter and releases it at once. Runs no Python code, and drops no references that wait for an
+/// attached thread, since destructors would run on this thread.
+#[cfg(not(Py_3_13))]
+pub(super) fn request_gil(interpreter: &Interpreter) {
+    state().restore(interpreter);
+    // SAFETY: attached by the line above.
+    unsafe { ffi::PyEval_SaveThread() };
+}
+
 /// Keeps the thread that started Python detached but ready to attach again to `main`.
 ///
 /// # Safety

@@ -5,7 +5,7 @@ mod callbacks;
 
 use std::time::Duration;
 
-use crate::harness::{Gate, HELLO, Mode, PATIENCE, Site, get, in_both_modes, request, wait_for};
+use crate::harness::{Gate, HELLO, Mode, PATIENCE, Site, get, in_both_modes, python_says, request, wait_for};
 
 /// While a configuration is read. `set_directive` is the first that nginx calls after the two that make records.
 const CONFIGURATION: [&str; 5] =
@@ -44,7 +44,7 @@ const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "threa
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
 /// Each has a test of its own.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "write_event",
     "init_process",
     "drop_conf",
@@ -53,6 +53,7 @@ const OTHERS: [&str; 8] = [
     "retirement_due",
     "thread_end",
     "processes.forked",
+    "gil_request",
 ];
 
 fn scenarios() -> Vec<&'static str> {
@@ -319,6 +320,33 @@ fn a_panic_at_the_end_of_an_interpreter_of_its_own_is_an_alert() {
         nginx.reload();
         nginx.fired("exit");
         assert_eq!(nginx.get("/other").ok(), "hello world\n");
+    });
+}
+
+#[test]
+fn a_panic_in_a_request_for_the_gil_prevents_no_later_request() {
+    if python_says("__import__('sys').version_info >= (3, 13)") == "True" {
+        // Python itself switches between interpreters.
+        return;
+    }
+    let computes = "
+import threading
+def compute():
+    while True:
+        pass
+threading.Thread(target=compute, daemon=True).start()
+";
+    in_both_modes(|mode| {
+        let site = site(mode, HELLO).http("wsgi_enable_subinterpreters on;");
+        let site = site.file("other.py", computes.to_owned() + HELLO).location("/other", "wsgi_pass other.py;");
+        site.arm("gil_request");
+        let nginx = site.start();
+        assert_eq!(nginx.get("/").ok(), "hello world\n");
+        assert_eq!(nginx.get("/other").ok(), "hello world\n");
+        nginx.fired("gil_request");
+        for _ in 0..10 {
+            assert_eq!(nginx.get("/").ok(), "hello world\n");
+        }
     });
 }
 

@@ -1,0 +1,10 @@
+//! Switching the GIL between scripts that compute, on the thread of an event loop: this file runs with every version of Python that CI finds.
+
+mod computing;
+
+use wsgi_core::python::Mode;
+
+#[test]
+fn a_script_that_computes_inline_holds_up_no_other() {
+    computing::scripts_answer_while_others_compute(Mode::Inline);
+}
