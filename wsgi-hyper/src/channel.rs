@@ -126,11 +126,18 @@ impl Channel {
 
     /// Whether a further block may be produced.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), HostError>> {
-        self.poll(cx, |state| match state.closed {
+        let mut task = None;
+        let polled = self.poll(cx, |state| match state.closed {
             Some(Closed::Gone) => Looked::Ready(Err(HostError::ClientGone)),
-            None if state.waiting >= ROOM => Looked::Wait(&mut state.exchange),
+            None if state.waiting >= ROOM => {
+                // It has not been woken for blocks that were to leave with a later one.
+                task = state.task.take().or(task.take());
+                Looked::Wait(&mut state.exchange)
+            }
             _ => Looked::Ready(Ok(())),
-        })
+        });
+        wake([task, None]);
+        polled
     }
 
     /// Blocks until everything is taken; an error if nothing was for as long as `patience`.
@@ -141,6 +148,12 @@ impl Channel {
                 Some(Closed::Gone) => return Err(HostError::ClientGone),
                 None if !state.blocks.is_empty() => {}
                 _ => return Ok(()),
+            }
+            if let Some(task) = state.task.take() {
+                drop(state);
+                task.wake();
+                state = self.state.lock();
+                continue;
             }
             let before = state.waiting;
             state.draining = true;
@@ -338,6 +351,24 @@ mod tests {
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         channel.finish().unwrap();
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn blocks_that_the_task_was_not_woken_for_leave_when_the_thread_waits() {
+        let waits: [fn(&Channel); 2] = [
+            |channel| assert!(channel.poll_room(&mut Context::from_waker(Waker::noop())).is_pending()),
+            |channel| assert!(matches!(channel.drain(Duration::ZERO), Err(HostError::TimedOut))),
+        ];
+        for wait in waits {
+            let channel = Channel::new();
+            let (wakes, waker) = counting();
+            assert!(channel.poll_head(&mut Context::from_waker(&waker)).is_pending());
+            channel.send_head(head()).unwrap();
+            channel.send(vec![0; ROOM].into(), false).unwrap();
+            assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+            wait(&channel);
+            assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        }
     }
 
     #[test]

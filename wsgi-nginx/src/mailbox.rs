@@ -164,8 +164,14 @@ impl Mailbox {
     }
 
     /// Whether the thread may produce a further block. With `full` the file of a response that waits for another part of the
-    /// page has no room any more.
-    pub(crate) fn poll_room(&self, head_sent: bool, full: bool, cx: &mut Context<'_>) -> Poll<Result<Room, HostError>> {
+    /// page has no room any more. Calls `tell` if the loop has to be told before it answers.
+    pub(crate) fn poll_room(
+        &self,
+        head_sent: bool,
+        full: bool,
+        cx: &mut Context<'_>,
+        tell: impl FnOnce(),
+    ) -> Poll<Result<Room, HostError>> {
         let mut state = self.state.lock();
         if let Some(gone) = state.gone {
             return Poll::Ready(Err(gone.error()));
@@ -179,13 +185,17 @@ impl Mailbox {
             _ => {}
         }
         let before = state.waker.replace(cx.waker().clone());
+        let unannounced = state.announce_before_waiting();
         drop(state);
         drop(before);
+        if unannounced {
+            tell();
+        }
         Poll::Pending
     }
 
-    /// Blocks until there is room.
-    pub(crate) fn wait_for_room(&self, full: bool) -> Result<Room, HostError> {
+    /// Blocks until there is room. Calls `tell` if the loop has to be told before it answers.
+    pub(crate) fn wait_for_room(&self, full: bool, tell: impl Fn()) -> Result<Room, HostError> {
         let mut state = self.state.lock();
         loop {
             if let Some(gone) = state.gone {
@@ -194,6 +204,12 @@ impl Mailbox {
             if state.is_unwanted() || state.has_room(full) {
                 let behind_part = state.backlog == Backlog::Part;
                 return Ok(Room { interest: state.interest.unwrap_or(BodyInterest::Wanted), behind_part });
+            }
+            if state.announce_before_waiting() {
+                drop(state);
+                tell();
+                state = self.state.lock();
+                continue;
             }
             state.sleeping = true;
             state = state.wait(&self.room);
@@ -263,6 +279,12 @@ impl State {
     /// As [`announce`](Self::announce), for blocks that may wait with the others for a part of the page.
     fn announce_kept(&mut self) -> bool {
         self.announce(self.backlog != Backlog::Part)
+    }
+
+    /// As [`announce`](Self::announce), for a thread that is about to wait for the loop's word: the loop gives it when it has
+    /// emptied the box, and only looks into a box that has been announced.
+    fn announce_before_waiting(&mut self) -> bool {
+        !self.mail.is_empty() && self.announce_kept()
     }
 
     fn has_room(&self, full: bool) -> bool {

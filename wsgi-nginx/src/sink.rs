@@ -254,12 +254,13 @@ impl ResponseSink for ThreadSink {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
-        let room = self.hand_over.mailbox.poll_room(self.head_sent, self.is_full(), cx);
+        let tell = || self.hand_over.announce(true);
+        let room = self.hand_over.mailbox.poll_room(self.head_sent, self.is_full(), cx, tell);
         room.map_ok(|room| self.note(room))
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
-        let room = self.hand_over.mailbox.wait_for_room(self.is_full())?;
+        let room = self.hand_over.mailbox.wait_for_room(self.is_full(), || self.hand_over.announce(true))?;
         self.note(room);
         Ok(())
     }

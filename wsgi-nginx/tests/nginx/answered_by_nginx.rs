@@ -48,6 +48,9 @@ def writing(environ, start_response):
         # The request is over: another answer has been sent in place of this one.
         pass
     return Blocks([b"z" * 9000] * 20)
+def noting(environ, start_response):
+    start_response("200 OK", [ETAG, DATE, TYPE])(b"first")
+    return Blocks([b"last"])
 def talking(environ, start_response):
     write = start_response("200 OK", [ETAG, DATE, TYPE])
     write(b"first")
@@ -77,7 +80,7 @@ def state(environ, start_response):
     return [" ".join(str(counts[what]) for what in ("begun", "closed", "again")).encode()]
 "#;
 
-const APPLICATIONS: [&str; 6] = ["listed", "blocks", "measured", "writing", "talking", "failing"];
+const APPLICATIONS: [&str; 7] = ["listed", "blocks", "measured", "writing", "noting", "talking", "failing"];
 
 /// Ways of a page for a status, and what the page says.
 const PAGES: [(&str, &str, &str); 6] = [
@@ -228,6 +231,29 @@ fn an_answer_of_a_filter_gets_its_error_page() {
         assert_all_closed(&nginx);
         assert_eq!(nginx.worker(), worker, "{mode}: another worker");
         // The harness fails if there was an alert, or if nginx does not end.
+    }
+}
+
+/// A filter decides about the body when it sees the head, which has no block behind it here.
+#[test]
+fn a_head_request_with_a_condition_is_answered_and_its_thread_returns() {
+    for mode in [Mode::Inline, Mode::Threads(1), Mode::Threads(4)] {
+        let nginx = start(mode);
+        for application in APPLICATIONS {
+            for (name, ..) in PAGES {
+                for (condition, status) in CONDITIONS.into_iter().filter(|(condition, _)| !condition.contains("Range"))
+                {
+                    let path = format!("/{application}-{name}");
+                    let mut client = nginx.connect();
+                    client.send(request("HEAD", &path, &format!("{condition}Connection: close\r\n"), b""));
+                    let answer = String::from_utf8_lossy(&client.rest()).into_owned();
+                    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{mode} {path} {condition}: {answer}");
+                    assert!(answer.ends_with("\r\n\r\n"), "{mode} {path} {condition}: {answer}");
+                }
+            }
+        }
+        assert_all_closed(&nginx);
+        assert!(threads(&nginx) < 20, "{mode}: {} threads", threads(&nginx));
     }
 }
 
