@@ -34,6 +34,8 @@ def application(environ, start_response):
         ("sys.exit()", "0"),
         ("sys.exit(258)", "2"),
         ("sys.exit(-1)", "255"),
+        ("sys.exit(2**70)", "255"),
+        ("sys.exit(-2**63)", "0"),
         ("sys.exit('text')", "1"),
         ("raise+KeyboardInterrupt", "1"),
         ("1/0", "1"),

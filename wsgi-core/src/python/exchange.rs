@@ -18,6 +18,7 @@ use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::loader::Application;
 use super::location::Location;
+use super::processes::end_if_forked;
 use super::raise::Raised;
 use super::report;
 use super::signals;
@@ -111,6 +112,8 @@ impl Exchange {
         cell.interpreter.freezing.begin(token);
         #[cfg(not(Py_3_13))]
         super::gil_switch::exchange_started();
+        // The garbage collector may have called a destructor.
+        end_if_forked(token, || "an application".to_owned());
         drop(attached);
         Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None }, under_way: true }
     }
@@ -168,10 +171,13 @@ impl Exchange {
         if result.is_ready() {
             self.close(token);
             drop(current);
+            // Destructors run from here on: of the iterable, of environ, of values of the context.
+            end_if_forked(token, || self.name());
             cell.expire(token);
             drop(self.context.take().map(|context| context.attach(token)));
             self.end(token);
         }
+        end_if_forked(token, || self.name());
         result
     }
 
@@ -211,9 +217,11 @@ impl Drop for Exchange {
         signals::unblock(cell.interpreter);
         self.stage = Stage::Over;
         drop(current);
+        end_if_forked(attached.token(), || self.name());
         cell.expire(attached.token());
         drop(self.context.take());
         self.end(attached.token());
+        end_if_forked(attached.token(), || self.name());
     }
 }
 

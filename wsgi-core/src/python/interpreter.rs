@@ -11,6 +11,7 @@ use pyo3::ffi;
 use super::freeze::Freezing;
 use super::loader::Scripts;
 use super::lock::Loading;
+use super::processes::end_if_forked;
 use super::raise::{Raised, fetch};
 use super::start::Setup;
 use super::token::{Held, Obj, Token};
@@ -159,7 +160,7 @@ impl Interpreter {
     }
 
     /// Gives up what other threads have left.
-    pub(crate) fn release_now(&self, _token: Token<'_>) {
+    pub(crate) fn release_now(&self, token: Token<'_>) {
         if !self.has_releases.load(Ordering::Acquire) {
             return;
         }
@@ -172,6 +173,7 @@ impl Interpreter {
             // destructor may run any Python code.
             unsafe { ffi::Py_DECREF(reference.as_ptr()) };
         }
+        end_if_forked(token, || "an application".to_owned());
     }
 }
 

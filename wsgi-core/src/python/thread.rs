@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
+use super::processes::end_if_forked;
 use super::token::Token;
 use crate::lock::rules;
 
@@ -101,6 +102,8 @@ impl<'a> Attached<'a> {
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         if self.restored {
+            // A destructor may have forked where nothing of an application is called.
+            end_if_forked(self.token(), || "an application".to_owned());
             // SAFETY: `new` has attached this thread, and whatever ran since has left it so: each call of Python returns
             // attached, and each `Detached` attaches again before it is gone.
             unsafe { ffi::PyEval_SaveThread() };

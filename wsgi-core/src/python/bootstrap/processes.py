@@ -39,7 +39,8 @@ def end_of_forked(exception, application):
     elif isinstance(exception, SystemExit):
         code = exception.code
         if isinstance(code, int):
-            status = code & 0xFF
+            # Python takes a number that is no C long for -1.
+            status = code & 0xFF if -sys.maxsize - 1 <= code <= sys.maxsize else 0xFF
         elif code is not None:
             gateway.log("error", f"{code}\n")
             status = 1

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::super::lock::{PartGuard, UnderWay};
+use super::super::processes::end_if_forked;
 use super::super::reply::Reply;
 use super::super::report;
 use super::super::token::Token;
@@ -15,7 +16,10 @@ use crate::host::Level;
 
 impl Exchange {
     /// The response side. A fault where a call of the application for this very request, which has not returned, holds it.
+    ///
+    /// A process that the application has forked gets no further than this, also where it comes from a destructor.
     pub(super) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, Fault> {
+        end_if_forked(token, || self.name());
         self.cell
             .reply(token)
             .map_err(|UnderWay| self.violation("has left a call of start_response or write unfinished"))

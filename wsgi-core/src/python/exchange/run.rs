@@ -75,8 +75,7 @@ impl Exchange {
             return Err(fault);
         };
         // Before the lock is taken: this may run Python code.
-        let single = length(token, object) == Some(1);
-        end_if_forked(token, || self.name());
+        let single = length(token, object, || self.name()) == Some(1);
         let released = self.reply(token).and_then(|mut reply| {
             // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
             reply.single = single && reply.response.collected() == 0;
@@ -287,8 +286,8 @@ fn call_application<'py>(
     .ok_or(Raised)
 }
 
-/// `len(object)` where its type has one at all (PEP 3333, "Handling the Content-Length Header").
-fn length(token: Token<'_>, object: *mut ffi::PyObject) -> Option<ffi::Py_ssize_t> {
+/// `len(object)` where its type has one at all (PEP 3333, "Handling the Content-Length Header"). `name` is the application's.
+fn length(token: Token<'_>, object: *mut ffi::PyObject, name: impl FnOnce() -> String) -> Option<ffi::Py_ssize_t> {
     // SAFETY: a live object; its type's tables are static or live with the type.
     unsafe {
         let kind = ffi::Py_TYPE(object);
@@ -298,6 +297,7 @@ fn length(token: Token<'_>, object: *mut ffi::PyObject) -> Option<ffi::Py_ssize_
             return None;
         }
         let length = ffi::PyObject_Size(object);
+        end_if_forked(token, name);
         if length < 0 {
             token.clear_error();
             return None;
