@@ -73,8 +73,10 @@ impl HeaderList {
         if self.count == 0 {
             self.bytes = Vec::with_capacity(USUAL_BYTES.max(LENGTHS + name.len() + value.len()));
         }
-        self.bytes.extend_from_slice(&name.len().to_ne_bytes());
-        self.bytes.extend_from_slice(&value.len().to_ne_bytes());
+        let mut lengths = [0; LENGTHS];
+        lengths[..LENGTHS / 2].copy_from_slice(&name.len().to_ne_bytes());
+        lengths[LENGTHS / 2..].copy_from_slice(&value.len().to_ne_bytes());
+        self.bytes.extend_from_slice(&lengths);
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
         self.count += 1;

@@ -160,10 +160,15 @@ impl Interpreter {
     }
 
     /// Gives up what other threads have left.
+    #[inline]
     pub(crate) fn release_now(&self, token: Token<'_>) {
-        if !self.has_releases.load(Ordering::Acquire) {
-            return;
+        if self.has_releases.load(Ordering::Acquire) {
+            self.release_all(token);
         }
+    }
+
+    #[inline(never)]
+    fn release_all(&self, token: Token<'_>) {
         let references = self.releases.with(|releases| {
             self.has_releases.store(false, Ordering::Release);
             std::mem::take(releases)

@@ -140,25 +140,25 @@ impl ErrorLog for StandardError {
 
 /// Ends this process if the application has forked it. Called wherever application code has returned, before anything of
 /// the host is touched. `what` names the application; a pending exception decides about the exit status.
-#[inline]
+#[inline(always)]
 pub(super) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
     if is_forked() {
-        end(token, &what());
+        end(token, what);
     }
 }
 
 #[cold]
-fn end(token: Token<'_>, what: &str) -> ! {
-    let status = catch_unwind(AssertUnwindSafe(|| exit_status(token, what)));
-    let status = match status {
-        Ok(Ok(status)) => status,
-        Ok(Err(Raised)) | Err(_) => {
+#[inline(never)]
+fn end(token: Token<'_>, what: impl FnOnce() -> String) -> ! {
+    let status = catch_unwind(AssertUnwindSafe(|| {
+        let what = what();
+        exit_status(token, &what).unwrap_or_else(|Raised| {
             standard_error().log(Level::Error, &format!("a process that {what} has forked ends with an error"));
             1
-        }
-    };
+        })
+    }));
     // SAFETY: ends the process. Functions of `atexit` are those of the process that was forked.
-    unsafe { libc::_exit(status) }
+    unsafe { libc::_exit(status.unwrap_or(1)) }
 }
 
 fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {

@@ -18,6 +18,7 @@ impl Exchange {
     /// The response side. A fault where a call of the application for this very request, which has not returned, holds it.
     ///
     /// A process that the application has forked gets no further than this, also where it comes from a destructor.
+    #[inline]
     pub(super) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, Fault> {
         end_if_forked(token, || self.name());
         self.cell
