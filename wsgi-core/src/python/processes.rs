@@ -147,6 +147,14 @@ pub(super) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
     }
 }
 
+/// As [`end_if_forked`], on a thread that has no Python state any more: with status 0.
+pub(super) fn exit_if_forked() {
+    if is_forked() {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(libc::EXIT_SUCCESS) }
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn end(token: Token<'_>, what: impl FnOnce() -> String) -> ! {

@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
-use super::processes::end_if_forked;
+use super::processes::{end_if_forked, exit_if_forked};
 use super::token::Token;
 use crate::lock::rules;
 
@@ -287,6 +287,7 @@ pub(crate) fn retire(interpreter: &Interpreter) {
             ffi::PyThreadState_DeleteCurrent();
         }
     }
+    exit_if_forked();
     // Until here it was this thread's: destructors have run as the state was cleared, and may have attached elsewhere.
     if ptr::eq(state.home.get(), interpreter) {
         state.home.set(ptr::null());

@@ -124,9 +124,10 @@ fn a_forked_process_ends_where_its_code_comes_back_and_never_answers() {
 #[test]
 fn a_process_that_a_destructor_forks_ends_there_and_never_serves() {
     let source = "
-import contextvars, gc, itertools, os, sys
+import contextvars, gc, itertools, os, sys, threading
 parent = os.getpid()
 var = contextvars.ContextVar('var')
+here = threading.local()
 class D:
     def __init__(self, blocks=()):
         self.blocks = iter(blocks)
@@ -171,6 +172,8 @@ def application(environ, start_response):
         environ['d'] = make(name)
     elif name == 'context':
         var.set(make(name))
+    elif name == 'thread':
+        here.d = make(name)
     elif name == 'iterable':
         return make(name, [b'o', b'k'])
     elif name == 'unread':
@@ -195,7 +198,10 @@ def application(environ, start_response):
         for name in ["environ", "context", "iterable", "unread", "local", "list", "cycle", "headers", "failure"] {
             let mut client = nginx.connect();
             client.send(get(&format!("/{name}")));
-            if name != "unread" {
+            if name == "unread" {
+                // The application runs: a request whose client leaves before that is not begun.
+                assert_eq!(client.head().status, 200);
+            } else {
                 let status = if name == "failure" { 500 } else { 200 };
                 assert_eq!(client.response().status, status, "{name}");
             }
@@ -206,6 +212,10 @@ def application(environ, start_response):
         assert_eq!(nginx.log_lines("has forked, ends here").len(), 9, "{}", nginx.log());
         assert_eq!(nginx.worker(), worker);
         assert!(children(worker).is_empty(), "left behind");
+        // The thread of the pool ends with the worker, and its values with it. Inline the thread goes on to `exit`.
+        assert_eq!(nginx.get("/thread").ok(), "ok");
+        let log = nginx.stop();
+        assert_eq!(log.matches("thread ended with 0").count(), usize::from(mode != Mode::Inline), "{log}");
     });
 }
 
