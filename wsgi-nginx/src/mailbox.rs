@@ -164,7 +164,7 @@ impl Mailbox {
     }
 
     /// Whether the thread may produce a further block. With `full` the file of a response that waits for another part of the
-    /// page has no room any more. Calls `tell` if the loop has to be told before it answers.
+    /// page has no room any more. Calls `tell` if the box holds mail that the loop has not been told of.
     pub(crate) fn poll_room(
         &self,
         head_sent: bool,
@@ -194,7 +194,7 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Blocks until there is room. Calls `tell` if the loop has to be told before it answers.
+    /// Blocks until there is room. Calls `tell` if the box holds mail that the loop has not been told of.
     pub(crate) fn wait_for_room(&self, full: bool, tell: impl Fn()) -> Result<Room, HostError> {
         let mut state = self.state.lock();
         loop {

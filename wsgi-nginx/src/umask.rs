@@ -1,4 +1,4 @@
-//! The umask of workers is the one that nginx was started with.
+//! Sets the umask of workers to the umask of the shell that has started nginx.
 //!
 //! A daemon of nginx has umask 0, for it gives the files that it makes itself explicit modes. Files that applications make
 //! would be writable for everybody.

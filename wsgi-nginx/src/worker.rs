@@ -198,7 +198,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
-    // The process may end within `shutdown`: what has been logged is written before.
+    // `shutdown` may end the process. The log lines that wait are written before.
     // SAFETY: the loop's thread; the log lives as long as the cycle.
     unsafe {
         event::drain((*cycle).log);

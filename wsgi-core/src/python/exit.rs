@@ -100,7 +100,7 @@ fn hold_gil(main: &'static Interpreter, stack: StackSize) {
 }
 
 /// Makes a later `exit` end the process at once. Exit handlers and C++ destructors would run beside the code that holds the
-/// GIL, and free what it uses. `exit` calls the handler first that was registered last.
+/// GIL, and free what it uses. `exit` calls handlers in reverse order of registration.
 fn exit_without_handlers() {
     // SAFETY: the handler may be called at any time, and ignores its argument. Registration fails without memory only.
     unsafe {

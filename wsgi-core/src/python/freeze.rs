@@ -1,7 +1,7 @@
 //! Taking what applications have loaded out of the garbage collector's sight, once no request is under way.
 //!
-//! `gc.freeze()` takes every object that exists: those of a request too, whose cycles would never be collected. So it waits
-//! until no exchange of the interpreter is under way but the one that loads the application.
+//! `gc.freeze()` takes every object that exists: those of a request too, whose cycles would never be collected. So freezing
+//! waits until the exchange that loads the application is the only one of its interpreter.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 

@@ -12,8 +12,8 @@
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, OnceLock};
 use std::thread::{self, Builder, Thread};
 use std::time::{Duration, Instant};
 
@@ -59,14 +59,14 @@ fn wake_monitor() {
 /// Starts the requester of an interpreter that CPython has just created; the first time also the monitor, and the requester of
 /// the main interpreter. Failures are logged.
 pub(super) fn add_interpreter(interpreter: &'static Interpreter) {
+    static FIRST: Once = Once::new();
     let mut result = Ok(());
-    if MONITOR.get().is_none() {
+    FIRST.call_once(|| {
         result = spawn("wsgi-gil-monitor", monitor).and_then(|monitor| {
-            // Two threads may create interpreters at the same time. A second monitor wakes the requesters more often.
-            let _ = MONITOR.set(monitor);
+            MONITOR.get_or_init(|| monitor);
             spawn_requester(interpreter.main())
         });
-    }
+    });
     if let Err(error) = result.and_then(|()| spawn_requester(interpreter)) {
         let name = interpreter.name().display();
         let text = format!(

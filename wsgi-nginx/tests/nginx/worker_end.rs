@@ -1,4 +1,4 @@
-//! The end of a worker: within its time, whatever code of applications does, and without loss of what was logged.
+//! A worker ends within its time limit although code of an application runs on, and loses no line of a log.
 
 use std::time::{Duration, Instant};
 
