@@ -11,9 +11,8 @@ cd "$root"
 # The clock of `step` goes on in the scripts that a script calls.
 export WSGI_STEPS_SINCE=${WSGI_STEPS_SINCE:-$(date +%s)}
 
-# The options and variables of our `make` are not for nginx's, and nginx-sys rebuilds its bindings when it sees that the
-# manifest folder changed, as it does below a running `cargo test`.
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CARGO_MANIFEST_DIR
+# The options and variables of our `make` are not for nginx's.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
 
 step() {
     printf '[%3d s] %s\n' "$(($(date +%s) - WSGI_STEPS_SINCE))" "$*"

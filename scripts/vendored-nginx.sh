@@ -37,5 +37,5 @@ else
     nginx_flags+=(--with-cc-opt=-Wno-error)
 fi
 
-# nginx-sys makes its bindings from these; so does every cargo command on the whole workspace.
+# The build script of wsgi-nginx makes its bindings from these, in every cargo command on the whole workspace.
 export NGINX_SOURCE_DIR=$nginx_source NGINX_BUILD_DIR=$nginx_objs

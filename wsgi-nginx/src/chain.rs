@@ -11,13 +11,15 @@ use std::ptr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use nginx_sys::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_int_t, ngx_pool_cleanup_add};
 use wsgi_core::config::Flag;
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, COPY_LIMIT, Chunk, Flush};
 use wsgi_core::output::FilePart;
 
+use crate::bindings::{
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_int_t, ngx_pcalloc, ngx_pool_cleanup_add,
+};
 use crate::conf::LocationConf;
 use crate::entry::MODULE;
 use crate::mailbox::Backlog;
@@ -421,7 +423,7 @@ impl Output {
     ) -> Result<(), HostError> {
         // SAFETY: the caller's promise. The descriptor stays open as long as `handed` has the file.
         unsafe {
-            let file: *mut ngx_file_t = nginx_sys::ngx_pcalloc((*request).pool, size_of::<ngx_file_t>()).cast();
+            let file: *mut ngx_file_t = ngx_pcalloc((*request).pool, size_of::<ngx_file_t>()).cast();
             if file.is_null() {
                 return Err(out_of_memory());
             }
@@ -460,7 +462,7 @@ impl Output {
                     buffer.write(std::mem::zeroed());
                     buffer
                 }
-                None => nginx_sys::ngx_pcalloc(pool, size_of::<ngx_buf_t>()).cast(),
+                None => ngx_pcalloc(pool, size_of::<ngx_buf_t>()).cast(),
             };
             let link = ngx_alloc_chain_link(pool);
             if buffer.is_null() || link.is_null() {

@@ -6,15 +6,16 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 
-use nginx_sys::{
-    ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_module, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
-};
 use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
 use wsgi_core::lock::Leaf;
 use wsgi_core::python::Location;
 use wsgi_core::reload::Mechanism;
 
+use crate::bindings::{
+    ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_pcalloc,
+    ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
+};
 use crate::entry::{self, MODULE};
 use crate::retire::{NginxControl, Turn};
 use crate::{ngx, temporary, worker};
@@ -116,8 +117,7 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
             &*outer.cast::<LocationConf>(),
             &mut *inner.cast::<LocationConf>(),
             &mut *ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>(),
-            &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module)
-                .cast::<nginx_sys::ngx_http_core_loc_conf_t>(),
+            &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>(),
         )
     };
     // Blocks of `if` and `limit_except`: they go by the name of the location around them.
@@ -170,12 +170,12 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
 }
 
 #[cfg(ngx_feature = "pcre")]
-fn is_regex(core: &nginx_sys::ngx_http_core_loc_conf_t) -> bool {
+fn is_regex(core: &ngx_http_core_loc_conf_t) -> bool {
     !core.regex.is_null()
 }
 
 #[cfg(not(ngx_feature = "pcre"))]
-fn is_regex(_core: &nginx_sys::ngx_http_core_loc_conf_t) -> bool {
+fn is_regex(_core: &ngx_http_core_loc_conf_t) -> bool {
     false
 }
 
@@ -186,5 +186,5 @@ fn is_regex(_core: &nginx_sys::ngx_http_core_loc_conf_t) -> bool {
 /// `pool` is the configuration's.
 pub(crate) unsafe fn complex_value(pool: *mut ngx_pool_t) -> *mut ngx_http_complex_value_t {
     // SAFETY: the caller's promise.
-    unsafe { nginx_sys::ngx_pcalloc(pool, size_of::<ngx_http_complex_value_t>()).cast() }
+    unsafe { ngx_pcalloc(pool, size_of::<ngx_http_complex_value_t>()).cast() }
 }

@@ -9,8 +9,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use nginx_sys::{ngx_connection_t, ngx_cycle_t, ngx_listening_t};
 use wsgi_core::host::ChildProcesses;
+
+use crate::bindings::{ngx_connection_t, ngx_cycle_t, ngx_listening_t};
 
 /// The lowest descriptor that is not one of the three standard streams.
 const FIRST: RawFd = 3;

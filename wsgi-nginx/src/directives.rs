@@ -7,14 +7,15 @@ use std::ffi::{OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nginx_sys::{
-    ngx_command_t, ngx_conf_log_error, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_variable_t, ngx_str_t,
-    ngx_uint_t,
-};
 use wsgi_core::config::{Context, DIRECTIVES, Directive, Place, Scope};
 use wsgi_core::host::Level;
 
+use crate::bindings::{
+    NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_log_error, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_variable_t, ngx_log_stderr, ngx_quiet_mode, ngx_str_t, ngx_test_config, ngx_uint_t,
+};
 use crate::conf::{self, LocationConf, MainConf, Reference};
 use crate::entry::{self, MODULE};
 use crate::{log, ngx, temporary};
@@ -53,11 +54,11 @@ static NAMES: [[u8; 48]; DIRECTIVES.len()] = {
 const fn command(index: usize, directive: &Directive) -> ngx_command_t {
     let mut kind = 0;
     let contexts = [
-        (Context::Http, nginx_sys::NGX_HTTP_MAIN_CONF),
-        (Context::Server, nginx_sys::NGX_HTTP_SRV_CONF),
-        (Context::Location, nginx_sys::NGX_HTTP_LOC_CONF),
-        (Context::IfInLocation, nginx_sys::NGX_HTTP_LIF_CONF),
-        (Context::LimitExcept, nginx_sys::NGX_HTTP_LMT_CONF),
+        (Context::Http, NGX_HTTP_MAIN_CONF),
+        (Context::Server, NGX_HTTP_SRV_CONF),
+        (Context::Location, NGX_HTTP_LOC_CONF),
+        (Context::IfInLocation, NGX_HTTP_LIF_CONF),
+        (Context::LimitExcept, NGX_HTTP_LMT_CONF),
     ];
     let mut at = 0;
     while at < contexts.len() {
@@ -76,7 +77,7 @@ const fn command(index: usize, directive: &Directive) -> ngx_command_t {
         name: ngx_str_t { len: directive.name.len(), data: NAMES[index].as_ptr().cast_mut() },
         type_: kind as ngx_uint_t,
         set: Some(entry::set_directive),
-        conf: nginx_sys::NGX_HTTP_LOC_CONF_OFFSET,
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
         offset: index,
         post: std::ptr::null_mut(),
     }
@@ -173,8 +174,7 @@ unsafe fn compile(cf: *mut ngx_conf_t, main: &mut MainConf, mut text: ngx_str_t)
 unsafe fn serve(cf: *mut ngx_conf_t) {
     // SAFETY: the caller's promise.
     unsafe {
-        let core = &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module)
-            .cast::<nginx_sys::ngx_http_core_loc_conf_t>();
+        let core = &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>();
         core.handler = Some(entry::content_handler);
         if ngx::bytes(&core.name).ends_with(b"/") {
             core.set_auto_redirect(1);
@@ -245,11 +245,11 @@ unsafe fn is_variable(cf: *mut ngx_conf_t, name: &[u8]) -> bool {
 /// `cf` is nginx's.
 unsafe fn context(cf: *mut ngx_conf_t) -> Context {
     // SAFETY: the caller's promise.
-    match unsafe { (*cf).cmd_type } as u32 {
-        nginx_sys::NGX_HTTP_MAIN_CONF => Context::Http,
-        nginx_sys::NGX_HTTP_SRV_CONF => Context::Server,
-        nginx_sys::NGX_HTTP_LIF_CONF => Context::IfInLocation,
-        nginx_sys::NGX_HTTP_LMT_CONF => Context::LimitExcept,
+    match unsafe { (*cf).cmd_type } {
+        NGX_HTTP_MAIN_CONF => Context::Http,
+        NGX_HTTP_SRV_CONF => Context::Server,
+        NGX_HTTP_LIF_CONF => Context::IfInLocation,
+        NGX_HTTP_LMT_CONF => Context::LimitExcept,
         _ => Context::Location,
     }
 }
@@ -261,7 +261,7 @@ unsafe fn place(cf: *mut ngx_conf_t) -> Place {
     // SAFETY: the caller's promise; nothing is read from a file only with `-g`, which this module has no directives for.
     unsafe {
         let file = (*cf).conf_file;
-        Place { file: (*file).file.name.to_string(), line: (*file).line }
+        Place { file: String::from_utf8_lossy(ngx::bytes(&(*file).file.name)).into_owned(), line: (*file).line }
     }
 }
 
@@ -274,10 +274,10 @@ unsafe fn tell(cf: *mut ngx_conf_t, level: Level, text: &str) {
     unsafe {
         ngx_conf_log_error(log::number(level), cf, 0, c"%V".as_ptr(), &raw const line);
         // nginx shows no more than warnings on the terminal, but whoever tests a configuration wants to read it all.
-        if nginx_sys::ngx_test_config != 0 && nginx_sys::ngx_quiet_mode == 0 && level < Level::Warn {
+        if ngx_test_config != 0 && ngx_quiet_mode == 0 && level < Level::Warn {
             let line = format!("[notice] {text} in {}", place(cf));
             let line = ngx::str_of(line.as_bytes());
-            nginx_sys::ngx_log_stderr(0, c"%V".as_ptr(), &raw const line);
+            ngx_log_stderr(0, c"%V".as_ptr(), &raw const line);
         }
     }
 }

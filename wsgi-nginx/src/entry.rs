@@ -3,12 +3,13 @@
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nginx_sys::{
-    ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_event_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
-};
 use wsgi_core::failpoint::failpoint;
 use wsgi_core::host::Level;
 
+use crate::bindings::{
+    NGX_HTTP_MODULE, ngx_command_t, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_event_t, ngx_http_module_t, ngx_int_t,
+    ngx_module_t,
+};
 use crate::conf::{LocationConf, MainConf};
 use crate::directives::{COMMANDS, commands};
 use crate::ngx::{self, Request};
@@ -30,7 +31,7 @@ pub(crate) fn guard<T>(name: &str, failure: T, work: impl FnOnce() -> T) -> T {
         let alert = format!("panic in {name} of the wsgi module: {message}");
         // SAFETY: nginx calls us on its own thread, and has a cycle with a log from the start of the configuration.
         unsafe {
-            let log = (*nginx_sys::ngx_cycle).log;
+            let log = (*ngx_cycle).log;
             if log::is_open(log) {
                 log::write(log, Level::Alert, &alert);
             } else {
@@ -73,13 +74,14 @@ static mut HTTP_MODULE: ngx_http_module_t = ngx_http_module_t {
 
 /// The module, under nginx's name for it.
 #[unsafe(export_name = "ngx_http_wsgi_module")]
-pub(crate) static mut MODULE: ngx_module_t = ngx_module_t {
-    ctx: (&raw mut HTTP_MODULE).cast(),
-    commands: (&raw mut COMMAND_TABLE).cast(),
-    type_: nginx_sys::NGX_HTTP_MODULE as ngx_uint_t,
-    init_process: Some(init_process),
-    exit_process: Some(exit_process),
-    ..ngx_module_t::default()
+pub(crate) static mut MODULE: ngx_module_t = {
+    let mut module = ngx_module_t::empty();
+    module.ctx = (&raw mut HTTP_MODULE).cast();
+    module.commands = (&raw mut COMMAND_TABLE).cast();
+    module.type_ = NGX_HTTP_MODULE;
+    module.init_process = Some(init_process);
+    module.exit_process = Some(exit_process);
+    module
 };
 
 /// What `load_module` looks for. A module that is linked into nginx stands in nginx's own tables instead.
@@ -88,7 +90,7 @@ mod dynamic {
     use std::ffi::c_char;
     use std::ptr;
 
-    use nginx_sys::ngx_module_t;
+    use crate::bindings::ngx_module_t;
 
     /// A table that nginx only reads, from one thread.
     #[repr(transparent)]

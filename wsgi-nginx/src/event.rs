@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use nginx_sys::{
-    ngx_add_timer, ngx_connection_t, ngx_cycle_t, ngx_event_actions, ngx_event_flags, ngx_event_t, ngx_free_connection,
-    ngx_get_connection, ngx_int_t, ngx_log_t, ngx_uint_t,
-};
 use wsgi_core::host::{ErrorLog, Level};
 use wsgi_core::lock::Leaf;
 
+use crate::bindings::{
+    NGX_CLEAR_EVENT, NGX_LEVEL_EVENT, NGX_READ_EVENT, NGX_USE_CLEAR_EVENT, NGX_USE_EPOLL_EVENT, ngx_add_timer,
+    ngx_connection_t, ngx_cycle, ngx_cycle_t, ngx_event_actions, ngx_event_flags, ngx_event_t, ngx_free_connection,
+    ngx_get_connection, ngx_log_t, ngx_uint_t,
+};
 use crate::handover::HandOver;
 use crate::loop_cell::{LoopCell, on_loop_thread};
 use crate::{entry, handler, log, ngx, worker};
@@ -81,8 +82,8 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
         }
         (*read).handler = Some(entry::mail_arrived);
         // Each write is an event of its own then, and the counter need not be read.
-        let flags = if is_edge_triggered() { libc::EPOLLET as ngx_uint_t } else { LEVEL_EVENT };
-        match ngx_event_actions.add.map(|add| add(read, READ_EVENT, flags)) {
+        let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
+        match ngx_event_actions.add.map(|add| add(read, NGX_READ_EVENT, flags)) {
             Some(ngx::OK) => Ok(()),
             _ => {
                 ngx_free_connection(connection);
@@ -92,16 +93,9 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
     }
 }
 
-/// `NGX_READ_EVENT` and `NGX_LEVEL_EVENT` where nginx is built with epoll, which are macros.
-#[cfg(ngx_feature = "have_epollrdhup")]
-const READ_EVENT: ngx_int_t = (libc::EPOLLIN | libc::EPOLLRDHUP) as ngx_int_t;
-#[cfg(not(ngx_feature = "have_epollrdhup"))]
-const READ_EVENT: ngx_int_t = libc::EPOLLIN as ngx_int_t;
-const LEVEL_EVENT: ngx_uint_t = 0;
-
-/// Whether nginx's event method reports changes only (`NGX_CLEAR_EVENT`, which is `EPOLLET` with epoll).
+/// Whether nginx's event method reports changes only (`NGX_CLEAR_EVENT`).
 fn is_edge_triggered() -> bool {
-    const BOTH: ngx_uint_t = (nginx_sys::NGX_USE_CLEAR_EVENT | nginx_sys::NGX_USE_EPOLL_EVENT) as ngx_uint_t;
+    const BOTH: ngx_uint_t = NGX_USE_CLEAR_EVENT | NGX_USE_EPOLL_EVENT;
     // SAFETY: set when the events were initialised.
     let flags = unsafe { ngx_event_flags };
     flags & BOTH == BOTH
@@ -121,7 +115,7 @@ pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
             let connection: *mut ngx_connection_t = (*event).data.cast();
             libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
         }
-        drain((*nginx_sys::ngx_cycle).log);
+        drain((*ngx_cycle).log);
     }
 }
 
@@ -165,7 +159,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 impl ErrorLog for WorkerLog {
     fn log(&self, level: Level, text: &str) {
         // SAFETY: a worker has a cycle with a log. This is the loop's thread, or that thread uses nothing of nginx.
-        let write = || unsafe { log::write((*nginx_sys::ngx_cycle).log, level, text) };
+        let write = || unsafe { log::write((*ngx_cycle).log, level, text) };
         if on_loop_thread() {
             return write();
         }

@@ -12,15 +12,15 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use nginx_sys::{
-    ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_post_request,
-    ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_next_events,
-};
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level};
 use wsgi_core::python::{Exchange, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
+use crate::bindings::{
+    ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_post_request,
+    ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_next_events,
+};
 use crate::chain::{Ended, Output};
 use crate::conf::LocationConf;
 use crate::entry::{self, MODULE};

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use nginx_sys::ngx_connection_t;
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, ErrorLog, Level};
 use wsgi_core::python::{Exchange, ExchangeHandle};
 
+use crate::bindings::{ngx_connection_t, ngx_cycle};
 use crate::chain::Output;
 use crate::event;
 use crate::log;
@@ -105,7 +105,7 @@ impl ErrorLog for HandOver {
             let request = self.output.with(&Loop::enter(), |output| output.request());
             // SAFETY: the loop's thread; a request that is not null is alive.
             unsafe {
-                let log = if request.is_null() { (*nginx_sys::ngx_cycle).log } else { (*(*request).connection).log };
+                let log = if request.is_null() { (*ngx_cycle).log } else { (*(*request).connection).log };
                 log::write(log, level, text);
             }
         } else if level >= Level::Crit {

@@ -1,9 +1,9 @@
 //! From the core's response head to nginx's `headers_out`.
 
-use nginx_sys::{ngx_list_push, ngx_parse_http_time, ngx_str_t, ngx_table_elt_t};
 use wsgi_core::head::{Ranges, ResponseHead};
 use wsgi_core::response::Framing;
 
+use crate::bindings::{ngx_list_push, ngx_parse_http_time, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};
 
 /// Writes status, headers and framing; false without memory.
@@ -122,7 +122,7 @@ unsafe fn push(request: *mut Request, name: &[u8], value: &[u8]) -> Option<*mut 
         }
         header.write(std::mem::zeroed());
         // One piece of memory for both, the value NUL-terminated as nginx's own parsers expect.
-        let memory: *mut u8 = nginx_sys::ngx_pnalloc((*request).pool, name.len() + value.len() + 1).cast();
+        let memory: *mut u8 = ngx_pnalloc((*request).pool, name.len() + value.len() + 1).cast();
         if memory.is_null() {
             return None;
         }
@@ -174,12 +174,14 @@ unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> 
 /// Before, `Cache-Control` was an array of pointers.
 #[cfg(not(nginx_1_23))]
 unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
+    use crate::bindings::{ngx_array_push, ngx_palloc};
+
     // SAFETY: the array is the request's own, made in its pool at the first header.
     unsafe {
         let array = &raw mut (*request).headers_out.cache_control;
         if (*array).elts.is_null() {
             let size = size_of::<*mut ngx_table_elt_t>();
-            (*array).elts = nginx_sys::ngx_palloc((*request).pool, size);
+            (*array).elts = ngx_palloc((*request).pool, size);
             (*array).nelts = 0;
             (*array).size = size;
             (*array).nalloc = 1;
@@ -188,7 +190,7 @@ unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> 
         if (*array).elts.is_null() {
             return None;
         }
-        let element: *mut *mut ngx_table_elt_t = nginx_sys::ngx_array_push(array).cast();
+        let element: *mut *mut ngx_table_elt_t = ngx_array_push(array).cast();
         if element.is_null() {
             return None;
         }

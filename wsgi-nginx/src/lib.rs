@@ -5,6 +5,7 @@
 //! What WSGI demands is decided in `wsgi_core`.
 #![allow(rustdoc::private_intra_doc_links, reason = "the crate has no interface but nginx's")]
 
+mod bindings;
 mod body;
 mod chain;
 mod conf;

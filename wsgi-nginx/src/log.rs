@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use nginx_sys::{ngx_log_error_core, ngx_log_t, ngx_uint_t};
 use wsgi_core::host::Level;
 use wsgi_core::record::split_record;
 
+use crate::bindings::{
+    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_DEBUG, NGX_LOG_DEBUG_HTTP, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO,
+    NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_log_error_core, ngx_log_t, ngx_uint_t,
+};
 use crate::ngx;
 
 /// Longest text of one record. nginx cuts a record at 2048 bytes, time stamp, process and the request's context
@@ -46,14 +49,14 @@ pub(crate) unsafe fn is_open(log: *const ngx_log_t) -> bool {
 /// nginx's number of a level.
 pub(crate) fn number(level: Level) -> ngx_uint_t {
     let level = match level {
-        Level::Emerg => nginx_sys::NGX_LOG_EMERG,
-        Level::Alert => nginx_sys::NGX_LOG_ALERT,
-        Level::Crit => nginx_sys::NGX_LOG_CRIT,
-        Level::Error => nginx_sys::NGX_LOG_ERR,
-        Level::Warn => nginx_sys::NGX_LOG_WARN,
-        Level::Notice => nginx_sys::NGX_LOG_NOTICE,
-        Level::Info => nginx_sys::NGX_LOG_INFO,
-        Level::Debug => nginx_sys::NGX_LOG_DEBUG,
+        Level::Emerg => NGX_LOG_EMERG,
+        Level::Alert => NGX_LOG_ALERT,
+        Level::Crit => NGX_LOG_CRIT,
+        Level::Error => NGX_LOG_ERR,
+        Level::Warn => NGX_LOG_WARN,
+        Level::Notice => NGX_LOG_NOTICE,
+        Level::Info => NGX_LOG_INFO,
+        Level::Debug => NGX_LOG_DEBUG,
     };
     level as ngx_uint_t
 }
@@ -66,10 +69,10 @@ pub(crate) fn number(level: Level) -> ngx_uint_t {
 pub(crate) unsafe fn debug(log: *mut ngx_log_t, line: fmt::Arguments<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        if cfg!(ngx_feature = "debug") && (*log).log_level & nginx_sys::NGX_LOG_DEBUG_HTTP as ngx_uint_t != 0 {
+        if cfg!(ngx_feature = "debug") && (*log).log_level & NGX_LOG_DEBUG_HTTP != 0 {
             let line = line.to_string();
             let line = ngx::str_of(line.as_bytes());
-            ngx_log_error_core(nginx_sys::NGX_LOG_DEBUG as ngx_uint_t, log, 0, c"%V".as_ptr(), &raw const line);
+            ngx_log_error_core(NGX_LOG_DEBUG, log, 0, c"%V".as_ptr(), &raw const line);
         }
     }
 }

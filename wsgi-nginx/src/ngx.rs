@@ -1,23 +1,22 @@
 //! nginx's words in Rust: return codes as they are used, strings, and access to the module's configuration.
-//!
-//! bindgen gives some of nginx's constants the type `u32` and some `i32`, and leaves out macros with casts.
 
 use std::ffi::c_void;
 use std::slice;
 
-use nginx_sys::{
+use crate::bindings::{
+    NGX_DONE, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK,
     ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_pool_t, ngx_str_t, ngx_uint_t,
+    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_uint_t,
 };
 
 pub(crate) type Request = ngx_http_request_t;
 
-pub(crate) const OK: ngx_int_t = nginx_sys::NGX_OK as ngx_int_t;
-pub(crate) const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
-pub(crate) const DONE: ngx_int_t = nginx_sys::NGX_DONE as ngx_int_t;
-pub(crate) const SPECIAL_RESPONSE: ngx_int_t = nginx_sys::NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t;
-pub(crate) const REQUEST_TIME_OUT: ngx_int_t = nginx_sys::NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t;
-pub(crate) const CLIENT_CLOSED_REQUEST: ngx_int_t = nginx_sys::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t;
+pub(crate) const OK: ngx_int_t = NGX_OK;
+pub(crate) const ERROR: ngx_int_t = NGX_ERROR;
+pub(crate) const DONE: ngx_int_t = NGX_DONE;
+pub(crate) const SPECIAL_RESPONSE: ngx_int_t = NGX_HTTP_SPECIAL_RESPONSE;
+pub(crate) const REQUEST_TIME_OUT: ngx_int_t = NGX_HTTP_REQUEST_TIME_OUT;
+pub(crate) const CLIENT_CLOSED_REQUEST: ngx_int_t = NGX_HTTP_CLIENT_CLOSED_REQUEST;
 pub(crate) const INTERNAL_SERVER_ERROR: ngx_int_t = 500;
 pub(crate) const SERVICE_UNAVAILABLE: ngx_int_t = 503;
 
@@ -50,7 +49,14 @@ pub(crate) fn str_of(bytes: &[u8]) -> ngx_str_t {
 /// `pool` is alive, and used by this thread alone.
 pub(crate) unsafe fn copy(pool: *mut ngx_pool_t, bytes: &[u8]) -> Option<ngx_str_t> {
     // SAFETY: the caller's promise; the pool gives room for all of the bytes.
-    unsafe { ngx_str_t::from_bytes(pool, bytes) }
+    unsafe {
+        let data: *mut u8 = ngx_pnalloc(pool, bytes.len()).cast();
+        if data.is_null() {
+            return None;
+        }
+        data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        Some(ngx_str_t { len: bytes.len(), data })
+    }
 }
 
 /// The configuration of a module for the location that a request is in.

@@ -5,11 +5,10 @@
 //! request, perhaps this module's, and may end the request. So every function here takes [`Loop`] as `&mut`, which proves
 //! that no cell is borrowed, and its caller looks afterwards whether the request is over. No other file calls them.
 
-use nginx_sys::{
+use crate::bindings::{
     ngx_chain_t, ngx_connection_t, ngx_http_client_body_handler_pt, ngx_http_finalize_request, ngx_http_output_filter,
     ngx_http_read_client_request_body, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t,
 };
-
 use crate::loop_cell::Loop;
 use crate::ngx::Request;
 

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use nginx_sys::{
-    ngx_connection_local_sockaddr, ngx_connection_t, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable,
-    ngx_inet_get_port, ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr, socklen_t,
-};
 use wsgi_core::environ::{Mount, split_path};
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
+use crate::bindings::{
+    NGINX_VER, ngx_connection_local_sockaddr, ngx_connection_t, ngx_hash_key, ngx_http_complex_value,
+    ngx_http_get_variable, ngx_inet_get_port, ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr,
+    socklen_t,
+};
 use crate::conf::LocationConf;
 use crate::ngx::{self, Request};
 
@@ -184,7 +185,7 @@ impl RequestView for View<'_> {
             1 => ("DOCUMENT_URI", self.text(&request.uri)),
             2 => ("DOCUMENT_ROOT", self.document_root),
             3 => ("SERVER_ADDR", self.local.text()),
-            4 => ("SERVER_SOFTWARE", nginx_sys::NGINX_VER.to_bytes()),
+            4 => ("SERVER_SOFTWARE", NGINX_VER.to_bytes()),
             position => self.tls[position - 5],
         })
     }
@@ -195,14 +196,14 @@ impl RequestView for View<'_> {
 }
 
 /// Whether the client has come by TLS.
-#[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+#[cfg(ngx_feature = "ssl")]
 unsafe fn is_tls(connection: *const ngx_connection_t) -> bool {
     // SAFETY: a live request has a connection.
     unsafe { !(*connection).ssl.is_null() }
 }
 
 /// An nginx without TLS has no place for it in its connections.
-#[cfg(not(any(ngx_feature = "ssl", ngx_feature = "compat")))]
+#[cfg(not(ngx_feature = "ssl"))]
 unsafe fn is_tls(_connection: *const ngx_connection_t) -> bool {
     false
 }

@@ -4,11 +4,11 @@
 //! answer in place of the application, and the request may be over, or in the hands of another handler, when the call
 //! returns.
 
-use nginx_sys::{ngx_chain_t, ngx_int_t};
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{Chunk, Flush};
 
+use crate::bindings::{ngx_chain_t, ngx_int_t};
 use crate::chain::Output;
 use crate::handover::HandOver;
 use crate::loop_cell::Loop;

@@ -10,10 +10,10 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use nginx_sys::{ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_uint_t};
 use wsgi_core::host::Level;
 use wsgi_core::reload::WorkerControl;
 
+use crate::bindings::{NGX_PROCESS_SINGLE, ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_process};
 use crate::loop_cell::LoopCell;
 use crate::{entry, event, log};
 
@@ -29,7 +29,7 @@ pub(crate) struct NginxControl;
 impl WorkerControl for NginxControl {
     fn retire(&self) -> io::Result<()> {
         // SAFETY: set before the worker's first event, and never again.
-        if unsafe { nginx_sys::ngx_process } == nginx_sys::NGX_PROCESS_SINGLE as ngx_uint_t {
+        if unsafe { ngx_process } == NGX_PROCESS_SINGLE {
             return Err(io::Error::other("nginx runs without a master process, which would start another one"));
         }
         if !ASKED.swap(true, Ordering::Relaxed) {

@@ -5,9 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
-use nginx_sys::{ngx_add_path, ngx_conf_t, ngx_path_t};
 use wsgi_core::config::{LevelSettings, TempPath};
 
+use crate::bindings::{NGX_HTTP_CLIENT_TEMP_PATH, ngx_add_path, ngx_conf_t, ngx_pagesize, ngx_path_t, ngx_pcalloc};
 use crate::ngx;
 
 /// The default, where whoever builds the module does not want it beside nginx's own.
@@ -33,7 +33,7 @@ pub(crate) enum Origin {
 /// `cf` is nginx's.
 pub(crate) unsafe fn settle(cf: *mut ngx_conf_t, settings: &mut LevelSettings) -> bool {
     // SAFETY: set at nginx's start.
-    settings.write_buffer_size.get_or_insert(unsafe { nginx_sys::ngx_pagesize });
+    settings.write_buffer_size.get_or_insert(unsafe { ngx_pagesize });
     if settings.temp_path.is_some() {
         return true;
     }
@@ -51,7 +51,7 @@ fn default() -> PathBuf {
     match CHOSEN {
         Some(path) => path.into(),
         None => {
-            let bodies = OsString::from_vec(nginx_sys::NGX_HTTP_CLIENT_TEMP_PATH.to_bytes().to_vec());
+            let bodies = OsString::from_vec(NGX_HTTP_CLIENT_TEMP_PATH.to_bytes().to_vec());
             Path::new(&bodies).with_file_name("wsgi_temp")
         }
     }
@@ -66,7 +66,7 @@ pub(crate) unsafe fn register(cf: *mut ngx_conf_t, folder: Option<&TempPath>, or
     let Some(TempPath { path, levels }) = folder else { return true };
     // SAFETY: the caller's promise. The record and its name live in the configuration's pool.
     unsafe {
-        let mut record: *mut ngx_path_t = nginx_sys::ngx_pcalloc((*cf).pool, size_of::<ngx_path_t>()).cast();
+        let mut record: *mut ngx_path_t = ngx_pcalloc((*cf).pool, size_of::<ngx_path_t>()).cast();
         let mut name = path.as_os_str().as_bytes().to_vec();
         name.push(0);
         let Some(copy) = ngx::copy((*cf).pool, &name) else { return false };

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nginx_sys::{ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_open_file_t, ngx_uint_t};
 use wsgi_core::host::Level;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
+use crate::bindings::{
+    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_open_file_t,
+    ngx_process, ngx_terminate,
+};
 use crate::conf::MainConf;
 use crate::descriptors::Descriptors;
 use crate::entry::MODULE;
@@ -125,9 +128,9 @@ fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
 /// nginx calls this in a process of its own, with its events initialised.
 pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     // SAFETY: nginx's global, set before.
-    let process = unsafe { nginx_sys::ngx_process };
-    let single = process == nginx_sys::NGX_PROCESS_SINGLE as ngx_uint_t;
-    if !single && process != nginx_sys::NGX_PROCESS_WORKER as ngx_uint_t {
+    let process = unsafe { ngx_process };
+    let single = process == NGX_PROCESS_SINGLE;
+    if !single && process != NGX_PROCESS_WORKER {
         return;
     }
     // SAFETY: the caller's promise.
@@ -194,7 +197,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
 pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     let Some(worker) = running() else { return };
     // SAFETY: nginx's global.
-    let hurry = unsafe { nginx_sys::ngx_terminate } != 0;
+    let hurry = unsafe { ngx_terminate } != 0;
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }

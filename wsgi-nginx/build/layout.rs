@@ -1,0 +1,156 @@
+//! What the C compiler says of nginx's headers: where each field is, the values of macros, and the options of the build.
+//!
+//! The compiler that a build uses decides this, and libclang, from which the bindings come, only follows it. So a program
+//! in C with one row for each item of `interface.rs` is compiled with the headers and run.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::interface::{CODES, CONDITIONAL, FEATURES, NUMBERS, STRINGS, STRUCTURES};
+use crate::source::Source;
+
+/// How the program finds bits: in a structure of zeros it sets all of those of one field.
+const PROGRAM: &str = r#"
+#include <stdio.h>
+#include <string.h>
+
+static void bits(const char *structure, const char *field, const unsigned char *bytes, size_t size) {
+    size_t at, first = 8 * size, width = 0;
+    for (at = 0; at < 8 * size; at++) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        if (bytes[at / 8] & (0x80 >> at % 8)) {
+#else
+        if (bytes[at / 8] & (1 << at % 8)) {
+#endif
+            first = first < at ? first : at;
+            width++;
+        }
+    }
+    printf("bits\t%s\t%s\t%zu\t%zu\n", structure, field, first, width);
+}
+
+#define BITS(s, f) do { \
+    static s object; \
+    memset(&object, 0, sizeof(object)); \
+    object.f--; \
+    bits(#s, #f, (const unsigned char *) &object, sizeof(object)); \
+} while (0)
+
+#define FIELD(s, f) \
+    printf("field\t%s\t%s\t%zu\t%zu\n", #s, #f, 8 * offsetof(s, f), 8 * sizeof(((s *) NULL)->f))
+
+int main(void) {
+"#;
+
+/// A field, counted in bits from the beginning of its structure.
+pub(crate) struct Field {
+    pub(crate) structure: String,
+    pub(crate) name: String,
+    pub(crate) offset: usize,
+    pub(crate) width: usize,
+    pub(crate) is_bits: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Layout {
+    pub(crate) version_number: u32,
+    /// As nginx shows it: `nginx/1.28.3`.
+    pub(crate) version: String,
+    pub(crate) features: Vec<String>,
+    /// Names of structures and their sizes in bits.
+    pub(crate) sizes: Vec<(String, usize)>,
+    pub(crate) fields: Vec<Field>,
+    /// Macros: name, type and value in Rust.
+    pub(crate) constants: Vec<(String, &'static str, String)>,
+}
+
+impl Layout {
+    /// Compiles the program in `folder` and runs it.
+    pub(crate) fn from_c_compiler(source: &Source, folder: &Path) -> Result<Self, String> {
+        let (text, program) = (folder.join("layout.c"), folder.join("layout"));
+        fs::write(&text, program_text()).map_err(|error| format!("{}: {error}", text.display()))?;
+        let compiler = cc::Build::new()
+            .cargo_metadata(false)
+            .try_get_compiler()
+            .map_err(|error| format!("no C compiler can be used ({error}); install one or set CC"))?;
+        let compiled = run(compiler.to_command().arg("-w").args(&source.options).arg(&text).arg("-o").arg(&program));
+        compiled.map_err(|error| {
+            format!("the headers of nginx in {} cannot be used with the C compiler: {error}", source.folder.display())
+        })?;
+        let rows = run(&mut Command::new(&program))?;
+        rows.lines().try_fold(Self::default(), |mut layout, row| {
+            layout.take(row).ok_or_else(|| format!("{} says {row:?}, which has another form", program.display()))?;
+            Ok(layout)
+        })
+    }
+
+    fn take(&mut self, row: &str) -> Option<()> {
+        let mut words = row.splitn(5, '\t');
+        let (kind, name) = (words.next()?, words.next()?.to_owned());
+        match kind {
+            "size" => self.sizes.push((name, words.next()?.parse().ok()?)),
+            "field" | "bits" => self.fields.push(Field {
+                structure: name,
+                name: words.next()?.to_owned(),
+                offset: words.next()?.parse().ok()?,
+                width: words.next()?.parse().ok()?,
+                is_bits: kind == "bits",
+            }),
+            "feature" => self.features.push(name),
+            "code" => self.constants.push((name, "ngx_int_t", words.next()?.to_owned())),
+            "number" => self.constants.push((name, "ngx_uint_t", words.next()?.to_owned())),
+            "string" => self.constants.push((name, "&::core::ffi::CStr", format!("c{:?}", words.next()?))),
+            "version" => {
+                self.version_number = name.parse().ok()?;
+                words.next()?.clone_into(&mut self.version);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn program_text() -> String {
+    let mut text = include_str!("headers.h").to_owned() + PROGRAM;
+    let mut line = |row: std::fmt::Arguments<'_>| writeln!(text, "{row}").expect("a String takes all text");
+    line(format_args!("    printf(\"version\\t%lu\\t%s\\n\", (unsigned long) nginx_version, NGINX_VER);"));
+    for structure in STRUCTURES {
+        line(format_args!("    printf(\"size\\t{0}\\t%zu\\n\", 8 * sizeof({0}));", structure.name));
+        for field in structure.fields() {
+            line(format_args!("    FIELD({}, {field});", structure.name));
+        }
+        for field in structure.bits() {
+            line(format_args!("    BITS({}, {field});", structure.name));
+        }
+    }
+    for (structure, field, condition) in CONDITIONAL {
+        line(format_args!("#if {condition}\n    FIELD({structure}, {field});\n#endif"));
+    }
+    for name in CODES {
+        line(format_args!("    printf(\"code\\t{name}\\t%lld\\n\", (long long) {name});"));
+    }
+    for name in NUMBERS {
+        line(format_args!("    printf(\"number\\t{name}\\t%llu\\n\", (unsigned long long) {name});"));
+    }
+    for name in STRINGS {
+        line(format_args!("    printf(\"string\\t{name}\\t%s\\n\", {name});"));
+    }
+    for (name, condition) in FEATURES {
+        line(format_args!("#if {condition}\n    printf(\"feature\\t{name}\\n\");\n#endif"));
+    }
+    text + "    return 0;\n}\n"
+}
+
+/// The output of a program; the first line of its complaint if it fails.
+fn run(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let line = complaint.lines().find(|line| line.contains("error")).or(complaint.lines().next());
+    Err(line.map_or_else(|| format!("{name}: {}", output.status), |line| line.trim().to_owned()))
+}

@@ -1,0 +1,78 @@
+//! Makes the bindings to the nginx that the module is built for, and passes on how the module finds its libpython.
+
+mod bindings;
+mod interface;
+mod layout;
+mod source;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::exit;
+
+use layout::Layout;
+use source::Source;
+
+/// The oldest nginx that is supported, as `nginx_version` and in words.
+const OLDEST: (u32, &str) = (1_022_000, "1.22.0");
+
+/// nginx releases at which something this module uses changed, as `nginx_version` numbers.
+const NGINX_STEPS: [(&str, u32); 1] = [
+    // Headers of one name became linked lists (`ngx_table_elt_t.next`).
+    ("nginx_1_23", 1_023_000),
+];
+
+fn main() {
+    for file in ["main.rs", "bindings.rs", "interface.rs", "layout.rs", "source.rs"] {
+        println!("cargo::rerun-if-changed=build/{file}");
+    }
+    python();
+    if let Err(reason) = nginx() {
+        eprintln!("wsgi-nginx cannot be built: {reason}.");
+        exit(1);
+    }
+    // nginx closes its modules while the master leaves and for every rejected configuration. Python cannot be unloaded:
+    // its threads and exit handlers would return into unmapped memory.
+    println!("cargo::rustc-link-arg-cdylib=-Wl,-z,nodelete");
+}
+
+fn python() {
+    // Where the libpython of this build lies, for the loader: nginx itself knows nothing of it.
+    if let Ok(folder) = env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
+        println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}");
+    }
+}
+
+/// Writes `bindings.rs`; tells rustc the version of nginx and the options that `configure` was given.
+fn nginx() -> Result<(), String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has set no OUT_DIR")?);
+    let source = Source::from_environment()?;
+    let layout = Layout::from_c_compiler(&source, &out)?;
+    if layout.version_number < OLDEST.0 {
+        return Err(format!(
+            "{} in {} is too old: {} or newer is needed",
+            layout.version,
+            source.folder.display(),
+            OLDEST.1
+        ));
+    }
+    bindings::write(&source, &layout, &out)?;
+
+    let features = interface::FEATURES.map(|(name, _)| format!("{name:?}")).join(", ");
+    println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({features}))");
+    for feature in &layout.features {
+        println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
+    }
+    for (name, since) in NGINX_STEPS {
+        println!("cargo::rustc-check-cfg=cfg({name})");
+        if layout.version_number >= since {
+            println!("cargo::rustc-cfg={name}");
+        }
+    }
+    println!("cargo::rustc-env=WSGI_NGINX_VERSION={}", layout.version);
+    // For the tests of this program, which run it with other headers.
+    let program = env::current_exe().map_err(|error| format!("the build script has no path: {error}"))?;
+    println!("cargo::rustc-env=WSGI_NGINX_BUILD_SCRIPT={}", program.display());
+    println!("cargo::rustc-env=WSGI_NGINX_SOURCE_DIR={}", source.folder.display());
+    println!("cargo::rustc-env=WSGI_NGINX_BUILD_DIR={}", source.objects.display());
+    Ok(())
+}

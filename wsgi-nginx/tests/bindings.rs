@@ -1,0 +1,189 @@
+//! The build script with headers of nginx that are not as they should be. The module is never built for a nginx that it
+//! would read wrongly.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A copy of the headers that this test was built with.
+struct Nginx {
+    folder: TempDir,
+}
+
+impl Nginx {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy_headers(&Path::new(env!("WSGI_NGINX_SOURCE_DIR")).join("src"), &folder.path().join("src"));
+        let objects = folder.path().join("objs");
+        copy_headers(Path::new(env!("WSGI_NGINX_BUILD_DIR")), &objects);
+        fs::copy(Path::new(env!("WSGI_NGINX_BUILD_DIR")).join("Makefile"), objects.join("Makefile")).unwrap();
+        Self { folder }
+    }
+
+    /// A copy with `text` before the line of the request's header that holds `place`.
+    fn with(place: &str, text: &str) -> Self {
+        let nginx = Self::new();
+        let path = nginx.folder.path().join("src/http/ngx_http_request.h");
+        let header = fs::read_to_string(&path).unwrap();
+        let at = header.find(place).unwrap_or_else(|| panic!("{place:?} is in {}", path.display()));
+        let at = header[..at].rfind('\n').unwrap() + 1;
+        fs::write(&path, [&header[..at], text, &header[at..]].concat()).unwrap();
+        nginx
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn build_script(&self) -> Command {
+        let host = said(&Command::new("rustc").arg("-vV").output().unwrap());
+        let host = host.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        fs::create_dir_all(self.path("out")).unwrap();
+        let mut command = Command::new(env!("WSGI_NGINX_BUILD_SCRIPT"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("OUT_DIR", self.path("out"));
+        command.env("NGINX_SOURCE_DIR", self.folder.path()).env("NGINX_BUILD_DIR", self.path("objs"));
+        command.env("BINDGEN_EXTRA_CLANG_ARGS", "-DFOR_BINDINGS");
+        command.env("HOST", host).env("TARGET", host).env("OPT_LEVEL", "0");
+        command
+    }
+
+    /// Makes the bindings and compiles them: whether that succeeded, and the errors.
+    fn build(&self) -> (bool, String) {
+        let made = self.build_script().output().unwrap();
+        if !made.status.success() {
+            return (false, said(&made));
+        }
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--cap-lints=allow", "-o"]);
+        let compiled = rustc.arg(self.path("out/bindings.rmeta")).arg(self.path("out/bindings.rs")).output().unwrap();
+        (compiled.status.success(), said(&compiled))
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
+}
+
+fn copy_headers(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_headers(&path, &target);
+        } else if path.extension().is_some_and(|extension| extension == "h") {
+            fs::copy(&path, target).unwrap();
+        }
+    }
+}
+
+/// Text that libclang reads, and the C compiler does not.
+fn for_bindings_alone(text: &str) -> String {
+    format!("#ifdef FOR_BINDINGS\n{text}\n#endif\n")
+}
+
+/// The build fails, and one sentence of its errors holds all of `words`.
+#[track_caller]
+fn assert_refused(nginx: &Nginx, words: &[&str]) {
+    let (succeeded, errors) = nginx.build();
+    assert!(!succeeded, "the build succeeded");
+    let sentences = errors.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    assert_eq!(sentences, 1, "{words:?} in {errors}");
+}
+
+#[test]
+fn a_field_that_the_bindings_have_elsewhere_fails_the_build() {
+    let nginx = Nginx::with(" headers_out;", &for_bindings_alone("    u_char planted[24];"));
+    assert_refused(&nginx, &["ngx_http_request_t.", " of nginx/", "for the C compiler", "LIBCLANG_PATH"]);
+}
+
+#[test]
+fn a_bit_that_the_bindings_have_elsewhere_fails_the_build() {
+    // Where it is, all sizes and all other fields stay as they are.
+    let nginx = Nginx::with(" allow_ranges:1;", &for_bindings_alone("    unsigned planted:1;"));
+    assert_refused(&nginx, &["ngx_http_request_t.allow_ranges of nginx/", "has 1 bits", "for the C compiler"]);
+}
+
+#[test]
+fn a_bit_field_of_another_width_in_the_bindings_fails_the_build() {
+    let nginx =
+        Nginx::with(" count:16;", "#ifdef FOR_BINDINGS\n    unsigned count:15;\n    unsigned planted:1;\n#else\n");
+    let path = nginx.path("src/http/ngx_http_request.h");
+    let header = fs::read_to_string(&path).unwrap();
+    let at = header.find(" count:16;\n").unwrap() + " count:16;\n".len();
+    fs::write(&path, [&header[..at], "#endif\n", &header[at..]].concat()).unwrap();
+    assert_refused(&nginx, &["ngx_http_request_t.count of nginx/", "has 16 bits", "for the C compiler"]);
+}
+
+#[test]
+fn a_structure_of_another_size_in_the_bindings_fails_the_build() {
+    let nginx = Nginx::new();
+    let path = nginx.path("src/http/ngx_http_config.h");
+    let header = fs::read_to_string(&path).unwrap();
+    let planted = format!("{}}} ngx_http_module_t;", for_bindings_alone("    void *planted;"));
+    fs::write(&path, header.replace("} ngx_http_module_t;", &planted)).unwrap();
+    assert_refused(&nginx, &["ngx_http_module_t of nginx/", "512 bits", "for the C compiler"]);
+}
+
+#[test]
+fn bits_after_a_port_are_where_the_c_compiler_has_them() {
+    // nginx 1.29.3 has put a number of 16 bits in front of its bit-fields, within the same word.
+    let nginx = Nginx::with(" count:16;", "    in_port_t planted;\n");
+    let (succeeded, errors) = nginx.build();
+    assert!(succeeded, "{errors}");
+}
+
+#[test]
+fn headers_without_a_field_that_is_used_are_refused_in_one_sentence() {
+    let nginx = Nginx::new();
+    let path = nginx.path("src/http/ngx_http_request.h");
+    let header = fs::read_to_string(&path).unwrap();
+    fs::write(&path, header.replace(" single_range:1;", " another_name:1;")).unwrap();
+    assert_refused(&nginx, &["wsgi-nginx cannot be built: the headers of nginx in", "single_range"]);
+}
+
+#[test]
+fn an_nginx_that_is_too_old_is_refused_in_one_sentence() {
+    let nginx = Nginx::new();
+    let path = nginx.path("src/core/nginx.h");
+    let header = fs::read_to_string(&path).unwrap();
+    let lines = header.lines().map(|line| match line.split_whitespace().nth(1) {
+        Some("nginx_version") => "#define nginx_version 1020002",
+        Some("NGINX_VERSION") => "#define NGINX_VERSION \"1.20.2\"",
+        _ => line,
+    });
+    fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    assert_refused(&nginx, &["wsgi-nginx cannot be built: nginx/1.20.2 in", "is too old: 1.22.0 or newer is needed."]);
+}
+
+#[test]
+fn folders_without_headers_are_refused_in_one_sentence() {
+    let nginx = Nginx::new();
+    let refused = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        errors
+    };
+    let sentence = refused(nginx.build_script().env_remove("NGINX_SOURCE_DIR").env_remove("NGINX_BUILD_DIR"));
+    assert!(sentence.starts_with("wsgi-nginx cannot be built: NGINX_SOURCE_DIR is not set"), "{sentence}");
+    let sentence = refused(nginx.build_script().env("NGINX_SOURCE_DIR", nginx.path("out")));
+    assert!(sentence.contains("/out does not hold the sources of nginx"), "{sentence}");
+    let sentence = refused(nginx.build_script().env("NGINX_BUILD_DIR", nginx.path("out")));
+    assert!(sentence.contains("/out holds no Makefile: run nginx's ./configure"), "{sentence}");
+    fs::write(nginx.path("objs/Makefile"), "all:\n\ttrue\n").unwrap();
+    let sentence = refused(&mut nginx.build_script());
+    assert!(sentence.contains("is not a Makefile of nginx's ./configure"), "{sentence}");
+}
+
+#[test]
+fn a_missing_c_compiler_is_told_in_one_sentence() {
+    let nginx = Nginx::new();
+    let output = nginx.build_script().env("CC", nginx.path("no-compiler")).output().unwrap();
+    assert!(!output.status.success());
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.contains("wsgi-nginx cannot be built:") && sentence.contains("no-compiler"), "{sentence}");
+}
