@@ -1,10 +1,12 @@
 //! Raising Python exceptions, and taking raised ones.
 
 use std::ffi::CString;
+#[cfg(not(Py_3_12))]
+use std::ptr;
 
 use pyo3::ffi;
 
-use super::token::{Obj, Token};
+use super::token::{Obj, Token, new_ref};
 use crate::error::{HostError, ProtocolError};
 use crate::lock::rules;
 
@@ -70,12 +72,42 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
 /// Takes the pending exception, normalised and with its traceback attached.
 pub(crate) fn fetch(token: Token<'_>) -> Option<Obj<'_>> {
     rules::no_lock("an exception is fetched");
-    // SAFETY: attached; the three references become ours and two of them are given up here.
+    // SAFETY: attached, as the token proves; the result is null or a new reference.
+    unsafe { token.own(take_raised()) }
+}
+
+/// Raises an exception object again, with the traceback that the caller names.
+pub(crate) fn raise_again(_token: Token<'_>, exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) -> Raised {
+    // SAFETY: attached, as the token proves; `exception` is an exception instance and `traceback` a traceback or null,
+    // both alive.
+    unsafe { set_raised(exception, traceback) };
+    Raised
+}
+
+/// The pending exception as a new reference, and no longer pending; null if there is none.
+///
+/// # Safety
+///
+/// The thread is attached.
+#[cfg(Py_3_12)]
+unsafe fn take_raised() -> *mut ffi::PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyErr_GetRaisedException() }
+}
+
+/// The pending exception as a new reference, and no longer pending; null if there is none.
+///
+/// # Safety
+///
+/// The thread is attached.
+#[cfg(not(Py_3_12))]
+unsafe fn take_raised() -> *mut ffi::PyObject {
+    let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    // SAFETY: attached, as the caller promises; the three references become ours, and two of them are given up here.
     unsafe {
-        let (mut kind, mut value, mut traceback) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
         ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
         if kind.is_null() {
-            return None;
+            return ptr::null_mut();
         }
         ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
         if !traceback.is_null() && !value.is_null() {
@@ -83,20 +115,33 @@ pub(crate) fn fetch(token: Token<'_>) -> Option<Obj<'_>> {
         }
         ffi::Py_XDECREF(kind);
         ffi::Py_XDECREF(traceback);
-        token.own(value)
+    }
+    value
+}
+
+/// # Safety
+///
+/// The thread is attached. `exception` is a live exception instance, `traceback` a live traceback or null.
+#[cfg(Py_3_12)]
+unsafe fn set_raised(exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) {
+    // SAFETY: the caller's promise. None stands for no traceback; PyErr_SetRaisedException takes the reference that is made
+    // for it.
+    unsafe {
+        let traceback = if traceback.is_null() { ffi::Py_None() } else { traceback };
+        ffi::PyException_SetTraceback(exception, traceback);
+        ffi::PyErr_SetRaisedException(new_ref(exception));
     }
 }
 
-/// Raises an exception object again, with its own traceback.
-pub(crate) fn raise_again(_token: Token<'_>, exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) -> Raised {
-    // SAFETY: attached; `exception` is an exception instance and `traceback` a traceback or null, both alive: each
-    // gets the reference that PyErr_Restore takes.
+/// # Safety
+///
+/// The thread is attached. `exception` is a live exception instance, `traceback` a live traceback or null.
+#[cfg(not(Py_3_12))]
+unsafe fn set_raised(exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) {
+    // SAFETY: the caller's promise; PyErr_Restore takes the reference that is made for each of them.
     unsafe {
-        let kind = ffi::Py_TYPE(exception).cast::<ffi::PyObject>();
-        ffi::Py_INCREF(kind);
-        ffi::Py_INCREF(exception);
+        let kind = new_ref(ffi::Py_TYPE(exception).cast());
         ffi::Py_XINCREF(traceback);
-        ffi::PyErr_Restore(kind, exception, traceback);
+        ffi::PyErr_Restore(kind, new_ref(exception), traceback);
     }
-    Raised
 }

@@ -237,6 +237,7 @@ unsafe fn latin1<'a>(token: Token<'_>, object: *mut ffi::PyObject, what: &str) -
                 &format!("{what} must be str, not {} (PEP 3333, A Note On String Types)", type_name(object)),
             ));
         }
+        #[cfg(not(Py_3_12))]
         if ffi::PyUnicode_READY(object) < 0 {
             return Err(Raised);
         }
