@@ -26,7 +26,7 @@ pub use level::{Layer, LevelSettings, TempPath, Variable};
 pub use lines::{Lines, apply_line};
 pub use process::{ProcessSettings, Threads};
 pub use target::{Target, TargetError};
-pub use venv::venv_version;
+pub use venv::VenvConfig;
 
 /// Where a directive stands, and what it may change there.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! What can go wrong, one enum for each party that can act on it.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -133,6 +134,9 @@ pub enum StartError {
         /// The version of libpython.
         linked: (u32, u32),
     },
+    /// A virtual environment, a program or a home of another installation.
+    #[error(transparent)]
+    OtherInstallation(Box<OtherInstallation>),
     /// A virtual environment without a place for packages.
     #[error(
         "cannot start Python: virtual environment \"{}\" has no folder \"{}\"; make the environment anew",
@@ -174,6 +178,104 @@ pub enum StartError {
     /// The gateway's own set-up failed.
     #[error("cannot start Python: {0}")]
     Setup(String),
+}
+
+/// A standard library that does not fit libpython, because it belongs to another installation of the same minor version.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OtherInstallation {
+    /// What leads to it.
+    pub named_by: NamedBy,
+    /// The folder of `os.py`.
+    pub standard_library: PathBuf,
+    /// The program of that installation, if it was found.
+    pub other_executable: Option<PathBuf>,
+    /// The full version of libpython.
+    pub version: String,
+    /// The file that libpython was loaded from.
+    pub library: PathBuf,
+    /// The program that belongs to libpython, if it is known.
+    pub executable: Option<PathBuf>,
+}
+
+/// What leads to an installation of Python.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NamedBy {
+    /// A virtual environment.
+    Venv {
+        /// Its folder.
+        folder: PathBuf,
+        /// The `home` in its `pyvenv.cfg`.
+        home: Option<PathBuf>,
+        /// The version in its `pyvenv.cfg`.
+        version: Option<String>,
+    },
+    /// `wsgi_python_executable`.
+    Executable(PathBuf),
+    /// A prefix.
+    Home {
+        /// The folder.
+        prefix: PathBuf,
+        /// `wsgi_python_home`, or the variable `PYTHONHOME`.
+        setting: &'static str,
+    },
+}
+
+impl std::error::Error for OtherInstallation {}
+
+impl fmt::Display for OtherInstallation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("cannot start Python: ")?;
+        let stdlib = shown(&self.standard_library);
+        match &self.named_by {
+            NamedBy::Venv { folder, home, version } => {
+                write!(out, "virtual environment \"{}\" was made by another installation of Python (", shown(folder))?;
+                if let Some(version) = version {
+                    write!(out, "version {}, ", escape(version))?;
+                }
+                if let Some(home) = home {
+                    write!(out, "home \"{}\", ", shown(home))?;
+                }
+                write!(out, "standard library \"{stdlib}\")")?;
+            }
+            NamedBy::Executable(program) => {
+                write!(
+                    out,
+                    "\"{}\" belongs to another installation of Python (standard library \"{stdlib}\")",
+                    shown(program)
+                )?;
+            }
+            NamedBy::Home { prefix, setting } => {
+                write!(
+                    out,
+                    "{setting} \"{}\" is another installation of Python (standard library \"{stdlib}\")",
+                    shown(prefix)
+                )?;
+            }
+        }
+        write!(out, " than the one that runs (version {}, library \"{}\"); ", self.version, shown(&self.library))?;
+        let own = self.executable.as_ref().map(|program| shown(program));
+        match (&self.named_by, own) {
+            (NamedBy::Venv { folder, .. }, Some(own)) => {
+                write!(out, "make the environment anew with \"{own} -m venv {}\"", shown(folder))?;
+            }
+            (NamedBy::Venv { .. }, None) => {
+                out.write_str("make the environment anew with the Python of that library")?
+            }
+            (_, Some(own)) => write!(out, "leave it out, or name a virtual environment made with \"{own}\"")?,
+            (_, None) => {
+                out.write_str("leave it out, or name a virtual environment made with the Python of that library")?
+            }
+        }
+        match &self.other_executable {
+            Some(other) => {
+                let other = shown(other);
+                write!(out, ", or build for the other one with PYTHON={other} (make) or PYO3_PYTHON={other} (cargo)")
+            }
+            None => out.write_str(", or build for the other one with PYTHON= (make) or PYO3_PYTHON= (cargo)"),
+        }
+    }
 }
 
 fn home_hint(home: &Option<PathBuf>) -> String {

@@ -17,6 +17,7 @@ mod gateway;
 mod gil_switch;
 mod heap_type;
 mod home;
+mod installation;
 mod interpreter;
 mod job;
 mod loader;

@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::runtime::{BUILD_EXECUTABLE, PythonSettings, build_minor};
-use crate::config::venv_version;
+use super::installation::{self, Lead, prefix_of};
+use super::runtime::{BUILD_EXECUTABLE, BUILD_STDLIB, PythonSettings, build_minor};
+use crate::config::VenvConfig;
 use crate::error::StartError;
 
 /// What to tell CPython.
@@ -26,13 +27,24 @@ pub(super) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
         (Some(venv), None) => venv.join("bin/python"),
         (None, None) => PathBuf::from(BUILD_EXECUTABLE),
     };
-    if let Some(venv) = venv_of(&executable) {
-        check_venv(&venv)?;
+    let venv = venv_of(&executable);
+    if let Some(venv) = &venv {
+        check_venv(venv)?;
     }
     let home = settings.home.clone().filter(|_| venv_home.is_none());
     match &home {
         Some(home) => check_home(home)?,
-        None => check_readable(Path::new(env!("WSGI_PYTHON_STDLIB")))?,
+        None => check_readable(Path::new(BUILD_STDLIB))?,
+    }
+    // A home that is set takes PYTHONHOME out of the environment.
+    let from_environment =
+        std::env::var_os("PYTHONHOME").filter(|home| settings.home.is_none() && !home.is_empty()).map(PathBuf::from);
+    if let Some(home) = &home {
+        installation::check(&Lead::Home(home, "wsgi_python_home"))?;
+    } else if let Some(home) = &from_environment {
+        installation::check(&Lead::Home(home, "PYTHONHOME"))?;
+    } else if venv_home.is_some() || settings.executable.is_some() {
+        installation::check(&Lead::Executable(&executable, venv.as_deref()))?;
     }
     Ok(Plan { executable, home })
 }
@@ -50,7 +62,7 @@ fn venv_of(executable: &Path) -> Option<PathBuf> {
 fn check_venv(venv: &Path) -> Result<(), StartError> {
     check_readable(&venv.join("pyvenv.cfg"))?;
     let (major, minor) = build_minor();
-    if let Some(found) = venv_version(venv)
+    if let Some(found) = VenvConfig::read(venv).and_then(|config| config.minor())
         && found != (major, minor)
     {
         return Err(StartError::VenvVersion { venv: venv.to_path_buf(), found, linked: (major, minor) });
@@ -66,9 +78,7 @@ fn check_venv(venv: &Path) -> Result<(), StartError> {
 }
 
 fn check_home(home: &Path) -> Result<(), StartError> {
-    // `prefix:exec_prefix`: the library is below the first.
-    let text = home.to_string_lossy();
-    let prefix = Path::new(text.split(':').next().unwrap_or_default());
+    let prefix = prefix_of(home);
     let (major, minor) = build_minor();
     if prefix.join(format!("lib/python{major}{minor}.zip")).exists() {
         return Ok(());

@@ -32,6 +32,8 @@ pub(super) const BUILD_EXECUTABLE: &str = env!("WSGI_PYTHON_EXECUTABLE");
 pub(super) const BUILD_VERSION: &str = env!("WSGI_PYTHON_VERSION");
 /// Its shared library.
 pub(super) const BUILD_LIBRARY: &str = env!("WSGI_PYTHON_LIBRARY");
+/// `os.py` of its standard library.
+pub(super) const BUILD_STDLIB: &str = env!("WSGI_PYTHON_STDLIB");
 
 /// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
 pub(super) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {
@@ -146,9 +148,7 @@ fn check_library(log: &Log) {
             libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL);
         }
     }
-    // SAFETY: a static string.
-    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned();
-    let version = version.split(' ').next().unwrap_or_default();
+    let version = version();
     let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if version != BUILD_VERSION || !same(&library, Path::new(BUILD_LIBRARY)) {
         log.log(
@@ -162,8 +162,15 @@ fn check_library(log: &Log) {
     }
 }
 
+/// The full version of libpython, `3.11.2`.
+pub(super) fn version() -> String {
+    // SAFETY: a static string, which is there before Python is started.
+    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
+    version.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// The file that libpython was loaded from.
-fn library() -> Option<PathBuf> {
+pub(super) fn library() -> Option<PathBuf> {
     let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: the address of a function of libpython; the result is plain data with a static string.
     unsafe {

@@ -2,6 +2,7 @@
 
 mod children;
 mod harness;
+mod installations;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

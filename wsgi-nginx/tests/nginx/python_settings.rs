@@ -305,6 +305,42 @@ fn virtual_environment_of_another_version_answers_500_and_says_why_in_one_line()
 }
 
 #[test]
+fn virtual_environment_of_another_installation_answers_500_and_says_why_in_one_line() {
+    in_both_modes(|mode| {
+        let version = python_says("'.'.join(map(str, sys.version_info[:2]))");
+        let library = python_says("'/'.join(os.__file__.split('/')[-3:-1])");
+        let site = Site::new(mode);
+        let other = site.path("other").display().to_string();
+        let nginx = site
+            .file(&format!("other/{library}/os.py"), "")
+            .file("venv/pyvenv.cfg", format!("home = {other}/bin\nversion = {version}.99\n"))
+            .file(&format!("venv/lib/python{version}/site-packages/module.py"), "")
+            .file("app.py", HELLO)
+            .http("wsgi_python_home venv;")
+            .location("/", "wsgi_pass app.py;")
+            .expect_in_log("cannot start Python")
+            .start();
+        let made_by = format!("(version {version}.99, home \"{other}/bin\", standard library \"{other}/{library}\")");
+        assert_cannot_start(&nginx, &["/venv\" was made by another installation", &made_by, "-m venv", "PYTHON="]);
+    });
+}
+
+#[test]
+fn home_of_another_installation_answers_500_and_says_why_in_one_line() {
+    in_both_modes(|mode| {
+        let library = python_says("'/'.join(os.__file__.split('/')[-3:-1])");
+        let nginx = Site::new(mode)
+            .file(&format!("other/{library}/os.py"), "")
+            .file("app.py", HELLO)
+            .http("wsgi_python_home other;")
+            .location("/", "wsgi_pass app.py;")
+            .expect_in_log("cannot start Python")
+            .start();
+        assert_cannot_start(&nginx, &["wsgi_python_home", "/other\" is another installation", "leave it out"]);
+    });
+}
+
+#[test]
 fn home_without_a_standard_library_answers_500_and_says_why_in_one_line() {
     in_both_modes(|mode| {
         let nginx = Site::new(mode)
