@@ -23,6 +23,13 @@ fail() {
     exit 1
 }
 
+# check_runs PYTHON: fails unless this is a program that runs, and one that knows the options of Python 3.
+check_runs() {
+    command -v "$1" >/dev/null || fail "$1 was not found in PATH: install it or name another with PYTHON="
+    "$1" -I -c '' 2>/dev/null ||
+        fail "$1 does not run, or is too old: CPython 3.9 or newer is needed, choose one with PYTHON="
+}
+
 # prepare GROUP...: installs what the groups need (see install-missing), sets `python` to the interpreter that PYTHON means,
 # checked for what embedding needs, and has cargo build for it. Scripts called by a prepared one find it done.
 prepare() {
@@ -32,8 +39,9 @@ prepare() {
         export WSGI_PREPARED="${WSGI_PREPARED:-} $group"
     done
     [ -z "${WSGI_PYTHON:-}" ] || { python=$WSGI_PYTHON && return; }
-    local paths
-    paths=$("${PYTHON:-python3}" -I "$scripts/embeddable-python.py")
+    local paths chosen=${PYTHON:-python3}
+    check_runs "$chosen"
+    paths=$("$chosen" -I "$scripts/embeddable-python.py")
     # Paths and not names: what a shim answers depends on folder and environment. All virtual environments of one Python
     # share its build.
     { read -r python && read -r PYO3_PYTHON; } <<<"$paths"

@@ -172,6 +172,17 @@ pub enum StartError {
         /// The system's words.
         reason: String,
     },
+    /// A libpython without the GIL.
+    #[error(
+        "cannot start Python: Python {version} from \"{}\" is free-threaded and the gateway needs the GIL; build for a \
+         Python that has it with PYTHON= (make) or PYO3_PYTHON= (cargo)", shown(.library)
+    )]
+    FreeThreaded {
+        /// The full version of libpython.
+        version: String,
+        /// The file that it was loaded from.
+        library: PathBuf,
+    },
     /// Python runs in this process already; it can be started once.
     #[error("cannot start Python: it is already running in this process")]
     AlreadyRunning,

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::installation::{self, Lead, prefix_of};
-use super::runtime::{BUILD_EXECUTABLE, BUILD_STDLIB, PythonSettings, build_minor};
+use super::runtime::{BUILD_EXECUTABLE, BUILD_STDLIB, PythonSettings, build_minor, version_of};
 use crate::config::VenvConfig;
 use crate::error::StartError;
 
@@ -47,6 +47,21 @@ pub(super) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
         installation::check(&Lead::Executable(&executable, venv.as_deref()))?;
     }
     Ok(Plan { executable, home })
+}
+
+/// Refuses a free-threaded libpython, by what `sys.version` will be and by its file, whose name ends in `t` then. Without the
+/// GIL it does not keep threads apart, also where `PYTHON_GIL=1` is set: its objects have another layout.
+pub(super) fn check_gil(version_text: &str, library: &Path) -> Result<(), StartError> {
+    let name = library.file_name().unwrap_or_default().to_string_lossy();
+    let version = name.strip_prefix("libpython").and_then(|rest| rest.split(".so").next()).unwrap_or_default();
+    // `libpython3.14t.so.1.0`, of a debug build `libpython3.14td.so.1.0`.
+    if version_text.contains("free-threading build") || version.contains('t') {
+        return Err(StartError::FreeThreaded {
+            version: version_of(version_text).to_owned(),
+            library: library.to_path_buf(),
+        });
+    }
+    Ok(())
 }
 
 /// The virtual environment around an executable, found as CPython finds it: pyvenv.cfg beside it or one level up.
@@ -119,5 +134,34 @@ fn user() -> String {
         let uid = libc::geteuid();
         let entry = libc::getpwuid(uid);
         if entry.is_null() { uid.to_string() } else { CStr::from_ptr((*entry).pw_name).to_string_lossy().into_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_threaded_python_is_refused_in_one_sentence() {
+        let said = |text, library| check_gil(text, Path::new(library)).err().map(|error| error.to_string());
+        let plain = "/usr/lib/x86_64-linux-gnu/libpython3.14.so.1.0";
+        for text in [
+            "3.13.0 experimental free-threading build (main, Oct  7 2024, 00:00:00) [GCC 12.2.0]",
+            "3.14.2 free-threading build (main, Dec  5 2025, 00:00:00) [GCC 15.2.0]",
+        ] {
+            let version = version_of(text);
+            let expected = format!(
+                "cannot start Python: Python {version} from \"{plain}\" is free-threaded and the gateway needs the GIL; \
+                 build for a Python that has it with PYTHON= (make) or PYO3_PYTHON= (cargo)"
+            );
+            assert_eq!(said(text, plain), Some(expected));
+        }
+        let text = "3.14.2 (main, Dec  5 2025, 00:00:00) [GCC 15.2.0]";
+        for library in ["/opt/lib/libpython3.14t.so.1.0", "/opt/lib/libpython3.14td.so.1.0", "libpython3.14t.so"] {
+            assert!(said(text, library).is_some_and(|said| said.contains(library)), "{library}");
+        }
+        for library in [plain, "/opt/t/libpython3.14d.so.1.0", "/opt/libpython3.so", "/usr/sbin/nginx", ""] {
+            assert_eq!(said(text, library), None, "{library}");
+        }
     }
 }

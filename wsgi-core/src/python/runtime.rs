@@ -41,6 +41,8 @@ pub(super) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartErr
     if unsafe { ffi::Py_IsInitialized() } != 0 {
         return Err(StartError::AlreadyRunning);
     }
+    let library = library().unwrap_or_default();
+    preflight::check_gil(&version_text(), &library)?;
     check_library(log);
     let plan = preflight::plan(settings)?;
     if settings.home.is_some() {
@@ -164,9 +166,18 @@ fn check_library(log: &Log) {
 
 /// The full version of libpython, `3.11.2`.
 pub(super) fn version() -> String {
+    version_of(&version_text()).to_owned()
+}
+
+/// The version in what [`version_text`] returns.
+pub(super) fn version_of(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
+}
+
+/// What `sys.version` will be.
+fn version_text() -> String {
     // SAFETY: a static string, which is there before Python is started.
-    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy();
-    version.split(' ').next().unwrap_or_default().to_owned()
+    unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned()
 }
 
 /// The file that libpython was loaded from.

@@ -1,0 +1,166 @@
+//! Pythons that cannot be embedded are refused when something is built for them: by wsgi-core's build script, and before that
+//! by the scripts behind `make` and nginx's `./configure`.
+//!
+//! The stand-ins are programs that run the Python of this build and answer one question in another way.
+#![cfg(feature = "python")]
+
+#[path = "../build/python.rs"]
+mod python;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use python::Python;
+
+/// The Python of this build.
+const REAL: &str = env!("WSGI_PYTHON_EXECUTABLE");
+
+/// A Python that has changed itself by these statements.
+fn stand_in(folder: &Path, statements: &str) -> PathBuf {
+    let program = folder.join("python");
+    // $2 is either -c or a file.
+    let text = format!(
+        r#"#!/bin/sh
+if [ "$2" = -c ]; then
+    exec {REAL} -I -c 'import sys, sysconfig; {statements}; exec(sys.argv[1])' "$3"
+fi
+exec {REAL} -I -c 'import runpy, sys, sysconfig; {statements}; runpy.run_path(sys.argv[1], run_name="__main__")' "$2"
+"#
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+/// The statements, what the build script says behind the name of the program, and what the scripts say.
+const REFUSED: [(&str, &str, &str); 5] = [
+    (
+        r#"sysconfig.get_config_vars()["Py_GIL_DISABLED"] = 1"#,
+        "is free-threaded; the gateway needs the GIL, set PYO3_PYTHON to another Python",
+        "is free-threaded: the gateway needs the GIL, choose a Python that has it with PYTHON=",
+    ),
+    (
+        r#"sysconfig.get_config_vars(); sys.abiflags = "t""#,
+        "is free-threaded; the gateway needs the GIL, set PYO3_PYTHON to another Python",
+        "is free-threaded: the gateway needs the GIL, choose a Python that has it with PYTHON=",
+    ),
+    (
+        r#"sys.version_info = (3, 8, 18, "final", 0)"#,
+        "is too old; 3.9 or newer is needed, set PYO3_PYTHON to another Python",
+        "is too old: 3.9 or newer is needed, choose one with PYTHON=",
+    ),
+    (
+        r#"sys.implementation.name = "pypy""#,
+        "is pypy; CPython is needed, set PYO3_PYTHON to another Python",
+        "is pypy: CPython is needed, choose one with PYTHON=",
+    ),
+    (
+        r#"sysconfig.get_config_vars()["Py_ENABLE_SHARED"] = 0"#,
+        "was built without a shared library; build it with --enable-shared, or set PYO3_PYTHON to another Python",
+        "was built without a shared library, so it cannot be embedded: build it with --enable-shared \
+         (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared) or choose another with PYTHON=",
+    ),
+];
+
+/// Without the files that its `-dev` package has.
+const NO_DEVELOPMENT_FILES: &str = r#"sysconfig.get_config_vars()["LDLIBRARY"] = "libpython-none.so""#;
+
+fn ask(program: &Path) -> Result<Python, String> {
+    Python::ask(program.to_str().unwrap(), false)
+}
+
+#[test]
+fn the_build_script_takes_the_python_of_this_build() {
+    let folder = tempfile::tempdir().unwrap();
+    for program in [Path::new(REAL), &stand_in(folder.path(), "pass")] {
+        let python = ask(program).unwrap_or_else(|reason| panic!("{reason}"));
+        assert_eq!(python.executable, REAL);
+        assert_eq!(python.version, env!("WSGI_PYTHON_VERSION"));
+        assert_eq!(python.library, env!("WSGI_PYTHON_LIBRARY"));
+        assert_eq!(python.stdlib, env!("WSGI_PYTHON_STDLIB"));
+    }
+}
+
+#[test]
+fn the_build_script_refuses_a_python_that_cannot_be_embedded_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("{REAL} (Python {})", env!("WSGI_PYTHON_VERSION"));
+    let minor = minor();
+    for (statements, expected, _) in REFUSED {
+        let reason = ask(&stand_in(folder.path(), statements)).err().expect("it is refused");
+        assert_eq!(reason, format!("{name} {expected}"));
+    }
+    let reason = ask(&stand_in(folder.path(), NO_DEVELOPMENT_FILES)).err().expect("it is refused");
+    assert!(reason.starts_with(&format!("{name} has no /")), "{reason}");
+    let rest = format!(
+        "/libpython-none.so; install its development files (Debian: python{minor}-dev), or set PYO3_PYTHON \
+                        to another Python"
+    );
+    assert!(reason.ends_with(&rest), "{reason}");
+    // PyO3 has found out by itself.
+    let reason = Python::ask(REAL, true).err().expect("it is refused");
+    assert!(reason.contains("is free-threaded; "), "{reason}");
+}
+
+#[test]
+fn the_build_script_says_what_is_wrong_with_a_program_that_is_no_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let reason = ask(Path::new("/nonexistent/python")).err().expect("it is refused");
+    assert_eq!(
+        reason,
+        "/nonexistent/python cannot be run (No such file or directory (os error 2)); install Python or set PYO3_PYTHON to \
+         another Python"
+    );
+    let program = stand_in(folder.path(), "raise OSError(\"broken\")");
+    let reason = ask(&program).err().expect("it is refused");
+    let expected =
+        format!("{} cannot describe itself (OSError: broken); set PYO3_PYTHON to another Python", program.display());
+    assert_eq!(reason, expected);
+    let reason = ask(Path::new("/bin/echo")).err().expect("it is refused");
+    assert_eq!(reason, "/bin/echo gave an unexpected description of itself; set PYO3_PYTHON to another Python");
+}
+
+/// What one of the project's scripts says to standard error with this Python. It fails.
+fn scripts_say(python: &Path, script: &str) -> String {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let command = format!("source {}/common.sh; {script}", scripts.display());
+    let output = Command::new("bash").args(["-c", &command]).env("PYTHON", python).env_remove("WSGI_PYTHON").output();
+    let output = output.expect("bash runs");
+    assert!(!output.status.success(), "{script} takes {}", python.display());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn the_scripts_refuse_a_python_that_cannot_be_embedded_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let minor = minor();
+    for (statements, _, expected) in REFUSED {
+        let said = scripts_say(&stand_in(folder.path(), statements), "prepare");
+        let name = if statements.contains("version_info") { "3.8" } else { &minor };
+        assert_eq!(said, format!("error: Python {name} ({REAL}) {expected}\n"));
+    }
+    let said = scripts_say(&stand_in(folder.path(), NO_DEVELOPMENT_FILES), "prepare");
+    assert!(said.starts_with(&format!("error: Python {minor} ({REAL}) has no /")), "{said}");
+    let rest = format!("/libpython-none.so: install its development files (Debian: python{minor}-dev)\n");
+    assert!(said.ends_with(&rest) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn the_scripts_say_in_one_sentence_what_is_wrong_with_a_program_that_is_no_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = scripts_say(Path::new("no-such-python"), "prepare");
+    assert_eq!(said, "error: no-such-python was not found in PATH: install it or name another with PYTHON=\n");
+    // Python 2 does not know the option -I, and shows its usage.
+    let program = folder.path().join("python2");
+    fs::write(&program, "#!/bin/sh\necho 'Unknown option: -I' >&2\necho usage: >&2\nexit 2\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let said = scripts_say(&program, "prepare");
+    let expected = "does not run, or is too old: CPython 3.9 or newer is needed, choose one with PYTHON=\n";
+    assert_eq!(said, format!("error: {} {expected}", program.display()));
+}
+
+fn minor() -> String {
+    env!("WSGI_PYTHON_VERSION").split('.').take(2).collect::<Vec<_>>().join(".")
+}
