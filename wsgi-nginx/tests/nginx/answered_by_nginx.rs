@@ -142,7 +142,8 @@ fn answering_filter() -> Option<&'static Path> {
     let build = || {
         let (source, objects) = (Path::new(option_env!("NGINX_SOURCE_DIR")?), option_env!("NGINX_BUILD_DIR")?);
         let filter = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answering.so");
-        let folders = ["core", "event", "event/modules", "event/quic", "os/unix", "http", "http/modules", "http/v2"];
+        let folders =
+            ["core", "event", "event/modules", "event/quic", "os/unix", "http", "http/modules", "http/v2", "http/v3"];
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-o"]).arg(&filter).arg(format!("-I{objects}"));
         compiler.args(folders.map(|folder| format!("-I{}", source.join("src").join(folder).display())));

@@ -37,11 +37,11 @@ impl Site {
         if self.failpoints { panicking_module() } else { module() }
     }
 
+    /// The nginx that was built along with the headers of the tests. The headers of an installed nginx have none beside
+    /// them: then it is the nginx under test, which refuses the module if it is another one.
     pub(super) fn nginx_binary(&self) -> PathBuf {
-        match option_env!("NGINX_BUILD_DIR") {
-            Some(folder) if self.failpoints => Path::new(folder).join("nginx"),
-            _ => nginx_binary(),
-        }
+        let built = option_env!("NGINX_BUILD_DIR").map(|folder| Path::new(folder).join("nginx"));
+        built.filter(|path| self.failpoints && path.is_file()).unwrap_or_else(nginx_binary)
     }
 }
 
