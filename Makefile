@@ -11,7 +11,7 @@ DEBUG ?= 0
 TIME ?= 60
 export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG TIME
 
-.PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz sanitize clean
+.PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz sanitize matrix clean
 
 help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'
 	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
 	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and leave a hundred thousand requests'
+	@echo 'make matrix    test with the nginx and the Python of several systems, as root: ROWS="trixie sid" for some of them'
 	@echo 'make clean     remove target/'
 	@echo
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
@@ -67,6 +68,9 @@ fuzz:
 
 sanitize:
 	@scripts/sanitize
+
+matrix:
+	@scripts/matrix $(ROWS)
 
 clean:
 	rm -rf target

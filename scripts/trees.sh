@@ -1,0 +1,142 @@
+# Sourced by the scripts that work in trees: folders that hold a whole Debian, made by debian-tree, used by in-tree.
+# shellcheck shell=bash disable=SC2034
+
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# WSGI_TREES keeps trees outside of the checkout, so that they outlive it.
+trees=${WSGI_TREES:-$target/trees}
+suites=(bookworm trixie sid)
+
+# use_tree SUITE: sets the paths of a tree.
+use_tree() {
+    [[ " ${suites[*]} " == *" $1 "* ]] || fail "there is no tree \"$1\": $(list_of "${suites[@]}")"
+    tree=$trees/$1
+    # Lies over target/ in the tree, and survives it.
+    tree_target=$tree.target
+    # There once the tree is complete: the recipe that it was made by, and the time of its last update.
+    tree_stamp=$tree/etc/wsgi-tree
+}
+
+list_of() {
+    local list
+    list=$(printf '%s, ' "$@")
+    echo "${list%, }"
+}
+
+# Fails with one sentence where trees cannot be made or entered.
+require_namespaces() {
+    [ "$(id -u)" = 0 ] ||
+        fail "a tree of Debian is made and entered by root alone: run this as root, or only the row of this machine" \
+            "(make matrix ROWS=vendored)"
+    ! command -v unshare >/dev/null || unshare --mount --pid --fork true 2>/dev/null ||
+        fail "this system allows root no namespaces of mounts and processes (unshare --mount --pid): allow them," \
+            "in a container by running it privileged"
+    "$scripts/install-missing" matrix
+}
+
+# confine ARGUMENT...: runs the calling script again, with these arguments, in namespaces of its own, and exits with its status.
+# Mounts are seen in there alone. They end, and every process with them, when the script ends and when a signal ends it, SIGKILL
+# included. Returns in the script that is run again.
+confine() {
+    if [ "${WSGI_CONFINED:-}" = "$0" ]; then
+        # From here on the death of the outer script ends this one; it may have died before.
+        [ -e "/proc/$WSGI_CONFINED_BY/exe" ] || exit 1
+        mount -t proc proc /proc
+        return
+    fi
+    local status=0
+    # Job control, as SIGINT is ignored in the background without it.
+    set -m
+    WSGI_CONFINED=$0 WSGI_CONFINED_BY=$$ setpriv --pdeathsig KILL \
+        unshare --mount --propagation private --pid --fork --kill-child "$0" "$@" </dev/null &
+    confined=$!
+    set +m
+    trap 'end_confined 129' HUP
+    trap 'end_confined 130' INT
+    trap 'end_confined 143' TERM
+    wait "$confined" || status=$?
+    exit $status
+}
+
+# Ends the confined processes, waits until the last of them is gone, and exits.
+end_confined() {
+    trap '' HUP INT TERM
+    local first
+    # The kernel ends all of a process namespace with its first process. `unshare` waits for that one.
+    first=$(grep -ls "^PPid:[[:space:]]*$confined\$" /proc/[0-9]*/status) || first=
+    if [ -n "$first" ]; then
+        first=${first#/proc/}
+        kill -KILL "${first%/status}" 2>/dev/null || true
+    else
+        kill -KILL -- "-$confined" 2>/dev/null || true
+    fi
+    wait "$confined" || true
+    exit "$1"
+}
+
+# Waits until no other process makes, updates or uses the tree; it is ours until this script ends.
+lock_tree() {
+    mkdir -p "$trees"
+    exec 8>"$tree.lock"
+    flock --nonblock 8 && return
+    step "waiting for another process that uses $tree"
+    flock 8
+}
+
+# Removes a folder, unless something is mounted in it: that would be removed too.
+remove_folder() {
+    local path
+    path=$(realpath --canonicalize-missing "$1")
+    ! cut -d ' ' -f 5 /proc/self/mountinfo | grep -qF "$path/" || fail "$path is not removed: something is mounted in it"
+    rm -rf "$path"
+}
+
+# mount_into TREE: shows the project, the Rust toolchain and the crates in a tree, each at its own path. All of it is read-only
+# but for target/, which is the tree's own. Only for confined scripts.
+mount_into() {
+    local into=$1 toolchain folder
+    toolchain=$(rustc --print sysroot)
+    [ "$toolchain" != /usr ] ||
+        fail "Rust is a package of this system, which does not run in another one: install it by https://rustup.rs"
+    mkdir -p "$target" "$tree_target"
+    for folder in "$root" "$toolchain" "${CARGO_HOME:-$HOME/.cargo}"; do
+        mkdir -p "$into$folder"
+        mount --bind "$folder" "$into$folder"
+        mount -o remount,bind,ro "$into$folder"
+    done
+    mount --bind "$tree_target" "$into$target"
+    mount -t proc proc "$into/proc"
+    mount --rbind /dev "$into/dev"
+    for folder in /etc/resolv.conf /etc/hosts; do
+        [ ! -e $folder ] || cp --dereference $folder "$into$folder"
+    done
+    certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+    if [ -e "$certificates" ]; then
+        mkdir -p "$into/etc/ssl/certs"
+        cp --dereference "$certificates" "$into/etc/ssl/certs/ca-certificates.crt"
+    fi
+}
+
+# run_in TREE COMMAND...: runs a command in a tree that is mounted into, with an environment of its own.
+run_in() {
+    local into=$1 toolchain name environment
+    shift
+    toolchain=$(rustc --print sysroot)
+    environment=(
+        HOME=/root
+        LANG=C.UTF-8
+        PATH="$toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        CARGO_HOME="${CARGO_HOME:-$HOME/.cargo}"
+        # What cargo needs was fetched outside.
+        CARGO_NET_OFFLINE=true
+        WSGI_STEPS_SINCE="$WSGI_STEPS_SINCE"
+        DEBIAN_FRONTEND=noninteractive
+        # pip brings certificates of its own otherwise.
+        PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+    )
+    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL RUST_BACKTRACE TERM; do
+        [ -z "${!name:-}" ] || environment+=("$name=${!name}")
+    done
+    # shellcheck disable=SC2016 # expanded in the tree
+    env -i "${environment[@]}" "$(command -v chroot)" "$into" /bin/bash -c 'cd "$0" && exec "$@"' "$root" "$@"
+}
