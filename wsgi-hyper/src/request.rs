@@ -109,7 +109,7 @@ fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
             if let Some((name, port)) = usual(host.as_bytes()) {
                 return Ok(Some((Cow::Borrowed(name), port)));
             }
-            let found = Authority::try_from(host.as_bytes()).ok().filter(|found| !found.as_str().contains('@'));
+            let found = Authority::try_from(host.as_bytes()).ok().filter(is_host_and_port);
             from_header = found.ok_or(StatusCode::BAD_REQUEST)?;
             &from_header
         }
@@ -117,6 +117,16 @@ fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
     };
     let name = authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
     Ok((!name.is_empty()).then(|| (Cow::Owned(name), authority.port_u16())))
+}
+
+/// Whether an authority is a host and perhaps a port (RFC 9110, 7.2), which may be empty (RFC 3986, 3.2.3) and is at most
+/// 65535.
+pub(crate) fn is_host_and_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("" | ":") => true,
+        Some(port) => port.bytes().skip(1).all(|byte| byte.is_ascii_digit()) && authority.port_u16().is_some(),
+        None => false,
+    }
 }
 
 /// A host as clients write it nearly always: a name in lower case or an address of version 4, and perhaps a port. It is what

@@ -1,7 +1,8 @@
 //! Requests that are wrong, or that others may understand differently, and what each host makes of them.
 //!
-//! The rows stand in one table with a column for nginx and one for wsgi-hyper. A test of each host holds it to its
-//! column, and `docs/conformance.md` lists the rows in which the columns differ.
+//! The rows stand in one table with a column for nginx and one for wsgi-hyper. Where releases of nginx differ, the column
+//! has an answer for each, with the first release that gives it. A test of each host holds it to its column, and
+//! `docs/conformance.md` lists the rows in which the columns differ.
 
 mod chunks;
 mod fields;
@@ -15,6 +16,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::conformance::{Served, get};
+use crate::nginx_version::NginxVersion;
 use crate::{PATIENCE, figure};
 
 /// Tells of each request that it has got to the end of: method, path, length of the body, and the header `X`. `/seen`
@@ -36,22 +38,23 @@ def application(environ, start_response):
     return [body.encode()]
 "#;
 
-/// Holds nginx, with the configuration that it has by itself, to its column. Panics with all that is otherwise.
-pub fn check_nginx(host: &dyn Served) {
-    check("nginx", host, |row| (&row.nginx, row.some_nginx.as_ref()));
+/// Holds an nginx of this version, with the configuration that it has by itself, to its column. Panics with all that is
+/// otherwise.
+pub fn check_nginx(host: &dyn Served, version: NginxVersion) {
+    check("nginx", host, version, |row| (row.nginx(version), row.some_nginx.as_ref()));
 }
 
 /// Holds wsgi-hyper, with the options that it has by itself, to its column. Panics with all that is otherwise.
 pub fn check_hyper(host: &dyn Served) {
-    check("wsgi-hyper", host, |row| (&row.hyper, None));
+    check("wsgi-hyper", host, NEWEST, |row| (&row.hyper, None));
 }
 
 /// The requests that the hosts answer differently, as lines of a table in Markdown. Those that differ alike, for the same
 /// reason, share a line.
 pub fn differences() -> String {
     let mut groups: Vec<([String; 2], &str, Vec<&str>)> = Vec::new();
-    for row in rows().iter().filter(|row| row.nginx != row.hyper) {
-        let verdicts = [row.nginx.summary(), row.hyper.summary()];
+    for row in rows().iter().filter(|row| row.differs()) {
+        let verdicts = [row.nginx_summary(), row.hyper.summary()];
         match groups.iter_mut().find(|(other, why, _)| *other == verdicts && *why == row.why) {
             Some((_, _, names)) => names.push(row.name),
             None => groups.push((verdicts, row.why, vec![row.name])),
@@ -64,13 +67,14 @@ pub fn differences() -> String {
     text
 }
 
-fn check(name: &str, host: &dyn Served, column: fn(&Row) -> (&Verdict, Option<&Verdict>)) {
+/// Compares a host with its column, and counts the rows that it answers as the other one does.
+fn check(name: &str, host: &dyn Served, nginx: NginxVersion, column: impl Fn(&Row) -> (&Verdict, Option<&Verdict>)) {
     let mut problems = Vec::new();
     let (rows, mut equal, mut hidden) = (rows(), 0, Vec::new());
     for row in &rows {
         let (expected, also) = column(row);
         let verdict = judge(host, &row.bytes, expected.waits);
-        equal += usize::from(row.nginx == row.hyper && verdict == *expected);
+        equal += usize::from(*row.nginx(nginx) == row.hyper && verdict == *expected);
         if verdict.answers_hidden() {
             hidden.push(row.name);
         }
@@ -80,7 +84,7 @@ fn check(name: &str, host: &dyn Served, column: fn(&Row) -> (&Verdict, Option<&V
             problems.push(format!("{}: {verdict:?}, not {expected:?}", row.name));
         }
     }
-    let listed = rows.iter().filter(|row| row.nginx != row.hyper).count();
+    let listed = rows.iter().filter(|row| row.differs()).count();
     figure(
         "S1",
         &format!(
@@ -137,8 +141,9 @@ struct Row {
     name: &'static str,
     /// As it is sent. [`NEXT`] follows.
     bytes: Vec<u8>,
-    nginx: Verdict,
-    /// What other builds of nginx than the vendored one may make of it instead.
+    /// Answers of nginx, each with the first release that gives it, oldest first.
+    nginx: Vec<(NginxVersion, Verdict)>,
+    /// What builds of a release with changes of their own may make of it instead.
     some_nginx: Option<Verdict>,
     hyper: Verdict,
     /// Why the hosts differ; empty where they agree.
@@ -149,7 +154,8 @@ impl Row {
     /// A request that both hosts judge alike, until [`hyper`](Self::hyper) says otherwise.
     fn new(name: &'static str, bytes: impl AsRef<[u8]>, verdict: Verdict) -> Self {
         let bytes = bytes.as_ref().to_vec();
-        Self { name, bytes, nginx: verdict.clone(), some_nginx: None, hyper: verdict, why: "" }
+        let nginx = vec![(NginxVersion::ANY, verdict.clone())];
+        Self { name, bytes, nginx, some_nginx: None, hyper: verdict, why: "" }
     }
 
     /// A request that both hosts answer with 400.
@@ -161,10 +167,39 @@ impl Row {
         Self { hyper, why, ..self }
     }
 
+    /// nginx has answered so since this release.
+    fn nginx_since(mut self, release: NginxVersion, verdict: Verdict) -> Self {
+        self.nginx.push((release, verdict));
+        self
+    }
+
+    /// What nginx of this version makes of it.
+    fn nginx(&self, version: NginxVersion) -> &Verdict {
+        let (_, verdict) = self.nginx.iter().rfind(|(since, _)| *since <= version).expect("an answer of any version");
+        verdict
+    }
+
+    /// All answers of nginx, in a word or two each.
+    fn nginx_summary(&self) -> String {
+        let answers = self.nginx.iter().map(|(since, verdict)| match *since {
+            NginxVersion::ANY => verdict.summary(),
+            since => format!("{} since {since}", verdict.summary()),
+        });
+        answers.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether some version of nginx and wsgi-hyper differ.
+    fn differs(&self) -> bool {
+        self.nginx.iter().any(|(_, verdict)| *verdict != self.hyper)
+    }
+
     fn some_nginx(self, verdict: Verdict) -> Self {
         Self { some_nginx: Some(verdict), ..self }
     }
 }
+
+/// Newer than all releases of nginx.
+const NEWEST: NginxVersion = NginxVersion(u32::MAX, 0, 0);
 
 /// What the requests of the table are called, and their bytes without [`NEXT`].
 pub(crate) fn requests() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
@@ -245,6 +280,13 @@ const LIMITS: &str = "the program takes lines of 8 KiB, and heads and trailers o
 const BODIES: &str = "the program has no `client_max_body_size`; nothing is set aside for what is only announced";
 const CODINGS: &str = "either way it is refused; the program does not tell a coding from none";
 const TUNNELS: &str = "either way it is refused, with another status";
+/// The first release that takes a host and a port only as RFC 3986 writes them, and no line of a chunked body that ends
+/// with LF alone.
+const STRICT: NginxVersion = NginxVersion(1, 29, 4);
+
+/// The first release that knows CONNECT, and serves no tunnels.
+const KNOWS_CONNECT: NginxVersion = NginxVersion(1, 30, 0);
+
 const CHUNKS: &str = "nothing is passed over that is not of the chunked coding";
 
 /// Bytes that are a part of the request to one reader, and a request of their own to another. Nobody is to answer them.
@@ -287,13 +329,18 @@ mod tests {
         for row in rows() {
             assert!(!row.hyper.answers_hidden(), "{}", row.name);
             let bare = row.bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n');
-            assert!(!row.nginx.answers_hidden() || bare && row.why == LINE_ENDS, "{}", row.name);
+            let answered = row.nginx.iter().any(|(_, verdict)| verdict.answers_hidden());
+            assert!(!answered || bare && row.why == LINE_ENDS, "{}", row.name);
         }
     }
 
     #[test]
     fn wsgi_hyper_takes_nothing_that_nginx_refuses_but_large_bodies() {
-        for row in rows().iter().filter(|row| row.nginx.seen.is_empty() && row.nginx.answers != [0]) {
+        let refused_by_nginx = |row: &&Row| {
+            let verdict = row.nginx(NEWEST);
+            verdict.seen.is_empty() && verdict.answers != [0]
+        };
+        for row in rows().iter().filter(refused_by_nginx) {
             let refused = row.hyper.seen.is_empty() && !row.hyper.waits;
             assert!(refused || row.why == BODIES, "{}", row.name);
         }
@@ -302,7 +349,7 @@ mod tests {
     #[test]
     fn hosts_that_differ_have_a_reason() {
         for row in rows() {
-            assert_eq!(row.nginx == row.hyper, row.why.is_empty(), "{}", row.name);
+            assert_eq!(!row.differs(), row.why.is_empty(), "{}", row.name);
         }
     }
 

@@ -4,6 +4,8 @@ use http::Version;
 use http::header::HOST;
 use http::request::Parts;
 
+use crate::request::is_host_and_port;
+
 /// Whether a request that hyper lets through is answered by the service.
 pub(super) fn is_in_order(request: &Parts) -> bool {
     is_plain(request) && has_one_host(request)
@@ -13,11 +15,7 @@ pub(super) fn is_in_order(request: &Parts) -> bool {
 /// happens.
 fn is_plain(request: &Parts) -> bool {
     let method = request.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte));
-    let target = request.uri.authority().is_none_or(|authority| {
-        let port = authority.as_str().strip_prefix(authority.host()).map(|port| port.trim_start_matches(':'));
-        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    method && target
+    method && request.uri.authority().is_none_or(is_host_and_port)
 }
 
 /// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
@@ -55,6 +53,8 @@ mod tests {
             ("GET", "http://[::1]:80/", true),
             ("GET", "http://a:/", true),
             ("GET", "http://a:b/", false),
+            ("GET", "http://a:65535/", true),
+            ("GET", "http://a:65536/", false),
             ("GET", "http://me@a/", false),
         ] {
             assert_eq!(is_plain(&request(method, uri, "a")), plain, "{method} {uri}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{Site, example_venv, nginx_knows_keepalive_min_timeout, workspace};
+use crate::harness::{KEEPALIVE_MIN_TIMEOUT, Site, example_venv, nginx_version, workspace};
 
 struct Snippet {
     name: String,
@@ -157,7 +157,7 @@ fn accept(path: &str, snippet: &Snippet) {
 
 /// Leaves out the directive that nginx knows from 1.27.4 on, before that.
 fn without_unknown(text: &str) -> String {
-    let keep = |line: &&str| nginx_knows_keepalive_min_timeout() || !line.contains("keepalive_min_timeout");
+    let keep = |line: &&str| nginx_version() >= KEEPALIVE_MIN_TIMEOUT || !line.contains("keepalive_min_timeout");
     text.lines().filter(keep).map(|line| format!("{line}\n")).collect()
 }
 

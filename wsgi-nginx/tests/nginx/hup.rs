@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use wsgi_testkit::figure;
 
-use crate::harness::{LEDGER, Load, Mode, PATIENCE, Record, Site, nginx_knows_keepalive_min_timeout, wait_for};
+use crate::harness::{KEEPALIVE_MIN_TIMEOUT, LEDGER, Load, Mode, PATIENCE, Record, Site, nginx_version, wait_for};
 
 const WORKERS: usize = 2;
 
@@ -28,7 +28,7 @@ fn hup_under_load_loses_no_request_with_threads() {
 fn hup_under_load(mode: Mode) {
     let hups = number("WSGI_HUPS", 5);
     let total = number("WSGI_HUP_REQUESTS", 20_000);
-    let keeps_open = nginx_knows_keepalive_min_timeout();
+    let keeps_open = nginx_version() >= KEEPALIVE_MIN_TIMEOUT;
     let site = Site::new(mode).workers(WORKERS).file("app.py", LEDGER).location("/", "wsgi_pass app.py;");
     let site = site.http("keepalive_requests 1000000000;");
     let nginx = if keeps_open { site.http("keepalive_min_timeout 10s;") } else { site }.start();

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Gate, HELLO, Mode, Nginx, Site, get, in_both_modes, nginx_knows_keepalive_min_timeout, wait_for};
+use crate::harness::{
+    Gate, HELLO, KEEPALIVE_MIN_TIMEOUT, Mode, Nginx, Site, get, in_both_modes, nginx_version, wait_for,
+};
 
 /// Answers with a word and the worker's process id; `/gate` waits in between.
 fn says(word: &str) -> String {
@@ -329,7 +331,7 @@ def application(environ, start_response):
     start_response("200 OK", [])
     yield b"VERSION"
 "#;
-    let knows = nginx_knows_keepalive_min_timeout();
+    let knows = nginx_version() >= KEEPALIVE_MIN_TIMEOUT;
     let timeout = if knows { "keepalive_min_timeout 5s;" } else { "" };
     let nginx = site(Mode::Threads(1), PROCESS).http(timeout).file("app.py", counts).start();
     let executed = || std::fs::read(nginx.path("count")).map_or(0, |text| text.len());

@@ -1,6 +1,6 @@
 //! Fields of the head: their lines, names and values; and the host.
 
-use super::{BYTES, HIDDEN, HOSTS, LIMITS, LINE_ENDS, Row, fields, refused, served, served_last};
+use super::{BYTES, HIDDEN, HOSTS, LIMITS, LINE_ENDS, Row, STRICT, fields, refused, served, served_last};
 
 /// A head with these lines in place of Host.
 fn hosts(lines: &str) -> String {
@@ -68,16 +68,29 @@ pub(super) fn rows() -> Vec<Row> {
         Row::refused("Host with a space", hosts("Host: a b\r\n")),
         Row::refused("Host with a comma", hosts("Host: a, b\r\n")),
         Row::refused("Host with a slash", hosts("Host: a/b\r\n")),
-        Row::new("Host with a user", hosts("Host: me@a\r\n"), served("GET /a 0")).hyper(refused(400), HOSTS),
-        Row::new("Host with a question mark", hosts("Host: a?b\r\n"), served("GET /a 0")).hyper(refused(400), HOSTS),
-        Row::new("Host with an odd port", hosts("Host: a:b\r\n"), served("GET /a 0")),
-        Row::new("Host with a large port", hosts("Host: a:99999\r\n"), served("GET /a 0")),
-        Row::new("Host with two ports", hosts("Host: a:1:2\r\n"), served("GET /a 0")).hyper(refused(400), HOSTS),
+        Row::new("Host with a user", hosts("Host: me@a\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
+        Row::new("Host with a question mark", hosts("Host: a?b\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
+        Row::new("Host with an odd port", hosts("Host: a:b\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
+        Row::new("Host with a large port", hosts("Host: a:99999\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
+        Row::new("Host with two ports", hosts("Host: a:1:2\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
         Row::refused("Host with two dots", hosts("Host: a..b\r\n")),
         Row::refused("Host that is a dot", hosts("Host: .\r\n")),
-        Row::new("Host with an open bracket", hosts("Host: [::1\r\n"), served("GET /a 0")).hyper(refused(400), HOSTS),
+        Row::new("Host with an open bracket", hosts("Host: [::1\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
+            .hyper(refused(400), HOSTS),
         Row::refused("Host with NUL", hosts("Host: a\0\r\n")),
         Row::new("Host with a byte above ASCII", hosts("Host: \u{e4}\r\n"), served("GET /a 0"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), HOSTS),
         Row::new("Host with an escape", hosts("Host: a%00\r\n"), served("GET /a 0")).hyper(refused(400), HOSTS),
         Row::new("Connection with an unknown word", fields("Connection: x, y\r\n"), served("GET /a 0")),

@@ -1,6 +1,8 @@
 //! Content-Length and Transfer-Encoding: where does the body end?
 
-use super::{BODIES, CODINGS, HIDDEN, LINE_ENDS, OLD, Row, TUNNELS, answered, post, refused, served, waits};
+use super::{
+    BODIES, CODINGS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, OLD, Row, TUNNELS, answered, post, refused, served, waits,
+};
 
 /// A body of chunks that holds `abc`.
 const CHUNKS: &str = "3\r\nabc\r\n0\r\n\r\n";
@@ -106,6 +108,7 @@ pub(super) fn rows() -> Vec<Row> {
             with_hidden("Content-Length: {}\r\n").replacen("POST /a", "CONNECT a:80", 1),
             refused(400),
         )
+        .nginx_since(KNOWS_CONNECT, refused(405))
         .hyper(refused(405), TUNNELS),
         Row::refused(
             "body of a target that cannot be decoded",

@@ -1,7 +1,8 @@
 //! First lines: methods, versions, and what separates the parts.
 
 use super::{
-    BLANKS, HIDDEN, LINE_ENDS, NEXT, OLD, PREFACE, Row, TUNNELS, VERSIONS, answered, hangs_up, line, refused, served,
+    BLANKS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, NEXT, OLD, PREFACE, Row, TUNNELS, VERSIONS, answered, hangs_up, line,
+    refused, served,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -28,7 +29,9 @@ pub(super) fn rows() -> Vec<Row> {
             served("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA /a 0"),
         ),
         Row::new("TRACE", line("TRACE /a HTTP/1.1"), refused(405)),
-        Row::new("CONNECT", line("CONNECT a:80 HTTP/1.1"), refused(400)).hyper(refused(405), TUNNELS),
+        Row::new("CONNECT", line("CONNECT a:80 HTTP/1.1"), refused(400))
+            .nginx_since(KNOWS_CONNECT, refused(405))
+            .hyper(refused(405), TUNNELS),
         Row::new("two spaces before the target", line("GET  /a HTTP/1.1"), served("GET /a 0"))
             .hyper(refused(400), BLANKS),
         Row::new("two spaces before the version", line("GET /a  HTTP/1.1"), served("GET /a 0"))

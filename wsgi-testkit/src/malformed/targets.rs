@@ -1,6 +1,6 @@
 //! Targets: their forms, escapes, and bytes that do not belong there.
 
-use super::{BYTES, LIMITS, Row, line, refused, served};
+use super::{BYTES, HOSTS, LIMITS, Row, STRICT, line, refused, served};
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -14,7 +14,9 @@ pub(super) fn rows() -> Vec<Row> {
             "target of the absolute form with a large port",
             line("GET http://a:99999/a HTTP/1.1"),
             served("GET /a 0"),
-        ),
+        )
+        .nginx_since(STRICT, refused(400))
+        .hyper(refused(400), HOSTS),
         Row::new("target of the absolute form with another scheme", line("GET ftp://a/a HTTP/1.1"), served("GET /a 0")),
         Row::refused("target of the authority form", line("GET a:80 HTTP/1.1")),
         Row::refused("target * of GET", line("GET * HTTP/1.1")),

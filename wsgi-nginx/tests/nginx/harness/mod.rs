@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 pub(crate) use load::{LEDGER, Load, Record};
 pub(crate) use nginx::{Nginx, children, kill};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
-pub(crate) use site::{Mode, Site, body_temp_path, module, nginx_knows_keepalive_min_timeout, workspace};
+pub(crate) use site::{KEEPALIVE_MIN_TIMEOUT, Mode, Site, body_temp_path, module, nginx_version, workspace};
 pub(crate) use wsgi_testkit::wire::{Client, Response, get, request};
 pub(crate) use wsgi_testkit::{ENVIRON, Environ, Gate, PATIENCE, wait_for};
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
+use wsgi_testkit::NginxVersion;
 
 use super::failpoints::FOLDER;
 use super::nginx::Nginx;
@@ -332,13 +333,14 @@ fn built(variable: &str, default: &str) -> PathBuf {
     path
 }
 
-/// Whether this nginx is 1.27.4 or newer.
-pub(crate) fn nginx_knows_keepalive_min_timeout() -> bool {
+/// The first release that has the directive `keepalive_min_timeout`.
+pub(crate) const KEEPALIVE_MIN_TIMEOUT: NginxVersion = NginxVersion(1, 27, 4);
+
+/// The version of the nginx under test.
+pub(crate) fn nginx_version() -> NginxVersion {
     let output = Command::new(nginx_binary()).arg("-v").output().expect("run nginx -v");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let version = text.trim().rsplit('/').next().unwrap_or_default();
-    let numbers: Vec<u32> = version.split(['.', ' ']).map_while(|number| number.parse().ok()).collect();
-    numbers >= vec![1, 27, 4]
+    let text = String::from_utf8_lossy(&output.stderr);
+    NginxVersion::parse(&text).unwrap_or_else(|| panic!("no version in {text:?}"))
 }
 
 /// A port that nobody listens on. Ports of outgoing connections are avoided, and no two tests of one run get the same.
