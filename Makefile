@@ -8,8 +8,9 @@ PORT ?= 8000
 THREADS ?= 1
 NGINX_BIN ?= /usr/sbin/nginx
 DEBUG ?= 0
+HTTP2 ?= 0
 TIME ?= 60
-export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG TIME
+export PYTHON APP CALLABLE PORT THREADS NGINX_BIN DEBUG HTTP2 TIME
 
 .PHONY: help serve test nginx module hyper examples lint audit bench soak fuzz sanitize matrix clean
 
@@ -17,7 +18,7 @@ help:
 	@echo 'make serve     serve an application: APP=$(APP) CALLABLE=$(CALLABLE) PORT=$(PORT) THREADS=$(THREADS)'
 	@echo 'make examples  list the examples with the command for each'
 	@echo 'make test      run every test'
-	@echo 'make nginx     build nginx and the module into target/nginx (DEBUG=1: with debug lines)'
+	@echo 'make nginx     build nginx and the module into target/nginx, for development (DEBUG=1: with debug lines, HTTP2=1: with HTTP/2)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make hyper     build the server without nginx, for development: target/release/wsgi-hyper'
 	@echo 'make lint      check formatting, clippy, dependencies, packages and documentation'

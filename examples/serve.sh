@@ -2,7 +2,7 @@
 # Serves an example that has an nginx.conf of its own: examples/serve.sh NAME
 #
 # PORT (8000), THREADS (1) and PYTHON (python3) as for `make serve`. NGINX_BIN and MODULE name an nginx and a module
-# elsewhere. Stays in the foreground; Ctrl-C ends it.
+# elsewhere, and NOTICE a last line to print. Stays in the foreground; Ctrl-C ends it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -47,5 +47,6 @@ until (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
     sleep 0.05
 done
 echo "serving examples/$name on http://127.0.0.1:$port/ (Ctrl-C ends it)"
+[ -z "${NOTICE:-}" ] || echo "$NOTICE"
 # A signal ends the first wait early.
 wait $server || wait $server || true

@@ -1,5 +1,6 @@
-# Sourced where the vendored nginx is built or built against: its folders and its options.
-# DEBUG=1 is one with debug lines, ADDRESS_SANITIZER=1 one that watches its memory, in a folder of its own.
+# Sourced where the vendored nginx is built or built against: its folders and its options. It is for development alone.
+# DEBUG=1 is one with debug lines, HTTP2=1 one with HTTP/2, ADDRESS_SANITIZER=1 one that watches its memory, each in a folder of
+# its own: the tests use the one without any of these.
 # shellcheck shell=bash disable=SC2034
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -7,13 +8,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 nginx_src_version=$(sed -n '/^name = "nginx-src"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)
 nginx_build=$target/nginx-build
 nginx_source=$nginx_build/source
-nginx_objs=$nginx_build/objs
-nginx_home=$target/nginx
+nginx_variant=
 nginx_flags=(
     --with-compat
     --with-threads
     --with-http_ssl_module
-    --with-http_v2_module
     --with-http_realip_module
     --with-http_auth_request_module
     --with-http_stub_status_module
@@ -21,10 +20,16 @@ nginx_flags=(
     --with-stream_ssl_module
     --with-stream_realip_module
 )
+if [ "${HTTP2:-}" = 1 ]; then
+    nginx_variant+=-http2
+    nginx_flags+=(--with-http_v2_module)
+fi
 if [ "${DEBUG:-}" = 1 ]; then
-    nginx_objs=$nginx_build/objs-debug
+    nginx_variant+=-debug
     nginx_flags+=(--with-debug)
 fi
+nginx_objs=$nginx_build/objs$nginx_variant
+nginx_home=$target/nginx$nginx_variant
 if [ "${ADDRESS_SANITIZER:-}" = 1 ]; then
     nginx_objs=$nginx_build/objs-asan
     nginx_home=$target/sanitize/nginx
@@ -36,6 +41,10 @@ if [ "${ADDRESS_SANITIZER:-}" = 1 ]; then
 else
     nginx_flags+=(--with-cc-opt=-Wno-error)
 fi
+
+# For people: why, and what to do instead.
+nginx_notice="nginx ${nginx_src_version#*+} of this build is for development: it gets no security updates. In production, use the \
+nginx of your distribution, which does, with its module: make module NGINX_BIN=/usr/sbin/nginx"
 
 # The build script of wsgi-nginx makes its bindings from these, in every cargo command on the whole workspace.
 export NGINX_SOURCE_DIR=$nginx_source NGINX_BUILD_DIR=$nginx_objs
