@@ -1,6 +1,6 @@
 //! Chunked bodies: sizes, extensions, ends of lines, trailers.
 
-use super::{BODIES, CHUNKS, HIDDEN, LIMITS, LINE_ENDS, Row, answered, post, refused, served, waits};
+use super::{BODIES, CHUNKS, HIDDEN, LIMITS, LINE_ENDS, Row, STRICT, answered, post, refused, served, waits};
 
 /// A request whose body begins with these chunks. What is behind them is a request of its own to a lax reader alone.
 fn chunks(chunks: &str) -> String {
@@ -51,12 +51,14 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         Row::refused("chunk extension with a bare CR", chunks(&format!("3;a\rb\r\nabc\r\n0\r\n\r\n{HIDDEN}"))),
         Row::new("chunk extension with a bare LF", chunks("3;a\nabc\r\n0\r\n\r\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::new(
             "chunk extension with a bare LF that hides a request",
             chunks(&hidden_by_lf()),
             answered(&[200, 200, 400], &["POST /a 38", "GET /hidden 0"]),
         )
+        .nginx_since(STRICT, refused(400))
         .hyper(refused(400), LINE_ENDS),
         Row::new(
             "chunk extension of 20,000 bytes",
@@ -65,20 +67,25 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .hyper(refused(400), LIMITS),
         Row::new("chunk size that ends with LF alone", chunks("3\nabc\r\n0\r\n\r\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::refused("chunk size that ends with CR alone", chunks(&format!("3\rabc\r\n0\r\n\r\n{HIDDEN}"))),
         Row::new("chunk that ends with LF alone", chunks("3\r\nabc\n0\r\n\r\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::refused("chunk that ends with CR alone", chunks(&format!("3\r\nabc\r0\r\n\r\n{HIDDEN}"))),
         Row::refused("chunk that ends with other bytes", chunks(&format!("3\r\nabcxx0\r\n\r\n{HIDDEN}"))),
         Row::refused("chunk that ends with nothing", chunks(&format!("3\r\nabc0\r\n\r\n{HIDDEN}"))),
         Row::refused("chunk that is longer than its size", chunks(&format!("3\r\nabcd\r\n0\r\n\r\n{HIDDEN}"))),
         Row::new("chunk that is shorter than its size by one", chunks("4\r\nabc\r\n0\r\n\r\n"), served("POST /a 4"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::refused("chunk that is shorter than its size by two", chunks(&format!("5\r\nabc\r\n0\r\n\r\n{HIDDEN}"))),
         Row::new("last chunk that ends with LF alone", chunks("3\r\nabc\r\n0\n\r\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::new("body that ends with LF alone", chunks("3\r\nabc\r\n0\r\n\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::new("last chunk of many zeros", chunks("3\r\nabc\r\n0000\r\n\r\n"), served("POST /a 3")),
         Row::new("trailer", chunks("3\r\nabc\r\n0\r\nX: y\r\n\r\n"), served("POST /a 3")),
@@ -96,6 +103,7 @@ pub(super) fn rows() -> Vec<Row> {
         )
         .hyper(refused(400), CHUNKS),
         Row::new("trailer that ends with LF alone", chunks("3\r\nabc\r\n0\r\nX: y\n\r\n"), served("POST /a 3"))
+            .nginx_since(STRICT, refused(400))
             .hyper(refused(400), LINE_ENDS),
         Row::new("trailer that is a request", chunks(&format!("3\r\nabc\r\n0\r\n{HIDDEN}")), served("POST /a 3"))
             .hyper(refused(400), CHUNKS),
