@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::task::{self, Poll, Wake, Waker};
+use std::time::Duration;
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
@@ -172,6 +173,25 @@ impl Host {
             }
         };
         Pending { client, receiver, handle, head_request, body_unwanted }
+    }
+
+    /// Ends the applications, as a host does before its process ends ([`Gateway::shutdown`]). Nothing can be sent afterwards.
+    /// Call it on the thread that started the host.
+    pub fn shutdown(&self, within: Duration) {
+        match &self.gateway {
+            Running::Threads(gateway) => gateway.shutdown(within),
+            Running::Inline(work) => {
+                let (sender, ended) = mpsc::channel();
+                let end = move |gateway: &Gateway| {
+                    gateway.shutdown(within);
+                    // The test waits for it.
+                    let _ = sender.send(());
+                };
+                let work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                work.send(Box::new(end)).expect("the event loop runs");
+                ended.recv().expect("the gateway ends");
+            }
+        }
     }
 
     /// Log records that belong to no request.

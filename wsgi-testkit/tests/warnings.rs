@@ -1,0 +1,11 @@
+//! Warnings of Python, with applications on threads.
+
+mod deprecations;
+
+use wsgi_core::pool::Limits;
+use wsgi_core::python::Mode;
+
+#[test]
+fn python_warns_of_nothing_that_the_gateway_does() {
+    deprecations::no_step_warns("python_warns_of_nothing_that_the_gateway_does", Mode::Threads(Limits::new(2)));
+}
