@@ -142,11 +142,9 @@ fn follow_links(path: &Path) -> PathBuf {
 
 /// Whether two landmarks belong to one standard library, or to copies of one.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let folder = |landmark: &Path| landmark.canonicalize().ok().map(|real| folder_of(&real).to_path_buf());
-    let folders = (folder(one), folder(other));
-    folders.0 == folders.1
-        || is_same_file(one, other)
-        || build_records(folder_of(one)).is_some_and(|records| Some(records) == build_records(folder_of(other)))
+    let (Ok(real), Ok(other_real)) = (one.canonicalize(), other.canonicalize()) else { return true };
+    let (folder, other_folder) = (folder_of(&real), folder_of(&other_real));
+    folder == other_folder || is_same_file(one, other) || is_same_build(folder, other_folder)
 }
 
 /// Links lead to one file, and bind mounts and hard links show one.
@@ -157,19 +155,44 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// What the build of CPython has left in its standard library, with prefix and options: a copy of an installation has it
-/// unchanged.
-fn build_records(stdlib: &Path) -> Option<Vec<(OsString, Vec<u8>)>> {
+/// Whether two standard libraries come from one build of CPython: the build leaves a record with prefix and options in its
+/// standard library. A copy has it unchanged. Conda and uv write the new prefix into it: then the version has to be the same,
+/// too, which stands in a header.
+fn is_same_build(one: &Path, other: &Path) -> bool {
+    let (Some(records), Some(other_records)) = (build_records(one), build_records(other)) else { return false };
+    if records == other_records {
+        return true;
+    }
+    let header = |stdlib: &Path| {
+        let include = prefix_above(stdlib)?.join("include").join(stdlib.file_name()?);
+        fs::read(include.join("patchlevel.h")).ok()
+    };
+    let without_prefix = |stdlib: &Path, records: Vec<(OsString, String)>| {
+        let prefix = prefix_above(stdlib)?.to_str()?.to_owned();
+        Some(records.into_iter().map(|(name, text)| (name, text.replace(&prefix, "/"))).collect::<Vec<_>>())
+    };
+    header(one).is_some()
+        && header(one) == header(other)
+        && without_prefix(one, records) == without_prefix(other, other_records)
+}
+
+/// The files of the build's record, by name. `None` if there is none.
+fn build_records(stdlib: &Path) -> Option<Vec<(OsString, String)>> {
     let mut records = Vec::new();
     for entry in stdlib.read_dir().ok()? {
         let name = entry.ok()?.file_name();
         if name.to_string_lossy().starts_with("_sysconfigdata") {
             let text = fs::read(stdlib.join(&name)).ok()?;
-            records.push((name, text));
+            records.push((name, String::from_utf8_lossy(&text).into_owned()));
         }
     }
     records.sort();
     Some(records).filter(|records| !records.is_empty())
+}
+
+/// The prefix of the installation that has its standard library here: `lib/python3.11` lies below it.
+fn prefix_above(stdlib: &Path) -> Option<&Path> {
+    stdlib.parent()?.parent()
 }
 
 fn folder_of(file: &Path) -> &Path {

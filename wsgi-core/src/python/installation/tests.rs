@@ -172,7 +172,20 @@ fn a_copy_of_the_own_installation_is_accepted() {
     assert!(tree.is_other("copy/bin/python3"));
     tree.write("copy/lib/python3.11/_sysconfigdata__linux_.py", "own");
     assert!(!tree.is_other("copy/bin/python3"));
-    // Environments of conda share files as hard links, and have each its own record.
+    // Its maker has written the new prefix into it, as conda and uv do.
+    let record =
+        |prefix: &str| format!("{{'prefix': '{}', 'CC': 'gcc'}}", tree.at(prefix).canonicalize().unwrap().display());
+    tree.installation("moved");
+    for prefix in ["own", "moved"] {
+        tree.write(&format!("{prefix}/lib/python3.11/_sysconfigdata__linux_.py"), &record(prefix));
+    }
+    assert!(tree.is_other("moved/bin/python3"), "the version is not known");
+    tree.write("own/include/python3.11/patchlevel.h", "3.11.7");
+    tree.write("moved/include/python3.11/patchlevel.h", "3.11.7");
+    assert!(!tree.is_other("moved/bin/python3"));
+    tree.write("moved/include/python3.11/patchlevel.h", "3.11.2");
+    assert!(tree.is_other("moved/bin/python3"));
+    // Environments of conda share files as hard links.
     tree.installation("conda");
     fs::remove_file(tree.at("conda/lib/python3.11/os.py")).unwrap();
     fs::hard_link(tree.at("own/lib/python3.11/os.py"), tree.at("conda/lib/python3.11/os.py")).unwrap();
