@@ -1,0 +1,92 @@
+//! `make module` with an nginx that it cannot build for: one sentence, before anything is built.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A folder for a stand-in of nginx and for sources.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A program that tells this version, as nginx does.
+    fn program(&self, says: &str) -> PathBuf {
+        let path = self.0.path().join("nginx");
+        fs::write(&path, format!("#!/bin/sh\necho '{says}' >&2\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Headers of this version.
+    fn sources(&self, version: &str) -> PathBuf {
+        let path = self.0.path().join("sources");
+        fs::create_dir_all(path.join("src/core")).unwrap();
+        fs::write(path.join("src/core/nginx.h"), format!("#define NGINX_VERSION      \"{version}\"\n")).unwrap();
+        path
+    }
+}
+
+/// The sentence with which `make module` refuses.
+fn refusal(program: &Path, sources: &Path) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build-module");
+    let output = Command::new(script).env("NGINX_BIN", program).env("NGINX_SOURCE", sources).output().unwrap();
+    assert!(!output.status.success(), "{program:?} was taken");
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    sentence
+}
+
+#[test]
+fn a_wrong_nginx_bin_is_refused_in_one_sentence() {
+    let place = Place::new();
+    let sources = place.sources("1.26.3");
+    for missing in ["/nowhere/nginx", "/etc/passwd", "/tmp"] {
+        let sentence = refusal(Path::new(missing), &sources);
+        assert_eq!(
+            sentence.trim_end(),
+            format!("error: NGINX_BIN={missing} is no program: name the nginx that is to load the module")
+        );
+    }
+    for says in ["", "httpd 2.4", "nginx version: unknown"] {
+        let sentence = refusal(&place.program(says), &sources);
+        assert!(sentence.contains("is not nginx: it tells no version with -v"), "{sentence}");
+    }
+}
+
+#[test]
+fn an_nginx_that_is_too_old_is_refused_in_one_sentence() {
+    let place = Place::new();
+    for version in ["1.9.15", "1.20.2", "1.21.6"] {
+        let sentence = refusal(&place.program(&format!("nginx version: nginx/{version}")), &place.sources(version));
+        assert!(
+            sentence.contains(&format!("is nginx {version}, which is too old: 1.22.0 or newer is needed")),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn headers_of_another_version_than_the_binary_are_refused_in_one_sentence() {
+    let place = Place::new();
+    let sources = place.sources("1.26.2");
+    for says in ["nginx version: nginx/1.26.3", "nginx version: nginx/1.26.3 (Ubuntu)", "nginx version: angie/1.26.3"] {
+        let sentence = refusal(&place.program(says), &sources);
+        assert!(sentence.contains("is nginx 1.26.3 but") && sentence.contains("holds nginx 1.26.2"), "{sentence}");
+        assert!(sentence.contains("NGINX_SOURCE="), "{sentence}");
+    }
+}
+
+#[test]
+fn an_nginx_without_headers_is_refused_in_one_sentence() {
+    let place = Place::new();
+    let sentence = refusal(&place.program("nginx version: nginx/1.26.3"), &place.0.path().join("none"));
+    assert!(sentence.contains("the sources of nginx 1.26.3 were looked for in"), "{sentence}");
+    assert!(sentence.contains("install nginx-dev"), "{sentence}");
+}
