@@ -81,8 +81,12 @@ pub fn compare(ways: &[&str], forked: Forked, ask: impl Fn(&str) -> String) {
 
 /// What the script answers to each path when a thread of a plain program asks.
 fn plain(script: &Path, python: &str, ways: &[&str]) -> BTreeMap<String, String> {
+    // Signals that a shell or nohup ignores for what it starts are those of a terminal again, as the servers have them.
     const PROGRAM: &str = "
-import importlib.util, sys, threading
+import importlib.util, signal, sys, threading
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 sys.path.insert(0, sys.argv[1])
 name = sys.argv[2]
 children = importlib.import_module(name)

@@ -18,13 +18,14 @@ const FLOORS: [(&str, [u32; 3]); 5] = [
 const PUBLISHED: [&str; 3] = ["wsgi-core", "wsgi-testkit", "wsgi-hyper"];
 
 /// What a package may hold at its top.
-const PACKED: [&str; 10] = [
+const PACKED: [&str; 11] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
     "Cargo.toml",
     "Cargo.toml.orig",
     "LICENSE-APACHE",
     "LICENSE-MIT",
+    "build",
     "build.rs",
     "frameworks", // applications for tests of frameworks
     "src",
