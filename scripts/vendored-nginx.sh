@@ -42,9 +42,9 @@ else
     nginx_flags+=(--with-cc-opt=-Wno-error)
 fi
 
-# For people: why, and what to do instead.
-nginx_notice="nginx ${nginx_src_version#*+} of this build is for development: it gets no security updates. In production, use the \
-nginx of your distribution, which does, with its module: make module NGINX_BIN=/usr/sbin/nginx"
+# The last line of `make serve`.
+nginx_notice="nginx ${nginx_src_version#*+} of this build is for development and gets no security updates; for production, build the \
+module for the nginx of your distribution: make module NGINX_BIN=/usr/sbin/nginx"
 
 # The build script of wsgi-nginx makes its bindings from these, in every cargo command on the whole workspace.
 export NGINX_SOURCE_DIR=$nginx_source NGINX_BUILD_DIR=$nginx_objs

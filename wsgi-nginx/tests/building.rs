@@ -1,4 +1,5 @@
-//! `make module` with an nginx that it cannot build for: one sentence, before anything is built.
+//! `make module` with an nginx that it cannot build for: one sentence, before anything is built. And the folders of the nginx
+//! that `make nginx` builds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -89,4 +90,44 @@ fn an_nginx_without_headers_is_refused_in_one_sentence() {
     let sentence = refusal(&place.program("nginx version: nginx/1.26.3"), &place.0.path().join("none"));
     assert!(sentence.contains("the sources of nginx 1.26.3 were looked for in"), "{sentence}");
     assert!(sentence.contains("install nginx-dev"), "{sentence}");
+}
+
+/// Folders, options and notice of the vendored nginx, with these options of `make nginx`.
+fn vendored(options: &[&str]) -> [String; 4] {
+    const PRINT: &str = r#"source scripts/vendored-nginx.sh
+printf '%s\n' "$nginx_objs" "$nginx_home" "${nginx_flags[*]}" "$nginx_notice""#;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", PRINT]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    for option in ["DEBUG", "HTTP2", "ADDRESS_SANITIZER"] {
+        bash.env(option, if options.contains(&option) { "1" } else { "0" });
+    }
+    let output = bash.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.try_into().unwrap_or_else(|lines| panic!("{lines:?}"))
+}
+
+#[test]
+fn no_option_of_make_nginx_replaces_the_nginx_of_the_tests() {
+    let [objects, home, flags, _] = vendored(&[]);
+    assert!(home.ends_with("/target/nginx"), "{home}");
+    assert!(!flags.contains("http_v2") && !flags.contains("--with-debug"), "{flags}");
+    let mut folders = vec![objects, home];
+    for options in [&["HTTP2"][..], &["DEBUG"], &["DEBUG", "HTTP2"], &["ADDRESS_SANITIZER"]] {
+        let [objects, home, flags, _] = vendored(options);
+        assert_eq!(flags.contains("--with-http_v2_module"), options.contains(&"HTTP2"), "{options:?}");
+        assert_eq!(flags.contains("--with-debug"), options.contains(&"DEBUG"), "{options:?}");
+        for folder in [objects, home] {
+            assert!(!folders.contains(&folder), "{options:?}: {folder}");
+            folders.push(folder);
+        }
+    }
+}
+
+#[test]
+fn the_notice_of_make_serve_names_the_nginx_for_production() {
+    let [_, _, _, notice] = vendored(&[]);
+    assert!(notice.contains("is for development and gets no security updates"), "{notice}");
+    assert!(notice.ends_with("make module NGINX_BIN=/usr/sbin/nginx"), "{notice}");
 }
