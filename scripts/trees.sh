@@ -41,14 +41,16 @@ confine() {
     if [ "${WSGI_CONFINED:-}" = "$0" ]; then
         # From here on the death of the outer script ends this one; it may have died before.
         [ -e "/proc/$WSGI_CONFINED_BY/exe" ] || exit 1
+        exec 2>&9 9>&-
         mount -t proc proc /proc
         return
     fi
     local status=0
-    # Job control, as SIGINT is ignored in the background without it.
+    # Job control, as SIGINT is ignored in the background without it. Standard error is 9 meanwhile, as `unshare` has something
+    # to say of a process that SIGKILL ends.
     set -m
     WSGI_CONFINED=$0 WSGI_CONFINED_BY=$$ setpriv --pdeathsig KILL \
-        unshare --mount --propagation private --pid --fork --kill-child "$0" "$@" </dev/null &
+        unshare --mount --propagation private --pid --fork --kill-child "$0" "$@" </dev/null 9>&2 2>/dev/null &
     confined=$!
     set +m
     trap 'end_confined 129' HUP
@@ -61,9 +63,12 @@ confine() {
 # Ends the confined processes, waits until the last of them is gone, and exits.
 end_confined() {
     trap '' HUP INT TERM
+    # bash would tell that the process was killed.
+    exec 2>/dev/null
     local first
     # The kernel ends all of a process namespace with its first process. `unshare` waits for that one.
-    first=$(grep -ls "^PPid:[[:space:]]*$confined\$" /proc/[0-9]*/status) || first=
+    # It fails, too, where a process has ended since its name was read.
+    first=$(grep -ls "^PPid:[[:space:]]*$confined\$" /proc/[0-9]*/status || true)
     if [ -n "$first" ]; then
         first=${first#/proc/}
         kill -KILL "${first%/status}" 2>/dev/null || true
@@ -99,6 +104,8 @@ mount_into() {
     [ "$toolchain" != /usr ] ||
         fail "Rust is a package of this system, which does not run in another one: install it by https://rustup.rs"
     mkdir -p "$target" "$tree_target"
+    # A root that is no mount point allows no namespaces within.
+    mount --bind "$into" "$into"
     for folder in "$root" "$toolchain" "${CARGO_HOME:-$HOME/.cargo}"; do
         mkdir -p "$into$folder"
         mount --bind "$folder" "$into$folder"

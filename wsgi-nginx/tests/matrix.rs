@@ -1,0 +1,250 @@
+//! `scripts/matrix` and the trees that it tests in: what they refuse, and that an interruption leaves nothing behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use wsgi_testkit::wait_for;
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
+}
+
+/// A script of the project. Trees, if it makes any, are below `folder`.
+fn script(name: &str, folder: &TempDir) -> Command {
+    let mut command = Command::new(workspace().join("scripts").join(name));
+    command.env("WSGI_TREES", folder.path().join("trees")).stdin(Stdio::null());
+    command
+}
+
+fn temporary_folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// The one line that a command which fails writes to standard error.
+#[track_caller]
+fn refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{command:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(said.lines().count(), 1, "more than a sentence: {said}");
+    said
+}
+
+/// A folder for `PATH` with the programs of this system, without those in `absent`.
+fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).expect("make a folder");
+    for path in std::env::split_paths(&std::env::var_os("PATH").expect("a PATH")) {
+        for entry in fs::read_dir(path).into_iter().flatten() {
+            let program = entry.expect("an entry").path();
+            let name = program.file_name().expect("a name");
+            if !absent.contains(&name.to_string_lossy().as_ref()) {
+                // Of two programs of one name the first counts.
+                let _ = symlink(&program, programs.join(name));
+            }
+        }
+    }
+    programs
+}
+
+/// Puts a program that prints a line into a folder, in place of the one that is there.
+fn replace_program(programs: &Path, name: &str, line: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = programs.join(name);
+    let _ = fs::remove_file(&path);
+    fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).expect("write a program");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("set permissions");
+}
+
+/// The programs of this system for a user who seems to be root on Debian, whoever runs the test.
+fn programs_of_root(absent: &[&str], folder: &TempDir) -> PathBuf {
+    let programs = programs_without(absent, folder);
+    replace_program(&programs, "id", "0");
+    programs
+}
+
+#[test]
+fn an_unknown_row_or_tree_is_refused_with_those_that_exist() {
+    let folder = temporary_folder();
+    let said = refusal(script("matrix", &folder).args(["trixie", "buster"]));
+    assert_eq!(said, "error: there is no row \"buster\": bookworm, trixie, sid, sid-3.15, vendored\n");
+    let said = refusal(script("debian-tree", &folder).arg("buster"));
+    assert_eq!(said, "error: there is no tree \"buster\": bookworm, trixie, sid\n");
+    let said = refusal(script("in-tree", &folder).args(["buster", "true"]));
+    assert_eq!(said, "error: there is no tree \"buster\": bookworm, trixie, sid\n");
+}
+
+#[test]
+fn another_user_than_root_is_refused_and_told_of_the_row_that_needs_none() {
+    let folder = temporary_folder();
+    let programs = programs_without(&[], &folder);
+    replace_program(&programs, "id", "1000");
+    for (name, arguments) in [("matrix", &["trixie"][..]), ("debian-tree", &["sid"]), ("in-tree", &["sid", "true"])] {
+        let said = refusal(script(name, &folder).args(arguments).env("PATH", &programs));
+        assert!(said.contains("by root alone") && said.contains("make matrix ROWS=vendored"), "{name}: {said}");
+    }
+    assert!(!folder.path().join("trees").exists(), "it has begun with a tree");
+}
+
+#[test]
+fn a_system_without_debootstrap_that_is_not_debian_is_refused_with_what_is_missing() {
+    let folder = temporary_folder();
+    // Without apt-get it is not Debian.
+    let programs = programs_of_root(&["debootstrap", "apt-get"], &folder);
+    replace_program(&programs, "unshare", "");
+    let said = refusal(script("matrix", &folder).arg("trixie").env("PATH", &programs));
+    assert!(said.contains("not found: debootstrap") && said.contains("package manager of this system"), "{said}");
+}
+
+#[test]
+fn a_system_that_forbids_namespaces_is_refused() {
+    let folder = temporary_folder();
+    let programs = programs_of_root(&["unshare"], &folder);
+    symlink("/bin/false", programs.join("unshare")).expect("a link");
+    let said = refusal(script("matrix", &folder).arg("trixie").env("PATH", &programs));
+    assert!(said.contains("allows root no namespaces"), "{said}");
+}
+
+/// A tree that holds a shell, so that it takes no time to make, below the folder of trees that a script is told of.
+fn small_tree() -> TempDir {
+    let folder = temporary_folder();
+    let commands = r#"
+        set -e
+        mkdir -p trees/trixie/{etc,proc,dev,tmp}
+        for program in /bin/bash /bin/sleep; do
+            cp --parents --dereference "$program" $(ldd "$program" | grep -o '/[^ )]*') trees/trixie
+        done
+        touch trees/trixie/etc/wsgi-tree
+    "#;
+    let status = Command::new("bash").args(["-c", commands]).current_dir(folder.path()).status().expect("a shell");
+    assert!(status.success(), "the small tree is not made");
+    folder
+}
+
+/// `scripts/in-tree` with a command of bash.
+fn in_tree(command: &str, folder: &TempDir) -> Command {
+    // bash traps no signal that it is started to ignore, as in the background of another shell.
+    let mut env = Command::new("env");
+    env.args(["--default-signal=HUP,INT,TERM", "--"]).arg(workspace().join("scripts/in-tree"));
+    env.args(["trixie", "bash", "-c", command]).env("WSGI_TREES", folder.path().join("trees"));
+    env.stdin(Stdio::null());
+    env
+}
+
+/// What there is of a tree besides its files: mounts that this process sees, and processes that are in it or work for it.
+fn left_of(folder: &TempDir) -> Vec<String> {
+    let path = folder.path().to_str().expect("a readable path");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
+    let mut left: Vec<_> = mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect();
+    for entry in fs::read_dir("/proc").expect("/proc").map(|entry| entry.expect("an entry").path()) {
+        let environment = fs::read(entry.join("environ")).unwrap_or_default();
+        let root = fs::read_link(entry.join("root")).unwrap_or_default();
+        if root.starts_with(path) || environment.windows(path.len()).any(|window| window == path.as_bytes()) {
+            left.push(format!("{}: {:?}", entry.display(), fs::read_to_string(entry.join("cmdline"))));
+        }
+    }
+    left
+}
+
+/// Whether this process may use trees: scripts refuse it otherwise, see above.
+fn can_use_trees() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork", "true"]).stderr(Stdio::null());
+    // SAFETY: asks for a number.
+    let is_root = unsafe { libc::geteuid() == 0 };
+    is_root && unshare.status().is_ok_and(|status| status.success())
+}
+
+/// Sends a signal to a script, and returns how it ended.
+fn interrupt(script: &mut Child, signal: libc::c_int) -> ExitStatus {
+    // SAFETY: sends a signal to a child that was not waited for, touches no memory.
+    unsafe { libc::kill(script.id() as libc::pid_t, signal) };
+    script.wait().expect("the script can be waited for")
+}
+
+/// That nothing is left, and that the tree can be used again.
+#[track_caller]
+fn assert_usable(folder: &TempDir, circumstances: &str) {
+    let output = in_tree("echo inside", folder).output().expect("run in-tree");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said == "inside\n", "{circumstances}: {output:?}");
+    assert_eq!(left_of(folder), Vec::<String>::new(), "{circumstances}");
+}
+
+#[test]
+fn a_signal_ends_what_runs_in_a_tree_with_every_process_and_mount() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGKILL] {
+        // One process of the tree has gone to the background of another session's.
+        let command = "set -m; (trap '' HUP INT TERM; sleep 600) & echo inside; sleep 600";
+        let mut script = in_tree(command, &folder).stdout(Stdio::piped()).spawn().expect("run in-tree");
+        let mut output = BufReader::new(script.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        assert_eq!(line, "inside\n");
+        assert!(left_of(&folder).len() >= 3, "too few processes: {:?}", left_of(&folder));
+        assert!(!left_of(&folder).iter().any(|left| !left.starts_with("/proc/")), "a mount is seen outside");
+        let status = interrupt(&mut script, signal);
+        if signal == libc::SIGKILL {
+            assert_eq!(status.signal(), Some(signal));
+            wait_for("the processes of the tree to end", || left_of(&folder).is_empty().then_some(()));
+        } else {
+            assert_eq!(status.code(), Some(128 + signal));
+            assert_eq!(left_of(&folder), Vec::<String>::new(), "after signal {signal}");
+        }
+        assert_usable(&folder, &format!("after signal {signal}"));
+    }
+}
+
+#[test]
+fn a_tree_may_be_left_at_any_moment() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    // There is no gate before the script has begun, and none in its middle.
+    for moment in (0..300).step_by(20).map(Duration::from_millis) {
+        for signal in [libc::SIGTERM, libc::SIGKILL] {
+            let mut script = in_tree("sleep 600", &folder).spawn().expect("run in-tree");
+            std::thread::sleep(moment);
+            interrupt(&mut script, signal);
+            wait_for("the processes of the tree to end", || left_of(&folder).is_empty().then_some(()));
+        }
+    }
+    assert_usable(&folder, "at last");
+}
+
+#[test]
+fn a_tree_that_is_not_complete_is_not_used() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    fs::remove_file(folder.path().join("trees/trixie/etc/wsgi-tree")).expect("a stamp");
+    let said = refusal(&mut in_tree("echo inside", &folder));
+    assert!(said.contains("there is no complete tree in ") && said.contains("scripts/debian-tree trixie"), "{said}");
+}
+
+#[test]
+fn the_project_is_read_only_in_a_tree_but_for_its_target_folder() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    let command = "! echo > Cargo.lock && ! echo > scripts/new && echo mine > target/of-the-tree && echo inside";
+    let output = in_tree(command, &folder).output().expect("run in-tree");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.stdout == b"inside\n" && errors.matches("Read-only file system").count() == 2, "{output:?}");
+    assert!(!workspace().join("target/of-the-tree").exists());
+    let kept = fs::read_to_string(folder.path().join("trees/trixie.target/of-the-tree")).expect("a file of the tree");
+    assert_eq!(kept, "mine\n");
+}
