@@ -23,15 +23,14 @@ list_of() {
     echo "${list%, }"
 }
 
-# Fails with one sentence where trees cannot be made or entered.
+# Fails with one sentence where nothing can be mounted in a tree.
 require_namespaces() {
     [ "$(id -u)" = 0 ] ||
         fail "a tree of Debian is made and entered by root alone: run this as root, or only the row of this machine" \
             "(make matrix ROWS=vendored)"
-    ! command -v unshare >/dev/null || unshare --mount --pid --fork true 2>/dev/null ||
+    unshare --mount --pid --fork true 2>/dev/null ||
         fail "this system allows root no namespaces of mounts and processes (unshare --mount --pid): allow them," \
             "in a container by running it privileged"
-    "$scripts/install-missing" matrix
 }
 
 # confine ARGUMENT...: runs the calling script again, with these arguments, in namespaces of its own, and exits with its status.
