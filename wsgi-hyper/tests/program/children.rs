@@ -50,8 +50,9 @@ fn a_signal_of_the_terminal_ends_server_and_pool() {
             command.process_group(0);
         });
         let processes = pool_of(&program);
-        let group = format!("-{}", program.process());
-        let sent = Command::new("kill").args(["-s", "INT", "--", &group]).stdin(Stdio::null()).status().unwrap();
+        // The shell's own kill: that of procps-ng 4.0.7 takes no process group behind -s.
+        let kill = format!("kill -s INT -- -{}", program.process());
+        let sent = Command::new("sh").args(["-c", &kill]).stdin(Stdio::null()).status().unwrap();
         assert!(sent.success());
         assert!(program.end().success(), "{method}");
         are_over(&processes);
