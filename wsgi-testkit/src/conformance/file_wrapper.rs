@@ -86,7 +86,7 @@ pub(super) fn file_wrapper_sends_what_read_gives(host: &dyn HostUnderTest) {
         "
 def unzipped(environ, start_response):
     start_response('200 OK', [])
-    return environ['wsgi.file_wrapper'](gzip.GzipFile(fileobj=on_disk(gzip.compress(b'unzipped'))))
+    return environ['wsgi.file_wrapper'](gzip.GzipFile(mode='rb', fileobj=on_disk(gzip.compress(b'unzipped'))))
 
 class Upper(io.FileIO):
     def read(self, size=-1):
