@@ -1,7 +1,8 @@
 # Read by nginx's own ./configure when it has written its Makefile: the rule for the module's static library.
 # It names its sources, so that `make install`, often another user's, need not run cargo again.
 
-wsgi_sources=`find "$wsgi_root/wsgi-core" "$wsgi_root/wsgi-nginx" -name '*.rs' -not -path '*/tests/*' -o -name Cargo.toml`
+wsgi_sources=`find "$wsgi_root/wsgi-core" "$wsgi_root/wsgi-nginx" -type f \
+    \( -path '*/src/*' -o -path '*/build/*' -o -name build.rs -o -name Cargo.toml \)`
 wsgi_sources=`echo $wsgi_root/Cargo.toml $wsgi_root/Cargo.lock $wsgi_sources`
 
 cat << END                                                    >> $NGX_MAKEFILE
