@@ -11,9 +11,9 @@ suites=(bookworm trixie sid)
 use_tree() {
     [[ " ${suites[*]} " == *" $1 "* ]] || fail "there is no tree \"$1\": $(list_of "${suites[@]}")"
     tree=$trees/$1
-    # Lies over target/ in the tree, and survives it.
+    # Mounted over target/ in the tree, and kept when a tree is left.
     tree_target=$tree.target
-    # There once the tree is complete: the recipe that it was made by, and the time of its last update.
+    # Exists once the tree is complete. Holds the checksum of its recipe and the time of its last update.
     tree_stamp=$tree/etc/wsgi-tree
 }
 
