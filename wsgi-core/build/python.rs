@@ -1,4 +1,5 @@
-//! Asks the Python that is built for what the gateway has to know of it, and refuses one that cannot be embedded.
+//! Asks the Python of the build for its version, its library and its standard library, and refuses a Python that cannot be
+//! embedded.
 
 use std::path::Path;
 use std::process::Command;

@@ -104,24 +104,24 @@ impl<'a> View<'a> {
 fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
     let from_header;
     let authority = match (parts.uri.authority(), parts.headers.get(HOST)) {
-        (Some(authority), _) => authority,
+        (Some(authority), _) => Some(authority),
         (None, Some(host)) if !host.is_empty() => {
             if let Some((name, port)) = usual(host.as_bytes()) {
                 return Ok(Some((Cow::Borrowed(name), port)));
             }
-            let found = Authority::try_from(host.as_bytes()).ok().filter(is_host_and_port);
-            from_header = found.ok_or(StatusCode::BAD_REQUEST)?;
-            &from_header
+            from_header = Authority::try_from(host.as_bytes());
+            from_header.as_ref().ok()
         }
         (None, _) => return Ok(None),
     };
+    let authority = authority.filter(|found| is_host_and_port(found)).ok_or(StatusCode::BAD_REQUEST)?;
     let name = authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
     Ok((!name.is_empty()).then(|| (Cow::Owned(name), authority.port_u16())))
 }
 
 /// Whether an authority is a host and perhaps a port (RFC 9110, 7.2), which may be empty (RFC 3986, 3.2.3) and is at most
 /// 65535.
-pub(crate) fn is_host_and_port(authority: &Authority) -> bool {
+fn is_host_and_port(authority: &Authority) -> bool {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("" | ":") => true,
         Some(port) => port.bytes().skip(1).all(|byte| byte.is_ascii_digit()) && authority.port_u16().is_some(),
@@ -332,6 +332,21 @@ mod tests {
         assert_eq!(server(get("/").header("Host", "a:81").extension(connection)), named("a", "8000"));
         let told = told(get("/").extension(connection), &Mount::default());
         assert_eq!((told["REMOTE_ADDR"].as_str(), told["SERVER_ADDR"].as_str()), ("10.0.0.1", "127.0.0.1"));
+    }
+
+    #[test]
+    fn an_authority_is_a_host_and_a_port_wherever_it_stands() {
+        let root = Mount::default();
+        for good in ["a", "a:", "a:80", "a:65535", "[::1]", "[::1]:80", "A.b:00080"] {
+            assert_eq!(refusal(get("/").header("Host", good), &root), None, "{good}");
+            assert_eq!(refusal(get(&format!("http://{good}/")), &root), None, "{good}");
+        }
+        for odd in ["a:b", "a:65536", "a:+1", "me@a", "a:1:2", "[::1]a"] {
+            assert_eq!(refusal(get("/").header("Host", odd), &root), Some(StatusCode::BAD_REQUEST), "{odd}");
+            if let Ok(uri) = format!("http://{odd}/").parse::<http::Uri>() {
+                assert_eq!(refusal(get(&uri.to_string()), &root), Some(StatusCode::BAD_REQUEST), "{odd}");
+            }
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) fn write(source: &Source, layout: &Layout, folder: &Path) -> Result<(
     let mut text = bindings(source)?;
     let bits = bit_fields(&text)?;
     for (name, kind, value) in &layout.constants {
-        let _ = writeln!(text, "pub(crate) const {name}: {kind} = {value};");
+        writeln!(text, "pub(crate) const {name}: {kind} = {value};").expect("a String can be written to");
     }
     text += &comparison(layout, &bits)?;
     let path = folder.join("bindings.rs");
@@ -167,15 +167,16 @@ fn number(argument: &syn::GenericArgument) -> Option<usize> {
 /// Compares sizes and places in Rust with those in C, in one constant: the build fails at the first difference.
 fn comparison(layout: &Layout, bits: &HashMap<(String, String), Bits>) -> Result<String, String> {
     let mut rows = String::new();
-    let mut compare = |what: &str,
+    let mut compare = |item: &str,
                        (offset_in_rust, width_in_rust): (String, String),
                        (offset, width): (usize, usize)| {
         let sentence = format!(
-            "{what} of {} has {width} bits from bit {offset} on for the C compiler, and other bits in the bindings: a \
+            "{item} of {} has {width} bits from bit {offset} on for the C compiler, and other bits in the bindings: a \
              module built with them would be wrong, build it with another version of libclang (LIBCLANG_PATH)",
             layout.version
         );
-        let _ = writeln!(rows, "    (({offset_in_rust}, {width_in_rust}), ({offset}, {width}), {sentence:?}),");
+        let row = format!("    (({offset_in_rust}, {width_in_rust}), ({offset}, {width}), {sentence:?}),\n");
+        rows.push_str(&row);
     };
     for Field { structure, name, offset, width, is_bits } in &layout.fields {
         let in_rust = if *is_bits {

@@ -205,7 +205,7 @@ pub(crate) const NUMBERS: &[&str] = &[
     "nginx_version",
 ];
 
-/// Macros that become C strings, each with the type of its elements.
+/// Macros that become C strings.
 pub(crate) const STRINGS: &[&str] = &["NGINX_VER", "NGX_HTTP_CLIENT_TEMP_PATH", "NGX_MODULE_SIGNATURE"];
 
 /// Values of `ngx_feature`, each with the condition of the preprocessor for it.

@@ -114,7 +114,7 @@ impl Layout {
 
 fn program_text() -> String {
     let mut text = include_str!("headers.h").to_owned() + PROGRAM;
-    let mut line = |row: std::fmt::Arguments<'_>| writeln!(text, "{row}").expect("a String takes all text");
+    let mut line = |row: std::fmt::Arguments<'_>| writeln!(text, "{row}").expect("a String can be written to");
     line(format_args!("    printf(\"version\\t%lu\\t%s\\n\", (unsigned long) nginx_version, NGINX_VER);"));
     for structure in STRUCTURES {
         line(format_args!("    printf(\"size\\t{0}\\t%zu\\n\", 8 * sizeof({0}));", structure.name));

@@ -42,7 +42,7 @@ fn python() {
     }
 }
 
-/// Writes `bindings.rs`; tells rustc the version of nginx and the options that `configure` was given.
+/// Writes `bindings.rs`, and passes nginx's version and build options on to rustc.
 fn nginx() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has set no OUT_DIR")?);
     let source = Source::from_environment()?;

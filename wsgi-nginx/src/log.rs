@@ -48,7 +48,7 @@ pub(crate) unsafe fn is_open(log: *const ngx_log_t) -> bool {
 
 /// nginx's number of a level.
 pub(crate) fn number(level: Level) -> ngx_uint_t {
-    let level = match level {
+    match level {
         Level::Emerg => NGX_LOG_EMERG,
         Level::Alert => NGX_LOG_ALERT,
         Level::Crit => NGX_LOG_CRIT,
@@ -57,8 +57,7 @@ pub(crate) fn number(level: Level) -> ngx_uint_t {
         Level::Notice => NGX_LOG_NOTICE,
         Level::Info => NGX_LOG_INFO,
         Level::Debug => NGX_LOG_DEBUG,
-    };
-    level as ngx_uint_t
+    }
 }
 
 /// A line for `--with-debug` builds, put together only where somebody reads it.

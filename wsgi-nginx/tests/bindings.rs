@@ -101,7 +101,7 @@ fn a_field_that_the_bindings_have_elsewhere_fails_the_build() {
 
 #[test]
 fn a_bit_that_the_bindings_have_elsewhere_fails_the_build() {
-    // Where it is, all sizes and all other fields stay as they are.
+    // Bits shift by one. Sizes and fields that have an address stay as they are.
     let nginx = Nginx::with(" allow_ranges:1;", &for_bindings_alone("    unsigned planted:1;"));
     assert_refused(&nginx, &["ngx_http_request_t.allow_ranges of nginx/", "has 1 bits", "for the C compiler"]);
 }

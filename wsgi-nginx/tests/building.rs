@@ -16,7 +16,7 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A program that tells this version, as nginx does.
+    /// Makes a program that prints this text for any arguments, as nginx does for `-v`.
     fn program(&self, says: &str) -> PathBuf {
         let path = self.0.path().join("nginx");
         fs::write(&path, format!("#!/bin/sh\necho '{says}' >&2\n")).unwrap();

@@ -1,4 +1,4 @@
-//! `scripts/matrix` and the trees that it tests in: what they refuse, and that an interruption leaves nothing behind.
+//! `scripts/matrix` and its trees: refusals, and interruptions, after which no mount and no process is left.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -53,7 +53,7 @@ fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
     programs
 }
 
-/// Puts a program that prints a line into a folder, in place of the one that is there.
+/// Replaces a program in a folder by a script that prints a line.
 fn replace_program(programs: &Path, name: &str, line: &str) {
     use std::os::unix::fs::PermissionsExt;
     let path = programs.join(name);
@@ -62,7 +62,7 @@ fn replace_program(programs: &Path, name: &str, line: &str) {
     fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("set permissions");
 }
 
-/// The programs of this system for a user who seems to be root on Debian, whoever runs the test.
+/// The programs of this system, with an `id` that reports root, so that other users can run the test.
 fn programs_of_root(absent: &[&str], folder: &TempDir) -> PathBuf {
     let programs = programs_without(absent, folder);
     replace_program(&programs, "id", "0");
@@ -111,7 +111,7 @@ fn a_system_that_forbids_namespaces_is_refused() {
     assert!(said.contains("allows root no namespaces"), "{said}");
 }
 
-/// A tree that holds a shell, so that it takes no time to make, below the folder of trees that a script is told of.
+/// Makes a tree that holds a shell and nothing else, in the folder that `WSGI_TREES` will name. debootstrap takes a minute.
 fn small_tree() -> TempDir {
     let folder = temporary_folder();
     let commands = r#"

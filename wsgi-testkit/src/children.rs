@@ -81,7 +81,7 @@ pub fn compare(ways: &[&str], forked: Forked, ask: impl Fn(&str) -> String) {
 
 /// What the script answers to each path when a thread of a plain program asks.
 fn plain(script: &Path, python: &str, ways: &[&str]) -> BTreeMap<String, String> {
-    // Signals that a shell or nohup ignores for what it starts are those of a terminal again, as the servers have them.
+    // nohup, and shells without job control, start programs with these signals ignored. Servers reset them, and so does this.
     const PROGRAM: &str = "
 import importlib.util, signal, sys, threading
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -173,7 +173,7 @@ impl Row {
         self
     }
 
-    /// What nginx of this version makes of it.
+    /// The verdict of nginx in this version.
     fn nginx(&self, version: NginxVersion) -> &Verdict {
         let (_, verdict) = self.nginx.iter().rfind(|(since, _)| *since <= version).expect("an answer of any version");
         verdict
