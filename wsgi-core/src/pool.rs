@@ -7,6 +7,7 @@
 //!
 //! The pool knows nothing of Python: what a thread needs before its first task and after its last is in [`Threads`].
 
+mod queue;
 mod roster;
 mod seat;
 mod stack;
@@ -21,6 +22,7 @@ use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+pub use queue::Ticket;
 use roster::Roster;
 use seat::{Seat, Worker};
 pub use stack::StackSize;
@@ -114,17 +116,17 @@ impl<T: Task> Pool<T> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Hands over a task. Never waits for one; may start a thread.
-    pub fn submit(&self, task: T) -> Result<(), Overloaded<T>> {
+    /// Hands over a task. Never waits for one; may start a thread. The result finds the task again while it is queued.
+    pub fn submit(&self, task: T) -> Result<Ticket, Overloaded<T>> {
         let mut roster = self.shared.lock();
         if roster.closing {
             return Err(Overloaded::ShuttingDown(task));
         }
-        roster.queued.push_back(task);
+        let ticket = roster.queued.push(task);
         let called = roster.use_free_permit(&self.shared);
         let no_thread = roster.live == 0;
         if (no_thread || roster.waiting() > self.shared.queue)
-            && let Some(task) = roster.queued.pop_back()
+            && let Some(task) = roster.queued.take(ticket)
         {
             let failure = roster.start_failure.take();
             drop(roster);
@@ -140,7 +142,12 @@ impl<T: Task> Pool<T> {
         call(called);
         drop(roster);
         self.shared.report(failure);
-        Ok(())
+        Ok(ticket)
+    }
+
+    /// Takes a task out of the queue; `None` if its first step has begun. The caller drops it.
+    pub fn withdraw(&self, ticket: Ticket) -> Option<T> {
+        self.shared.lock().withdraw(ticket)
     }
 
     /// Has [`Threads::drain`] run soon: at once on an idle thread if a permit is free, else when the next task ends or

@@ -15,6 +15,7 @@ mod freeze;
 mod gateway;
 #[cfg(not(Py_3_13))]
 mod gil_switch;
+mod handle;
 mod heap_type;
 mod home;
 mod installation;
@@ -39,8 +40,9 @@ mod thread;
 mod token;
 mod types;
 
-pub use exchange::{Exchange, ExchangeHandle, Summary};
+pub use exchange::{Exchange, Summary};
 pub use gateway::{Done, Gateway, GatewaySettings, Mode, Refused};
+pub use handle::ExchangeHandle;
 pub use loader::module_name;
 pub use location::{Location, LocationBuilder};
 pub use middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use wsgi_core::pool::Limits;
 
 #[tokio::test]
-async fn a_request_that_finds_no_place_is_answered_with_503_at_once() {
+async fn requests_beyond_the_queue_get_503_at_once_and_those_that_are_given_up_leave_it_with_their_bodies() {
     let gateway = gateway(Limits { max_threads: 1, queue: 1, ..Limits::new(1) });
     let (builder, lines) = logged(
         gateway,
@@ -29,6 +29,13 @@ def application(environ, start_response):
     // Both begin with the call.
     let running = tower_service::Service::call(&mut service.clone(), Request::post("/").body(body).unwrap());
     lines.wait_for("reading");
+    for _ in 0..10 {
+        let (mut left, body) = Channel::<Bytes>::new(1);
+        let queued = tower_service::Service::call(&mut service.clone(), Request::post("/").body(body).unwrap());
+        left.send_data(Bytes::from_static(b"begun")).await.expect("the body is there");
+        drop(queued);
+        left.send_data(Bytes::from_static(b"more")).await.expect_err("the body is gone");
+    }
     let queued = tower_service::Service::call(&mut service.clone(), Request::new(Empty::<Bytes>::new()));
 
     let refused = service.oneshot(Request::new(Empty::<Bytes>::new())).await.unwrap();

@@ -45,7 +45,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure(
         "ngx_event_t",
         "data handler log queue timer",
-        "cancelable channel delayed posted ready timedout timer_set",
+        "cancelable channel delayed pending_eof posted ready timedout timer_set",
     ),
     structure("ngx_file_t", "fd log name", ""),
     structure("ngx_hash_key_t", "key", ""),

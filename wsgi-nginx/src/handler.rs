@@ -128,10 +128,23 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         match worker.gateway.dispatch(location, RequestSnapshot::new(&view), parts, done) {
             Ok(handle) => {
                 hand_over.run.with(lp, |run| *run = Run::Threads(handle));
-                (*request).read_event_handler = Some(ngx_http_test_reading);
-                (*request).write_event_handler = Some(entry::write_event);
+                watch(request);
             }
             Err(refused) => overloaded(lp, request, refused),
+        }
+    }
+}
+
+/// Has nginx tell when the client leaves, and when it takes more.
+unsafe fn watch(request: *mut Request) {
+    // SAFETY: a live request.
+    unsafe {
+        (*request).read_event_handler = Some(ngx_http_test_reading);
+        (*request).write_event_handler = Some(entry::write_event);
+        let read = (*(*request).connection).read;
+        if (*read).pending_eof() != 0 {
+            // It has left before anybody asked, and there is no further event.
+            ngx_post_event(read, &raw mut ngx_posted_next_events);
         }
     }
 }
@@ -221,8 +234,7 @@ unsafe fn went(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, resul
     }
     // SAFETY: the request is not over.
     unsafe {
-        (*request).read_event_handler = Some(ngx_http_test_reading);
-        (*request).write_event_handler = Some(entry::write_event);
+        watch(request);
         if blocked {
             wait_for_client(lp, request);
         } else if request.cast::<c_void>() == (*(*request).connection).data {

@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::queue::{Queue, Ticket};
 use super::seat::Seat;
 use super::{Limits, Shared, Task};
 
@@ -29,7 +30,7 @@ pub(super) struct Roster<T: Task> {
     /// Permits that nobody holds.
     free: usize,
     /// Tasks before their first step.
-    pub(super) queued: VecDeque<T>,
+    pub(super) queued: Queue<T>,
     /// Due threads, in the order of their wakes.
     woken: VecDeque<usize>,
     /// Idle threads; the last one has the warmest caches.
@@ -85,7 +86,7 @@ impl<T: Task> Roster<T> {
             permits,
             max_threads: limits.max_threads.max(1),
             free: permits,
-            queued: VecDeque::new(),
+            queued: Queue::new(),
             woken: VecDeque::new(),
             idle: Vec::new(),
             called: 0,
@@ -211,7 +212,17 @@ impl<T: Task> Roster<T> {
         if !self.woken.is_empty() {
             return None;
         }
-        self.queued.pop_front().map(Work::Run)
+        self.queued.pop().map(Work::Run)
+    }
+
+    /// A thread that was called for the task finds nothing, as when another one was quicker.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<T> {
+        let task = self.queued.take(ticket)?;
+        self.tasks -= 1;
+        if self.closing && self.queued.is_empty() {
+            self.dismiss_idle();
+        }
+        Some(task)
     }
 
     /// `number` has passed on its permit and found no work: it waits for some, or leaves.

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, Builder, JoinHandle, ThreadId};
 use std::time::Duration;
 
-use super::{Limits, Overloaded, Pool, StackSize, Task, Threads};
+use super::{Limits, Overloaded, Pool, StackSize, Task, Threads, Ticket};
 
 /// A hang is a failure, after a time that no loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,14 +99,14 @@ fn pool(permits: usize, max_threads: usize, queue: usize) -> Fixture {
 }
 
 impl Fixture {
-    fn submit(&self, step: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static) {
-        assert!(self.try_submit(step).is_ok(), "refused");
+    fn submit(&self, step: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static) -> Ticket {
+        self.try_submit(step).unwrap_or_else(|_| panic!("refused"))
     }
 
     fn try_submit(
         &self,
         step: impl FnMut(&mut Context<'_>) -> Poll<()> + Send + 'static,
-    ) -> Result<(), Overloaded<Step>> {
+    ) -> Result<Ticket, Overloaded<Step>> {
         self.pool.submit(Box::new(step))
     }
 

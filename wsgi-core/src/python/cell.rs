@@ -28,6 +28,8 @@ pub(crate) struct ExchangeCell {
     pub(crate) log: Log,
     live: AtomicBool,
     cancelled: AtomicBool,
+    /// A thread has taken it up, or nothing will.
+    begun: AtomicBool,
     has_input: bool,
     reply: Part<Reply>,
     input: Part<Option<Input>>,
@@ -52,6 +54,7 @@ impl ExchangeCell {
             log,
             live: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             has_input: input.is_some(),
             reply: Part::new(Reply::new(response, sink)),
             input: Part::new(input),
@@ -121,6 +124,16 @@ impl ExchangeCell {
         let sink = self.reply.lock_alone().sink.take();
         let input = self.input.lock_alone().take();
         drop((sink, input));
+    }
+
+    /// The exchange waits in no queue from here on.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`begin`](Self::begin) was called. It may not show yet on other threads: the queue knows.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether the request has a body.

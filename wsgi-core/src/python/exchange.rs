@@ -73,29 +73,6 @@ pub struct Summary {
     pub body_bytes: u64,
 }
 
-/// A way to reach an exchange from other threads.
-#[derive(Clone)]
-pub struct ExchangeHandle {
-    cell: Arc<ExchangeCell>,
-}
-
-impl ExchangeHandle {
-    pub(super) fn new(cell: &Arc<ExchangeCell>) -> Self {
-        Self { cell: Arc::clone(cell) }
-    }
-
-    /// The client has gone, or the host gives up: the iterable is closed at the next opportunity. Never blocks, and
-    /// needs no Python.
-    pub fn cancel(&self) {
-        self.cell.cancel();
-    }
-
-    /// Whether [`cancel`](Self::cancel) was called.
-    pub fn is_cancelled(&self) -> bool {
-        self.cell.is_cancelled()
-    }
-}
-
 impl Exchange {
     /// Reads the request and prepares the call. The caller is attached or gets attached here.
     pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>) -> Self {
@@ -139,11 +116,6 @@ impl Exchange {
         };
         let response = Response::new(head_request, head_at);
         Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body.map(Input::new)))
-    }
-
-    /// A handle for the host's side.
-    pub fn handle(&self) -> ExchangeHandle {
-        ExchangeHandle::new(&self.cell)
     }
 
     /// Attaches this thread to the interpreter of the exchange; see [`Gateway::attach`](super::Gateway::attach).

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
-use super::exchange::{Exchange, ExchangeHandle, Summary};
+use super::exchange::{Exchange, Summary};
 use super::exit::{self, remaining};
+use super::handle::ExchangeHandle;
 use super::home::{Home, own_name};
 use super::interpreter::{Interpreter, Kind};
 use super::job::{Job, Step, preload};
@@ -171,10 +172,9 @@ impl Gateway {
         let home = self.home(at);
         let Some(pool) = &home.pool else { return Err(Refused::Inline) };
         let cell = Exchange::cell(home.interpreter, at, request.method() == b"HEAD", parts);
-        let handle = ExchangeHandle::new(&cell);
-        let job = Job { step: Step::Begin { request, cell }, done: Some(done) };
+        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done) };
         match pool.submit(job) {
-            Ok(()) => Ok(handle),
+            Ok(ticket) => Ok(ExchangeHandle::new(cell, home, ticket)),
             Err(refused) => {
                 let (mut job, refused) = match refused {
                     Overloaded::QueueFull(job) => (job, Refused::QueueFull),

@@ -113,6 +113,7 @@ impl Task for Job {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Begin { request, cell } => {
+                cell.begin();
                 let unbegun = Unbegun(&cell);
                 failpoint("job");
                 if let Err(fault) = cell.interpreter.ensure(&cell.log) {

@@ -1,6 +1,8 @@
 //! More requests than can be served, and an application that keeps Python to itself.
 
-use crate::harness::{Gate, Mode, Nginx, Site, get};
+use wsgi_testkit::Process;
+
+use crate::harness::{Gate, Mode, Nginx, Site, get, request, wait_for};
 
 /// `/hold` waits at the gate with the GIL held, as a badly behaved extension module would: no other Python code runs in
 /// that worker meanwhile.
@@ -80,4 +82,30 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
     }
     assert_eq!(response.body, vec![b'x'; FLUSHED + QUEUE]);
     assert_eq!(nginx.get("/").ok(), "x");
+}
+
+/// More than nginx keeps in memory (`client_body_buffer_size`).
+const BODY: [u8; 40_000] = [b'x'; 40_000];
+
+#[test]
+fn requests_whose_clients_have_left_leave_the_queue_with_their_bodies() {
+    let (nginx, gate) = site();
+    assert_eq!(nginx.get("/").ok(), "x");
+    let mut holder = nginx.connect();
+    holder.send(get("/hold"));
+    let at_gate = gate.arrival();
+    let worker = Process::new(nginx.worker());
+    let descriptors = worker.descriptors();
+    // More in all than may wait, and few enough at a time for nginx.
+    for _ in 0..=QUEUE / 100 {
+        for _ in 0..100 {
+            nginx.connect().send(request("POST", "/", "", &BODY));
+        }
+        wait_for("descriptors to be closed", || (worker.descriptors() <= descriptors).then_some(()));
+    }
+    let mut other = nginx.connect();
+    other.send(request("POST", "/", "", &BODY));
+    drop(at_gate);
+    assert_eq!(holder.response().ok(), "x");
+    assert_eq!(other.response().ok(), "x");
 }

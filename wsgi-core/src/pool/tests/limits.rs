@@ -126,3 +126,46 @@ fn a_task_waits_for_a_thread_that_exists_when_no_other_can_be_started() {
     next(&ran);
     assert_eq!(count(&fixture.shut_down(), is_started), 1);
 }
+
+#[test]
+fn a_task_that_was_withdrawn_does_not_run_and_leaves_its_place() {
+    let fixture = pool(1, 8, 2);
+    let held = fixture.run_held();
+    let (tell, ran) = channel();
+    let tickets = [1, 2].map(|task| fixture.submit(told(&tell, task)));
+    assert!(matches!(fixture.try_submit(told(&tell, 3)), Err(Overloaded::QueueFull(_))));
+    assert!(fixture.pool.withdraw(tickets[0]).is_some());
+    assert!(fixture.pool.withdraw(tickets[0]).is_none(), "it is given back once");
+    assert_eq!(fixture.pool.in_flight(), 2);
+    fixture.submit(told(&tell, 4));
+    drop(held);
+    assert_eq!([next(&ran), next(&ran)], [2, 4]);
+    fixture.quiet();
+    assert!(fixture.pool.withdraw(tickets[1]).is_none(), "it has run");
+}
+
+#[test]
+fn idle_threads_of_a_pool_that_ends_leave_when_the_last_queued_task_is_withdrawn() {
+    let fixture = pool(1, 2, 8);
+    let (release, gate) = channel::<()>();
+    let (tell, wakers) = channel();
+    fixture.submit(move |cx| {
+        if tell.send(cx.waker().clone()).is_ok() && gate.recv().is_ok() { Poll::Pending } else { Poll::Ready(()) }
+    });
+    let waker = next(&wakers);
+    release.send(()).unwrap();
+    // While it waits, a second thread takes this one, and is idle from then on.
+    fixture.submit(|_| Poll::Ready(()));
+    while fixture.pool.in_flight() > 1 {
+        thread::yield_now();
+    }
+    waker.wake();
+    next(&wakers);
+    let ticket = fixture.submit(|_| Poll::Ready(()));
+    assert!(!fixture.pool.shutdown(Duration::ZERO));
+    assert!(fixture.pool.withdraw(ticket).is_some());
+    while !matches!(next(&fixture.events), Event::Ended(_)) {}
+    assert_eq!(fixture.pool.in_flight(), 1, "the other one runs");
+    drop(release);
+    fixture.shut_down();
+}
