@@ -25,11 +25,12 @@ use crate::chain::{Ended, Output};
 use crate::conf::LocationConf;
 use crate::entry::{self, MODULE};
 use crate::handover::{HandOver, Run};
+use crate::inline_sink::InlineSink;
 use crate::loop_cell::Loop;
 use crate::mailbox::{Backlog, Gone, Mail};
-use crate::ngx::{self, Request};
+use crate::ngx::{self, Request, multiplexed};
 use crate::request::{View, variables};
-use crate::sink::{InlineSink, ThreadSink, multiplexed};
+use crate::thread_sink::ThreadSink;
 use crate::{body, head, log, reentry, worker};
 
 /// How an exchange came to its end.
@@ -107,7 +108,7 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
         let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
         if worker.inline {
-            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
+            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over), Arc::clone(location)));
             let parts = HostParts { body: source.body, sink, log };
             let attached = worker.gateway.attach(location);
             let exchange = worker.gateway.begin(location, &view, parts);

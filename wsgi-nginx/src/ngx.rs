@@ -114,3 +114,13 @@ pub(crate) unsafe fn parsed_main(cf: *mut ngx_conf_t, module: *const ngx_module_
 pub(crate) fn status(code: u16) -> ngx_uint_t {
     ngx_uint_t::from(code)
 }
+
+/// Whether several requests share the connection (HTTP/2, HTTP/3).
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn multiplexed(request: *const Request) -> bool {
+    // SAFETY: the caller's promise. 2000 and 3000 are nginx's numbers for these versions.
+    unsafe { (*request).http_version >= 2000 }
+}

@@ -71,6 +71,36 @@ def stream(environ, start_response):
 }
 
 #[test]
+fn a_stream_of_empty_items_holds_up_nobody_and_ends_with_its_client() {
+    let source = r#"
+wanted = True
+def empty():
+    while wanted: yield b""
+    yield b"end"
+def stream(environ, start_response):
+    global wanted
+    wanted = environ["PATH_INFO"] != "/end"
+    start_response("200 OK", [])
+    return Counted(empty()) if wanted else [b"told"]
+"#;
+    for mode in [Mode::Threads(2), Mode::Inline] {
+        let nginx = site(mode, source).start();
+        let ask = || {
+            let mut client = nginx.connect();
+            let before = state(&nginx).0;
+            client.send(get("/"));
+            wait_for("the stream to begin", || (state(&nginx).0 > before).then_some(()));
+            client
+        };
+        drop(ask());
+        assert_closed(&nginx, 1);
+        let mut client = ask();
+        assert_eq!(nginx.get("/end").ok(), "told");
+        assert_eq!(client.response().ok(), "end");
+    }
+}
+
+#[test]
 fn send_timeout_ends_a_stream_to_a_client_that_takes_nothing() {
     let source = r#"
 def stream(environ, start_response):

@@ -1,9 +1,13 @@
 //! `wsgi_write_buffering` and `wsgi_write_buffer_size`: the write callable (WB-*, WBS-*).
 
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes};
+use wsgi_testkit::Process;
+
+use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, wait_for};
 
 const SOURCE: &str = r#"
 import os, sys
@@ -29,6 +33,10 @@ def application(environ, start_response):
         if os.path.exists(os.path.join(os.path.dirname(__file__), "gate")):
             gate()
         return []
+    if path == "/large":
+        for number in range(int(query)):
+            write(b"%x" % (number % 16) * (1 << 20))
+        return [b"end"]
     if path == "/replace":
         write(b"x" * 9000)
         try:
@@ -167,6 +175,65 @@ fn wb_7_a_client_that_takes_nothing_ends_the_writing_and_hurts_nobody() {
         nginx.logged("Error from write()");
         drop(stalled);
         assert_eq!(nginx.get("/items").ok(), "xyz");
+    });
+}
+
+/// A connection whose client keeps little of what it has not read.
+fn client_with_a_small_buffer(nginx: &Nginx) -> Client {
+    let stream = TcpStream::connect(("127.0.0.1", nginx.port())).expect("nginx listens");
+    let size: libc::c_int = 16 << 10;
+    // SAFETY: a socket that is open, and an option of this size.
+    let set = unsafe {
+        let value = (&raw const size).cast();
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, size_of_val(&size) as u32)
+    };
+    assert_eq!(set, 0);
+    Client::new(stream)
+}
+
+#[test]
+fn send_timeout_counts_between_two_sends_of_one_write() {
+    in_both_modes(|mode| {
+        let nginx = site(mode, "send_timeout 1s;").listen_options("sndbuf=16k").start();
+        let mut client = client_with_a_small_buffer(&nginx);
+        client.send("GET /large?2 HTTP/1.0\r\n\r\n");
+        assert_eq!(client.head().status, 200);
+        // Each of the two takes longer than the time-out.
+        for _ in 0..32 {
+            assert_eq!(client.take(64 << 10).len(), 64 << 10, "cut");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(client.rest(), b"end");
+    });
+}
+
+#[test]
+fn what_only_the_event_loop_could_send_is_kept_in_a_file_while_the_application_writes() {
+    let nginx = site(Mode::Inline, "limit_rate 100k;").start();
+    assert_eq!(nginx.get("/items").ok(), "xyz");
+    let worker = Process::new(nginx.worker());
+    let before = worker.memory();
+    let mut client = nginx.connect();
+    client.send(get("/large?64"));
+    assert_eq!(client.head().status, 200);
+    // It has returned: this one is answered.
+    assert_eq!(nginx.get("/items").ok(), "xyz");
+    let growth = worker.memory().saturating_sub(before);
+    assert!(growth < 8 << 20, "the worker grew by {growth} bytes");
+    assert_eq!(nameless_files(&nginx).len(), 1);
+    drop(client);
+    wait_for("the file to be closed", || nameless_files(&nginx).is_empty().then_some(()));
+}
+
+#[test]
+fn what_was_kept_in_a_file_while_the_application_wrote_arrives_in_order() {
+    in_both_modes(|mode| {
+        for options in ["", "sendfile on;", "gzip on;\ngzip_types text/plain;"] {
+            let nginx = site(mode, &format!("limit_rate 3m;\n{options}")).start();
+            let body = nginx.get("/large?4").ok();
+            let expected = ["0", "1", "2", "3"].map(|digit| digit.repeat(1 << 20)).concat() + "end";
+            assert!(body == expected, "{} bytes", body.len());
+        }
     });
 }
 

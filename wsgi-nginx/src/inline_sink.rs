@@ -1,0 +1,201 @@
+//! The way of a response to nginx with inline execution: straight through the filters.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use wsgi_core::error::HostError;
+use wsgi_core::head::ResponseHead;
+use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use wsgi_core::output::FilePart;
+use wsgi_core::python::Location;
+
+use crate::handover::HandOver;
+use crate::kept::Kept;
+use crate::loop_cell::Loop;
+use crate::mailbox::Backlog;
+use crate::ngx::{self, multiplexed};
+
+/// So many items of one response in a row, then the event loop has its turn.
+const ITEMS_A_TURN: u32 = 64;
+
+/// An application that takes longer than this for an item makes its client wait: what is there leaves.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
+pub(crate) struct InlineSink {
+    hand_over: Arc<HandOver>,
+    /// Where files are made.
+    location: Arc<Location>,
+    /// Items that the application was asked for in this turn.
+    items: u32,
+    /// When the application was asked for its next item, where items may be joined.
+    asked: Option<Instant>,
+    /// While the application writes and only the event loop, which waits for it, could send.
+    kept: Option<Unsent>,
+}
+
+/// A file, and the part of it that nginx has not been given.
+#[derive(Default)]
+struct Unsent {
+    kept: Kept,
+    part: Option<FilePart>,
+}
+
+impl InlineSink {
+    pub(crate) fn new(hand_over: Arc<HandOver>, location: Arc<Location>) -> Self {
+        Self { hand_over, location, items: 0, asked: None, kept: None }
+    }
+
+    #[cold]
+    fn send_soon(&mut self, chunk: Chunk<'_>) -> Result<(), HostError> {
+        let flush = if self.is_slow() { Flush::Now } else { Flush::Soon };
+        self.hand_over.send(&mut Loop::enter(), chunk, flush)?;
+        self.asked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether a block that may wait should not: the first one, and what comes slowly. While the application works on an
+    /// item nothing can be sent here, so that what waits then has been taken for part of a quick sequence.
+    fn is_slow(&self) -> bool {
+        self.asked.is_none_or(|asked| asked.elapsed() > SLOW)
+    }
+
+    /// Gives nginx what was kept: the event loop has its turn next.
+    #[inline]
+    fn release(&mut self) -> Result<(), HostError> {
+        match self.kept.take() {
+            None => Ok(()),
+            Some(unsent) => self.send_kept(unsent),
+        }
+    }
+
+    #[cold]
+    fn send_kept(&self, unsent: Unsent) -> Result<(), HostError> {
+        let Some(part) = unsent.part else { return Ok(()) };
+        self.hand_over.send(&mut Loop::enter(), Chunk::File(part), Flush::Now)
+    }
+}
+
+impl Unsent {
+    #[cold]
+    fn keep(&mut self, location: &Location, block: &[u8]) -> Result<(), HostError> {
+        if self.kept.is_full() {
+            return Err(HostError::Io(std::io::Error::from_raw_os_error(libc::EFBIG)));
+        }
+        let part = self.kept.write(location, block)?;
+        match &mut self.part {
+            Some(before) => before.len += part.len,
+            None => self.part = Some(part),
+        }
+        Ok(())
+    }
+}
+
+impl ResponseSink for InlineSink {
+    fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
+        self.hand_over.send_head(&mut Loop::enter(), &head)
+    }
+
+    fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+        if let Some(unsent) = &mut self.kept {
+            match &chunk {
+                Chunk::Borrowed(block) => return unsent.keep(&self.location, block),
+                Chunk::Owned(block) => return unsent.keep(&self.location, block),
+                Chunk::File(_) => self.release()?,
+            }
+        }
+        if flush == Flush::Soon {
+            return self.send_soon(chunk);
+        }
+        self.hand_over.send(&mut Loop::enter(), chunk, flush)
+    }
+
+    fn flush(&mut self) -> Result<(), HostError> {
+        self.release()?;
+        self.hand_over.flush(&mut Loop::enter())
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
+        self.release()?;
+        let lp = &mut Loop::enter();
+        let (blocked, joined) = self.hand_over.output.with(lp, |output| (output.is_blocked(), output.has_joined()));
+        if blocked {
+            // The write event goes on.
+            return Poll::Pending;
+        }
+        if self.items >= ITEMS_A_TURN {
+            self.items = 0;
+            if joined {
+                self.hand_over.flush(lp)?;
+            }
+            return Poll::Pending;
+        }
+        self.items += 1;
+        Poll::Ready(self.hand_over.output.with(lp, |output| output.interest()))
+    }
+
+    fn drain(&mut self) -> Result<(), HostError> {
+        if self.kept.is_none() && !drain(&mut Loop::enter(), &self.hand_over)? {
+            self.kept = Some(Unsent::default());
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), HostError> {
+        self.release()?;
+        self.hand_over.finish(&mut Loop::enter())
+    }
+}
+
+/// Waits for the socket in place of the event loop, for as long as `send_timeout` allows between two sends. False where output
+/// waits for something else (another part of the page, the timer of `limit_rate`, a window of HTTP/2), so that only the loop
+/// can go on.
+fn drain(lp: &mut Loop, hand_over: &HandOver) -> Result<bool, HostError> {
+    let mut waiting_since = Instant::now();
+    loop {
+        let (backlog, request) = hand_over.output.with(lp, |output| (output.backlog(), output.request()));
+        match backlog {
+            Backlog::None => return Ok(true),
+            Backlog::Part => return Ok(false),
+            Backlog::Client => {}
+        }
+        // SAFETY: output is left, so that the request is not over.
+        let connection = unsafe { (*request).connection };
+        // SAFETY: as above.
+        let (write, limit) = unsafe { ((*connection).write, ngx::core_location(request).send_timeout) };
+        // SAFETY: a live connection and its event.
+        if unsafe { multiplexed(request) || (*write).delayed() != 0 } {
+            return Ok(false);
+        }
+        // SAFETY: as above: nginx has noted whether the socket takes more.
+        let (ready, sent) = unsafe { ((*write).ready() != 0, (*connection).sent) };
+        if !ready {
+            // SAFETY: the connection is open.
+            wait_for_socket(unsafe { (*connection).fd }, limit, waiting_since)?;
+            // SAFETY: nginx tries to send only where it believes the socket to be ready.
+            unsafe { (*write).set_ready(1) };
+        }
+        hand_over.retry(lp)?;
+        if hand_over.output.with(lp, |output| output.request().is_null()) {
+            return Err(HostError::ClientGone);
+        }
+        // SAFETY: the request is not over.
+        let (still_ready, progress) = unsafe { ((*write).ready() != 0, (*connection).sent != sent) };
+        if progress {
+            waiting_since = Instant::now();
+        } else if still_ready {
+            // The socket takes more, and nginx gives it nothing: it waits for something else.
+            return Ok(false);
+        }
+    }
+}
+
+/// Blocks until a socket takes more, at most `limit` milliseconds since `started`.
+fn wait_for_socket(descriptor: libc::c_int, limit: usize, started: Instant) -> Result<(), HostError> {
+    let left = limit.saturating_sub(usize::try_from(started.elapsed().as_millis()).unwrap_or(usize::MAX));
+    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one descriptor, one record.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, i32::try_from(left).unwrap_or(i32::MAX)) };
+    if ready == 0 { Err(HostError::TimedOut) } else { Ok(()) }
+}
