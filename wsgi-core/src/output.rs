@@ -1,7 +1,9 @@
 //! What the write callable has collected: memory first, then an anonymous file.
 
+mod gather;
 mod spool;
 
+pub(crate) use gather::Gather;
 pub use spool::{FilePart, SpoolStore, TempFolder};
 
 use std::fs::File;

@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use wsgi_core::host::{ErrorLog, Level};
@@ -31,6 +32,8 @@ enum Letter {
     Log(Level, String, Option<SyncSender<()>>),
     /// The worker is to make way for another one.
     Retire,
+    /// Memory of responses is to be given back to Python.
+    Release,
 }
 
 /// Has the loop empty the box of a request.
@@ -41,6 +44,19 @@ pub(crate) fn announce(request: Arc<HandOver>) {
 /// Has the loop let this worker retire.
 pub(crate) fn retire() {
     send(Letter::Retire);
+}
+
+/// A waker that has the loop give memory of responses back to Python.
+pub(crate) fn release_waker() -> Waker {
+    Waker::from(Arc::new(Release))
+}
+
+struct Release;
+
+impl Wake for Release {
+    fn wake(self: Arc<Self>) {
+        send(Letter::Release);
+    }
 }
 
 fn send(letter: Letter) {
@@ -133,6 +149,7 @@ pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
                 Letter::Request(request) => handler::deliver(&request),
                 // What comes after it in the list must not wait for the next event.
                 Letter::Retire => entry::guard_again("retire", worker::retire),
+                Letter::Release => entry::guard_again("release", worker::release),
                 Letter::Log(level, text, written) => {
                     log::write(process_log, level, &text);
                     if let Some(written) = written {

@@ -100,6 +100,13 @@ fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
     }
 }
 
+/// Blocks of responses were dropped where Python does not run.
+pub(crate) fn release() {
+    if let Some(worker) = running() {
+        worker.gateway.release();
+    }
+}
+
 /// A script has changed that asks for a new process. On the loop's thread.
 pub(crate) fn retire() {
     with_retirement(Retirement::begin);
@@ -178,6 +185,7 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
     let descriptors = unsafe { Descriptors::of_nginx(cycle, single) }
         .map_err(|error| format!("cannot start Python: cannot list the descriptors of nginx: {error}"))?;
     settings.child_processes = Some(Arc::new(descriptors));
+    settings.release = Some(event::release_waker());
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
     // SAFETY: the caller's promise: timers are initialised. A worker that has started keeps it.
     let hold = unsafe { Hold::new((*cycle).log) };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
@@ -45,6 +46,9 @@ pub struct GatewaySettings {
     pub fatal_exit_status: Option<c_int>,
     /// What the host does about processes that applications start.
     pub child_processes: Option<Arc<dyn ChildProcesses>>,
+    /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
+    /// is given back by the next request, or by [`Gateway::release`], which the host then calls.
+    pub release: Option<Waker>,
 }
 
 /// Where application code runs.
@@ -66,6 +70,7 @@ impl GatewaySettings {
             reserved_signals: Vec::new(),
             fatal_exit_status: None,
             child_processes: None,
+            release: None,
         }
     }
 }
@@ -99,6 +104,7 @@ pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 /// in an orderly way but does not finalise Python, which is not safe while threads are alive.
 pub struct Gateway {
     mode: Mode,
+    release: Option<Waker>,
     main: &'static Home,
     /// Interpreters of their own, by the script's path or the module's name.
     own: Leaf<HashMap<PathBuf, &'static Home>>,
@@ -121,7 +127,8 @@ impl Gateway {
             reserved_signals: settings.reserved_signals.clone(),
             fatal_exit_status: settings.fatal_exit_status,
         };
-        let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode);
+        let release = settings.release.clone();
+        let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());
         main.keep();
         // SAFETY: Python has been started.
         main.interpreter.set_state(unsafe { ffi::PyInterpreterState_Main() });
@@ -136,7 +143,7 @@ impl Gateway {
         // SAFETY: as above, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
-        Ok(Self { mode, main, own: Leaf::default() })
+        Ok(Self { mode, release, main, own: Leaf::default() })
     }
 
     /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
@@ -200,6 +207,16 @@ impl Gateway {
         }
     }
 
+    /// Gives back the memory of blocks that were dropped where Python does not run. Inline; on the host's thread, which waits
+    /// for the GIL if there is something to do. With threads they do it themselves.
+    pub fn release(&self) {
+        for home in self.homes() {
+            if home.interpreter.has_releases() {
+                drop(Attached::new(home.interpreter));
+            }
+        }
+    }
+
     /// Exchanges that are queued or running on threads.
     pub fn in_flight(&self) -> usize {
         self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
@@ -254,7 +271,7 @@ impl Gateway {
         let main = self.main.interpreter;
         let kind = Kind::Own { name, main };
         let (setup, log) = (Arc::clone(&main.setup), main.log.clone());
-        Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode)
+        Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode, self.release.as_ref())
     }
 
     fn homes(&self) -> Vec<&'static Home> {

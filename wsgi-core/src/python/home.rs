@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use pyo3::ffi;
@@ -43,11 +44,16 @@ impl std::fmt::Debug for Home {
 
 impl Home {
     /// Never freed: it lives to the end of the process, as its interpreter does, and is to be [kept](Self::keep). No thread
-    /// is started as yet.
-    pub(super) fn new(interpreter: Interpreter, mode: Mode) -> &'static Self {
+    /// is started as yet. Inline, `release` is woken when references wait to be released.
+    pub(super) fn new(interpreter: Interpreter, mode: Mode, release: Option<&Waker>) -> &'static Self {
         let interpreter: &'static Interpreter = Box::leak(Box::new(interpreter));
         let pool = match mode {
-            Mode::Inline => None,
+            Mode::Inline => {
+                if let Some(waker) = release.cloned() {
+                    interpreter.on_release(move || waker.wake_by_ref());
+                }
+                None
+            }
             Mode::Threads(limits) => Some(start_pool(interpreter, limits)),
         };
         Box::leak(Box::new(Self { interpreter, pool }))

@@ -159,10 +159,15 @@ impl Interpreter {
         }
     }
 
+    /// Whether references wait to be released.
+    pub(crate) fn has_releases(&self) -> bool {
+        self.has_releases.load(Ordering::Acquire)
+    }
+
     /// Gives up what other threads have left.
     #[inline]
     pub(crate) fn release_now(&self, token: Token<'_>) {
-        if self.has_releases.load(Ordering::Acquire) {
+        if self.has_releases() {
             self.release_all(token);
         }
     }

@@ -12,7 +12,7 @@ use crate::config::Flag;
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
-use crate::output::WriteBuffer;
+use crate::output::{Gather, WriteBuffer};
 use crate::response::{Accepted, Response};
 
 /// Response and sink, driven together.
@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub(crate) excess: u64,
     /// Bytes of blocks that may wait at the host for what follows.
     joined: usize,
+    /// Small blocks of a long list, which all leave together.
+    gather: Option<Box<Gather>>,
     /// What was written and waits for the application to return.
     written: Option<Box<WriteBuffer>>,
     status: u16,
@@ -46,6 +48,7 @@ impl Reply {
             refresh: false,
             excess: 0,
             joined: 0,
+            gather: None,
             written: None,
             status: 0,
             body_bytes: 0,
@@ -71,8 +74,11 @@ impl Reply {
         Ok(())
     }
 
-    /// All that the iterable gives are so many blocks.
-    pub(super) fn declare_blocks(&mut self, count: usize) {
+    /// All that the iterable gives are so many blocks, of `total` bytes.
+    pub(super) fn declare_blocks(&mut self, count: usize, total: u64) {
+        if count >= GATHER_FROM {
+            self.gather = Some(Box::new(Gather::new(total)));
+        }
         let written = self.written.as_ref().map_or(0, |written| written.parts());
         if count + written == 1 {
             self.response.declare_single_block();
@@ -207,6 +213,11 @@ impl Reply {
     fn finish(&mut self, head: Option<ResponseHead>) -> Result<Summary, Stop> {
         self.send_head(head).map_err(Stop::Host)?;
         let Some(sink) = self.sink.as_mut() else { return Err(Stop::Host(HostError::ClientGone)) };
+        if let Some(mut gather) = self.gather.take()
+            && let Some(piece) = gather.take()
+        {
+            sink.send(Chunk::Owned(piece), Flush::Later).map_err(Stop::Host)?;
+        }
         sink.finish().map_err(Stop::Host)?;
         Ok(Summary { status: self.status, body_bytes: self.body_bytes })
     }
@@ -239,6 +250,15 @@ impl Reply {
         // a reference of their own.
         unsafe {
             let data = std::slice::from_raw_parts(ffi::PyBytes_AsString(block).cast::<u8>(), take);
+            if let Some(gather) = &mut self.gather {
+                let small = take <= COPY_LIMIT;
+                if let Some(piece) = if small { gather.add(data) } else { gather.pass(data) } {
+                    sink.send(Chunk::Owned(piece), Flush::Later)?;
+                }
+                if small {
+                    return Ok(());
+                }
+            }
             if take <= COPY_LIMIT {
                 sink.send(Chunk::Borrowed(data), flush)
             } else if ffi::PyBytes_CheckExact(block) == 0 {
@@ -253,6 +273,9 @@ impl Reply {
         }
     }
 }
+
+/// Lists of so many blocks are joined. For a few of them a copy more would cost more than it saves.
+const GATHER_FROM: usize = 16;
 
 /// Tells the client to come back at once, unless the application has said when.
 #[cold]

@@ -71,6 +71,53 @@ def stream(environ, start_response):
 }
 
 #[test]
+fn what_clients_leave_of_their_responses_takes_no_memory_while_the_worker_is_idle() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return [b"x" * (32 << 20)]
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        state(&nginx);
+        let worker = Process::new(nginx.worker());
+        let before = worker.memory();
+        let mut clients = [nginx.connect(), nginx.connect(), nginx.connect()];
+        for client in &mut clients {
+            client.send(get("/"));
+            client.head();
+        }
+        assert!(worker.memory() - before > 90 << 20, "the responses are not there");
+        drop(clients);
+        wait_for("the memory to be given back", || (worker.memory() < before + (8 << 20)).then_some(()));
+    });
+}
+
+#[test]
+fn a_list_of_a_million_small_blocks_takes_little_more_than_its_bytes() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    return [b"0123456789"] * int(environ["QUERY_STRING"])
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        nginx.get("/?1").ok();
+        let worker = Process::new(nginx.worker());
+        let before = worker.memory();
+        let mut client = nginx.connect();
+        client.send(get("/?1000000"));
+        client.head();
+        // The client takes nothing, and all is there: 10 MB of bytes, and perhaps still 8 of the list itself.
+        assert_eq!(nginx.get("/?1").ok(), "0123456789");
+        let growth = worker.memory().saturating_sub(before);
+        assert!(growth < 24_000_000, "the worker grew by {growth} bytes");
+        let taken: Vec<u8> = client.take(10_000_000);
+        assert!(taken.chunks(10).all(|block| block == b"0123456789"), "not as it was sent");
+    });
+}
+
+#[test]
 fn a_stream_of_empty_items_holds_up_nobody_and_ends_with_its_client() {
     let source = r#"
 wanted = True

@@ -223,6 +223,44 @@ def generator(environ, start_response):
     }
 }
 
+/// A host may join the blocks of a list. What it makes of them is what they are.
+pub(super) fn lists_of_many_blocks_arrive_whole_and_in_order(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::of_functions(
+        "
+def small(environ, start_response):
+    start_response('200 OK', [])
+    return [b'%06d' % number for number in range(40000)]
+def mixed(environ, start_response):
+    start_response('200 OK', [])
+    return tuple(b'%d' % (number % 10) * (number * 37 % 20000) for number in range(100))
+def cut(environ, start_response):
+    start_response('200 OK', [('Content-Length', '100001')])
+    return [b'%06d' % number for number in range(40000)]
+def written(environ, start_response):
+    start_response('200 OK', [])(b'written')
+    return [b'%d' % (number % 10) for number in range(1000)]
+def empty(environ, start_response):
+    start_response('200 OK', [])
+    return [b''] * 1000
+",
+    ));
+    let small: String = (0..40_000).map(|number| format!("{number:06}")).collect();
+    let mixed: String = (0..100).map(|number| format!("{}", number % 10).repeat(number * 37 % 20_000)).collect();
+    let written: String = (0..1000).map(|number| format!("{}", number % 10)).collect();
+    for (path, body) in [
+        ("/small", small.as_str()),
+        ("/mixed", &mixed),
+        ("/cut", &small[..100_001]),
+        ("/written", &format!("written{written}")),
+        ("/empty", ""),
+    ] {
+        let response = site.get(path);
+        assert!(response.ok() == body, "{path}: {} bytes for {}", response.body.len(), body.len());
+        let head = site.send(super::get(path).method("HEAD"));
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+    }
+}
+
 /// An answer to HEAD has the length that GET would get, and nobody but the application knows that.
 pub(super) fn no_content_length_is_made_up_where_there_is_no_body(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(

@@ -54,6 +54,7 @@ suite! { $
         length_of_the_result_is_no_length_of_the_body
         a_single_block_gets_a_content_length
         a_list_or_tuple_of_blocks_gets_a_content_length
+        lists_of_many_blocks_arrive_whole_and_in_order
         no_content_length_is_made_up_where_there_is_no_body
         nothing_of_the_result_is_touched_but_iteration_and_close
         an_iterator_that_fails_at_its_first_step_is_500

@@ -125,7 +125,7 @@ impl Exchange {
                 drop(guard);
                 return Err(self.stopped(Stop::Protocol(short)));
             }
-            reply.declare_blocks(size() as usize);
+            reply.declare_blocks(size() as usize, total);
             let mut index = 0;
             let mut outcome = Ok(());
             while index < size() && outcome.is_ok() {
