@@ -225,6 +225,15 @@ pub enum BodyInterest {
 pub trait ErrorLog: Send + Sync {
     /// Logs `text`: one line without control characters. The host splits what its log would cut. Never blocks for long.
     fn log(&self, level: Level, text: &str);
+
+    /// Whether so many lines wait to be written that a thread of an application should [wait](Self::wait_for_room) before it
+    /// writes another one. Asked after each record of a text that applications decide about.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Blocks until lines can be taken again. Called detached from Python.
+    fn wait_for_room(&self) {}
 }
 
 /// Lets a host keep its descriptors from processes that applications start, by any way that Python has.

@@ -25,9 +25,15 @@ impl Log {
         split_record(&escape(text), MAX_RECORD).for_each(|record| self.0.log(level, record));
     }
 
-    /// Adds `text` to `lines`, and logs each line that it completes.
-    pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str) {
-        lines.write(text, |record| self.0.log(level, record));
+    /// Adds `text` to `lines`, and logs each line that it completes. Where the host's log is [full](ErrorLog::is_full), it is
+    /// passed to `wait`.
+    pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {
+        lines.write(text, |record| {
+            self.0.log(level, record);
+            if self.0.is_full() {
+                wait(&*self.0);
+            }
+        });
     }
 
     /// Logs a line that is not complete, if there is one.
@@ -35,10 +41,10 @@ impl Log {
         lines.finish(|record| self.0.log(level, record));
     }
 
-    /// Logs text of several lines, one record each.
-    pub fn lines(&self, level: Level, text: &str) {
+    /// Logs text of several lines, one record each; `wait` is as for [`write`](Self::write).
+    pub fn lines(&self, level: Level, text: &str, wait: impl FnMut(&dyn ErrorLog)) {
         let mut lines = LineBuffer::new();
-        self.write(level, &mut lines, text);
+        self.write(level, &mut lines, text, wait);
         self.finish(level, &mut lines);
     }
 }
@@ -260,7 +266,7 @@ mod tests {
         let kept = Arc::<Kept>::default();
         let log = Log::new(Arc::clone(&kept) as _);
         log.log(Level::Error, "one\ntwo");
-        log.lines(Level::Error, "three\nfo\x1bur");
+        log.lines(Level::Error, "three\nfo\x1bur", |_| ());
         log.log(Level::Error, &"x".repeat(MAX_RECORD + 1));
         let kept = std::mem::take(&mut *kept.0.lock().unwrap());
         assert_eq!(kept[..3], ["one\\x0atwo", "three", "fo\\x1bur"]);

@@ -92,7 +92,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_list_part_t", "elts nelts next", ""),
     structure("ngx_list_t", "part", ""),
     structure("ngx_listening_t", "fd", ""),
-    structure("ngx_log_t", "file log_level", ""),
+    structure("ngx_log_t", "file log_level next writer", ""),
     structure("ngx_module_t", "commands ctx ctx_index exit_process index init_process signature type version", ""),
     structure("ngx_open_file_t", "fd flush", ""),
     structure("ngx_path_t", "conf_file len level line name", ""),

@@ -18,6 +18,7 @@ use crate::bindings::{
     ngx_get_connection, ngx_log_t, ngx_uint_t,
 };
 use crate::handover::HandOver;
+use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{LoopCell, on_loop_thread};
 use crate::{entry, handler, log, ngx, worker};
 
@@ -65,10 +66,15 @@ fn send(letter: Letter) {
         mail.len() == 1
     });
     if first {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: eight bytes, as an eventfd takes them. The counter does not come to its end.
-        unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
+        ring();
     }
+}
+
+/// Wakes the loop.
+fn ring() {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: eight bytes, as an eventfd takes them. The counter does not come to its end.
+    unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
 }
 
 /// Opens the descriptor and has nginx watch it; says what failed.
@@ -131,35 +137,73 @@ pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
             let connection: *mut ngx_connection_t = (*event).data.cast();
             libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
         }
-        drain((*ngx_cycle).log);
+        take_turn((*ngx_cycle).log);
     }
 }
 
-/// Works off what is there.
+/// So many bytes of log lines in a turn, then the event loop goes on. It takes about a millisecond to write them.
+const LINES_A_TURN: usize = 32 * 1024;
+
+/// Works off what is there. Where that is many lines for the log, the rest follows in the next turn.
 ///
 /// # Safety
 ///
 /// This is the loop's thread, and `log` is alive.
-pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
-    let mail = MAIL.with(std::mem::take);
-    for letter in mail {
+unsafe fn take_turn(log: *mut ngx_log_t) {
+    let mut mail = MAIL.with(std::mem::take).into_iter();
+    let mut lines = 0;
+    for letter in &mut mail {
         // SAFETY: the caller's promise.
-        unsafe {
-            match letter {
-                Letter::Request(request) => handler::deliver(&request),
-                // What comes after it in the list must not wait for the next event.
-                Letter::Retire => entry::guard_again("retire", worker::retire),
-                Letter::Release => entry::guard_again("release", worker::release),
-                Letter::Log(level, text, written) => {
-                    log::write(process_log, level, &text);
-                    if let Some(written) = written {
-                        // Whoever waited may have given up.
-                        let _ = written.try_send(());
-                    }
+        lines += unsafe { deliver(letter, log) };
+        if lines > LINES_A_TURN {
+            break;
+        }
+    }
+    if mail.len() > 0 {
+        let rest: Vec<_> = mail.collect();
+        MAIL.with(|mail| mail.splice(..0, rest).for_each(drop));
+        ring();
+    }
+}
+
+/// Works off all that is there.
+///
+/// # Safety
+///
+/// As for [`take_turn`].
+pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
+    for letter in MAIL.with(std::mem::take) {
+        // SAFETY: the caller's promise.
+        unsafe { deliver(letter, log) };
+    }
+}
+
+/// Returns the bytes of log lines that were written.
+///
+/// # Safety
+///
+/// As for [`take_turn`].
+unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match letter {
+            Letter::Request(request) => return handler::deliver(&request),
+            // What comes after it in the list must not wait for the next event.
+            Letter::Retire => entry::guard_again("retire", worker::retire),
+            Letter::Release => entry::guard_again("release", worker::release),
+            Letter::Log(level, text, written) => {
+                let size = log_room::size(&text);
+                WORKER_LINES.leave(size);
+                log::write(process_log, level, &text);
+                if let Some(written) = written {
+                    // Whoever waited may have given up.
+                    let _ = written.try_send(());
                 }
+                return size;
             }
         }
     }
+    0
 }
 
 /// The worker's own error log, for lines that belong to no request.
@@ -167,8 +211,11 @@ pub(crate) unsafe fn drain(process_log: *mut ngx_log_t) {
 /// A line of level crit and above may be the last thing a process says (`os._exit`): another thread that logs one waits
 /// until it is written.
 ///
-/// Within [`with_loop_stopped`] no mail is delivered, and each thread writes its lines itself.
+/// At the end of the worker no mail is delivered, and each thread writes its lines itself.
 pub(crate) struct WorkerLog;
+
+/// For lines of threads that work for no request.
+static WORKER_LINES: LogRoom = LogRoom::new();
 
 /// How long a thread waits for its line to be written, should the loop be held up.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -180,10 +227,10 @@ impl ErrorLog for WorkerLog {
         if on_loop_thread() {
             return write();
         }
-        // Under the lock, which the loop's thread takes before it goes on.
-        if LOOP_STOPPED.with(|stopped| stopped.then(&write)).is_some() {
+        if log_room::if_stopped(write) || WORKER_LINES.is_full() && write_without_the_loop(level, text) {
             return;
         }
+        WORKER_LINES.enter(text);
         if level >= Level::Crit {
             let (sender, written) = sync_channel(1);
             send(Letter::Log(level, text.to_owned(), Some(sender)));
@@ -192,16 +239,25 @@ impl ErrorLog for WorkerLog {
             send(Letter::Log(level, text.to_owned(), None));
         }
     }
+
+    fn is_full(&self) -> bool {
+        !on_loop_thread() && WORKER_LINES.is_full()
+    }
+
+    fn wait_for_room(&self) {
+        WORKER_LINES.wait();
+    }
 }
 
-/// The loop's thread is within [`with_loop_stopped`].
-static LOOP_STOPPED: Leaf<bool> = Leaf::new(false);
-
-/// Runs `work` on the loop's thread, which uses nothing of nginx meanwhile. Other threads write to the log without it.
-pub(crate) fn with_loop_stopped(work: impl FnOnce()) {
-    LOOP_STOPPED.with(|stopped| *stopped = true);
-    work();
-    LOOP_STOPPED.with(|stopped| *stopped = false);
+/// Writes a line to the worker's log on another thread, if the loop's thread runs an application or is at its end; else
+/// returns false.
+pub(crate) fn write_without_the_loop(level: Level, text: &str) -> bool {
+    // SAFETY: a worker has a cycle with a log. Files are written to as nginx's own threads do; the function asks for nothing
+    // else.
+    unsafe {
+        let log = (*ngx_cycle).log;
+        log::has_only_files(log) && log_room::if_away(|| log::write(log, level, text))
+    }
 }
 
 /// Keeps a worker that is told to quit from exiting while requests are open: nginx exits as soon as only cancelable

@@ -31,7 +31,7 @@ use crate::mailbox::{Backlog, Gone, Mail};
 use crate::ngx::{self, Request, multiplexed};
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
-use crate::{body, head, log, reentry, worker};
+use crate::{body, head, log, log_room, reentry, worker};
 
 /// How an exchange came to its end.
 enum End {
@@ -110,10 +110,11 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         if worker.inline {
             let sink = Box::new(InlineSink::new(Arc::clone(&hand_over), Arc::clone(location)));
             let parts = HostParts { body: source.body, sink, log };
-            let attached = worker.gateway.attach(location);
-            let exchange = worker.gateway.begin(location, &view, parts);
-            let result = turn(lp, &hand_over, exchange);
-            drop(attached);
+            let result = log_room::in_application(|| {
+                let _attached = worker.gateway.attach(location);
+                let exchange = worker.gateway.begin(location, &view, parts);
+                turn(lp, &hand_over, exchange)
+            });
             went(lp, request, &hand_over, result);
             return;
         }
@@ -284,11 +285,12 @@ pub(crate) unsafe fn resume(request: *mut Request) {
         });
         match run {
             // Blocks that were kept while the response waited for another part of its page follow.
-            None => pass_on(lp, &hand_over),
+            None => _ = pass_on(lp, &hand_over),
             Some(Run::Inline(exchange)) => {
-                let attached = exchange.attach();
-                let result = turn(lp, &hand_over, exchange);
-                drop(attached);
+                let result = log_room::in_application(|| {
+                    let _attached = exchange.attach();
+                    turn(lp, &hand_over, exchange)
+                });
                 went(lp, request, &hand_over, result);
             }
             Some(_) => {}
@@ -296,15 +298,17 @@ pub(crate) unsafe fn resume(request: *mut Request) {
     }
 }
 
-/// Passes on what the application's thread has mailed. A panic ends this request, and no other.
+/// Passes on what the application's thread has mailed, and returns the bytes of log lines among it. A panic ends this request,
+/// and no other.
 ///
 /// # Safety
 ///
 /// This is the loop's thread.
-pub(crate) unsafe fn deliver(hand_over: &HandOver) {
+pub(crate) unsafe fn deliver(hand_over: &HandOver) -> usize {
     let connection = hand_over.connection(&Loop::enter());
+    let mut lines = 0;
     // SAFETY: the caller's promise.
-    let delivered = entry::is_done("deliver", || unsafe { pass_on(&mut Loop::enter(), hand_over) });
+    let delivered = entry::is_done("deliver", || lines = unsafe { pass_on(&mut Loop::enter(), hand_over) });
     if !delivered {
         entry::is_done("deliver", || {
             let lp = &mut Loop::enter();
@@ -319,16 +323,22 @@ pub(crate) unsafe fn deliver(hand_over: &HandOver) {
         // SAFETY: it had a request a moment ago; nginx keeps the record of a connection that has been closed meanwhile.
         unsafe { reentry::run_posted_requests(&mut Loop::enter(), connection) };
     }
+    lines
 }
 
 /// Hands the mail of the application's thread to nginx, ends the request with the last of it, and tells the thread how
-/// things stand.
-unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) {
+/// things stand. Returns the bytes of log lines.
+unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) -> usize {
     let (request, behind_part) =
         hand_over.output.with(lp, |output| (output.request(), output.backlog() == Backlog::Part));
     let mut end = None;
     let mut passed = false;
-    for mail in hand_over.mailbox.take(behind_part) {
+    let mail = hand_over.mailbox.take(behind_part);
+    let lines = mail.iter().map(Mail::line).sum();
+    if lines > 0 {
+        hand_over.lines.leave(lines);
+    }
+    for mail in mail {
         let result = match mail {
             Mail::Log(level, text) => {
                 hand_over.log(level, &text);
@@ -355,7 +365,7 @@ unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) {
         }
     }
     if hand_over.output.with(lp, |output| output.is_closed()) {
-        return;
+        return lines;
     }
     // SAFETY: the request is not over; `finish` comes last.
     unsafe {
@@ -367,6 +377,7 @@ unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) {
             finish(lp, request, hand_over, end);
         }
     }
+    lines
 }
 
 /// Tells the application's thread how things stand with the client.

@@ -10,6 +10,7 @@ use crate::bindings::{ngx_connection_t, ngx_cycle};
 use crate::chain::Output;
 use crate::event;
 use crate::log;
+use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{Loop, LoopCell, on_loop_thread};
 use crate::mailbox::{Gone, Mail, Mailbox};
 use crate::ngx::Request;
@@ -23,6 +24,8 @@ pub(crate) struct HandOver {
     pub(crate) run: LoopCell<Run>,
     /// From the application's thread.
     pub(crate) mailbox: Mailbox,
+    /// For lines of the application's threads in it.
+    pub(crate) lines: LogRoom,
     /// Whether it counts among the requests under way in this worker.
     counted: LoopCell<bool>,
     own: Weak<Self>,
@@ -49,6 +52,7 @@ impl HandOver {
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
             mailbox: Mailbox::new(interest),
+            lines: LogRoom::new(),
             counted: LoopCell::new(false),
             own: own.clone(),
         })
@@ -93,7 +97,10 @@ impl HandOver {
         let request = self.output.with(lp, Output::close);
         // An inline exchange closes the result of the application here, where nothing is borrowed. One that has its turn
         // further up on the stack notices there.
-        drop(run);
+        match run {
+            Run::Inline(exchange) => log_room::in_application(|| drop(exchange)),
+            run => drop(run),
+        }
         request
     }
 }
@@ -110,9 +117,18 @@ impl ErrorLog for HandOver {
             }
         } else if level >= Level::Crit {
             event::WorkerLog.log(level, text);
-        } else {
+        } else if !(self.lines.is_full() && event::write_without_the_loop(level, text)) {
+            self.lines.enter(text);
             // Log lines are never refused.
             let _ = self.post(Mail::Log(level, text.to_owned()), true);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        !on_loop_thread() && self.lines.is_full()
+    }
+
+    fn wait_for_room(&self) {
+        self.lines.wait();
     }
 }

@@ -19,6 +19,7 @@ mod head;
 mod inline_sink;
 mod kept;
 mod log;
+mod log_room;
 mod loop_cell;
 mod mailbox;
 mod ngx;

@@ -46,6 +46,24 @@ pub(crate) unsafe fn is_open(log: *const ngx_log_t) -> bool {
     unsafe { (*log).file.as_ref().is_none_or(|file| libc::fcntl(file.fd, libc::F_GETFD) >= 0) }
 }
 
+/// Whether a log and those behind it are files, and nothing that keeps state between two lines (`syslog:`, `memory:`).
+///
+/// # Safety
+///
+/// `log` is alive.
+pub(crate) unsafe fn has_only_files(mut log: *const ngx_log_t) -> bool {
+    // SAFETY: the caller's promise: a list of nginx's.
+    unsafe {
+        while let Some(entry) = log.as_ref() {
+            if entry.writer.is_some() {
+                return false;
+            }
+            log = entry.next;
+        }
+    }
+    true
+}
+
 /// nginx's number of a level.
 pub(crate) fn number(level: Level) -> ngx_uint_t {
     match level {

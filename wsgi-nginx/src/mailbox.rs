@@ -14,6 +14,8 @@ use wsgi_core::host::{BodyInterest, Flush, Level};
 use wsgi_core::lock::{Leaf, LeafGuard};
 use wsgi_core::output::FilePart;
 
+use crate::log_room;
+
 /// A thread goes on producing blocks while the loop has fewer bytes than this to take over.
 const ROOM: usize = 64 * 1024;
 
@@ -297,6 +299,14 @@ impl State {
 }
 
 impl Mail {
+    /// What it counts in a [`LogRoom`](log_room::LogRoom).
+    pub(crate) fn line(&self) -> usize {
+        match self {
+            Mail::Log(_, text) => log_room::size(text),
+            _ => 0,
+        }
+    }
+
     fn is_end(&self) -> bool {
         matches!(self, Mail::Finish | Mail::Failed(..))
     }

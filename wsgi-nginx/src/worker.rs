@@ -18,7 +18,7 @@ use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
-use crate::{log, umask};
+use crate::{log, log_room, umask};
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,7 +103,7 @@ fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
 /// Blocks of responses were dropped where Python does not run.
 pub(crate) fn release() {
     if let Some(worker) = running() {
-        worker.gateway.release();
+        log_room::in_application(|| worker.gateway.release());
     }
 }
 
@@ -167,7 +167,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     let worker = WORKER.get_or_init(|| worker);
     if let Some(worker) = worker {
         for (location, _) in main.locations.iter().filter(|(_, preload)| *preload) {
-            worker.gateway.preload(location);
+            log_room::in_application(|| worker.gateway.preload(location));
         }
     }
 }
@@ -215,7 +215,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
         event::drain((*cycle).log);
         flush_logs(cycle);
     }
-    event::with_loop_stopped(|| worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE }));
+    log_room::with_loop_stopped(|| worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE }));
     // SAFETY: as above.
     unsafe { event::drain((*cycle).log) };
 }

@@ -23,9 +23,9 @@ pub(super) fn exception(token: Token<'_>, log: &Log, what: &str, exception: &Obj
     match described {
         Ok((text, hint)) => {
             log.log(Level::Error, what);
-            log.lines(Level::Error, &text);
+            log.lines(Level::Error, &text, |log| token.wait_for(log));
             if let Some(hint) = hint {
-                log.lines(Level::Error, &hint);
+                log.lines(Level::Error, &hint, |log| token.wait_for(log));
             }
         }
         Err(_) => {

@@ -87,7 +87,10 @@ unsafe extern "C" fn log(
                 return Err(value_error(token, "no such level"));
             };
             let text = token.to_text(*arguments.add(1))?;
-            let written = with_log(token, |log| on_lines(|lines| log.write(LEVELS[index].1, &mut lines[index], &text)));
+            let level = LEVELS[index].1;
+            let written = with_log(token, |log| {
+                on_lines(|lines| log.write(level, &mut lines[index], &text, |log| token.wait_for(log)))
+            });
             written.map_err(|held| held.raise(token, "writing to the error log"))?;
             DIRTY.set(true);
             Ok(new_ref(ffi::Py_None()))

@@ -12,6 +12,7 @@ use pyo3::ffi;
 
 use super::interpreter::Interpreter;
 use super::thread;
+use crate::host::ErrorLog;
 use crate::lock::rules;
 
 /// Proof that this thread is attached to [`Token::interpreter`]. Copy it freely; it cannot leave the thread.
@@ -58,6 +59,12 @@ impl<'py> Token<'py> {
     pub(crate) fn detached<T>(self, work: impl FnOnce() -> T) -> T {
         let _detached = thread::Detached::new();
         work()
+    }
+
+    /// Waits until the host's log takes further lines. Other threads run Python meanwhile.
+    #[cold]
+    pub(crate) fn wait_for(self, log: &dyn ErrorLog) {
+        self.detached(|| log.wait_for_room());
     }
 }
 

@@ -27,6 +27,7 @@ mod frameworks;
 mod harness_itself;
 mod hup;
 mod log;
+mod log_flood;
 mod malformed;
 mod middleware;
 mod overload;

@@ -99,7 +99,7 @@ fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Re
     };
     let text = token.to_text(text)?;
     let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors"));
-    log_of(&cell.log).write(Level::Error, &mut *errors?, &text);
+    log_of(&cell.log).write(Level::Error, &mut *errors?, &text, |log| token.wait_for(log));
     Ok(characters)
 }
 
