@@ -10,6 +10,7 @@
 mod queue;
 mod roster;
 mod seat;
+mod shares;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use queue::Ticket;
 use roster::Roster;
 use seat::{Seat, Worker};
+pub use shares::Shares;
 pub use stack::StackSize;
 
 use crate::lock::{Leaf, LeafGuard};

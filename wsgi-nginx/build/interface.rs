@@ -37,7 +37,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_conf_t", "args cmd_type conf_file ctx cycle pool", ""),
     structure(
         "ngx_connection_t",
-        "addr_text data fd local_sockaddr local_socklen log pool read sent sockaddr write",
+        "addr_text data fd local_sockaddr local_socklen log number pool read sent sockaddr write",
         "buffered error timedout",
     ),
     structure("ngx_cycle_t", "conf_ctx connection_n connections listening log open_files pool prefix", ""),
@@ -209,5 +209,5 @@ pub(crate) const NUMBERS: &[&str] = &[
 pub(crate) const STRINGS: &[&str] = &["NGINX_VER", "NGX_HTTP_CLIENT_TEMP_PATH", "NGX_MODULE_SIGNATURE"];
 
 /// Values of `ngx_feature`, each with the condition of the preprocessor for it.
-pub(crate) const FEATURES: [(&str, &str); 3] =
-    [("debug", "NGX_DEBUG"), ("pcre", "NGX_PCRE"), ("ssl", "NGX_SSL || NGX_COMPAT")];
+pub(crate) const FEATURES: [(&str, &str); 4] =
+    [("debug", "NGX_DEBUG"), ("http_v2", "NGX_HTTP_V2"), ("pcre", "NGX_PCRE"), ("ssl", "NGX_SSL || NGX_COMPAT")];

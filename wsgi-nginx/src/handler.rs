@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level};
-use wsgi_core::python::{Exchange, Refused};
+use wsgi_core::python::{Exchange, Location, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::bindings::{
@@ -31,6 +31,7 @@ use crate::mailbox::{Backlog, Gone, Mail};
 use crate::ngx::{self, Request, multiplexed};
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
+use crate::worker::Worker;
 use crate::{body, head, log, log_room, reentry, worker};
 
 /// How an exchange came to its end.
@@ -86,6 +87,33 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
             return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
+        let hand_over = HandOver::new(Output::new(request), interest(request));
+        if !register(lp, request, &hand_over) {
+            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
+        }
+        if worker.inline || hand_over.enter(lp, request) {
+            return start(lp, request, &hand_over, worker, location, conf);
+        }
+        hand_over.run.with(lp, |run| *run = Run::Waiting);
+        watch(request);
+    }
+}
+
+/// Starts the exchange of a request that may have a thread.
+///
+/// # Safety
+///
+/// `request` is alive, is that of `hand_over`, and has no exchange. It may be over afterwards.
+unsafe fn start(
+    lp: &mut Loop,
+    request: *mut Request,
+    hand_over: &Arc<HandOver>,
+    worker: &Worker,
+    location: &Arc<Location>,
+    conf: &LocationConf,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
         let Some(variables) = variables(request, conf) else {
             return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
@@ -101,26 +129,22 @@ pub(crate) unsafe fn begin(request: *mut Request) {
             }
         };
         let view = View::new(request, conf.mount(), &variables, source.length);
-        let hand_over = HandOver::new(Output::new(request), interest(request));
-        if !register(lp, request, &hand_over) {
-            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-        }
         log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
-        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
+        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(hand_over);
         if worker.inline {
-            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over), Arc::clone(location)));
+            let sink = Box::new(InlineSink::new(Arc::clone(hand_over), Arc::clone(location)));
             let parts = HostParts { body: source.body, sink, log };
             let result = log_room::in_application(|| {
                 let _attached = worker.gateway.attach(location);
                 let exchange = worker.gateway.begin(location, &view, parts);
-                turn(lp, &hand_over, exchange)
+                turn(lp, hand_over, exchange)
             });
-            went(lp, request, &hand_over, result);
+            went(lp, request, hand_over, result);
             return;
         }
-        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
+        let sink = Box::new(ThreadSink::new(Arc::clone(hand_over), Arc::clone(location)));
         let parts = HostParts { body: source.body, sink, log };
-        let told = Arc::clone(&hand_over);
+        let told = Arc::clone(hand_over);
         let done = Box::new(move |result| {
             if let Err(fault) = result {
                 // Refused when the request is over: then there is nothing to answer.
@@ -280,6 +304,7 @@ pub(crate) unsafe fn resume(request: *mut Request) {
         }
         let run = hand_over.run.with(lp, |run| match run {
             Run::Inline(_) => Some(std::mem::replace(run, Run::InlineNow)),
+            Run::Waiting => Some(Run::Waiting),
             Run::Threads(_) => None,
             Run::InlineNow | Run::Over => Some(Run::Over),
         });
@@ -292,6 +317,13 @@ pub(crate) unsafe fn resume(request: *mut Request) {
                     turn(lp, &hand_over, exchange)
                 });
                 went(lp, request, &hand_over, result);
+            }
+            Some(Run::Waiting) if hand_over.is_placed(lp) => {
+                let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
+                match (worker::running(), &conf.location) {
+                    (Some(worker), Some(location)) => start(lp, request, &hand_over, worker, location, conf),
+                    _ => finalize(lp, request, ngx::INTERNAL_SERVER_ERROR),
+                }
             }
             Some(_) => {}
         }
@@ -412,6 +444,7 @@ unsafe fn wait_for_client(lp: &mut Loop, request: *mut Request) {
 /// Ends the request, with an answer of nginx's own where none has been sent.
 unsafe fn finish(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, end: End) {
     let Some(Ended { head_sent, code, redirected }) = hand_over.output.with(lp, Output::end) else { return };
+    hand_over.leave(lp);
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         match end {

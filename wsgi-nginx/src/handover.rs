@@ -14,6 +14,7 @@ use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{Loop, LoopCell, on_loop_thread};
 use crate::mailbox::{Gone, Mail, Mailbox};
 use crate::ngx::Request;
+use crate::shares::Place;
 use crate::worker;
 
 /// The two sides of one request.
@@ -24,6 +25,8 @@ pub(crate) struct HandOver {
     pub(crate) run: LoopCell<Run>,
     /// From the application's thread.
     pub(crate) mailbox: Mailbox,
+    /// Its place among the requests of its connection, where it needs one.
+    place: LoopCell<Option<Place>>,
     /// For lines of the application's threads in it.
     pub(crate) lines: LogRoom,
     /// Whether it counts among the requests under way in this worker.
@@ -37,8 +40,10 @@ pub(crate) enum Run {
     Inline(Exchange),
     /// It has its turn now, further down on the stack.
     InlineNow,
-    /// It runs on a thread.
+    /// It runs on a thread, or waits for one.
     Threads(ExchangeHandle),
+    /// It does not exist as yet: the request waits for a place among those of its connection.
+    Waiting,
     Over,
 }
 
@@ -52,6 +57,7 @@ impl HandOver {
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
             mailbox: Mailbox::new(interest),
+            place: LoopCell::new(None),
             lines: LogRoom::new(),
             counted: LoopCell::new(false),
             own: own.clone(),
@@ -62,6 +68,30 @@ impl HandOver {
     pub(crate) fn count(&self, lp: &Loop) {
         self.counted.with(lp, |counted| *counted = true);
         worker::request_began(lp);
+    }
+
+    /// Whether the request may have a thread. If not, it is in line for a place.
+    ///
+    /// # Safety
+    ///
+    /// `request` is that of this record, and is alive.
+    pub(crate) unsafe fn enter(&self, lp: &Loop, request: *mut Request) -> bool {
+        // SAFETY: the caller's promise; the place is given up when the request is over.
+        let place = unsafe { Place::enter(lp, request) };
+        self.place.with(lp, |slot| *slot = place);
+        self.is_placed(lp)
+    }
+
+    /// Whether the request has its turn.
+    pub(crate) fn is_placed(&self, lp: &Loop) -> bool {
+        self.place.with(lp, |place| place.as_ref().is_none_or(Place::is_placed))
+    }
+
+    /// The exchange is over, and so other requests of the connection may have a thread.
+    pub(crate) fn leave(&self, lp: &Loop) {
+        if let Some(place) = self.place.with(lp, Option::take) {
+            place.give_up(lp);
+        }
     }
 
     /// The connection of the request, unless that is over.
@@ -94,6 +124,7 @@ impl HandOver {
         if self.counted.with(lp, std::mem::take) {
             worker::request_ended(lp);
         }
+        self.leave(lp);
         let request = self.output.with(lp, Output::close);
         // An inline exchange closes the result of the application here, where nothing is borrowed. One that has its turn
         // further up on the stack notices there.

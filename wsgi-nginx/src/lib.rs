@@ -27,6 +27,7 @@ mod reentry;
 mod request;
 mod response;
 mod retire;
+mod shares;
 mod temporary;
 mod thread_sink;
 mod umask;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wsgi_core::host::Level;
+use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
 use crate::bindings::{
@@ -18,6 +19,7 @@ use crate::entry::MODULE;
 use crate::event::{self, Hold, WorkerLog};
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
+use crate::shares::{self, Places};
 use crate::{log, log_room, umask};
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
@@ -49,6 +51,8 @@ const FATAL_EXIT_STATUS: c_int = 2;
 pub(crate) struct Worker {
     pub(crate) gateway: Gateway,
     pub(crate) inline: bool,
+    /// For requests that share a connection.
+    pub(crate) places: Places,
     open: LoopCell<Open>,
     /// Where scripts may ask for a new process.
     retirement: Option<LoopCell<Retirement>>,
@@ -194,7 +198,11 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
         unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log) }
     });
     let open = LoopCell::new(Open { count: 0, hold });
-    Ok(Worker { gateway, inline: settings.mode == Mode::Inline, open, retirement })
+    let (inline, places) = match settings.mode {
+        Mode::Inline => (true, shares::new(&Limits::new(1))),
+        Mode::Threads(limits) => (false, shares::new(&limits)),
+    };
+    Ok(Worker { gateway, inline, places, open, retirement })
 }
 
 /// Lets applications end (`exit_process`).

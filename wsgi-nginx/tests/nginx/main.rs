@@ -25,6 +25,8 @@ mod exits;
 mod failpoints;
 mod frameworks;
 mod harness_itself;
+#[cfg(ngx_feature = "http_v2")]
+mod http2;
 mod hup;
 mod log;
 mod log_flood;

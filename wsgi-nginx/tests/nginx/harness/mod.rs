@@ -9,6 +9,8 @@
 
 mod daemon;
 mod failpoints;
+#[cfg(ngx_feature = "http_v2")]
+mod http2;
 mod load;
 mod nginx;
 mod python;
@@ -16,6 +18,8 @@ mod site;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+#[cfg(ngx_feature = "http_v2")]
+pub(crate) use http2::Http2;
 pub(crate) use load::{LEDGER, Load, Record};
 pub(crate) use nginx::{Nginx, children, kill};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
