@@ -224,6 +224,8 @@ pub enum NamedBy {
     },
     /// `wsgi_python_executable`.
     Executable(PathBuf),
+    /// The build: nothing else is set.
+    Build,
     /// A prefix.
     Home {
         /// The folder.
@@ -257,6 +259,9 @@ impl fmt::Display for OtherInstallation {
                     shown(program)
                 )?;
             }
+            NamedBy::Build => {
+                write!(out, "this was built for another installation of Python (standard library \"{stdlib}\")")?;
+            }
             NamedBy::Home { prefix, setting } => {
                 write!(
                     out,
@@ -266,10 +271,16 @@ impl fmt::Display for OtherInstallation {
             }
         }
         write!(out, " than the one that runs (version {}, library \"{}\"); ", self.version, shown(&self.library))?;
+        if matches!(self.named_by, NamedBy::Build) {
+            return out.write_str(
+                "let the dynamic linker find the library of the former (LD_LIBRARY_PATH, ldconfig), or build for the latter",
+            );
+        }
         let own = self.executable.as_ref().map(|program| shown(program));
         match (&self.named_by, own) {
             (NamedBy::Venv { folder, .. }, Some(own)) => {
-                write!(out, "make the environment anew with \"{own} -m venv {}\"", shown(folder))?;
+                // Without --clear the links to the other Python stay.
+                write!(out, "make the environment anew with \"{own} -m venv --clear {}\"", shown(folder))?;
             }
             (NamedBy::Venv { .. }, None) => {
                 out.write_str("make the environment anew with the Python of that library")?

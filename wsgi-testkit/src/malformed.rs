@@ -41,7 +41,7 @@ def application(environ, start_response):
 /// Holds an nginx of this version, with the configuration that it has by itself, to its column. Panics with all that is
 /// otherwise.
 pub fn check_nginx(host: &dyn Served, version: NginxVersion) {
-    check("nginx", host, version, |row| (row.nginx(version), row.some_nginx.as_ref()));
+    check("nginx", host, version, |row| (row.nginx(version), row.backport()));
 }
 
 /// Holds wsgi-hyper, with the options that it has by itself, to its column. Panics with all that is otherwise.
@@ -143,8 +143,8 @@ struct Row {
     bytes: Vec<u8>,
     /// Answers of nginx, each with the first release that gives it, oldest first.
     nginx: Vec<(NginxVersion, Verdict)>,
-    /// What builds of a release with changes of their own may make of it instead.
-    some_nginx: Option<Verdict>,
+    /// Whether distributions have the answer of the newest release in builds of older ones, too.
+    is_backported: bool,
     hyper: Verdict,
     /// Why the hosts differ; empty where they agree.
     why: &'static str,
@@ -155,7 +155,7 @@ impl Row {
     fn new(name: &'static str, bytes: impl AsRef<[u8]>, verdict: Verdict) -> Self {
         let bytes = bytes.as_ref().to_vec();
         let nginx = vec![(NginxVersion::ANY, verdict.clone())];
-        Self { name, bytes, nginx, some_nginx: None, hyper: verdict, why: "" }
+        Self { name, bytes, nginx, is_backported: false, hyper: verdict, why: "" }
     }
 
     /// A request that both hosts answer with 400.
@@ -185,7 +185,8 @@ impl Row {
             NginxVersion::ANY => verdict.summary(),
             since => format!("{} since {since}", verdict.summary()),
         });
-        answers.collect::<Vec<_>>().join(", ")
+        let answers = answers.collect::<Vec<_>>().join(", ");
+        if self.is_backported { answers + ", and in Debian's builds of older ones" } else { answers }
     }
 
     /// Whether some version of nginx and wsgi-hyper differ.
@@ -193,8 +194,13 @@ impl Row {
         self.nginx.iter().any(|(_, verdict)| *verdict != self.hyper)
     }
 
-    fn some_nginx(self, verdict: Verdict) -> Self {
-        Self { some_nginx: Some(verdict), ..self }
+    fn backported(self) -> Self {
+        Self { is_backported: true, ..self }
+    }
+
+    /// What builds of any release may make of it instead.
+    fn backport(&self) -> Option<&Verdict> {
+        self.nginx.last().filter(|_| self.is_backported).map(|(_, verdict)| verdict)
     }
 }
 
@@ -283,6 +289,9 @@ const TUNNELS: &str = "either way it is refused, with another status";
 /// The first release that takes a host and a port only as RFC 3986 writes them, and no line of a chunked body that ends
 /// with LF alone.
 const STRICT: NginxVersion = NginxVersion(1, 29, 4);
+
+/// The first release that limits the number of fields (`max_headers`).
+const COUNTS_FIELDS: NginxVersion = NginxVersion(1, 29, 8);
 
 /// The first release that knows CONNECT, and serves no tunnels.
 const KNOWS_CONNECT: NginxVersion = NginxVersion(1, 30, 0);

@@ -20,6 +20,8 @@ pub(super) enum Lead<'a> {
     Home(&'a Path, &'static str),
     /// A program that does not have to exist, with the virtual environment around it.
     Executable(&'a Path, Option<&'a Path>),
+    /// The program of the build, where nothing else is set.
+    Build,
 }
 
 /// Refuses a lead to the standard library of another installation than that of the libpython in this process. Where the
@@ -85,6 +87,7 @@ impl Layout {
         match lead {
             Lead::Home(home, _) => self.landmark_in(prefix_of(home)),
             Lead::Executable(executable, _) => self.search(&self.first_folder(executable)?),
+            Lead::Build => self.search(&self.first_folder(Path::new(BUILD_EXECUTABLE))?),
         }
     }
 
@@ -207,6 +210,7 @@ fn named_by(lead: &Lead<'_>) -> NamedBy {
             NamedBy::Venv { folder: venv.to_path_buf(), home: config.home, version: config.version }
         }
         Lead::Executable(executable, None) => NamedBy::Executable(executable.to_path_buf()),
+        Lead::Build => NamedBy::Build,
     }
 }
 
@@ -217,6 +221,7 @@ fn program_of(lead: &Lead<'_>) -> Option<PathBuf> {
     let candidates = match *lead {
         Lead::Home(home, _) => vec![prefix_of(home).join("bin").join(name)],
         Lead::Executable(executable, None) => vec![executable.to_path_buf()],
+        Lead::Build => vec![PathBuf::from(BUILD_EXECUTABLE)],
         Lead::Executable(executable, Some(venv)) => {
             let config = VenvConfig::read(venv).unwrap_or_default();
             let in_home = config.home.map(|home| home.join(name));

@@ -45,6 +45,8 @@ pub(super) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
         installation::check(&Lead::Home(home, "PYTHONHOME"))?;
     } else if venv_home.is_some() || settings.executable.is_some() {
         installation::check(&Lead::Executable(&executable, venv.as_deref()))?;
+    } else {
+        installation::check(&Lead::Build)?;
     }
     Ok(Plan { executable, home })
 }

@@ -1,7 +1,8 @@
 //! Environments, programs and homes of another installation of Python.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::HELLO;
 use super::harness::command;
@@ -62,4 +63,32 @@ fn another_installation_is_refused_in_one_line_at_the_start() {
             assert!(said.contains(part), "{part} is not in {said}");
         }
     }
+}
+
+#[test]
+fn a_library_of_another_installation_than_that_of_the_build_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    plant(folder.path());
+    // The same library beside another standard library, where the dynamic linker looks first.
+    let lib = folder.path().join("other/lib");
+    fs::copy(libpython(), lib.join(libpython().file_name().unwrap())).unwrap();
+    let mut command = command(folder.path());
+    command.env("LD_LIBRARY_PATH", &lib).args(["--bind", "127.0.0.1:0", "app.py"]);
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    let refusal = said.lines().last().unwrap();
+    for part in [
+        "wsgi-hyper: cannot start Python: this was built for another installation of Python (standard library \"",
+        &format!("library \"{}/libpython3.", lib.display()),
+        "LD_LIBRARY_PATH",
+    ] {
+        assert!(refusal.contains(part), "{part} is not in {said}");
+    }
+}
+
+/// The library that the program is linked with.
+fn libpython() -> PathBuf {
+    let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_wsgi-hyper")).output().expect("ldd of the C library");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find(|line| line.contains("libpython")).expect("a line of libpython");
+    PathBuf::from(line.split_whitespace().find(|word| word.starts_with('/')).expect("a path"))
 }

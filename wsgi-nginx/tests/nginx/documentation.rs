@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{KEEPALIVE_MIN_TIMEOUT, Site, example_venv, nginx_version, workspace};
+use crate::harness::{Site, example_venv, workspace};
 
 struct Snippet {
     name: String,
@@ -86,7 +86,7 @@ fn readme_django_configuration_serves_a_new_project() {
     assert!(made.success());
     let mut text = adapted(&site, &readme("django-conf"));
     text = text.replace("server_name example.com;", "server_name localhost;");
-    let nginx = site.whole(&without_unknown(&text)).start();
+    let nginx = site.whole(&text).start();
     let page = nginx.get("/").ok();
     assert!(page.contains("The install worked successfully"), "{page}");
     let style = nginx.get("/static/a.css");
@@ -137,7 +137,7 @@ fn accept(path: &str, snippet: &Snippet) {
             }
         }
     }
-    let text = &without_unknown(&snippet.text);
+    let text = &snippet.text;
     let site = if text.contains("wsgi_temp_path") { site.without_temp_path() } else { site };
     let has = |block: &str| text.lines().any(|line| line.starts_with(block));
     let site = if has("http {") || has("events") {
@@ -153,12 +153,6 @@ fn accept(path: &str, snippet: &Snippet) {
     };
     let check = site.check();
     assert!(check.succeeded, "{} in {path} is refused:\n{}\n{}", snippet.name, snippet.text, check.output);
-}
-
-/// Leaves out the directive that nginx knows from 1.27.4 on, before that.
-fn without_unknown(text: &str) -> String {
-    let keep = |line: &&str| nginx_version() >= KEEPALIVE_MIN_TIMEOUT || !line.contains("keepalive_min_timeout");
-    text.lines().filter(keep).map(|line| format!("{line}\n")).collect()
 }
 
 /// The text of a whole configuration with the site's folder, port and user.

@@ -85,7 +85,7 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
 }
 
 /// More than nginx keeps in memory (`client_body_buffer_size`).
-const BODY: [u8; 40_000] = [b'x'; 40_000];
+static BODY: [u8; 40_000] = [b'x'; 40_000];
 
 #[test]
 fn requests_whose_clients_have_left_leave_the_queue_with_their_bodies() {

@@ -321,7 +321,10 @@ fn virtual_environment_of_another_installation_answers_500_and_says_why_in_one_l
             .expect_in_log("cannot start Python")
             .start();
         let made_by = format!("(version {version}.99, home \"{other}/bin\", standard library \"{other}/{library}\")");
-        assert_cannot_start(&nginx, &["/venv\" was made by another installation", &made_by, "-m venv", "PYTHON="]);
+        assert_cannot_start(
+            &nginx,
+            &["/venv\" was made by another installation", &made_by, "-m venv --clear", "PYTHON="],
+        );
     });
 }
 

@@ -1,6 +1,8 @@
 //! Fields of the head: their lines, names and values; and the host.
 
-use super::{BYTES, HIDDEN, HOSTS, LIMITS, LINE_ENDS, Row, STRICT, fields, refused, served, served_last};
+use super::{
+    BYTES, COUNTS_FIELDS, HIDDEN, HOSTS, LIMITS, LINE_ENDS, Row, STRICT, fields, refused, served, served_last,
+};
 
 /// A head with these lines in place of Host.
 fn hosts(lines: &str) -> String {
@@ -55,7 +57,8 @@ pub(super) fn rows() -> Vec<Row> {
             .hyper(refused(431), LIMITS),
         Row::new("120 fields", fields("Y: y\r\n".repeat(120)), served("GET /a 0")).hyper(refused(431), LIMITS),
         Row::new("1,200 fields", fields("Y: y\r\n".repeat(1_200)), served("GET /a 0"))
-            .some_nginx(refused(400))
+            .nginx_since(COUNTS_FIELDS, refused(400))
+            .backported()
             .hyper(refused(431), LIMITS),
         Row::new("field that is repeated", fields("X: y\r\nX: z\r\n"), served("GET /a 0 X=y, z")),
         Row::refused("no Host", hosts("")),

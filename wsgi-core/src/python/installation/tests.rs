@@ -317,7 +317,7 @@ fn the_refusal_is_one_sentence_with_both_pythons_and_the_way_out() {
         format!(
             "cannot start Python: virtual environment \"{at}\" was made by another installation of Python (version \
              {major}.{minor}.99, home \"{prefix}/bin\", standard library \"{stdlib}\") {running}; make the environment anew \
-             with \"{BUILD_EXECUTABLE} -m venv {at}\", {build}"
+             with \"{BUILD_EXECUTABLE} -m venv --clear {at}\", {build}"
         )
     );
     assert_eq!(
