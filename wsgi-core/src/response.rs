@@ -81,6 +81,9 @@ pub struct Accepted {
     pub take: u64,
     /// Bytes of the block beyond Content-Length, which are not sent.
     pub excess: u64,
+    /// With this block the body is as long as Content-Length says: it can be ended. The iterable may have something to do
+    /// yet, and is asked on.
+    pub complete: bool,
     /// No further item is needed.
     pub last: bool,
 }
@@ -147,8 +150,9 @@ impl Response {
     pub fn item(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
         let early = self.head_at == HeadAt::FirstItem && matches!(self.state, State::Started { .. });
         if len == 0 && !self.is_ended() && !early {
-            let last = matches!(self.state, State::Sending(Body::Unwanted | Body::Sized { left: 0, .. }));
-            return Ok(Accepted { head: None, take: 0, excess: 0, last });
+            let complete = matches!(self.state, State::Sending(Body::Sized { left: 0, .. }));
+            let last = matches!(self.state, State::Sending(Body::Unwanted));
+            return Ok(Accepted { head: None, take: 0, excess: 0, complete, last });
         }
         let (head, body) = self.commit(self.total)?;
         Ok(body.accept(head, len))
@@ -267,16 +271,16 @@ impl Response {
 impl Body {
     /// Counts a block of `len` bytes.
     fn accept(&mut self, head: Option<ResponseHead>, len: u64) -> Accepted {
-        let (take, excess, last) = match self {
-            Body::Unwanted => (0, 0, true),
-            Body::Open => (len, 0, false),
+        let (take, excess, complete, last) = match self {
+            Body::Unwanted => (0, 0, false, true),
+            Body::Open => (len, 0, false, false),
             Body::Sized { left, .. } => {
                 let take = len.min(*left);
                 *left -= take;
-                (take, len - take, *left == 0)
+                (take, len - take, *left == 0, len > take)
             }
         };
-        Accepted { head, take, excess, last }
+        Accepted { head, take, excess, complete, last }
     }
 
     /// Nothing more comes.

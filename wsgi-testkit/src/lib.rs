@@ -35,14 +35,14 @@
 //! def application(environ, start_response):
 //!     start_response('200 OK', [('Content-Length', '3')])
 //!     yield b'one'
-//!     print('never asked for')
-//!     yield b'two'
+//!     print('behind the last block')
 //! ");
 //! let response = Host::shared().send(&app, get("/"));
 //! response.check();
-//! assert!(response.events().iter().any(|event| matches!(event, Event::Block(_, Flush::Now))));
+//! // The end follows the block at once.
+//! assert!(response.events().iter().any(|event| matches!(event, Event::Block(_, Flush::Later))));
 //! assert_eq!((response.content_length(), response.text().as_str()), (Some(3), "one"));
-//! assert_eq!(response.log_text(Level::Error), "");
+//! assert!(response.log_text(Level::Notice).ends_with("behind the last block\n"));
 //! ```
 //!
 //! # When things go wrong

@@ -15,6 +15,17 @@ use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
 use crate::output::{Gather, WriteBuffer};
 use crate::response::{Accepted, Response};
 
+/// What follows a block of the iterable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next one.
+    Ask,
+    /// The body is complete by its Content-Length. The iterable is asked on, for what it does at its end.
+    Complete,
+    /// Nothing: no further block would be sent.
+    End,
+}
+
 /// Response and sink, driven together.
 pub(crate) struct Reply {
     pub(crate) response: Response,
@@ -95,7 +106,7 @@ impl Reply {
         Flush::Now
     }
 
-    /// Sends one block of the iterable; true when no further one is needed.
+    /// Sends one block of the iterable, and says whether a further one is needed.
     ///
     /// # Safety
     ///
@@ -106,20 +117,26 @@ impl Reply {
         token: Token<'_>,
         block: *mut ffi::PyObject,
         flush: Flush,
-    ) -> Result<bool, Stop> {
+    ) -> Result<Next, Stop> {
         self.release(Flush::Later)?;
         // SAFETY: a bytes object.
         let length = unsafe { ffi::PyBytes_Size(block) } as u64;
         let accepted = self.response.item(length).map_err(Stop::Protocol)?;
         self.excess += accepted.excess;
-        let last = accepted.last;
-        let early = accepted.take == 0 && accepted.head.is_some() && flush != Flush::Later && !last;
+        let next = match (accepted.last, accepted.complete) {
+            (true, _) => Next::End,
+            (false, true) => Next::Complete,
+            (false, false) => Next::Ask,
+        };
+        let early = accepted.take == 0 && accepted.head.is_some() && flush != Flush::Later && next == Next::Ask;
+        // The end follows at once.
+        let flush = if next == Next::Ask { flush } else { Flush::Later };
         // SAFETY: as above.
         unsafe { self.send(token, accepted, block, flush) }.map_err(Stop::Host)?;
         if early && let Some(sink) = self.sink.as_mut() {
             sink.flush().map_err(Stop::Host)?;
         }
-        Ok(last)
+        Ok(next)
     }
 
     /// Takes one block of the write callable.

@@ -74,29 +74,44 @@ pub fn check_framing(head_request: bool, first_item: bool, steps: &[Step]) {
     }
 }
 
-/// What a step gives: head, bytes to send, excess, and whether that is all.
-type Given = Result<(Option<(u16, Framing)>, u64, u64, bool), ProtocolError>;
+/// What follows a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    Ask,
+    Complete,
+    End,
+}
+
+/// What a step gives: head, bytes to send, excess, and what follows.
+type Given = Result<(Option<(u16, Framing)>, u64, u64, Next), ProtocolError>;
 
 fn apply(response: &mut Response, step: &Step) -> Given {
     let head = |head: Option<ResponseHead>| head.map(|head| (head.status.code().as_u16(), head.framing));
-    let accepted = |accepted: Accepted| (head(accepted.head), accepted.take, accepted.excess, accepted.last);
+    let accepted = |accepted: Accepted| {
+        let next = match () {
+            () if accepted.last => Next::End,
+            () if accepted.complete => Next::Complete,
+            () => Next::Ask,
+        };
+        (head(accepted.head), accepted.take, accepted.excess, next)
+    };
     match *step {
         Step::Start { code, content_length, exc_info } => {
-            response.start(status(code), headers(content_length), exc_info).map(|()| (None, 0, 0, false))
+            response.start(status(code), headers(content_length), exc_info).map(|()| (None, 0, 0, Next::Ask))
         }
         Step::StartRefused => {
             response.start_refused();
-            Ok((None, 0, 0, false))
+            Ok((None, 0, 0, Next::Ask))
         }
         Step::DeclareTotal(total) => {
             response.declare_total(total);
-            Ok((None, 0, 0, false))
+            Ok((None, 0, 0, Next::Ask))
         }
         Step::Item(len) => response.item(len).map(accepted),
         Step::Write(len) => response.write(len).map(accepted),
-        Step::Collect(len) => response.collect(len).map(|keep| (None, keep.unwrap_or(u64::MAX), 0, false)),
+        Step::Collect(len) => response.collect(len).map(|keep| (None, keep.unwrap_or(u64::MAX), 0, Next::Ask)),
         Step::Release => response.release().map(accepted),
-        Step::End => response.end().map(|ending| (head(ending.head), 0, 0, true)),
+        Step::End => response.end().map(|ending| (head(ending.head), 0, 0, Next::End)),
     }
 }
 
@@ -143,10 +158,16 @@ impl Model {
             Framing::Length(length) if !self.bodiless() => Some(length),
             _ => None,
         };
-        let full = |produced| self.bodiless() || limit.is_some_and(|limit| produced >= limit);
+        let bodiless = self.bodiless();
+        let next = |produced, excess| match limit {
+            _ if bodiless || excess > 0 => Next::End,
+            Some(limit) if produced >= limit => Next::Complete,
+            _ => Next::Ask,
+        };
         let early = self.first_item && self.head.is_some() && self.sent.is_none();
         if len == 0 && kind == Kind::Item && !early {
-            return Ok((None, 0, 0, self.sent.is_some() && full(self.produced)));
+            let next = if self.sent.is_some() { next(self.produced, 0) } else { Next::Ask };
+            return Ok((None, 0, 0, next));
         }
         let Some((code, _)) = self.head else { return Err(ProtocolError::NotStarted) };
         let excess = limit.map_or(0, |limit| (self.produced + len).saturating_sub(limit));
@@ -154,11 +175,11 @@ impl Model {
             return Err(ProtocolError::TooLong { declared: limit.unwrap_or(0), excess });
         }
         let take = if self.bodiless() { 0 } else { len - excess };
-        let last = full(self.produced + take);
+        let next = next(self.produced + take, excess);
         let head = self.sent.is_none().then_some((code, framing));
         self.sent = Some(framing);
         self.produced += take;
-        Ok((head, take, excess, last))
+        Ok((head, take, excess, next))
     }
 
     fn apply(&mut self, step: &Step) -> Given {
@@ -174,7 +195,7 @@ impl Model {
             Step::Item(len) => return self.block(len, Kind::Item),
             Step::Write(len) => return self.block(len, Kind::Write),
             Step::Collect(_) if self.over => return Err(ProtocolError::Ended),
-            Step::Collect(_) if self.sent.is_some() => return Ok((None, u64::MAX, 0, false)),
+            Step::Collect(_) if self.sent.is_some() => return Ok((None, u64::MAX, 0, Next::Ask)),
             Step::Collect(len) => match self.head {
                 None => return Err(ProtocolError::NotStarted),
                 Some(_) if self.bodiless() => {}
@@ -183,7 +204,7 @@ impl Model {
                 }
                 Some(_) => {
                     self.collected += len;
-                    return Ok((None, len, 0, false));
+                    return Ok((None, len, 0, Next::Ask));
                 }
             },
             Step::Release => {
@@ -203,10 +224,10 @@ impl Model {
                 }
                 let head = self.sent.is_none().then_some((code, framing));
                 self.sent = Some(framing);
-                return Ok((head, 0, 0, true));
+                return Ok((head, 0, 0, Next::End));
             }
         }
-        Ok((None, 0, 0, false))
+        Ok((None, 0, 0, Next::Ask))
     }
 }
 

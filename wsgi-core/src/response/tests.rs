@@ -73,7 +73,7 @@ fn a_later_call_that_raised_leaves_the_head() {
 
 #[test]
 fn empty_block_does_not_commit_the_head() {
-    let nothing = || Accepted { head: None, take: 0, excess: 0, last: false };
+    let nothing = || Accepted { head: None, take: 0, excess: 0, complete: false, last: false };
     let mut response = Response::new(false, HeadAt::FirstBlock);
     assert_eq!(response.item(0), Ok(nothing()));
     response.start(status(200), headers(None), false).expect("the first call");
@@ -105,7 +105,7 @@ fn a_known_total_becomes_content_length() {
     response.declare_total(5);
     let first = response.item(2).expect("started");
     assert_eq!((framing(first.head), first.take, first.last), (Framing::Length(5), 2, false));
-    assert_eq!(response.item(3), Ok(Accepted { head: None, take: 3, excess: 0, last: true }));
+    assert_eq!(response.item(3), Ok(Accepted { head: None, take: 3, excess: 0, complete: true, last: false }));
     assert_eq!(response.end(), Ok(Ending { head: None }));
 }
 
@@ -122,8 +122,8 @@ fn a_total_does_not_count_what_was_written() {
 fn items_beyond_content_length_are_cut_and_end_the_iteration() {
     let mut response = started("GET", 200, Some(5));
     assert_eq!(response.write(3).expect("it fits").take, 3);
-    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 2, excess: 2, last: true }));
-    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 0, excess: 4, last: true }));
+    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 2, excess: 2, complete: true, last: true }));
+    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 0, excess: 4, complete: true, last: true }));
     assert_eq!(response.end(), Ok(Ending { head: None }));
 }
 
@@ -169,7 +169,7 @@ fn statuses_without_a_body_swallow_it() {
         let mut response = started("GET", code, Some(5));
         let accepted = response.write(9).expect("nothing is counted");
         assert_eq!((framing(accepted.head), accepted.take, accepted.last), (expected, 0, true));
-        assert_eq!(response.item(9), Ok(Accepted { head: None, take: 0, excess: 0, last: true }));
+        assert_eq!(response.item(9), Ok(Accepted { head: None, take: 0, excess: 0, complete: false, last: true }));
         assert_eq!(response.end(), Ok(Ending { head: None }));
     }
 }
@@ -178,7 +178,7 @@ fn statuses_without_a_body_swallow_it() {
 fn first_item_commits_the_head_where_that_is_asked_for() {
     for method in ["GET", "HEAD"] {
         let mut response = Response::new(method == "HEAD", HeadAt::FirstItem);
-        let nothing = Accepted { head: None, take: 0, excess: 0, last: false };
+        let nothing = Accepted { head: None, take: 0, excess: 0, complete: false, last: false };
         assert_eq!(response.item(0), Ok(nothing), "start_response was not called");
         response.start(status(200), headers(None), false).expect("the first call");
         let accepted = response.item(0).expect("started");
@@ -197,7 +197,7 @@ fn collected_blocks_wait_for_their_release() {
     let accepted = response.release().expect("started");
     assert_eq!((framing(accepted.head), accepted.take), (Framing::Length(7), 3));
     assert_eq!(response.collect(1), Ok(None), "the head is out");
-    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 4, excess: 0, last: true }));
+    assert_eq!(response.item(4), Ok(Accepted { head: None, take: 4, excess: 0, complete: true, last: false }));
     assert_eq!(response.end(), Ok(Ending { head: None }));
 }
 

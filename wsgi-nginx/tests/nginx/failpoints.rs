@@ -44,7 +44,8 @@ const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "threa
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
 /// Each has a test of its own.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
+    "release",
     "write_event",
     "init_process",
     "drop_conf",
@@ -174,6 +175,25 @@ fn a_panic_beside_a_response_costs_nothing_but_an_alert() {
             assert!(nginx.wait().success(), "{name}");
         }
     });
+}
+
+#[test]
+fn a_panic_while_memory_is_given_back_costs_nothing_but_an_alert() {
+    let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [bytes(8 << 20)] if environ['PATH_INFO'] == '/large' else [b'ok']
+";
+    let nginx = site(Mode::Inline, source).start();
+    let worker = nginx.worker();
+    nginx.arm("release");
+    let mut client = nginx.connect();
+    client.send(get("/large"));
+    client.head();
+    drop(client);
+    nginx.fired("release");
+    assert_eq!(nginx.get("/").ok(), "ok");
+    assert_eq!(nginx.worker(), worker);
 }
 
 #[test]

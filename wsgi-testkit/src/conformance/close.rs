@@ -149,7 +149,7 @@ def answer(environ, start_response):
 ",
     );
     assert_eq!(site.get("/answer").ok(), "a");
-    site.eventually("/seen", "iter a close");
+    site.eventually("/seen", "iter a b close");
 }
 
 pub(super) fn close_is_called_where_content_length_is_missed(host: &dyn HostUnderTest) {

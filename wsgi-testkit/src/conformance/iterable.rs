@@ -336,35 +336,75 @@ def no_iterator(environ, start_response):
     assert!(log.contains("ValueError: at the first step") && log.contains("ValueError: no iterator"), "{log}");
 }
 
-pub(super) fn iteration_stops_at_content_length(host: &dyn HostUnderTest) {
+/// An iterable with a Content-Length is asked until it ends, or gives more than that: a generator may have something to do
+/// behind its last block.
+pub(super) fn iteration_ends_beyond_content_length(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
-asked = []
+asked = {}
+def note(environ, what):
+    asked.setdefault(environ['PATH_INFO'], []).append(what)
 def exact(environ, start_response):
     start_response('200 OK', [('Content-Length', '4')])
-    for block in [b'ab', b'cd', b'ef']:
-        asked.append(block.decode())
+    yield b'ab'
+    yield b'cd'
+    for number in range(200):
+        yield b''
+    note(environ, 'behind')
+def beyond(environ, start_response):
+    start_response('200 OK', [('Content-Length', '4')])
+    for block in [b'ab', b'cd', b'', b'ef', b'gh']:
+        note(environ, block.decode())
         yield block
 def within(environ, start_response):
     start_response('200 OK', [('Content-Length', '3')])
     for block in [b'ab', b'cd', b'ef']:
-        asked.append(block.decode())
+        note(environ, block.decode())
         yield block
 def in_list(environ, start_response):
     start_response('200 OK', [('Content-Length', '3')])
     return [b'ab', b'cd']
+def failing(environ, start_response):
+    start_response('200 OK', [('Content-Length', '2')])
+    yield b'ab'
+    note(environ, 'failed')
+    raise ValueError('behind the last block')
+def no_bytes(environ, start_response):
+    start_response('200 OK', [('Content-Length', '2')])
+    yield b'ab'
+    note(environ, 'text')
+    yield 'text'
+class Closed:
+    def __init__(self, environ):
+        self.environ, self.blocks = environ, iter([b'ab', b''])
+    def __iter__(self): return self
+    def __next__(self): return next(self.blocks)
+    def close(self): note(self.environ, 'closed')
+def closed(environ, start_response):
+    start_response('200 OK', [('Content-Length', '2')])
+    return Closed(environ)
 def seen(environ, start_response):
     start_response('200 OK', [])
-    return [' '.join(asked).encode()]
+    return [' '.join(asked.get(environ['QUERY_STRING'], [])).encode()]
 ",
     ));
-    assert_eq!(site.get("/exact").ok(), "abcd");
-    site.eventually("/seen", "ab cd");
-    assert_eq!(site.get("/within").ok(), "abc");
-    site.eventually("/seen", "ab cd ab cd");
-    assert_eq!(site.get("/in_list").ok(), "abc");
+    for (path, body, asked) in [
+        ("/exact", "abcd", "behind"),
+        ("/beyond", "abcd", "ab cd  ef"),
+        ("/within", "abc", "ab cd"),
+        ("/in_list", "abc", ""),
+        ("/failing", "ab", "failed"),
+        ("/no_bytes", "ab", "text"),
+        ("/closed", "ab", "closed"),
+    ] {
+        assert_eq!(site.get(path).ok(), body, "{path}");
+        site.eventually(&format!("/seen?{path}"), asked);
+    }
     let log = site.stop();
-    assert_eq!(log.matches("beyond its Content-Length").count(), 2, "the one byte too many is logged: {log}");
+    assert_eq!(log.matches("beyond its Content-Length").count(), 3, "what is too much is logged: {log}");
+    for text in ["ValueError: behind the last block", "a block of type str instead of bytes"] {
+        assert!(log.contains(text), "{text} is not in {log}");
+    }
 }
 
 pub(super) fn a_body_shorter_than_content_length_is_cut_off_and_logged(host: &dyn HostUnderTest) {

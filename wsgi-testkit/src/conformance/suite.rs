@@ -58,7 +58,7 @@ suite! { $
         no_content_length_is_made_up_where_there_is_no_body
         nothing_of_the_result_is_touched_but_iteration_and_close
         an_iterator_that_fails_at_its_first_step_is_500
-        iteration_stops_at_content_length
+        iteration_ends_beyond_content_length
         a_body_shorter_than_content_length_is_cut_off_and_logged
     }
     close {

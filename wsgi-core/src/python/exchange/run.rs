@@ -11,7 +11,7 @@ use super::super::loader::Application;
 use super::super::lock::PartGuard;
 use super::super::processes::end_if_forked;
 use super::super::raise::Raised;
-use super::super::reply::Reply;
+use super::super::reply::{Next, Reply};
 use super::super::token::{Held, Obj, Token};
 use super::super::types::type_name;
 use super::blame::{Stop, write_fault};
@@ -20,6 +20,9 @@ use crate::config::Flag;
 use crate::error::{Fault, HostError};
 use crate::host::{BodyInterest, Flush};
 use crate::lock::rules;
+
+/// How many items with nothing in them an iterable may give behind its Content-Length where its thread has other things to do.
+const EMPTY_ITEMS_INLINE: usize = 10_000;
 
 impl Exchange {
     /// Calls the application, and answers at once if it returned a list or tuple.
@@ -129,8 +132,8 @@ impl Exchange {
             let mut index = 0;
             let mut outcome = Ok(());
             while index < size() && outcome.is_ok() {
-                outcome = reply.item(token, item(index), Flush::Later).map(|last| {
-                    index = if last { ffi::Py_ssize_t::MAX } else { index + 1 };
+                outcome = reply.item(token, item(index), Flush::Later).map(|next| {
+                    index = if next == Next::End { ffi::Py_ssize_t::MAX } else { index + 1 };
                 });
             }
             match outcome {
@@ -195,12 +198,54 @@ impl Exchange {
                 unsafe { reply.item(token, block.as_ptr(), flush) }
             };
             match outcome {
-                Ok(false) => {}
-                Ok(true) => break,
+                Ok(Next::Ask) => {}
+                Ok(Next::End) => break,
+                // Of a file a part may be wanted.
+                Ok(Next::Complete) if self.sends_file() => break,
+                Ok(Next::Complete) => {
+                    // A client that has left with the last byte has all of it.
+                    let result = self.reply(token).and_then(|reply| self.finish(reply));
+                    self.run_out(token);
+                    return Poll::Ready(result);
+                }
                 Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
             }
         }
         Poll::Ready(self.reply(token).and_then(|reply| self.finish(reply)))
+    }
+
+    /// Asks an iterable on whose body is complete by its Content-Length: what a generator does behind its last `yield` runs,
+    /// as on other servers. The client has its response, and whether it is still there does not matter any more.
+    ///
+    /// Empty items are dropped. The first that is not is the end: "once enough data has been sent to meet the content length,
+    /// the server should stop iterating" (PEP 3333, "Handling the Content-Length Header"). What goes wrong is logged, and the
+    /// response is as it should be.
+    fn run_out(&self, token: Token<'_>) {
+        let Stage::Iterate { iterator, .. } = &self.stage else { return };
+        let limit = if self.cell.interpreter.inline_thread.is_some() { EMPTY_ITEMS_INLINE } else { usize::MAX };
+        for _ in 0..limit {
+            rules::no_lock("the iterable is asked for a block");
+            // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
+            let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
+            end_if_forked(token, || self.name());
+            let Some(block) = block else {
+                // SAFETY: attached.
+                if !unsafe { ffi::PyErr_Occurred() }.is_null() {
+                    self.raised(token, "exception while iterating over the result of");
+                }
+                return;
+            };
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBytes_Check(block.as_ptr()) } == 0 {
+                self.not_bytes(block.as_ptr());
+                return;
+            }
+            // SAFETY: a bytes object, as was just checked.
+            let excess = unsafe { ffi::PyBytes_Size(block.as_ptr()) };
+            if excess > 0 {
+                return self.complain_of_excess(excess as u64);
+            }
+        }
     }
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
@@ -211,14 +256,18 @@ impl Exchange {
         let excess = reply.excess;
         if excess > 0 && !self.sends_file() {
             // Before the end: with that the host may forget the request that the line belongs to.
-            self.complain(&format!(
-                "produced at least {excess} bytes beyond its Content-Length; they were not sent \
-                 (PEP 3333, Handling the Content-Length Header)"
-            ));
+            self.complain_of_excess(excess);
         }
         let outcome = reply.end();
         drop(reply);
         outcome.map_err(|stop| self.stopped(stop))
+    }
+
+    fn complain_of_excess(&self, excess: u64) {
+        self.complain(&format!(
+            "produced at least {excess} bytes beyond its Content-Length; they were not sent \
+             (PEP 3333, Handling the Content-Length Header)"
+        ));
     }
 
     /// Whether a file wrapper is what was returned. That sends no more than Content-Length of its file, as PEP 3333 has it
