@@ -25,6 +25,30 @@ def application(environ, start_response):
     }
 }
 
+/// The PEP shows it without a name; code that gives it one runs elsewhere.
+pub(super) fn exc_info_may_be_given_by_name(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::of_functions(
+        "
+import sys
+def replaced(environ, start_response):
+    start_response('200 OK', [], exc_info=None)
+    try:
+        raise ValueError('by name')
+    except ValueError:
+        start_response('503 Out of Order', [], exc_info=sys.exc_info())
+    return [b'sorry']
+def with_keywords(environ, start_response):
+    keywords = {'exc_info': None}
+    start_response('200 OK', [], **keywords)
+    return [b'ok']
+",
+    ));
+    let response = site.get("/replaced");
+    assert_eq!((response.status, response.text().as_str()), (503, "sorry"));
+    assert_eq!(site.get("/with_keywords").ok(), "ok");
+    assert!(!site.stop().contains("ValueError"));
+}
+
 pub(super) fn exc_info_replaces_the_head_again_and_again(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

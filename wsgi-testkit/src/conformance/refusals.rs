@@ -60,18 +60,22 @@ pub(super) fn start_response_with_another_number_of_arguments_is_refused(host: &
     are_refused(host, "TypeError: start_response() takes 2 or 3 positional arguments", "", &calls);
 }
 
-pub(super) fn keyword_arguments_are_refused(host: &dyn HostUnderTest) {
+pub(super) fn keyword_arguments_other_than_exc_info_are_refused(host: &dyn HostUnderTest) {
     let calls = each(
         "start_response({})",
         &[
             "status='200 OK', headers=[]",
             "'200 OK', headers=[]",
             "'200 OK', response_headers=[]",
-            "'200 OK', [], exc_info=None",
+            "'200 OK', [], None, exc_info=None",
+            "'200 OK', [], exc_info=None, status='200 OK'",
+            "'200 OK', [], error=None",
+            "'200 OK', exc_info=None",
+            "exc_info=None",
             "**{'status': '200 OK', 'headers': []}",
         ],
     );
-    are_refused(host, "TypeError: start_response() takes no keyword arguments", "", &calls);
+    are_refused(host, "TypeError: start_response() takes status and headers as positional arguments", "", &calls);
 }
 
 pub(super) fn a_status_that_is_no_str_is_refused(host: &dyn HostUnderTest) {

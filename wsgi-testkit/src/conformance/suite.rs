@@ -126,7 +126,7 @@ suite! { $
     }
     refusals {
         start_response_with_another_number_of_arguments_is_refused
-        keyword_arguments_are_refused
+        keyword_arguments_other_than_exc_info_are_refused
         a_status_that_is_no_str_is_refused
         a_status_without_three_digits_and_a_space_is_refused
         a_status_with_a_control_character_is_refused
@@ -144,6 +144,7 @@ suite! { $
     exc_info {
         exc_info_replaces_a_head_that_is_not_out
         exc_info_replaces_the_head_again_and_again
+        exc_info_may_be_given_by_name
         exc_info_is_allowed_with_the_first_call
         exc_info_that_was_used_is_not_logged
         exc_info_is_raised_again_once_the_head_is_out

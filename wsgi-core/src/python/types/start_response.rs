@@ -88,10 +88,12 @@ unsafe fn parse_call(
 ) -> Result<Call, Raised> {
     // SAFETY: the caller's promise.
     unsafe {
-        if !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0 {
+        let given_by_name = !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0;
+        if given_by_name && !(count == 2 && is_exc_info_alone(keywords)) {
             return Err(type_error(
                 token,
-                "start_response() takes no keyword arguments (PEP 3333, The start_response() Callable)",
+                "start_response() takes status and headers as positional arguments, and exc_info once, by position or by name \
+                 (PEP 3333, The start_response() Callable)",
             ));
         }
         if !(2..=3).contains(&count) {
@@ -105,8 +107,21 @@ unsafe fn parse_call(
         }
         let status = parse_status(token, *arguments)?;
         let headers = parse_headers(token, *arguments.add(1))?;
-        let error = if count == 3 { exception_of(token, *arguments.add(2))? } else { None };
+        let error = if count == 3 || given_by_name { exception_of(token, *arguments.add(2))? } else { None };
         Ok(Call { status, headers, error })
+    }
+}
+
+/// Whether these are the names of arguments, and there is but that of the optional one.
+///
+/// # Safety
+///
+/// `keywords` is a live tuple of str, as Python passes it.
+unsafe fn is_exc_info_alone(keywords: *mut ffi::PyObject) -> bool {
+    // SAFETY: the caller's promise; the item is borrowed.
+    unsafe {
+        ffi::PyTuple_Size(keywords) == 1
+            && ffi::PyUnicode_CompareWithASCIIString(ffi::PyTuple_GetItem(keywords, 0), c"exc_info".as_ptr()) == 0
     }
 }
 
