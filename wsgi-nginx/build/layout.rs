@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::mem::take;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::interface::{CODES, CONDITIONAL, FEATURES, NUMBERS, STRINGS, STRUCTURES};
@@ -64,23 +65,29 @@ pub(crate) struct Layout {
     pub(crate) fields: Vec<Field>,
     /// Macros: name, type and value in Rust.
     pub(crate) constants: Vec<(String, &'static str, String)>,
+    /// Every header that was read, apart from those of the system.
+    pub(crate) headers: Vec<PathBuf>,
 }
 
 impl Layout {
     /// Compiles the program in `folder` and runs it.
     pub(crate) fn from_c_compiler(source: &Source, folder: &Path) -> Result<Self, String> {
-        let (text, program) = (folder.join("layout.c"), folder.join("layout"));
+        let (text, program, list) = (folder.join("layout.c"), folder.join("layout"), folder.join("layout.d"));
         fs::write(&text, program_text()).map_err(|error| format!("{}: {error}", text.display()))?;
         let compiler = cc::Build::new()
             .cargo_metadata(false)
             .try_get_compiler()
             .map_err(|error| format!("no C compiler can be used ({error}); install one or set CC"))?;
-        let compiled = run(compiler.to_command().arg("-w").args(&source.options).arg(&text).arg("-o").arg(&program));
+        let mut compile = compiler.to_command();
+        compile.arg("-w").args(&source.options).args(["-MMD", "-MT", "layout", "-MF"]).arg(&list);
+        let compiled = run(compile.arg(&text).arg("-o").arg(&program));
         compiled.map_err(|error| {
             format!("the headers of nginx in {} cannot be used with the C compiler: {error}", source.folder.display())
         })?;
+        let rule = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
+        let headers = prerequisites(&rule).into_iter().map(PathBuf::from).filter(|path| *path != text).collect();
         let rows = run(&mut Command::new(&program))?;
-        rows.lines().try_fold(Self::default(), |mut layout, row| {
+        rows.lines().try_fold(Self { headers, ..Self::default() }, |mut layout, row| {
             layout.take(row).ok_or_else(|| format!("{} says {row:?}, which has another form", program.display()))?;
             Ok(layout)
         })
@@ -141,6 +148,23 @@ fn program_text() -> String {
         line(format_args!("#if {condition}\n    printf(\"feature\\t{name}\\n\");\n#endif"));
     }
     text + "    return 0;\n}\n"
+}
+
+/// The files that a rule of make, as a compiler writes it, has behind its colon.
+fn prerequisites(rule: &str) -> Vec<String> {
+    let Some((_, files)) = rule.split_once(": ") else { return Vec::new() };
+    let (mut names, mut name) = (Vec::new(), String::new());
+    let mut letters = files.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.peek()) {
+            ('\\', Some('\n')) => {}
+            ('\\', Some(' ' | '#')) | ('$', Some('$')) => name.extend(letters.next()),
+            _ if letter.is_whitespace() => names.push(take(&mut name)),
+            _ => name.push(letter),
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
 }
 
 /// The output of a program; the first line of its complaint if it fails.

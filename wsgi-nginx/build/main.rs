@@ -22,9 +22,7 @@ const NGINX_STEPS: [(&str, u32); 1] = [
 ];
 
 fn main() {
-    for file in ["main.rs", "bindings.rs", "interface.rs", "layout.rs", "source.rs"] {
-        println!("cargo::rerun-if-changed=build/{file}");
-    }
+    println!("cargo::rerun-if-changed=build");
     python();
     if let Err(reason) = nginx() {
         eprintln!("wsgi-nginx cannot be built: {reason}.");
@@ -47,6 +45,9 @@ fn nginx() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has set no OUT_DIR")?);
     let source = Source::from_environment()?;
     let layout = Layout::from_c_compiler(&source, &out)?;
+    for header in &layout.headers {
+        println!("cargo::rerun-if-changed={}", header.display());
+    }
     if layout.version_number < OLDEST.0 {
         return Err(format!(
             "{} in {} is too old: {} or newer is needed",

@@ -136,6 +136,29 @@ fn bits_after_a_port_are_where_the_c_compiler_has_them() {
 }
 
 #[test]
+fn cargo_is_told_of_every_header_of_nginx_that_was_read() {
+    let nginx = Nginx::with("typedef struct {", "#include \"further #1 $.h\"\n");
+    fs::write(nginx.path("src/http/further #1 $.h"), "").unwrap();
+    let output = nginx.build_script().output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let watched: Vec<_> =
+        printed.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=")).map(Path::new).collect();
+    for header in [
+        "src/core/nginx.h",
+        "src/core/ngx_connection.h",
+        "src/event/ngx_event.h",
+        "src/http/further #1 $.h",
+        "src/http/ngx_http_request.h",
+        "src/os/unix/ngx_linux_config.h",
+    ] {
+        assert!(watched.contains(&&*nginx.path(header)), "{header} is not in {watched:?}");
+    }
+    // cargo would run the build script each time for a file that it writes itself.
+    assert!(!watched.iter().any(|path| path.starts_with(nginx.path("out"))), "{watched:?}");
+}
+
+#[test]
 fn headers_without_a_field_that_is_used_are_refused_in_one_sentence() {
     let nginx = Nginx::new();
     let path = nginx.path("src/http/ngx_http_request.h");

@@ -1,5 +1,5 @@
-//! `make module` with an nginx that it cannot build for: one sentence, before anything is built. And the folders of the nginx
-//! that `make nginx` builds.
+//! `make module` with an nginx that it cannot build for: one sentence, before anything is built. nginx's own build, which calls
+//! cargo. And the folders of the nginx that `make nginx` builds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -90,6 +90,76 @@ fn an_nginx_without_headers_is_refused_in_one_sentence() {
     let sentence = refusal(&place.program("nginx version: nginx/1.26.3"), &place.0.path().join("none"));
     assert!(sentence.contains("the sources of nginx 1.26.3 were looked for in"), "{sentence}");
     assert!(sentence.contains("install nginx-dev"), "{sentence}");
+}
+
+/// The sources of nginx that this test was built with, and a cargo that makes an empty library.
+fn sources_to_configure(folder: &Path) -> PathBuf {
+    let sources = folder.join("nginx");
+    fs::create_dir(&sources).unwrap();
+    for part in ["auto", "configure", "conf", "src"] {
+        let from = Path::new(env!("WSGI_NGINX_SOURCE_DIR")).join(part);
+        if from.exists() {
+            assert!(Command::new("cp").arg("-rL").arg(from).arg(&sources).status().unwrap().success());
+        }
+    }
+    const CARGO: &str = r#"#!/bin/sh
+while [ "$1" != --target-dir ]; do shift; done
+mkdir -p "$2/release"
+: > "$2/release/libngx_http_wsgi_module.a"
+"#;
+    let programs = folder.join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("cargo"), CARGO).unwrap();
+    fs::set_permissions(programs.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    sources
+}
+
+#[test]
+fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = sources_to_configure(folder.path());
+    let path = std::env::join_paths(
+        [folder.path().join("programs")].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let path = path.unwrap();
+    for option in ["--add-dynamic-module", "--add-module"] {
+        // Where a tarball and Debian's nginx-dev have it, and where the repository does.
+        let script = if sources.join("configure").exists() { "./configure" } else { "auto/configure" };
+        let mut configure = Command::new("bash");
+        configure.arg(script).args(["--without-pcre", "--without-http_rewrite_module", "--without-http_gzip_module"]);
+        configure.arg(format!("{option}={}", env!("CARGO_MANIFEST_DIR"))).current_dir(&sources).env("PATH", &path);
+        if let Some(python) = std::env::var_os("PYO3_PYTHON") {
+            configure.env("PYTHON", python);
+        }
+        let output = configure.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+
+        let library = sources.join("objs/libngx_http_wsgi_module.a");
+        let make = |options: &[&str]| {
+            let mut make = Command::new("make");
+            make.args(["-f", "objs/Makefile"]).args(options).arg(&library).current_dir(&sources).env("PATH", &path);
+            make.env_remove("MAKEFLAGS").output().unwrap()
+        };
+        let output = make(&[]);
+        assert!(output.status.success() && library.exists(), "{output:?}");
+        assert_eq!(make(&["-q"]).status.code(), Some(0), "{option}: cargo is called where nothing has changed");
+
+        // All that the build script reads, for this configuration.
+        let mut compiler = Command::new("cc");
+        let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/headers.h");
+        compiler.args(["-MM", "-x", "c"]).arg(text).current_dir(&sources);
+        for folder in ["core", "event", "event/modules", "event/quic", "os/unix", "http", "http/modules"] {
+            compiler.arg(format!("-Isrc/{folder}"));
+        }
+        let rule = String::from_utf8(compiler.arg("-Iobjs").output().unwrap().stdout).unwrap();
+        let headers: Vec<_> =
+            rule.split_whitespace().filter(|word| word.starts_with("src/") || word.starts_with("objs/")).collect();
+        assert!(headers.contains(&"src/http/ngx_http_request.h") && headers.len() > 50, "{rule}");
+        for header in headers {
+            let status = make(&["-q", "-W", header]).status;
+            assert_eq!(status.code(), Some(1), "{option}: a changed {header} does not call cargo");
+        }
+    }
 }
 
 /// Folders, options and notice of the vendored nginx, with these options of `make nginx`.
