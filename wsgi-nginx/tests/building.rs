@@ -92,6 +92,59 @@ fn an_nginx_without_headers_is_refused_in_one_sentence() {
     assert!(sentence.contains("install nginx-dev"), "{sentence}");
 }
 
+/// A copy of the scripts, in which cargo is not run.
+fn scripts_without_cargo(folder: &Path) -> PathBuf {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let scripts = folder.join("project/scripts");
+    fs::create_dir_all(&scripts).unwrap();
+    for entry in fs::read_dir(project.join("scripts")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, scripts.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    for name in ["cargo-module", "check-module", "install-missing"] {
+        fs::write(scripts.join(name), "#!/bin/sh\n").unwrap();
+    }
+    std::os::unix::fs::symlink(project.join("wsgi-nginx"), folder.join("project/wsgi-nginx")).unwrap();
+    scripts
+}
+
+#[test]
+fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the_same() {
+    let place = Place::new();
+    let (program, sources) = (place.program("nginx version: nginx/1.26.3"), place.sources("1.26.3"));
+    fs::write(sources.join("configure"), "").unwrap();
+    let script = scripts_without_cargo(place.0.path()).join("build-module");
+    let copy = place.0.path().join("project/target/nginx-system/source");
+    let header = |name: &str| copy.join("src/core").join(name);
+    // When the copy was made, which is when cargo sees changed headers.
+    let build = || {
+        let output = Command::new(&script).env("NGINX_BIN", &program).env("NGINX_SOURCE", &sources).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        fs::metadata(header("nginx.h")).unwrap().modified().unwrap()
+    };
+    let first = build();
+    fs::write(sources.join("README"), "").unwrap();
+    assert_eq!(build(), first, "the same headers are copied again");
+
+    // As a package does it: same path, same size, a time in the past.
+    let path = sources.join("src/core/ngx_core.h");
+    let change = |text: &str| {
+        fs::write(&path, text).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    change("typedef int  ngx_int_t;");
+    let second = build();
+    assert!(second > first, "an added header is not copied");
+    change("typedef long ngx_int_t;");
+    let third = build();
+    assert!(third > second, "a changed header is not copied");
+    assert_eq!(fs::read_to_string(header("ngx_core.h")).unwrap(), "typedef long ngx_int_t;");
+    fs::remove_file(&path).unwrap();
+    assert!(build() > third && !header("ngx_core.h").exists(), "a header that is gone is kept");
+}
+
 /// The sources of nginx that this test was built with, and a cargo that makes an empty library.
 fn sources_to_configure(folder: &Path) -> PathBuf {
     let sources = folder.join("nginx");
