@@ -5,8 +5,10 @@
 //! `interface.rs` with the place that the C compiler has stated, when rustc compiles it.
 
 use std::collections::HashMap;
+use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use bindgen::callbacks::{FieldInfo, ParseCallbacks};
@@ -52,14 +54,36 @@ fn bindings(source: &Source) -> Result<String, String> {
     for name in VARIABLES {
         builder = builder.allowlist_var(name);
     }
-    let bindings = builder.generate().map_err(|error| {
-        format!(
-            "libclang cannot read the headers of nginx in {}: {}",
-            source.folder.display(),
-            error.to_string().trim()
-        )
-    })?;
+    let unreadable = |reason: &str| {
+        let line = reason.trim().lines().next().unwrap_or_default();
+        format!("libclang cannot read the headers of nginx in {}: {line}", source.folder.display())
+    };
+    let bindings = without_panic(|| builder.generate())
+        .map_err(
+            |panic| if panic.starts_with("Unable to find libclang") { missing_libclang() } else { unreadable(&panic) },
+        )?
+        .map_err(|error| unreadable(&error.to_string()))?;
     Ok(bindings.to_string())
+}
+
+fn missing_libclang() -> String {
+    let place = env::var("LIBCLANG_PATH").map(|folder| format!(" in LIBCLANG_PATH={folder}")).unwrap_or_default();
+    format!(
+        "no libclang that can be loaded was found{place}: install it (on Debian: apt-get install libclang-dev), or set \
+         LIBCLANG_PATH to the folder that holds libclang.so"
+    )
+}
+
+/// Calls bindgen, which panics where libclang fails. Returns the message of the panic, and prints nothing of it.
+fn without_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    panic::set_hook(hook);
+    result.map_err(|payload| match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("bindgen has panicked").to_owned(),
+    })
 }
 
 /// Shows the fields of `interface.rs` to the rest of the crate, and no other.

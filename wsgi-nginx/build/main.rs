@@ -45,9 +45,6 @@ fn nginx() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has set no OUT_DIR")?);
     let source = Source::from_environment()?;
     let layout = Layout::from_c_compiler(&source, &out)?;
-    for header in &layout.headers {
-        println!("cargo::rerun-if-changed={}", header.display());
-    }
     if layout.version_number < OLDEST.0 {
         return Err(format!(
             "{} in {} is too old: {} or newer is needed",
@@ -57,6 +54,11 @@ fn nginx() -> Result<(), String> {
         ));
     }
     bindings::write(&source, &layout, &out)?;
+
+    // Not before: cargo shows all of this where the build fails, and runs a build that failed again in any case.
+    for header in &layout.headers {
+        println!("cargo::rerun-if-changed={}", header.display());
+    }
 
     let features = interface::FEATURES.map(|(name, _)| format!("{name:?}")).join(", ");
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({features}))");

@@ -203,6 +203,33 @@ fn folders_without_headers_are_refused_in_one_sentence() {
 }
 
 #[test]
+fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
+    let nginx = Nginx::new();
+    let refused = |name: &str, value: &str| {
+        let output = nginx.build_script().env(name, value).env("RUST_BACKTRACE", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}={value}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        // libclang reports what is wrong in a header itself, by a line in the form of a compiler.
+        let (ours, others) =
+            errors.lines().partition::<Vec<_>, _>(|line| line.starts_with("wsgi-nginx cannot be built: "));
+        assert_eq!(ours.len(), 1, "{errors}");
+        assert!(others.iter().all(|line| line.contains("error: ")), "{errors}");
+        ours[0].to_owned()
+    };
+    fs::write(nginx.path("libclang.so"), "no library").unwrap();
+    for folder in ["/nowhere", nginx.folder.path().to_str().unwrap()] {
+        let sentence = refused("LIBCLANG_PATH", folder);
+        let wanted = format!("no libclang that can be loaded was found in LIBCLANG_PATH={folder}: install it");
+        assert!(sentence.contains(&wanted) && sentence.contains("or set LIBCLANG_PATH to"), "{sentence}");
+    }
+    // libclang without the headers of its clang, and with an option that it does not know.
+    let sentence = refused("BINDGEN_EXTRA_CLANG_ARGS", "-nostdinc");
+    assert!(sentence.contains("libclang cannot read the headers of nginx in"), "{sentence}");
+    let sentence = refused("BINDGEN_EXTRA_CLANG_ARGS", "-std=nothing");
+    assert!(sentence.contains("libclang cannot read the headers of nginx in"), "{sentence}");
+}
+
+#[test]
 fn a_missing_c_compiler_is_told_in_one_sentence() {
     let nginx = Nginx::new();
     let output = nginx.build_script().env("CC", nginx.path("no-compiler")).output().unwrap();
