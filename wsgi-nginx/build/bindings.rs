@@ -34,7 +34,7 @@ fn bindings(source: &Source) -> Result<String, String> {
     let oldest_rust: RustTarget = env!("CARGO_PKG_RUST_VERSION").parse().map_err(|error| format!("{error}"))?;
     let mut builder = bindgen::builder()
         .header_contents("headers.h", include_str!("headers.h"))
-        .clang_args(&source.options)
+        .clang_args(source.makefile.for_libclang(&source.folder))
         .rust_target(oldest_rust)
         .use_core()
         .formatter(Formatter::None)
@@ -196,7 +196,8 @@ fn comparison(layout: &Layout, bits: &HashMap<(String, String), Bits>) -> Result
                        (offset, width): (usize, usize)| {
         let sentence = format!(
             "{item} of {} has {width} bits from bit {offset} on for the C compiler, and other bits in the bindings: a \
-             module built with them would be wrong, build it with another version of libclang (LIBCLANG_PATH)",
+             module built with them would be wrong, build it with another version of libclang (LIBCLANG_PATH), or without the options \
+             in nginx's Makefile that libclang does not know",
             layout.version
         );
         let row = format!("    (({offset_in_rust}, {width_in_rust}), ({offset}, {width}), {sentence:?}),\n");

@@ -3,6 +3,7 @@
 //! The compiler that a build uses decides this, and libclang, from which the bindings come, only follows it. So a program
 //! in C with one row for each item of `interface.rs` is compiled with the headers and run.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::mem::take;
@@ -42,6 +43,8 @@ static void bits(const char *structure, const char *field, const unsigned char *
 #define FIELD(s, f) \
     printf("field\t%s\t%s\t%zu\t%zu\n", #s, #f, 8 * offsetof(s, f), 8 * sizeof(((s *) NULL)->f))
 
+typedef struct { char first; void *pointer; } pointer_t;
+
 int main(void) {
 "#;
 
@@ -54,8 +57,18 @@ pub(crate) struct Field {
     pub(crate) is_bits: bool,
 }
 
+/// Pointers of this compiler, with these options.
+#[derive(Default)]
+pub(crate) struct Pointer {
+    /// In bits.
+    pub(crate) width: usize,
+    /// Whether a structure holds pointers at other places than multiples of their width.
+    pub(crate) is_packed: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Layout {
+    pub(crate) pointer: Pointer,
     pub(crate) version_number: u32,
     /// As nginx shows it: `nginx/1.28.3`.
     pub(crate) version: String,
@@ -74,19 +87,19 @@ impl Layout {
     pub(crate) fn from_c_compiler(source: &Source, folder: &Path) -> Result<Self, String> {
         let (text, program, list) = (folder.join("layout.c"), folder.join("layout"), folder.join("layout.d"));
         fs::write(&text, program_text()).map_err(|error| format!("{}: {error}", text.display()))?;
-        let compiler = cc::Build::new()
-            .cargo_metadata(false)
-            .try_get_compiler()
-            .map_err(|error| format!("no C compiler can be used ({error}); install one or set CC"))?;
-        let mut compile = compiler.to_command();
-        compile.arg("-w").args(&source.options).args(["-MMD", "-MT", "layout", "-MF"]).arg(&list);
-        let compiled = run(compile.arg(&text).arg("-o").arg(&program));
-        compiled.map_err(|error| {
+        let mut compile = compiler(source)?;
+        // As nginx does it: in the folder of its sources. `-w` takes effect over any `-Werror`.
+        compile.current_dir(&source.folder).args(&source.makefile.options);
+        compile.args(["-w", "-MMD", "-MT", "layout", "-MF"]).arg(&list).arg(&text).arg("-o").arg(&program);
+        run(&mut compile).map_err(|error| {
             format!("the headers of nginx in {} cannot be used with the C compiler: {error}", source.folder.display())
         })?;
         let rule = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
-        let headers = prerequisites(&rule).into_iter().map(PathBuf::from).filter(|path| *path != text).collect();
-        let rows = run(&mut Command::new(&program))?;
+        // A relative path begins at the folder of the sources, an absolute one replaces it.
+        let headers = prerequisites(&rule).into_iter().map(|path| source.folder.join(path));
+        let headers = headers.filter(|path| *path != text).collect();
+        // Options for measuring have it write files.
+        let rows = run(Command::new(&program).current_dir(folder))?;
         rows.lines().try_fold(Self { headers, ..Self::default() }, |mut layout, row| {
             layout.take(row).ok_or_else(|| format!("{} says {row:?}, which has another form", program.display()))?;
             Ok(layout)
@@ -105,6 +118,9 @@ impl Layout {
                 width: words.next()?.parse().ok()?,
                 is_bits: kind == "bits",
             }),
+            "pointer" => {
+                self.pointer = Pointer { width: name.parse().ok()?, is_packed: words.next()? != name };
+            }
             "feature" => self.features.push(name),
             "code" => self.constants.push((name, "ngx_int_t", words.next()?.to_owned())),
             "number" => self.constants.push((name, "ngx_uint_t", words.next()?.to_owned())),
@@ -119,10 +135,34 @@ impl Layout {
     }
 }
 
+/// The compiler of nginx's Makefile, or the usual one where that is not on this machine.
+fn compiler(source: &Source) -> Result<Command, String> {
+    let starts = |program: &OsStr| Command::new(program).arg("--version").output().is_ok();
+    let mut names = Vec::new();
+    if let Some((program, options)) = source.makefile.compiler.split_first() {
+        if starts(program.as_ref()) {
+            let mut command = Command::new(program);
+            command.args(options);
+            return Ok(command);
+        }
+        names.push(format!("{program}, which the Makefile of nginx names"));
+    }
+    match cc::Build::new().cargo_metadata(false).try_get_compiler() {
+        Ok(compiler) if starts(compiler.path().as_os_str()) => return Ok(compiler.to_command()),
+        Ok(compiler) => names.push(compiler.path().display().to_string()),
+        Err(error) => names.push(error.to_string()),
+    }
+    Err(format!(
+        "no C compiler was found ({}): install one (on Debian: apt-get install gcc), or set CC to one",
+        names.join("; ")
+    ))
+}
+
 fn program_text() -> String {
     let mut text = include_str!("headers.h").to_owned() + PROGRAM;
     let mut line = |row: std::fmt::Arguments<'_>| writeln!(text, "{row}").expect("a String can be written to");
     line(format_args!("    printf(\"version\\t%lu\\t%s\\n\", (unsigned long) nginx_version, NGINX_VER);"));
+    line(format_args!("    printf(\"pointer\\t%zu\\t%zu\\n\", 8 * sizeof(void *), 8 * offsetof(pointer_t, pointer));"));
     for structure in STRUCTURES {
         line(format_args!("    printf(\"size\\t{0}\\t%zu\\n\", 8 * sizeof({0}));", structure.name));
         for field in structure.fields() {

@@ -3,6 +3,7 @@
 mod bindings;
 mod interface;
 mod layout;
+mod makefile;
 mod source;
 
 use std::env;
@@ -23,6 +24,9 @@ const NGINX_STEPS: [(&str, u32); 1] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
+    for variable in ["CC", "LIBCLANG_PATH", "BINDGEN_EXTRA_CLANG_ARGS"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
     python();
     if let Err(reason) = nginx() {
         eprintln!("wsgi-nginx cannot be built: {reason}.");
@@ -51,6 +55,22 @@ fn nginx() -> Result<(), String> {
             layout.version,
             source.folder.display(),
             OLDEST.1
+        ));
+    }
+    let pointers = env::var("CARGO_CFG_TARGET_POINTER_WIDTH").unwrap_or_default();
+    if layout.pointer.width.to_string() != pointers {
+        return Err(format!(
+            "nginx in {} has pointers of {} bits by its Makefile, and this build has pointers of {pointers}: choose the same \
+             processor for both, by cargo's --target or nginx's --with-cc-opt",
+            source.folder.display(),
+            layout.pointer.width
+        ));
+    }
+    if layout.pointer.is_packed {
+        return Err(format!(
+            "nginx in {} has packed structures, by -fpack-struct or a pragma in its Makefile or headers, whose fields Rust \
+             cannot refer to: configure nginx without that",
+            source.folder.display()
         ));
     }
     bindings::write(&source, &layout, &out)?;

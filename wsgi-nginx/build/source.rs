@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::makefile::Makefile;
+
 /// Where the headers are, and how nginx's own Makefile compiles with them.
 pub(crate) struct Source {
     pub(crate) folder: PathBuf,
     pub(crate) objects: PathBuf,
-    /// Options `-I...` and `-D...` for a C compiler.
-    pub(crate) options: Vec<String>,
+    pub(crate) makefile: Makefile,
 }
 
 impl Source {
@@ -39,12 +40,12 @@ impl Source {
                 ));
             }
         }
-        let makefile = objects.join("Makefile");
-        let text = fs::read_to_string(&makefile).map_err(|error| format!("{}: {error}", makefile.display()))?;
-        let options = options(&text, &folder).ok_or_else(|| {
-            format!("{} names no include folders: it is not a Makefile of nginx's ./configure", makefile.display())
+        let path = objects.join("Makefile");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let makefile = Makefile::parse(&text).ok_or_else(|| {
+            format!("{} names no include folders: it is not a Makefile of nginx's ./configure", path.display())
         })?;
-        Ok(Self { folder, objects, options })
+        Ok(Self { folder, objects, makefile })
     }
 }
 
@@ -59,31 +60,4 @@ fn vendored(objects: Option<OsString>) -> Result<(PathBuf, PathBuf), String> {
 fn vendored(_objects: Option<OsString>) -> Result<(PathBuf, PathBuf), String> {
     Err("NGINX_SOURCE_DIR is not set: run make nginx or make module, which set it, or name the configured sources of nginx"
         .to_owned())
-}
-
-/// The options of a Makefile's `ALL_INCS` and `CFLAGS` that decide how headers are read. `None` without any folder.
-fn options(makefile: &str, folder: &Path) -> Option<Vec<String>> {
-    let (mut folders, mut definitions) = (Vec::new(), Vec::new());
-    let joined = makefile.replace("\\\n", " ");
-    for line in joined.lines() {
-        let Some((name, value)) = line.split_once('=') else { continue };
-        if !matches!(name.trim(), "ALL_INCS" | "CFLAGS") {
-            continue;
-        }
-        let mut words = shlex::Shlex::new(value);
-        while let Some(word) = words.next() {
-            let Some((option, value)) = word.split_at_checked(2) else { continue };
-            if !matches!(option, "-I" | "-D") {
-                continue;
-            }
-            let value = if value.is_empty() { words.next()? } else { value.to_owned() };
-            if option == "-D" {
-                definitions.push(format!("-D{value}"));
-            } else {
-                // An absolute path replaces the folder it is joined to.
-                folders.push(format!("-I{}", folder.join(value).display()));
-            }
-        }
-    }
-    (!folders.is_empty()).then(|| [folders, definitions].concat())
 }

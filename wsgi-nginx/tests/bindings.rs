@@ -33,6 +33,16 @@ impl Nginx {
         nginx
     }
 
+    /// Replaces the line of the Makefile for this variable, where the text of before stands for `...`.
+    fn set_in_makefile(&self, variable: &str, value: &str) {
+        let path = self.path("objs/Makefile");
+        let text = fs::read_to_string(&path).unwrap();
+        let start = format!("{variable} =");
+        let old = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {start}"));
+        let new = format!("{start} {}", value.replace("...", &old[start.len()..]));
+        fs::write(&path, text.replacen(old, &new, 1)).unwrap();
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -45,6 +55,7 @@ impl Nginx {
         command.current_dir(env!("CARGO_MANIFEST_DIR")).env("OUT_DIR", self.path("out"));
         command.env("NGINX_SOURCE_DIR", self.folder.path()).env("NGINX_BUILD_DIR", self.path("objs"));
         command.env("BINDGEN_EXTRA_CLANG_ARGS", "-DFOR_BINDINGS");
+        command.env("CARGO_CFG_TARGET_POINTER_WIDTH", usize::BITS.to_string());
         command.env("HOST", host).env("TARGET", host).env("OPT_LEVEL", "0");
         command
     }
@@ -229,11 +240,95 @@ fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
     assert!(sentence.contains("libclang cannot read the headers of nginx in"), "{sentence}");
 }
 
+/// The build succeeds, and the bindings have a field of this name.
+#[track_caller]
+fn assert_has_field(nginx: &Nginx, name: &str) {
+    let (succeeded, errors) = nginx.build();
+    assert!(succeeded, "{errors}");
+    let bindings = fs::read_to_string(nginx.path("out/bindings.rs")).unwrap();
+    assert!(bindings.contains(&format!(" {name} :")), "there is no field {name}");
+}
+
+/// Headers whose request has one field more under this condition.
+fn planted_if(condition: &str) -> Nginx {
+    Nginx::with(" headers_out;", &format!("#if {condition}\n    u_char planted[24];\n#endif\n"))
+}
+
+#[test]
+fn a_field_that_options_of_nginx_add_is_in_the_bindings() {
+    let nginx = planted_if("INCLUDED && FROM_FOLDER && IMPORTED && GIVEN && NEXT && PASSED && !defined TAKEN_BACK");
+    fs::create_dir(nginx.path("further")).unwrap();
+    for (file, macro_name) in [("objs/a.h", "INCLUDED"), ("objs/b.h", "FROM_FOLDER"), ("further/c.h", "IMPORTED")] {
+        fs::write(nginx.path(file), format!("#define {macro_name} 1\n")).unwrap();
+    }
+    let files = "-include objs/a.h -include b.h -isystem objs -imacros c.h -iquotefurther";
+    let macros = "-DGIVEN -D NEXT=1 -Wp,-DPASSED -DTAKEN_BACK -UTAKEN_BACK";
+    nginx.set_in_makefile("CFLAGS", &format!("... {files} {macros}"));
+    assert_has_field(&nginx, "planted");
+}
+
+#[test]
+fn a_field_that_an_option_for_the_c_compiler_alone_adds_fails_the_build() {
+    let nginx = planted_if("defined __CHAR_UNSIGNED__");
+    nginx.set_in_makefile("CFLAGS", "... -funsigned-char");
+    assert_refused(&nginx, &["ngx_http_request_t.", "for the C compiler", "the options in nginx's Makefile"]);
+}
+
+#[test]
+fn packed_structures_are_refused_in_one_sentence() {
+    for option in ["-fpack-struct", "-fpack-struct=4", "-include objs/packed.h"] {
+        let nginx = Nginx::new();
+        fs::write(nginx.path("objs/packed.h"), "#pragma pack(1)\n").unwrap();
+        nginx.set_in_makefile("CFLAGS", &format!("... {option}"));
+        assert_refused(&nginx, &["wsgi-nginx cannot be built: nginx in", "has packed structures", "-fpack-struct"]);
+    }
+}
+
+#[test]
+fn an_nginx_for_another_processor_is_refused_in_one_sentence() {
+    let nginx = Nginx::new();
+    let output = nginx.build_script().env("CARGO_CFG_TARGET_POINTER_WIDTH", "16").output().unwrap();
+    assert!(!output.status.success());
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert!(sentence.contains(&format!("has pointers of {} bits by its Makefile", usize::BITS)), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+}
+
+#[test]
+fn options_of_nginx_that_change_no_structure_are_taken() {
+    let options = "-O2 -Wall -Wpadded -Wundef -Werror -flto -fshort-enums -fstack-protector-strong -std=gnu99 -pthread";
+    let nginx = Nginx::new();
+    nginx.set_in_makefile("CFLAGS", &format!("... {options} -DPLANTED='\"a $$b\"' -I 'a folder'"));
+    let (succeeded, errors) = nginx.build();
+    assert!(succeeded, "{errors}");
+}
+
+#[test]
+fn the_compiler_of_nginx_decides_where_fields_are() {
+    use std::os::unix::fs::PermissionsExt;
+    let nginx = planted_if("PLANTED");
+    let compiler = nginx.path("compiler");
+    fs::write(&compiler, "#!/bin/sh\nexec cc -DPLANTED \"$@\"\n").unwrap();
+    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+    nginx.set_in_makefile("CC", compiler.to_str().unwrap());
+    assert_refused(&nginx, &["ngx_http_request_t.", "for the C compiler"]);
+    nginx.set_in_makefile("CC", "cc -DPLANTED");
+    assert_has_field(&nginx, "planted");
+    // Its machine was another one.
+    nginx.set_in_makefile("CC", nginx.path("no-compiler").to_str().unwrap());
+    let (succeeded, errors) = nginx.build();
+    assert!(succeeded, "{errors}");
+}
+
 #[test]
 fn a_missing_c_compiler_is_told_in_one_sentence() {
     let nginx = Nginx::new();
-    let output = nginx.build_script().env("CC", nginx.path("no-compiler")).output().unwrap();
-    assert!(!output.status.success());
-    let sentence = String::from_utf8(output.stderr).unwrap();
-    assert!(sentence.contains("wsgi-nginx cannot be built:") && sentence.contains("no-compiler"), "{sentence}");
+    nginx.set_in_makefile("CC", "/nowhere/first -m64");
+    let output = nginx.build_script().env("CC", "/nowhere/second").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "wsgi-nginx cannot be built: no C compiler was found (/nowhere/first, which the Makefile of nginx names; \
+         /nowhere/second): install one (on Debian: apt-get install gcc), or set CC to one.\n"
+    );
 }
