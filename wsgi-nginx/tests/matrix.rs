@@ -81,6 +81,22 @@ fn an_unknown_row_or_tree_is_refused_with_those_that_exist() {
 }
 
 #[test]
+fn unknown_arguments_are_refused_with_the_usage() {
+    let folder = temporary_folder();
+    for arguments in [&["--check", "extra"][..], &["--check", "--record"], &["--record", "--check"], &["trixie", "-x"]]
+    {
+        let said = refusal(script("matrix", &folder).args(arguments));
+        assert!(said.starts_with("error: usage: scripts/matrix [--record] [ROW...], or"), "{arguments:?}: {said}");
+    }
+    for arguments in [&[][..], &["trixie", "extra"]] {
+        let said = refusal(script("debian-tree", &folder).args(arguments));
+        assert!(said.starts_with("error: usage: scripts/debian-tree SUITE"), "{arguments:?}: {said}");
+    }
+    let said = refusal(script("in-tree", &folder).arg("trixie"));
+    assert!(said.starts_with("error: usage: scripts/in-tree SUITE COMMAND"), "{said}");
+}
+
+#[test]
 fn another_user_than_root_is_refused_and_told_of_the_row_that_needs_none() {
     let folder = temporary_folder();
     let programs = programs_without(&[], &folder);
@@ -247,4 +263,137 @@ fn the_project_is_read_only_in_a_tree_but_for_its_target_folder() {
     assert!(!workspace().join("target/of-the-tree").exists());
     let kept = fs::read_to_string(folder.path().join("trees/trixie.target/of-the-tree")).expect("a file of the tree");
     assert_eq!(kept, "mine\n");
+}
+
+/// Copies the tree of the folder to `skeleton`, for a debootstrap of this test, and gives it an apt-get that runs `apt_get`.
+/// The tree itself becomes an old one, of another recipe.
+fn skeleton(folder: &TempDir, apt_get: &str) {
+    let commands = r#"
+        set -e
+        mkdir -p programs project trees/trixie.target trees/trixie/etc
+        rm -rf skeleton
+        cp -r trees/trixie skeleton
+        rm skeleton/etc/wsgi-tree
+        echo old > trees/trixie/age
+        echo new > skeleton/age
+        echo old > trees/trixie.target/age
+        printf '0 0\n0\n' > trees/trixie/etc/wsgi-tree
+        printf '#!/bin/bash\n%s\n' "$1" > skeleton/bin/apt-get
+        chmod 755 skeleton/bin/apt-get
+        cp -rT "$2" project/scripts
+        printf '#!/bin/bash\n' > project/scripts/install-missing
+    "#;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", commands, "bash", apt_get]).arg(workspace().join("scripts")).current_dir(folder.path());
+    assert!(bash.status().expect("a shell").success(), "the skeleton is not made");
+}
+
+/// `scripts/debian-tree trixie` in a copy of the project, with this program for debootstrap.
+fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
+    use std::os::unix::fs::PermissionsExt;
+    let programs = folder.path().join("programs");
+    let program = programs.join("debootstrap");
+    fs::write(&program, format!("#!/bin/bash\n{debootstrap}\n")).expect("write a program");
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("set permissions");
+    let path = std::env::var_os("PATH").expect("a PATH");
+    let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).expect("a PATH");
+    let mut env = Command::new("env");
+    env.args(["--default-signal=HUP,INT,TERM", "--"])
+        .arg(folder.path().join("project/scripts/debian-tree"))
+        .arg("trixie");
+    env.env("WSGI_TREES", folder.path().join("trees"))
+        .env("SKELETON", folder.path().join("skeleton"))
+        .env("PATH", path);
+    env.stdin(Stdio::null());
+    env
+}
+
+/// A debootstrap that succeeds.
+const MAKES_A_TREE: &str = r#"cp -rT "$SKELETON" "$3""#;
+
+/// The tree works, is the old or the new one, and has the target folder that belongs to it. Nothing else is left.
+#[track_caller]
+fn assert_age(wanted: &str, folder: &TempDir) {
+    let output = in_tree("read -r age < /age; echo $age", folder).output().expect("run in-tree");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), wanted, "{output:?}");
+    assert_eq!(folder.path().join("trees/trixie.target/age").exists(), wanted == "old");
+    assert_eq!(left_of(folder), Vec::<String>::new());
+}
+
+#[track_caller]
+fn assert_nothing_beside_the_tree(folder: &TempDir) {
+    for name in ["trixie.new", "trixie.old"] {
+        assert!(!folder.path().join("trees").join(name).exists(), "{name} is left");
+    }
+}
+
+#[test]
+fn a_tree_of_another_recipe_stays_until_a_new_one_is_complete() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    skeleton(&folder, "exit 0");
+    // The mirror cannot be reached.
+    let unreachable = "echo 'E: Failed getting release file http://mirror/dists/trixie/Release'; exit 1";
+    let output = debian_tree(unreachable, &folder).output().expect("run debian-tree");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("cannot be reached: the tree trixie stays as it is"),
+        "{output:?}"
+    );
+    assert_age("old", &folder);
+    assert_nothing_beside_the_tree(&folder);
+    // debootstrap fails for another reason.
+    let said = refusal(&mut debian_tree("echo 'E: no space'; exit 1", &folder));
+    assert!(said.contains("debootstrap has not made") && said.contains("E: no space"), "{said}");
+    assert_age("old", &folder);
+    // It is interrupted.
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        let begun = folder.path().join("begun");
+        let hangs = format!("{MAKES_A_TREE}; echo > '{}'; sleep 600", begun.display());
+        let mut script = debian_tree(&hangs, &folder).stdout(Stdio::null()).spawn().expect("run debian-tree");
+        wait_for("debootstrap to begin", || begun.exists().then_some(()));
+        interrupt(&mut script, signal);
+        wait_for("the processes of the tree to end", || left_of(&folder).is_empty().then_some(()));
+        assert_age("old", &folder);
+        fs::remove_file(begun).expect("a file of debootstrap");
+    }
+    // It has made one at last.
+    let output = debian_tree(MAKES_A_TREE, &folder).output().expect("run debian-tree");
+    assert!(output.status.success(), "{output:?}");
+    assert_age("new", &folder);
+    assert_nothing_beside_the_tree(&folder);
+}
+
+#[test]
+fn a_tree_of_another_recipe_stays_where_packages_of_a_new_one_cannot_be_installed() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    skeleton(&folder, "echo 'E: Unable to fetch some archives'; exit 100");
+    let said = refusal(&mut debian_tree(MAKES_A_TREE, &folder));
+    assert!(said.contains("cannot be installed") && said.contains("E: Unable to fetch some archives"), "{said}");
+    assert_age("old", &folder);
+}
+
+#[test]
+fn a_complete_tree_takes_its_place_after_an_interruption() {
+    if !can_use_trees() {
+        return println!("left out: it needs root, and namespaces");
+    }
+    let folder = small_tree();
+    skeleton(&folder, "exit 0");
+    let trees = folder.path().join("trees");
+    fs::rename(trees.join("trixie"), trees.join("kept")).expect("the tree");
+    let output = debian_tree(MAKES_A_TREE, &folder).output().expect("run debian-tree");
+    assert!(output.status.success(), "{output:?}");
+    // As it is between the two steps of replacing.
+    fs::rename(trees.join("trixie"), trees.join("trixie.new")).expect("the new tree");
+    fs::rename(trees.join("kept"), trees.join("trixie.old")).expect("the old tree");
+    let output = debian_tree("echo 'E: not wanted'; exit 1", &folder).output().expect("run debian-tree");
+    assert!(output.status.success(), "{output:?}");
+    assert_age("new", &folder);
+    assert_nothing_beside_the_tree(&folder);
 }
