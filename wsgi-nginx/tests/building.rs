@@ -1,10 +1,12 @@
 //! `make module` with an nginx that it cannot build for: one sentence, before anything is built. nginx's own build, which calls
 //! cargo. And the folders of the nginx that `make nginx` builds.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -145,7 +147,55 @@ fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the
     assert!(build() > third && !header("ngx_core.h").exists(), "a header that is gone is kept");
 }
 
-/// The sources of nginx that this test was built with, and a cargo that makes an empty library.
+#[test]
+fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let scripts = scripts_without_cargo(folder.path());
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cargo-module"), scripts.join("cargo-module"))
+        .unwrap();
+    let begun = folder.path().join("begun");
+    // More than a pipe holds: it is written when Python has read most of it.
+    let cargo = format!(
+        "#!/bin/bash\nfor i in {{1..8000}}; do echo '{{\"reason\": \"build-script-executed\"}}'; done\nprintf '{{\"reason\": '\n\
+         echo > '{}'\nexec sleep 600\n",
+        begun.display()
+    );
+    let path = path_with_cargo(&cargo, folder.path());
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", "--"]).arg(scripts.join("cargo-module")).args([
+        "source",
+        "objs",
+        "module.so",
+    ]);
+    command.env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let script = with_python(&mut command).spawn().unwrap();
+    wsgi_testkit::wait_for("cargo to have begun", || begun.exists().then_some(()));
+    // SAFETY: sends a signal to the group of a child that was not waited for, touches no memory.
+    unsafe { libc::kill(-(script.id() as libc::pid_t), libc::SIGINT) };
+    let output = script.wait_with_output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// A `PATH` with this program as cargo.
+fn path_with_cargo(text: &str, folder: &Path) -> OsString {
+    let programs = folder.join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("cargo"), text).unwrap();
+    fs::set_permissions(programs.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
+/// With the Python that this test was built for.
+fn with_python(command: &mut Command) -> &mut Command {
+    match std::env::var_os("PYO3_PYTHON") {
+        Some(python) => command.env("PYTHON", python),
+        None => command,
+    }
+}
+
+/// The sources of nginx that this test was built with.
 fn sources_to_configure(folder: &Path) -> PathBuf {
     let sources = folder.join("nginx");
     fs::create_dir(&sources).unwrap();
@@ -155,36 +205,27 @@ fn sources_to_configure(folder: &Path) -> PathBuf {
             assert!(Command::new("cp").arg("-rL").arg(from).arg(&sources).status().unwrap().success());
         }
     }
-    const CARGO: &str = r#"#!/bin/sh
+    sources
+}
+
+const MAKES_A_LIBRARY: &str = r#"#!/bin/sh
 while [ "$1" != --target-dir ]; do shift; done
 mkdir -p "$2/release"
 : > "$2/release/libngx_http_wsgi_module.a"
 "#;
-    let programs = folder.join("programs");
-    fs::create_dir(&programs).unwrap();
-    fs::write(programs.join("cargo"), CARGO).unwrap();
-    fs::set_permissions(programs.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
-    sources
-}
 
 #[test]
 fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let sources = sources_to_configure(folder.path());
-    let path = std::env::join_paths(
-        [folder.path().join("programs")].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    let path = path.unwrap();
+    let path = path_with_cargo(MAKES_A_LIBRARY, folder.path());
     for option in ["--add-dynamic-module", "--add-module"] {
         // Where a tarball and Debian's nginx-dev have it, and where the repository does.
         let script = if sources.join("configure").exists() { "./configure" } else { "auto/configure" };
         let mut configure = Command::new("bash");
         configure.arg(script).args(["--without-pcre", "--without-http_rewrite_module", "--without-http_gzip_module"]);
         configure.arg(format!("{option}={}", env!("CARGO_MANIFEST_DIR"))).current_dir(&sources).env("PATH", &path);
-        if let Some(python) = std::env::var_os("PYO3_PYTHON") {
-            configure.env("PYTHON", python);
-        }
-        let output = configure.output().unwrap();
+        let output = with_python(&mut configure).output().unwrap();
         assert!(output.status.success(), "{output:?}");
 
         let library = sources.join("objs/libngx_http_wsgi_module.a");
