@@ -1,8 +1,10 @@
 //! What the write callable has collected: memory first, then an anonymous file.
 
+#[cfg(feature = "python")]
 mod gather;
 mod spool;
 
+#[cfg(feature = "python")]
 pub(crate) use gather::Gather;
 pub use spool::{FilePart, SpoolStore, TempFolder};
 
