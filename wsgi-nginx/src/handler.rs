@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level};
-use wsgi_core::python::{Exchange, Location, Refused};
+use wsgi_core::python::{Exchange, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::bindings::{
@@ -31,7 +31,6 @@ use crate::mailbox::{Backlog, Gone, Mail};
 use crate::ngx::{self, Request, multiplexed};
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
-use crate::worker::Worker;
 use crate::{body, head, log, log_room, reentry, worker};
 
 /// How an exchange came to its end.
@@ -87,33 +86,21 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
             return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
-        let hand_over = HandOver::new(Output::new(request), interest(request));
-        if !register(lp, request, &hand_over) {
-            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-        }
-        if worker.inline || hand_over.enter(lp, request) {
-            return start(lp, request, &hand_over, worker, location, conf);
-        }
-        hand_over.run.with(lp, |run| *run = Run::Waiting);
-        watch(request);
-    }
-}
-
-/// Starts the exchange of a request that may have a thread.
-///
-/// # Safety
-///
-/// `request` is alive, is that of `hand_over`, and has no exchange. It may be over afterwards.
-unsafe fn start(
-    lp: &mut Loop,
-    request: *mut Request,
-    hand_over: &Arc<HandOver>,
-    worker: &Worker,
-    location: &Arc<Location>,
-    conf: &LocationConf,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
+        // A request that shares its connection comes here twice if it has to wait for its place.
+        let hand_over = match context(request) {
+            Some(hand_over) if hand_over.run.with(lp, |run| matches!(run, Run::Waiting)) => hand_over,
+            _ => {
+                let hand_over = HandOver::new(Output::new(request), interest(request));
+                if !register(lp, request, &hand_over) {
+                    return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
+                }
+                if !worker.inline && !hand_over.enter(lp, request) {
+                    hand_over.run.with(lp, |run| *run = Run::Waiting);
+                    return watch(request);
+                }
+                hand_over
+            }
+        };
         let Some(variables) = variables(request, conf) else {
             return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
         };
@@ -130,21 +117,22 @@ unsafe fn start(
         };
         let view = View::new(request, conf.mount(), &variables, source.length);
         log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
-        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(hand_over);
+        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
         if worker.inline {
-            let sink = Box::new(InlineSink::new(Arc::clone(hand_over), Arc::clone(location)));
+            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
             let parts = HostParts { body: source.body, sink, log };
-            let result = log_room::in_application(|| {
+            let result = {
+                let _away = log_room::Away::new();
                 let _attached = worker.gateway.attach(location);
                 let exchange = worker.gateway.begin(location, &view, parts);
-                turn(lp, hand_over, exchange)
-            });
-            went(lp, request, hand_over, result);
+                turn(lp, &hand_over, exchange)
+            };
+            went(lp, request, &hand_over, result);
             return;
         }
-        let sink = Box::new(ThreadSink::new(Arc::clone(hand_over), Arc::clone(location)));
+        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
         let parts = HostParts { body: source.body, sink, log };
-        let told = Arc::clone(hand_over);
+        let told = Arc::clone(&hand_over);
         let done = Box::new(move |result| {
             if let Err(fault) = result {
                 // Refused when the request is over: then there is nothing to answer.
@@ -312,19 +300,14 @@ pub(crate) unsafe fn resume(request: *mut Request) {
             // Blocks that were kept while the response waited for another part of its page follow.
             None => _ = pass_on(lp, &hand_over),
             Some(Run::Inline(exchange)) => {
-                let result = log_room::in_application(|| {
+                let result = {
+                    let _away = log_room::Away::new();
                     let _attached = exchange.attach();
                     turn(lp, &hand_over, exchange)
-                });
+                };
                 went(lp, request, &hand_over, result);
             }
-            Some(Run::Waiting) if hand_over.is_placed(lp) => {
-                let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
-                match (worker::running(), &conf.location) {
-                    (Some(worker), Some(location)) => start(lp, request, &hand_over, worker, location, conf),
-                    _ => finalize(lp, request, ngx::INTERNAL_SERVER_ERROR),
-                }
-            }
+            Some(Run::Waiting) if hand_over.is_placed() => begin(request),
             Some(_) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! What the event loop and the application's thread share about one request, from its begin to its end.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, ErrorLog, Level};
@@ -25,8 +25,8 @@ pub(crate) struct HandOver {
     pub(crate) run: LoopCell<Run>,
     /// From the application's thread.
     pub(crate) mailbox: Mailbox,
-    /// Its place among the requests of its connection, where it needs one.
-    place: LoopCell<Option<Place>>,
+    /// Its place among the requests of its connection, where it needs one: few do.
+    place: OnceLock<Place>,
     /// For lines of the application's threads in it.
     pub(crate) lines: LogRoom,
     /// Whether it counts among the requests under way in this worker.
@@ -57,7 +57,7 @@ impl HandOver {
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
             mailbox: Mailbox::new(interest),
-            place: LoopCell::new(None),
+            place: OnceLock::new(),
             lines: LogRoom::new(),
             counted: LoopCell::new(false),
             own: own.clone(),
@@ -77,19 +77,21 @@ impl HandOver {
     /// `request` is that of this record, and is alive.
     pub(crate) unsafe fn enter(&self, lp: &Loop, request: *mut Request) -> bool {
         // SAFETY: the caller's promise; the place is given up when the request is over.
-        let place = unsafe { Place::enter(lp, request) };
-        self.place.with(lp, |slot| *slot = place);
-        self.is_placed(lp)
+        if let Some(place) = unsafe { Place::enter(lp, request) } {
+            let _ = self.place.set(place);
+        }
+        self.is_placed()
     }
 
     /// Whether the request has its turn.
-    pub(crate) fn is_placed(&self, lp: &Loop) -> bool {
-        self.place.with(lp, |place| place.as_ref().is_none_or(Place::is_placed))
+    pub(crate) fn is_placed(&self) -> bool {
+        self.place.get().is_none_or(Place::is_placed)
     }
 
-    /// The exchange is over, and so other requests of the connection may have a thread.
+    /// The exchange is over, and so other requests of the connection may have a thread. Called more than once.
+    #[inline]
     pub(crate) fn leave(&self, lp: &Loop) {
-        if let Some(place) = self.place.with(lp, Option::take) {
+        if let Some(place) = self.place.get() {
             place.give_up(lp);
         }
     }
@@ -129,7 +131,10 @@ impl HandOver {
         // An inline exchange closes the result of the application here, where nothing is borrowed. One that has its turn
         // further up on the stack notices there.
         match run {
-            Run::Inline(exchange) => log_room::in_application(|| drop(exchange)),
+            Run::Inline(exchange) => {
+                let _away = log_room::Away::new();
+                drop(exchange);
+            }
             run => drop(run),
         }
         request

@@ -10,6 +10,8 @@ use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
 
+use crate::conf::LocationConf;
+use crate::entry::MODULE;
 use crate::handover::HandOver;
 use crate::kept::Kept;
 use crate::loop_cell::Loop;
@@ -25,26 +27,25 @@ const SLOW: Duration = Duration::from_millis(1);
 /// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
 pub(crate) struct InlineSink {
     hand_over: Arc<HandOver>,
-    /// Where files are made.
-    location: Arc<Location>,
     /// Items that the application was asked for in this turn.
     items: u32,
     /// When the application was asked for its next item, where items may be joined.
     asked: Option<Instant>,
     /// While the application writes and only the event loop, which waits for it, could send.
-    kept: Option<Unsent>,
+    kept: Option<Box<Unsent>>,
 }
 
 /// A file, and the part of it that nginx has not been given.
-#[derive(Default)]
 struct Unsent {
+    /// Where files are made.
+    location: Arc<Location>,
     kept: Kept,
     part: Option<FilePart>,
 }
 
 impl InlineSink {
-    pub(crate) fn new(hand_over: Arc<HandOver>, location: Arc<Location>) -> Self {
-        Self { hand_over, location, items: 0, asked: None, kept: None }
+    pub(crate) fn new(hand_over: Arc<HandOver>) -> Self {
+        Self { hand_over, items: 0, asked: None, kept: None }
     }
 
     #[cold]
@@ -66,7 +67,7 @@ impl InlineSink {
     fn release(&mut self) -> Result<(), HostError> {
         match self.kept.take() {
             None => Ok(()),
-            Some(unsent) => self.send_kept(unsent),
+            Some(unsent) => self.send_kept(*unsent),
         }
     }
 
@@ -79,11 +80,23 @@ impl InlineSink {
 
 impl Unsent {
     #[cold]
-    fn keep(&mut self, location: &Location, block: &[u8]) -> Result<(), HostError> {
+    fn new(lp: &Loop, hand_over: &HandOver) -> Option<Box<Self>> {
+        let request = hand_over.output.with(lp, |output| output.request());
+        if request.is_null() {
+            return None;
+        }
+        // SAFETY: the request is not over.
+        let conf: &LocationConf = unsafe { ngx::location_conf(request, &raw const MODULE) };
+        let location = Arc::clone(conf.location.as_ref()?);
+        Some(Box::new(Self { location, kept: Kept::default(), part: None }))
+    }
+
+    #[cold]
+    fn keep(&mut self, block: &[u8]) -> Result<(), HostError> {
         if self.kept.is_full() {
             return Err(HostError::Io(std::io::Error::from_raw_os_error(libc::EFBIG)));
         }
-        let part = self.kept.write(location, block)?;
+        let part = self.kept.write(&self.location, block)?;
         match &mut self.part {
             Some(before) => before.len += part.len,
             None => self.part = Some(part),
@@ -100,8 +113,8 @@ impl ResponseSink for InlineSink {
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         if let Some(unsent) = &mut self.kept {
             match &chunk {
-                Chunk::Borrowed(block) => return unsent.keep(&self.location, block),
-                Chunk::Owned(block) => return unsent.keep(&self.location, block),
+                Chunk::Borrowed(block) => return unsent.keep(block),
+                Chunk::Owned(block) => return unsent.keep(block),
                 Chunk::File(_) => self.release()?,
             }
         }
@@ -137,7 +150,7 @@ impl ResponseSink for InlineSink {
 
     fn drain(&mut self) -> Result<(), HostError> {
         if self.kept.is_none() && !drain(&mut Loop::enter(), &self.hand_over)? {
-            self.kept = Some(Unsent::default());
+            self.kept = Unsent::new(&Loop::enter(), &self.hand_over);
         }
         Ok(())
     }

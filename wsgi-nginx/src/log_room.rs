@@ -40,17 +40,17 @@ impl LogRoom {
     /// Counts lines of so many bytes out, which are written or about to be. On the loop's thread.
     pub(crate) fn leave(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::SeqCst);
-        if LOOP.with(|state| state.waiting > 0) {
-            CHANGED.notify_all();
-        }
+        tell_those_that_wait();
     }
 
     /// Blocks until there is room, or the loop is away. On another thread, which is not attached to Python.
     pub(crate) fn wait(&self) {
-        let mut state = LOOP.lock();
-        state.waiting += 1;
-        let (mut state, _) = state.wait_timeout_while(&CHANGED, PATIENCE, |state| self.is_full() && !state.is_away());
-        state.waiting -= 1;
+        let guard = LOOP.lock();
+        WAITING.fetch_add(1, Ordering::SeqCst);
+        let _ = guard.wait_timeout_while(&CHANGED, PATIENCE, |stopped| {
+            self.is_full() && !*stopped && APPLICATIONS.load(Ordering::SeqCst) == 0
+        });
+        WAITING.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -59,65 +59,77 @@ pub(crate) fn size(text: &str) -> usize {
     text.len() + LINE
 }
 
-/// Whether the loop takes mail, and who waits for that.
-struct State {
-    /// Applications that run on the loop's thread, one within another.
-    applications: usize,
-    /// The worker is at its end, and no mail is delivered.
-    stopped: bool,
-    /// Threads that wait for room.
-    waiting: usize,
-}
-
-impl State {
-    fn is_away(&self) -> bool {
-        self.stopped || self.applications > 0
-    }
-}
-
-static LOOP: Leaf<State> = Leaf::new(State { applications: 0, stopped: false, waiting: 0 });
+/// Whether the worker is at its end, so that no mail is delivered. Other threads write to the log under this lock.
+static LOOP: Leaf<bool> = Leaf::new(false);
 
 /// Lines have been written, or the loop has gone.
 static CHANGED: Condvar = Condvar::new();
 
-/// Runs Python code on the loop's thread. It may wait for threads that write lines.
-pub(crate) fn in_application<T>(work: impl FnOnce() -> T) -> T {
-    let waiting = LOOP.with(|state| {
-        state.applications += 1;
-        state.waiting > 0
-    });
-    if waiting {
+/// Applications that run on the loop's thread, one within another. Changed there alone.
+static APPLICATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// Threads that wait for room.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Threads that write, or are about to look whether they may.
+static WRITING: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread counts itself, and then looks at what the loop has done; the loop does it, and then looks at the count. One of the
+/// two sees the other.
+#[inline]
+fn tell_those_that_wait() {
+    if WAITING.load(Ordering::SeqCst) > 0 {
+        // One that has counted itself and not yet begun to wait has the lock.
+        LOOP.with(|_| ());
         CHANGED.notify_all();
     }
-    let _back = Back;
-    work()
 }
 
-/// An application has returned to the loop.
-struct Back;
+/// While it lives, Python code runs on the loop's thread. That may wait for threads that write lines.
+pub(crate) struct Away(());
 
-impl Drop for Back {
+impl Away {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        APPLICATIONS.store(APPLICATIONS.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+        tell_those_that_wait();
+        Self(())
+    }
+}
+
+impl Drop for Away {
+    #[inline]
     fn drop(&mut self) {
-        LOOP.with(|state| state.applications -= 1);
+        APPLICATIONS.store(APPLICATIONS.load(Ordering::Relaxed) - 1, Ordering::SeqCst);
+        if WRITING.load(Ordering::SeqCst) > 0 {
+            // Waits for the one that writes.
+            LOOP.with(|_| ());
+        }
     }
 }
 
 /// Runs `work` on the loop's thread at the end of the worker, when no mail is delivered any more.
 pub(crate) fn with_loop_stopped(work: impl FnOnce()) {
-    LOOP.with(|state| state.stopped = true);
+    LOOP.with(|stopped| *stopped = true);
     CHANGED.notify_all();
     work();
-    LOOP.with(|state| state.stopped = false);
+    LOOP.with(|stopped| *stopped = false);
 }
 
 /// Runs `write`, on another thread, if no mail is delivered at the moment. It writes to the log of the cycle, which the loop's
 /// thread neither closes nor opens again before `write` has returned.
 pub(crate) fn if_stopped(write: impl FnOnce()) -> bool {
     // Under the lock, which the loop's thread takes before it goes on.
-    LOOP.with(|state| state.stopped.then(write)).is_some()
+    LOOP.with(|stopped| stopped.then(write)).is_some()
 }
 
 /// As [`if_stopped`], also while the loop's thread runs an application.
 pub(crate) fn if_away(write: impl FnOnce()) -> bool {
-    LOOP.with(|state| state.is_away().then(write)).is_some()
+    WRITING.fetch_add(1, Ordering::SeqCst);
+    let is_away = LOOP.with(|stopped| {
+        let is_away = *stopped || APPLICATIONS.load(Ordering::SeqCst) > 0;
+        is_away.then(write).is_some()
+    });
+    WRITING.fetch_sub(1, Ordering::SeqCst);
+    is_away
 }

@@ -33,8 +33,10 @@ pub(crate) struct Waiter {
     is_placed: Arc<AtomicBool>,
 }
 
-// SAFETY: the pointer is followed on the event loop's thread only (`LoopCell`).
+// SAFETY: the pointer is followed on the event loop's thread only (`Loop`).
 unsafe impl Send for Waiter {}
+// SAFETY: as above.
+unsafe impl Sync for Waiter {}
 
 impl PartialEq for Waiter {
     fn eq(&self, other: &Self) -> bool {
@@ -46,6 +48,7 @@ impl PartialEq for Waiter {
 pub(crate) struct Place {
     key: Key,
     waiter: Waiter,
+    is_given_up: AtomicBool,
 }
 
 impl Place {
@@ -67,7 +70,7 @@ impl Place {
         let waiter = Waiter { request, is_placed: Arc::default() };
         let is_placed = places.with(lp, |places| places.enter(key, waiter.clone()));
         waiter.is_placed.store(is_placed, Ordering::Relaxed);
-        Some(Self { key, waiter })
+        Some(Self { key, waiter, is_given_up: AtomicBool::new(false) })
     }
 
     /// Whether the request may begin. If not, nginx calls its `write_event_handler` when it may.
@@ -75,9 +78,13 @@ impl Place {
         self.waiter.is_placed.load(Ordering::Relaxed)
     }
 
-    /// The request needs it no more. The next one of the connection has it.
-    pub(crate) fn give_up(self, lp: &Loop) {
+    /// The request needs it no more. The next one of the connection has it. Does nothing the second time.
+    #[cold]
+    pub(crate) fn give_up(&self, lp: &Loop) {
         let Some(worker) = worker::running() else { return };
+        if self.is_given_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let next = worker.places.with(lp, |places| match self.is_placed() {
             true => places.leave(&self.key),
             false => {

@@ -107,7 +107,8 @@ fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
 /// Blocks of responses were dropped where Python does not run.
 pub(crate) fn release() {
     if let Some(worker) = running() {
-        log_room::in_application(|| worker.gateway.release());
+        let _away = log_room::Away::new();
+        worker.gateway.release();
     }
 }
 
@@ -171,7 +172,8 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     let worker = WORKER.get_or_init(|| worker);
     if let Some(worker) = worker {
         for (location, _) in main.locations.iter().filter(|(_, preload)| *preload) {
-            log_room::in_application(|| worker.gateway.preload(location));
+            let _away = log_room::Away::new();
+            worker.gateway.preload(location);
         }
     }
 }

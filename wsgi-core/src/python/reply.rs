@@ -218,8 +218,20 @@ impl Reply {
     /// The iterable is exhausted.
     pub(super) fn end(&mut self) -> Result<Summary, Stop> {
         self.release(Flush::Later)?;
+        if self.gather.is_some() {
+            self.send_gathered().map_err(Stop::Host)?;
+        }
         let ending = self.response.end().map_err(Stop::Protocol)?;
         self.finish(ending.head)
+    }
+
+    /// Sends what is left of the small blocks of a long list.
+    #[cold]
+    fn send_gathered(&mut self) -> Result<(), HostError> {
+        match (self.gather.take().and_then(|mut gather| gather.take()), self.sink.as_mut()) {
+            (Some(piece), Some(sink)) => sink.send(Chunk::Owned(piece), Flush::Later),
+            _ => Ok(()),
+        }
     }
 
     /// The host wants no body: what Content-Length promises is not owed.
@@ -230,11 +242,6 @@ impl Reply {
     fn finish(&mut self, head: Option<ResponseHead>) -> Result<Summary, Stop> {
         self.send_head(head).map_err(Stop::Host)?;
         let Some(sink) = self.sink.as_mut() else { return Err(Stop::Host(HostError::ClientGone)) };
-        if let Some(mut gather) = self.gather.take()
-            && let Some(piece) = gather.take()
-        {
-            sink.send(Chunk::Owned(piece), Flush::Later).map_err(Stop::Host)?;
-        }
         sink.finish().map_err(Stop::Host)?;
         Ok(Summary { status: self.status, body_bytes: self.body_bytes })
     }
@@ -267,14 +274,10 @@ impl Reply {
         // a reference of their own.
         unsafe {
             let data = std::slice::from_raw_parts(ffi::PyBytes_AsString(block).cast::<u8>(), take);
-            if let Some(gather) = &mut self.gather {
-                let small = take <= COPY_LIMIT;
-                if let Some(piece) = if small { gather.add(data) } else { gather.pass(data) } {
-                    sink.send(Chunk::Owned(piece), Flush::Later)?;
-                }
-                if small {
-                    return Ok(());
-                }
+            if let Some(gather) = &mut self.gather
+                && is_gathered(gather, &mut **sink, data)?
+            {
+                return Ok(());
             }
             if take <= COPY_LIMIT {
                 sink.send(Chunk::Borrowed(data), flush)
@@ -293,6 +296,16 @@ impl Reply {
 
 /// Lists of so many blocks are joined. For a few of them a copy more would cost more than it saves.
 const GATHER_FROM: usize = 16;
+
+/// Passes a block of a long list to those before it, and a piece that is complete to the host. False: it leaves by itself.
+#[cold]
+fn is_gathered(gather: &mut Gather, sink: &mut dyn ResponseSink, block: &[u8]) -> Result<bool, HostError> {
+    let small = block.len() <= COPY_LIMIT;
+    if let Some(piece) = if small { gather.add(block) } else { gather.pass(block) } {
+        sink.send(Chunk::Owned(piece), Flush::Later)?;
+    }
+    Ok(small)
+}
 
 /// Tells the client to come back at once, unless the application has said when.
 #[cold]
