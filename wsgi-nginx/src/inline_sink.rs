@@ -62,7 +62,7 @@ impl InlineSink {
         self.asked.is_none_or(|asked| asked.elapsed() > SLOW)
     }
 
-    /// Gives nginx what was kept: the event loop has its turn next.
+    /// Gives nginx the blocks that were kept. The event loop has its turn next, and sends them.
     #[inline]
     fn release(&mut self) -> Result<(), HostError> {
         match self.kept.take() {

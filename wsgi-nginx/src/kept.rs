@@ -11,7 +11,7 @@ use wsgi_core::python::Location;
 /// As much of one response is kept, in bytes. nginx keeps as much of a proxied one (`proxy_max_temp_file_size`).
 const LONGEST: u64 = 1 << 30;
 
-/// What has been written of one response. The file is made with the first block, has no name, and is gone with its last part.
+/// The blocks of one response that were written to a file. The file is made with the first block, has no name, and is gone with its last part.
 #[derive(Default)]
 pub(crate) struct Kept {
     file: Option<Arc<File>>,

@@ -1,7 +1,8 @@
-//! How many lines of the error log wait for the event loop, and what becomes of further ones while it does not come to them.
+//! A bound for the lines of the error log that wait for the event loop.
 //!
-//! Threads write lines faster than the loop does. Each request, and the worker for lines of none, has a [`LogRoom`]; a thread
-//! that finds it full waits, unless the loop may be waiting for that very thread.
+//! Threads make lines faster than the loop writes them. Each request has a [`LogRoom`], and the worker has one for lines that
+//! belong to no request. A thread waits while its room is full, unless the loop runs an application, which may be waiting for
+//! this very thread: then the thread writes its line itself.
 
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use wsgi_core::lock::Leaf;
 /// As many bytes of lines wait before a thread does. The loop writes them within about a millisecond.
 const SIZE: usize = 32 * 1024;
 
-/// What a line counts besides its text.
+/// Bytes that a line counts besides its text.
 const LINE: usize = 64;
 
 /// How long a thread waits at most. The loop comes to its mail sooner, unless it is held up by something else than an
@@ -54,7 +55,7 @@ impl LogRoom {
     }
 }
 
-/// What a line counts.
+/// The bytes that a line counts.
 pub(crate) fn size(text: &str) -> usize {
     text.len() + LINE
 }
@@ -74,12 +75,14 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// Threads that write, or are about to look whether they may.
 static WRITING: AtomicUsize = AtomicUsize::new(0);
 
-/// A thread counts itself, and then looks at what the loop has done; the loop does it, and then looks at the count. One of the
-/// two sees the other.
+/// Wakes threads that wait for room.
+///
+/// A thread counts itself first and looks at the state of the loop then. The loop changes its state first and looks at the
+/// count then. So at least one of the two notices the other.
 #[inline]
 fn tell_those_that_wait() {
     if WAITING.load(Ordering::SeqCst) > 0 {
-        // One that has counted itself and not yet begun to wait has the lock.
+        // A thread that has counted itself holds the lock until it waits.
         LOOP.with(|_| ());
         CHANGED.notify_all();
     }
@@ -102,7 +105,7 @@ impl Drop for Away {
     fn drop(&mut self) {
         APPLICATIONS.store(APPLICATIONS.load(Ordering::Relaxed) - 1, Ordering::SeqCst);
         if WRITING.load(Ordering::SeqCst) > 0 {
-            // Waits for the one that writes.
+            // Waits until that thread has written.
             LOOP.with(|_| ());
         }
     }

@@ -299,7 +299,7 @@ impl State {
 }
 
 impl Mail {
-    /// What it counts in a [`LogRoom`](log_room::LogRoom).
+    /// The bytes that a log line counts in a [`LogRoom`](log_room::LogRoom); 0 for other mail.
     pub(crate) fn line(&self) -> usize {
         match self {
             Mail::Log(_, text) => log_room::size(text),

@@ -9,7 +9,7 @@ pub(crate) struct Gather {
     left: u64,
 }
 
-/// How large a piece is. Less than what the allocator of glibc maps separately (128 KiB), so that its memory is used again.
+/// The size of a piece. glibc maps memory from 128 KiB on separately; smaller pieces are used again.
 const PIECE: usize = 64 * 1024;
 
 impl Gather {

@@ -83,7 +83,7 @@ mod tests {
         assert_eq!([share(1, 4), share(4, 4), share(2, 2), share(1, 1)], [1, 3, 1, 1]);
     }
 
-    /// What the requests of three connections do: a new one, the end of one that has a place, of one that waits.
+    /// Steps of three connections: a new request, the end of a request with a place, the end of a request that waits.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Enter(u8),

@@ -15,12 +15,12 @@ use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
 use crate::output::{Gather, WriteBuffer};
 use crate::response::{Accepted, Response};
 
-/// What follows a block of the iterable.
+/// The next step after a block of the iterable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// The next one.
     Ask,
-    /// The body is complete by its Content-Length. The iterable is asked on, for what it does at its end.
+    /// The body is complete by its Content-Length. The iterable is asked on, so that its code behind the last block runs.
     Complete,
     /// Nothing: no further block would be sent.
     End,
@@ -225,7 +225,7 @@ impl Reply {
         self.finish(ending.head)
     }
 
-    /// Sends what is left of the small blocks of a long list.
+    /// Sends the last piece of a long list of small blocks.
     #[cold]
     fn send_gathered(&mut self) -> Result<(), HostError> {
         match (self.gather.take().and_then(|mut gather| gather.take()), self.sink.as_mut()) {

@@ -74,7 +74,7 @@ pub fn check_framing(head_request: bool, first_item: bool, steps: &[Step]) {
     }
 }
 
-/// What follows a step.
+/// The next step after a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     Ask,
@@ -82,7 +82,7 @@ enum Next {
     End,
 }
 
-/// What a step gives: head, bytes to send, excess, and what follows.
+/// The result of a step: head, bytes to send, excess, and the next step.
 type Given = Result<(Option<(u16, Framing)>, u64, u64, Next), ProtocolError>;
 
 fn apply(response: &mut Response, step: &Step) -> Given {

@@ -214,12 +214,12 @@ impl Exchange {
         Poll::Ready(self.reply(token).and_then(|reply| self.finish(reply)))
     }
 
-    /// Asks an iterable on whose body is complete by its Content-Length: what a generator does behind its last `yield` runs,
-    /// as on other servers. The client has its response, and whether it is still there does not matter any more.
+    /// Asks an iterable for further blocks after its body is complete by its Content-Length, so that the code of a generator
+    /// behind its last `yield` runs, as on other servers. The client has its response, and may have left.
     ///
     /// Empty items are dropped. The first that is not is the end: "once enough data has been sent to meet the content length,
-    /// the server should stop iterating" (PEP 3333, "Handling the Content-Length Header"). What goes wrong is logged, and the
-    /// response is as it should be.
+    /// the server should stop iterating" (PEP 3333, "Handling the Content-Length Header"). Errors are logged and do not change the
+    /// response.
     fn run_out(&self, token: Token<'_>) {
         let Stage::Iterate { iterator, .. } = &self.stage else { return };
         let limit = if self.cell.interpreter.inline_thread.is_some() { EMPTY_ITEMS_INLINE } else { usize::MAX };
