@@ -144,7 +144,7 @@ pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
 /// So many bytes of log lines in a turn, then the event loop goes on. It takes about a millisecond to write them.
 const LINES_A_TURN: usize = 32 * 1024;
 
-/// Works off what is there. Where that is many lines for the log, the rest follows in the next turn.
+/// Delivers the letters in the list. After [`LINES_A_TURN`] bytes of log lines it leaves the others for the next turn.
 ///
 /// # Safety
 ///
@@ -166,7 +166,7 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
     }
 }
 
-/// Works off all that is there.
+/// Delivers all letters in the list.
 ///
 /// # Safety
 ///
@@ -188,7 +188,7 @@ unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
     unsafe {
         match letter {
             Letter::Request(request) => return handler::deliver(&request),
-            // What comes after it in the list must not wait for the next event.
+            // A panic here must not keep the letters behind it until the next event.
             Letter::Retire => entry::guard_again("retire", worker::retire),
             Letter::Release => entry::guard_again("release", worker::release),
             Letter::Log(level, text, written) => {
@@ -196,7 +196,7 @@ unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
                 WORKER_LINES.leave(size);
                 log::write(process_log, level, &text);
                 if let Some(written) = written {
-                    // Whoever waited may have given up.
+                    // The thread that waited may have given up.
                     let _ = written.try_send(());
                 }
                 return size;

@@ -21,7 +21,7 @@ use crate::ngx::{self, multiplexed};
 /// So many items of one response in a row, then the event loop has its turn.
 const ITEMS_A_TURN: u32 = 64;
 
-/// An application that takes longer than this for an item makes its client wait: what is there leaves.
+/// An application that takes longer than this for an item is slow: blocks that wait for more are sent.
 const SLOW: Duration = Duration::from_millis(1);
 
 /// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
@@ -56,8 +56,8 @@ impl InlineSink {
         Ok(())
     }
 
-    /// Whether a block that may wait should not: the first one, and what comes slowly. While the application works on an
-    /// item nothing can be sent here, so that what waits then has been taken for part of a quick sequence.
+    /// Whether a block is sent although it may wait: the first one is, and one that came slowly. While the application makes an
+    /// item nothing can be sent here, so blocks that wait then were taken for a quick sequence.
     fn is_slow(&self) -> bool {
         self.asked.is_none_or(|asked| asked.elapsed() > SLOW)
     }

@@ -220,7 +220,7 @@ fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
         let output = nginx.build_script().env(name, value).env("RUST_BACKTRACE", "1").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}={value}");
         let errors = String::from_utf8(output.stderr).unwrap();
-        // libclang reports what is wrong in a header itself, by a line in the form of a compiler.
+        // libclang reports errors in headers itself, in lines of the form that compilers use.
         let (ours, others) =
             errors.lines().partition::<Vec<_>, _>(|line| line.starts_with("wsgi-nginx cannot be built: "));
         assert_eq!(ours.len(), 1, "{errors}");

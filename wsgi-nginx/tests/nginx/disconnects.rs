@@ -2,7 +2,7 @@
 
 use wsgi_testkit::{figure, leaving};
 
-use crate::harness::{Mode, Site};
+use crate::harness::{Gate, Mode, Site, get, request};
 
 const NUMBER: u64 = 10_000;
 
@@ -28,4 +28,43 @@ fn withstand(mode: Mode) {
     assert_eq!(nginx.worker(), worker);
     // No traceback: that the client has left is nobody's fault.
     assert!(nginx.log_lines("Traceback").is_empty());
+}
+
+/// nginx's own proxy gives such a request up, too (`ngx_http_upstream_check_broken_connection`).
+#[test]
+fn a_client_that_closes_its_half_of_the_connection_has_left_with_threads_and_is_answered_inline() {
+    let source = r#"
+import os
+def application(environ, start_response):
+    environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/gate":
+        open(os.path.join(os.path.dirname(__file__), "gate")).read()
+    start_response("200 OK", [])
+    return [b"ok"]
+"#;
+    let body = vec![b'x'; 40_000];
+    for mode in [Mode::Threads(1), Mode::Inline] {
+        let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
+        assert_eq!(nginx.get("/").ok(), "ok");
+        let gate = Gate::new(nginx.path("gate"));
+        let mut holder = nginx.connect();
+        if mode != Mode::Inline {
+            holder.send(get("/gate"));
+        }
+        // With threads the only one is busy: no request is answered before its client is noticed to have left.
+        let busy = (mode != Mode::Inline).then(|| gate.arrival());
+        for bytes in [get("/"), request("POST", "/", "", &body)] {
+            let mut client = nginx.connect();
+            client.send(bytes);
+            client.end();
+            match mode {
+                Mode::Inline => assert_eq!(client.response().ok(), "ok"),
+                Mode::Threads(_) => assert!(client.is_ended(), "it is answered"),
+            }
+        }
+        drop(busy);
+        if mode != Mode::Inline {
+            assert_eq!(holder.response().ok(), "ok");
+        }
+    }
 }

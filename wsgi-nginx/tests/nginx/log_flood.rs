@@ -77,7 +77,7 @@ fn a_flood_of_lines_takes_little_memory_and_loses_none() {
         let before = worker.memory();
         assert_eq!(nginx.get(path).ok(), "ok");
         assert!(numbers(&nginx).into_iter().eq(0..LINES), "{mode} {path}");
-        // What was taken once is not given back by each allocator.
+        // An allocator may keep memory that it has taken once.
         let growth = worker.memory().saturating_sub(before);
         assert!(growth < 3 << 20, "{mode} {path}: the worker grew by {growth} bytes");
     }

@@ -147,6 +147,21 @@ def stream(environ, start_response):
     }
 }
 
+/// Inline the event loop waits for what a generator does behind its last block, and so it must come to an end.
+#[test]
+fn endless_empty_items_behind_content_length_hold_up_nobody_inline() {
+    let source = r#"
+def stream(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    yield b"ok"
+    while True: yield b""
+"#;
+    let nginx = site(Mode::Inline, source).start();
+    for _ in 0..3 {
+        assert_eq!(nginx.get("/").ok(), "ok");
+    }
+}
+
 #[test]
 fn send_timeout_ends_a_stream_to_a_client_that_takes_nothing() {
     let source = r#"

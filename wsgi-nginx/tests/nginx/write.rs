@@ -178,7 +178,7 @@ fn wb_7_a_client_that_takes_nothing_ends_the_writing_and_hurts_nobody() {
     });
 }
 
-/// A connection whose client keeps little of what it has not read.
+/// A connection with a small receive buffer.
 fn client_with_a_small_buffer(nginx: &Nginx) -> Client {
     let stream = TcpStream::connect(("127.0.0.1", nginx.port())).expect("nginx listens");
     let size: libc::c_int = 16 << 10;

@@ -223,7 +223,7 @@ def generator(environ, start_response):
     }
 }
 
-/// A host may join the blocks of a list. What it makes of them is what they are.
+/// A host may join the blocks of a list. Their bytes and their order stay.
 pub(super) fn lists_of_many_blocks_arrive_whole_and_in_order(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
