@@ -12,6 +12,7 @@ use wsgi_core::config::{
     Context, DirectiveError, Flag, LevelSettings, Lines, Place, ProcessSettings, Scope, Target, Threads, apply_line,
     directive,
 };
+use wsgi_core::head::AccelHeader;
 use wsgi_core::pool::StackSize;
 use wsgi_core::reload::Mechanism;
 
@@ -131,6 +132,12 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
             let expected = if first == b"module" { Mechanism::Module } else { Mechanism::Process };
             assert!(level.reload_mechanism == Some(expected) && matches!(first, b"module" | b"process"));
         }
+        "wsgi_ignore_headers" => {
+            let ignored = level.ignored_headers.expect("a header is named");
+            for argument in arguments {
+                assert!(AccelHeader::named(argument).is_some_and(|header| ignored.contains(header)));
+            }
+        }
         "wsgi_retire_delay" => assert_eq!(Some(process.retire_delay()), time(first)),
         "wsgi_write_buffer_size" => assert_eq!(Some(level.write_buffer_size()), size(first)),
         "wsgi_temp_path" => {
@@ -185,6 +192,7 @@ const FLAGS: [(&str, Flag); Flag::ALL.len()] = [
     ("wsgi_output_buffering", Flag::OutputBuffering),
     ("wsgi_write_buffering", Flag::WriteBuffering),
     ("wsgi_script_reloading", Flag::ScriptReloading),
+    ("wsgi_strict", Flag::Strict),
 ];
 
 /// Digits alone, between two numbers.

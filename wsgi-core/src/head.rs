@@ -1,8 +1,12 @@
 //! Status and headers of a response, parsed once: what exists here can be sent.
 
+mod accel;
+mod conditions;
 mod ranges;
 mod status;
 
+pub use accel::{Accel, AccelHeader, AccelHeaders};
+pub use conditions::is_listed;
 pub use ranges::Ranges;
 pub use status::StatusLine;
 
@@ -204,6 +208,16 @@ pub enum HeadError {
         /// What contradicts it.
         second: u64,
     },
+}
+
+impl HeadError {
+    /// The name of a header that only the server may send. The response can do without it.
+    pub fn reserved_header(&self) -> Option<&str> {
+        match self {
+            Self::Connection { name } | Self::StatusHeader { name } => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What a header name means to the gateway.

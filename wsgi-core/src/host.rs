@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::error::HostError;
-use crate::head::ResponseHead;
+use crate::head::{HeaderList, ResponseHead};
 use crate::output::FilePart;
 
 pub use plain::PlainRequest;
@@ -153,6 +153,19 @@ pub trait ResponseSink: Send {
     /// Takes status and headers. Does not block. The host may hold them back until the first `send` that is to be
     /// flushed, `flush` or `finish`.
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError>;
+
+    /// Whether this host answers a response with these headers with a body of its own. The application's is not asked for then,
+    /// or dropped. Asked at each call of `start_response`.
+    fn replaces_body(&self, headers: &HeaderList) -> bool {
+        let _ = headers;
+        false
+    }
+
+    /// Whether small blocks of this response may be joined ([`Flush::Soon`]), where its head decides that for this host. Asked
+    /// once, after `send_head`. `None`: as the operator says (`wsgi_output_buffering`).
+    fn joins_blocks(&self) -> Option<bool> {
+        None
+    }
 
     /// Takes one non-empty block. Never blocks: what the client does not take yet is queued, and
     /// [`poll_ready`](Self::poll_ready) tells when to go on.

@@ -38,6 +38,8 @@ use framing::{Body, frame};
 #[derive(Debug)]
 pub struct Response {
     head_request: bool,
+    /// The host sends another body.
+    body_replaced: bool,
     head_at: HeadAt,
     /// Length of what the iterable gives, where the gateway knows it.
     total: Option<u64>,
@@ -99,7 +101,15 @@ pub struct Ending {
 impl Response {
     /// A response that has not begun. `head_request`: only its head is wanted.
     pub fn new(head_request: bool, head_at: HeadAt) -> Self {
-        Self { head_request, head_at, total: None, single_block: false, collected: 0, state: State::Idle }
+        Self {
+            head_request,
+            body_replaced: false,
+            head_at,
+            total: None,
+            single_block: false,
+            collected: 0,
+            state: State::Idle,
+        }
     }
 
     /// `start_response` was called with a status and headers that can be sent. They replace earlier ones if `exc_info`
@@ -115,6 +125,17 @@ impl Response {
         self.state = State::Started { status, headers };
         self.collected = 0;
         Ok(())
+    }
+
+    /// Whether the host answers with a body of its own, so that the application's is dropped whatever its length. Said again for
+    /// each head that [`start`](Self::start) accepts.
+    pub fn replace_body(&mut self, replaced: bool) {
+        self.body_replaced = replaced;
+    }
+
+    /// Whether nothing of the application's body is wanted.
+    fn is_head_only(&self) -> bool {
+        self.head_request || self.body_replaced
     }
 
     /// `start_response` was called and raised. That counts as a call: the next one needs `exc_info`. A head from an
@@ -136,7 +157,7 @@ impl Response {
     pub fn check_total(&self) -> Result<(), ProtocolError> {
         let (State::Started { status, headers }, Some(total)) = (&self.state, self.total) else { return Ok(()) };
         let Some(promised) = headers.content_length() else { return Ok(()) };
-        let (_, mut body) = frame(status.code(), self.head_request, Some(promised), None);
+        let (_, mut body) = frame(status.code(), self.is_head_only(), Some(promised), None);
         let _ = body.accept(None, total + self.collected);
         body.finish()
     }
@@ -164,7 +185,7 @@ impl Response {
         let total = None;
         let body = match &self.state {
             State::Started { status, headers } => {
-                frame(status.code(), self.head_request, headers.content_length(), total).1
+                frame(status.code(), self.is_head_only(), headers.content_length(), total).1
             }
             State::Sending(body) => *body,
             State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
@@ -187,7 +208,7 @@ impl Response {
     pub fn collect(&mut self, len: u64) -> Result<Option<u64>, ProtocolError> {
         let body = match &self.state {
             State::Started { status, headers } => {
-                frame(status.code(), self.head_request, headers.content_length(), None).1
+                frame(status.code(), self.is_head_only(), headers.content_length(), None).1
             }
             State::Sending(_) => return Ok(None),
             State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
@@ -228,7 +249,7 @@ impl Response {
             State::Started { status, headers } => {
                 // Nothing has been produced: that is the length, unless another one was promised.
                 let total = self.total.or(Some(0));
-                let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
+                let (framing, body) = frame(status.code(), self.is_head_only(), headers.content_length(), total);
                 body.finish()?;
                 self.state = State::Ended { head_sent: true };
                 Ok(Ending { head: Some(ResponseHead { status, headers, framing, single_block: false }) })
@@ -254,7 +275,7 @@ impl Response {
         let single_block = self.single_block;
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Started { status, headers } => {
-                let (framing, body) = frame(status.code(), self.head_request, headers.content_length(), total);
+                let (framing, body) = frame(status.code(), self.is_head_only(), headers.content_length(), total);
                 head = Some(ResponseHead { status, headers, framing, single_block });
                 State::Sending(body)
             }

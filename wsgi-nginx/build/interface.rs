@@ -71,7 +71,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
         "ngx_http_headers_out_t",
         "accept_ranges cache_control charset content_encoding content_length_n content_range content_type \
          content_type_len content_type_lowcase date etag expires headers last_modified last_modified_time \
-         server status status_line www_authenticate",
+         override_charset server status status_line www_authenticate",
         "",
     ),
     structure(
@@ -83,9 +83,10 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_http_request_body_t", "bufs", ""),
     structure(
         "ngx_http_request_t",
-        "args connection ctx headers_in headers_out http_protocol http_version loc_conf main method_name pool \
-         postponed read_event_handler request_body srv_conf unparsed_uri uri write_event_handler",
-        "allow_ranges buffered chunked count header_only header_sent keepalive post_action single_range \
+        "args connection ctx err_status headers_in headers_out host_end host_start http_protocol http_version limit_rate loc_conf \
+         main method method_name pool postponed read_event_handler request_body srv_conf unparsed_uri uri write_event_handler",
+        "allow_ranges buffered chunked count disable_not_modified header_only header_sent keepalive limit_rate_set \
+         post_action single_range \
          uri_changes",
     ),
     structure("ngx_http_variable_t", "name", ""),
@@ -130,7 +131,10 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "ngx_http_complex_value",
     "ngx_http_finalize_request",
     "ngx_http_get_variable",
+    "ngx_http_internal_redirect",
+    "ngx_http_named_location",
     "ngx_http_output_filter",
+    "ngx_http_parse_unsafe_uri",
     "ngx_http_post_request",
     "ngx_http_read_client_request_body",
     "ngx_http_run_posted_requests",
@@ -180,10 +184,13 @@ pub(crate) const CODES: &[&str] = &[
 /// Macros that become constants of the type `ngx_uint_t`.
 pub(crate) const NUMBERS: &[&str] = &[
     "NGX_CLEAR_EVENT",
+    "NGX_HTTP_GET",
+    "NGX_HTTP_HEAD",
     "NGX_HTTP_LIF_CONF",
     "NGX_HTTP_LMT_CONF",
     "NGX_HTTP_LOC_CONF",
     "NGX_HTTP_LOC_CONF_OFFSET",
+    "NGX_HTTP_LOG_UNSAFE",
     "NGX_HTTP_MAIN_CONF",
     "NGX_HTTP_MODULE",
     "NGX_HTTP_SRV_CONF",

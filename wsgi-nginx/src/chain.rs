@@ -13,10 +13,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use wsgi_core::config::Flag;
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
+use wsgi_core::head::{Accel, ResponseHead};
 use wsgi_core::host::{BodyInterest, COPY_LIMIT, Chunk, Flush};
 use wsgi_core::output::FilePart;
 
+use crate::accel::{self, Redirection};
 use crate::bindings::{
     ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_int_t, ngx_pcalloc, ngx_pool_cleanup_add,
 };
@@ -24,7 +25,7 @@ use crate::conf::LocationConf;
 use crate::entry::MODULE;
 use crate::mailbox::Backlog;
 use crate::ngx::{self, Request};
-use crate::{entry, head, log};
+use crate::{entry, head, log, preconditions};
 
 /// Small blocks are copied into the request's pool up to this total, buffers included. The pool gives nothing back
 /// before the request ends; blocks beyond it have memory of their own, so that an endless stream stays small.
@@ -38,8 +39,10 @@ pub(crate) struct Output {
     ended: bool,
     /// Whether nginx wants a body: not for HEAD, nor when a filter has made a 304 or 412 of the answer.
     wanted: bool,
-    /// A filter has answered by a redirection: the request is another handler's.
+    /// The application or a filter has redirected the request: it is another handler's.
     is_redirected: bool,
+    /// nginx answers with its page for `code`, and nothing has been sent.
+    is_refused: bool,
     /// What nginx's filters returned last.
     code: ngx_int_t,
     /// Small blocks that may wait for what follows, in one.
@@ -76,6 +79,18 @@ pub(crate) struct Ended {
     pub(crate) code: ngx_int_t,
     /// Another handler answers the request.
     pub(crate) redirected: bool,
+    /// nginx answers with its page for `code`.
+    pub(crate) refused: bool,
+}
+
+/// How a head goes on its way.
+pub(crate) enum Prepared {
+    /// Through nginx's filters.
+    Send(*mut Request),
+    /// Not at all: another location answers (`X-Accel-Redirect`).
+    Redirect(*mut Request, Redirection),
+    /// Not at all: nginx answers with its page for a status.
+    Refused,
 }
 
 /// A buffer, and what keeps its content alive.
@@ -98,6 +113,7 @@ impl Output {
             ended: false,
             wanted: true,
             is_redirected: false,
+            is_refused: false,
             code: ngx::OK,
             joined: BytesMut::new(),
             pending: ptr::null_mut(),
@@ -117,7 +133,12 @@ impl Output {
     /// any more.
     pub(crate) fn end(&mut self) -> Option<Ended> {
         let first = !std::mem::replace(&mut self.ended, true) && !self.request.is_null();
-        first.then_some(Ended { head_sent: self.head_sent, code: self.code, redirected: self.is_redirected })
+        first.then_some(Ended {
+            head_sent: self.head_sent,
+            code: self.code,
+            redirected: self.is_redirected,
+            refused: self.is_refused,
+        })
     }
 
     /// Whether nothing is sent any more: the exchange has ended (nginx may still be sending), or the request is over.
@@ -137,21 +158,40 @@ impl Output {
         std::mem::replace(&mut self.request, ptr::null_mut())
     }
 
-    /// Writes status and headers to the request, which is the result.
-    pub(crate) fn prepare_head(&mut self, head: &ResponseHead) -> Result<*mut Request, HostError> {
+    /// Writes status and headers to the request, unless nginx or another location answers instead. Returns what they ask of
+    /// nginx, too.
+    pub(crate) fn prepare_head<'a>(&mut self, head: &'a ResponseHead) -> Result<(Accel<'a>, Prepared), HostError> {
         let request = self.live()?;
+        self.head_sent = true;
         // SAFETY: the request is alive, and this is the loop's thread.
         unsafe {
-            if !head::fill(request, head) {
-                return Err(out_of_memory());
-            }
             let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
-            if conf.settings.is_on(Flag::AllowRanges) {
+            let ignored = conf.settings.ignored_headers.unwrap_or_default();
+            let accel = Accel::of(&head.headers, ignored);
+            if let Some(target) = accel.redirect {
+                let prepared = match accel::prepare_redirection(request, head, target, ignored) {
+                    Ok(redirection) => Prepared::Redirect(request, redirection),
+                    Err(status) => self.refuse(status),
+                };
+                return Ok((accel, prepared));
+            }
+            if !preconditions::may_be_judged(request) {
+                (*request).set_disable_not_modified(1);
+            } else if preconditions::fail(request, head) {
+                return Ok((accel, self.refuse(ngx::PRECONDITION_FAILED)));
+            } else if conf.settings.is_on(Flag::AllowRanges) {
                 head::allow_ranges(request, head);
             }
+            if !head::fill(request, head, ignored) {
+                return Err(out_of_memory());
+            }
+            Ok((accel, Prepared::Send(request)))
         }
-        self.head_sent = true;
-        Ok(request)
+    }
+
+    fn refuse(&mut self, status: ngx::Status) -> Prepared {
+        (self.is_refused, self.wanted, self.code) = (true, false, status);
+        Prepared::Refused
     }
 
     /// nginx's header filters have returned.
@@ -173,8 +213,8 @@ impl Output {
         Ok(())
     }
 
-    /// A filter has answered in our place, by a redirection to another handler, which has a count of the request of its own.
-    /// Ours is given back at the end of the exchange, as nginx's upstream module does where that happens to it.
+    /// The request was redirected to another handler, which has a count of it of its own: by `X-Accel-Redirect`, or by a filter
+    /// that has answered in our place. Ours is given back at the end of the exchange, as nginx's upstream module does where that happens to it.
     pub(crate) fn redirected(&mut self) {
         self.is_redirected = true;
         self.wanted = false;
@@ -182,9 +222,9 @@ impl Output {
         self.pending = ptr::null_mut();
     }
 
-    /// Whether another handler answers the request.
-    pub(crate) fn is_redirected(&self) -> bool {
-        self.is_redirected
+    /// Whether another handler or nginx itself answers the request.
+    pub(crate) fn is_given_away(&self) -> bool {
+        self.is_redirected || self.is_refused
     }
 
     /// Takes one block; whether it is to be passed to nginx at once, with everything before it.

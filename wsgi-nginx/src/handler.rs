@@ -119,7 +119,8 @@ pub(crate) unsafe fn begin(request: *mut Request) {
         log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
         let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
         if worker.inline {
-            let sink = Box::new(InlineSink::new(Arc::clone(&hand_over)));
+            let sink =
+                Box::new(InlineSink::new(Arc::clone(&hand_over), conf.settings.ignored_headers.unwrap_or_default()));
             let parts = HostParts { body: source.body, sink, log };
             let result = {
                 let _away = log_room::Away::new();
@@ -361,7 +362,7 @@ unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) -> usize {
             }
             // The end is known; only log lines matter.
             _ if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) => continue,
-            Mail::Head(head) => hand_over.send_head(lp, &head),
+            Mail::Head(head) => hand_over.send_head(lp, &head).map(drop),
             Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
             Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
             Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),
@@ -375,7 +376,7 @@ unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) -> usize {
         passed = true;
         if let Err(error) = result {
             end = Some(End::Fault(Fault::Host(error)));
-        } else if hand_over.output.with(lp, |output| output.is_redirected()) {
+        } else if hand_over.output.with(lp, |output| output.is_given_away()) {
             end = Some(End::Complete);
         }
     }
@@ -426,13 +427,14 @@ unsafe fn wait_for_client(lp: &mut Loop, request: *mut Request) {
 
 /// Ends the request, with an answer of nginx's own where none has been sent.
 unsafe fn finish(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, end: End) {
-    let Some(Ended { head_sent, code, redirected }) = hand_over.output.with(lp, Output::end) else { return };
+    let Some(Ended { head_sent, code, redirected, refused }) = hand_over.output.with(lp, Output::end) else { return };
     hand_over.leave(lp);
     // SAFETY: a live request; it may be gone after `finalize`, which comes last.
     unsafe {
         match end {
             // Another handler answers: our count is given back, and nothing else is ours to decide.
             _ if redirected => finalize(lp, request, ngx::DONE),
+            _ if refused => finalize(lp, request, code),
             End::Complete => finalize(lp, request, code),
             End::Fault(fault) if !head_sent => match fault.status_hint() {
                 Some(status) => finalize(lp, request, ngx_int_t::from(status.as_u16() as i16)),

@@ -1,17 +1,18 @@
 //! From the core's response head to nginx's `headers_out`.
 
-use wsgi_core::head::{Ranges, ResponseHead};
+use wsgi_core::head::{AccelHeader, AccelHeaders, Header, Ranges, ResponseHead};
 use wsgi_core::response::Framing;
 
+use crate::accel;
 use crate::bindings::{ngx_list_push, ngx_parse_http_time, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};
 
-/// Writes status, headers and framing; false without memory.
+/// Writes status, headers and framing, and obeys headers that are for nginx unless they are `ignored`; false without memory.
 ///
 /// # Safety
 ///
 /// `request` is alive and its head has not been sent.
-pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
+pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     // SAFETY: the caller's promise. Everything nginx keeps is copied into the request's pool.
     unsafe {
         let out = &mut (*request).headers_out;
@@ -31,7 +32,7 @@ pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
             Framing::Length(length) => i64::try_from(length).unwrap_or(i64::MAX),
             _ => -1,
         };
-        head.headers.iter().all(|header| add(request, header.name, header.value, head.framing).is_some())
+        head.headers.iter().all(|header| add(request, header, head.framing, ignored).is_some())
     }
 }
 
@@ -52,6 +53,22 @@ pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
     }
 }
 
+/// Adds what nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`, `redirect`), and
+/// obeys headers that are for nginx; false without memory.
+///
+/// # Safety
+///
+/// As for [`fill`].
+pub(crate) unsafe fn add_for_redirection(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+    const KEPT: [&[u8]; 5] = [b"content-type", b"set-cookie", b"content-disposition", b"cache-control", b"expires"];
+    let is_kept = |header: &Header<'_>| {
+        KEPT.iter().any(|kept| header.name.eq_ignore_ascii_case(kept)) || AccelHeader::named(header.name).is_some()
+    };
+    // SAFETY: the caller's promise. The body is another one, whatever frames it.
+    let add = |header| unsafe { add(request, header, Framing::Unknown, ignored) };
+    head.headers.iter().filter(is_kept).all(|header| add(header).is_some())
+}
+
 /// Adds a header beside those that are there already; false without memory.
 ///
 /// # Safety
@@ -67,9 +84,17 @@ pub(crate) unsafe fn add_plain(request: *mut Request, name: &[u8], value: &[u8])
 /// # Safety
 ///
 /// As for [`fill`].
-unsafe fn add(request: *mut Request, name: &[u8], value: &[u8], framing: Framing) -> Option<()> {
+unsafe fn add(
+    request: *mut Request,
+    Header { name, value }: Header<'_>,
+    framing: Framing,
+    ignored: AccelHeaders,
+) -> Option<()> {
     // SAFETY: the caller's promise.
     unsafe {
+        if let Some(accel) = AccelHeader::named(name) {
+            return (ignored.contains(accel) || accel::obey(request, accel, value)).then_some(());
+        }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         // Lengths first: most names are told apart by them.
         match name.len() {
@@ -100,7 +125,7 @@ unsafe fn add(request: *mut Request, name: &[u8], value: &[u8], framing: Framing
             13 if is(b"accept-ranges") => out.accept_ranges = header,
             13 if is(b"cache-control") => cache_control(request, header)?,
             16 if is(b"content-encoding") => out.content_encoding = header,
-            16 if is(b"www-authenticate") => append(&mut out.www_authenticate, header),
+            16 if is(b"www-authenticate") => append(&raw mut out.www_authenticate, header),
             _ => {}
         }
         Some(())
@@ -150,24 +175,41 @@ unsafe fn replace(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t)
     *slot = header;
 }
 
-/// The first of several stays in the slot.
-fn append(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
-    if slot.is_null() {
-        *slot = header;
-    }
-}
-
-/// From nginx 1.23 on headers of one name form a list.
+/// Headers of one name form a list, from nginx 1.23 on.
+///
+/// # Safety
+///
+/// `slot` is null or points to an element of the same request, and so does each `next`.
 #[cfg(nginx_1_23)]
-unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
-    // SAFETY: elements of the same request, linked in their order.
+unsafe fn append(mut slot: *mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
+    // SAFETY: the caller's promise.
     unsafe {
-        let mut slot = &raw mut (*request).headers_out.cache_control;
         while !(*slot).is_null() {
             slot = &raw mut (**slot).next;
         }
         *slot = header;
     }
+}
+
+/// Before, the slot had the first of several.
+///
+/// # Safety
+///
+/// `slot` can be written to.
+#[cfg(not(nginx_1_23))]
+unsafe fn append(slot: *mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*slot).is_null() {
+            *slot = header;
+        }
+    }
+}
+
+#[cfg(nginx_1_23)]
+unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
+    // SAFETY: the slot of a live request.
+    unsafe { append(&raw mut (*request).headers_out.cache_control, header) };
     Some(())
 }
 

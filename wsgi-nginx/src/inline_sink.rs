@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
+use wsgi_core::head::{Accel, AccelHeaders, HeaderList, ResponseHead};
 use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
@@ -27,6 +27,10 @@ const SLOW: Duration = Duration::from_millis(1);
 /// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
 pub(crate) struct InlineSink {
     hand_over: Arc<HandOver>,
+    /// Headers that nginx does not obey.
+    ignored: AccelHeaders,
+    /// `X-Accel-Buffering`.
+    joins: Option<bool>,
     /// Items that the application was asked for in this turn.
     items: u32,
     /// When the application was asked for its next item, where items may be joined.
@@ -44,8 +48,8 @@ struct Unsent {
 }
 
 impl InlineSink {
-    pub(crate) fn new(hand_over: Arc<HandOver>) -> Self {
-        Self { hand_over, items: 0, asked: None, kept: None }
+    pub(crate) fn new(hand_over: Arc<HandOver>, ignored: AccelHeaders) -> Self {
+        Self { hand_over, ignored, joins: None, items: 0, asked: None, kept: None }
     }
 
     #[cold]
@@ -107,7 +111,17 @@ impl Unsent {
 
 impl ResponseSink for InlineSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
-        self.hand_over.send_head(&mut Loop::enter(), &head)
+        let accel = self.hand_over.send_head(&mut Loop::enter(), &head)?;
+        self.joins = accel.buffering;
+        Ok(())
+    }
+
+    fn replaces_body(&self, headers: &HeaderList) -> bool {
+        Accel::of(headers, self.ignored).redirect.is_some()
+    }
+
+    fn joins_blocks(&self) -> Option<bool> {
+        self.joins
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {

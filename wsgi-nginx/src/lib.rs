@@ -5,6 +5,7 @@
 //! What WSGI demands is decided in `wsgi_core`.
 #![allow(rustdoc::private_intra_doc_links, reason = "the crate has no interface but nginx's")]
 
+mod accel;
 mod bindings;
 mod body;
 mod chain;
@@ -23,6 +24,7 @@ mod log_room;
 mod loop_cell;
 mod mailbox;
 mod ngx;
+mod preconditions;
 mod reentry;
 mod request;
 mod response;

@@ -17,8 +17,13 @@ pub(crate) const DONE: ngx_int_t = NGX_DONE;
 pub(crate) const SPECIAL_RESPONSE: ngx_int_t = NGX_HTTP_SPECIAL_RESPONSE;
 pub(crate) const REQUEST_TIME_OUT: ngx_int_t = NGX_HTTP_REQUEST_TIME_OUT;
 pub(crate) const CLIENT_CLOSED_REQUEST: ngx_int_t = NGX_HTTP_CLIENT_CLOSED_REQUEST;
-pub(crate) const INTERNAL_SERVER_ERROR: ngx_int_t = 500;
-pub(crate) const SERVICE_UNAVAILABLE: ngx_int_t = 503;
+/// A return code that is a status.
+pub(crate) type Status = ngx_int_t;
+
+pub(crate) const NOT_FOUND: Status = 404;
+pub(crate) const PRECONDITION_FAILED: Status = 412;
+pub(crate) const INTERNAL_SERVER_ERROR: Status = 500;
+pub(crate) const SERVICE_UNAVAILABLE: Status = 503;
 
 /// `NGX_CONF_OK` and `NGX_CONF_ERROR`.
 pub(crate) const CONF_OK: *mut std::ffi::c_char = std::ptr::null_mut();

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
+use wsgi_core::head::{Accel, AccelHeaders, HeaderList, ResponseHead};
 use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::python::Location;
 
@@ -17,6 +17,10 @@ use crate::mailbox::{Mail, Room};
 pub(crate) struct ThreadSink {
     hand_over: Arc<HandOver>,
     head_sent: bool,
+    /// `X-Accel-Buffering`.
+    joins: Option<bool>,
+    /// `X-Accel-Redirect`: another location sends a body.
+    redirected: bool,
     /// Where files are made.
     location: Arc<Location>,
     /// While the response waits for another part of its page (an SSI include that comes first). Its blocks go to the mailbox,
@@ -26,7 +30,7 @@ pub(crate) struct ThreadSink {
 
 impl ThreadSink {
     pub(crate) fn new(hand_over: Arc<HandOver>, location: Arc<Location>) -> Self {
-        Self { hand_over, head_sent: false, location, kept: None }
+        Self { hand_over, head_sent: false, joins: None, redirected: false, location, kept: None }
     }
 
     /// Notes whether blocks are to be kept from here on.
@@ -37,6 +41,10 @@ impl ThreadSink {
             self.kept = Some(Kept::default());
         }
         room.interest
+    }
+
+    fn ignored_headers(&self) -> AccelHeaders {
+        self.location.settings().ignored_headers.unwrap_or_default()
     }
 
     fn is_full(&self) -> bool {
@@ -62,7 +70,17 @@ fn keep(kept: &mut Kept, hand_over: &HandOver, location: &Location, chunk: &Chun
 impl ResponseSink for ThreadSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
         self.head_sent = true;
-        self.hand_over.post(Mail::Head(head), false)
+        let accel = Accel::of(&head.headers, self.ignored_headers());
+        (self.joins, self.redirected) = (accel.buffering, accel.redirect.is_some());
+        self.hand_over.post(Mail::Head(head), self.redirected)
+    }
+
+    fn replaces_body(&self, headers: &HeaderList) -> bool {
+        Accel::of(headers, self.ignored_headers()).redirect.is_some()
+    }
+
+    fn joins_blocks(&self) -> Option<bool> {
+        self.joins
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
@@ -86,22 +104,32 @@ impl ResponseSink for ThreadSink {
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
-        self.hand_over.post(Mail::Flush, true)
+        if self.redirected { Ok(()) } else { self.hand_over.post(Mail::Flush, true) }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
+        if self.redirected {
+            return Poll::Ready(Ok(BodyInterest::Unwanted));
+        }
         let tell = || self.hand_over.announce(true);
         let room = self.hand_over.mailbox.poll_room(self.head_sent, self.is_full(), cx, tell);
         room.map_ok(|room| self.note(room))
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
+        if self.redirected {
+            return Ok(());
+        }
         let room = self.hand_over.mailbox.wait_for_room(self.is_full(), || self.hand_over.announce(true))?;
         self.note(room);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
-        self.hand_over.post(Mail::Finish, true)
+        match self.hand_over.post(Mail::Finish, true) {
+            // The other location may be done already.
+            Err(_) if self.redirected => Ok(()),
+            result => result,
+        }
     }
 }

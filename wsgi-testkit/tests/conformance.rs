@@ -5,3 +5,7 @@ use wsgi_testkit::conformance::InProcess;
 mod in_process {
     wsgi_testkit::conformance_suite!(super::InProcess::shared());
 }
+
+mod in_process_strict {
+    wsgi_testkit::conformance_suite!(super::InProcess::shared().strict());
+}

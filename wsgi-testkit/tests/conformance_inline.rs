@@ -12,3 +12,7 @@ fn host() -> InProcess {
 mod in_process_inline {
     wsgi_testkit::conformance_suite!(super::host());
 }
+
+mod in_process_inline_strict {
+    wsgi_testkit::conformance_suite!(super::host().strict());
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::target::dotted_name;
 use super::value::{Argument, shown_path};
 use super::{Contexts, DirectiveError, Flag, Layer, Scope, Target, TempPath, Variable};
+use crate::head::AccelHeader;
 use crate::host::Level;
 use crate::reload::Mechanism;
 
@@ -137,6 +138,29 @@ pub static DIRECTIVES: &[Directive] = &[
                   HTTP_PROXY_AUTHORIZATION. Without it they are left out. A variable of that name that the operator \
                   sets with wsgi_var is there in any case.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::PassAuthorization),
+    },
+    Directive {
+        name: "wsgi_strict",
+        syntax: "wsgi_strict on | off;",
+        default: Some("wsgi_strict off;"),
+        contexts: EVERY_LEVEL,
+        arguments: 1..=1,
+        summary: "Has start_response raise ValueError for response headers that belong to the server: the hop-by-hop \
+                  headers of RFC 9110, 7.6.1 (Connection, Keep-Alive, Transfer-Encoding, Upgrade...), which PEP 3333 \
+                  forbids, and Status. Without it they are left out of the response, and the error log has a warning \
+                  for each application and name.",
+        set: |scope, arguments| set_flag(scope, arguments, Flag::Strict),
+    },
+    Directive {
+        name: "wsgi_ignore_headers",
+        syntax: "wsgi_ignore_headers field ...;",
+        default: None,
+        contexts: EVERY_LEVEL,
+        arguments: 1..=7,
+        summary: "Response headers of the application that nginx does not obey: X-Accel-Redirect, X-Accel-Expires, \
+                  X-Accel-Limit-Rate, X-Accel-Charset or X-Accel-Buffering. They are not passed to the client either \
+                  way. A level with directives of its own does not inherit those of outer levels.",
+        set: ignore_headers,
     },
     Directive {
         name: "wsgi_allow_ranges",
@@ -427,6 +451,19 @@ fn set_temp_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<()
         };
         Ok(TempPath { path: path.path(prefix)?, levels: arguments[1..].iter().map(level).collect::<Result<_, _>>()? })
     })
+}
+
+fn ignore_headers(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
+    for argument in arguments {
+        let Some(header) = AccelHeader::named(argument.bytes) else {
+            let known = AccelHeader::ALL.map(AccelHeader::name).join("\", \"");
+            return Err(argument.invalid(format!("it must be one of \"{known}\"")));
+        };
+        if !scope.level.ignored_headers.get_or_insert_default().insert(header) {
+            scope.notice(Level::Warn, format!("\"wsgi_ignore_headers\" names \"{}\" twice", argument.shown()));
+        }
+    }
+    Ok(())
 }
 
 /// Sets what may stand once in a block.

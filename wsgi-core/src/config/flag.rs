@@ -22,11 +22,13 @@ pub enum Flag {
     WriteBuffering,
     /// `wsgi_script_reloading`: the script is looked at with each request.
     ScriptReloading,
+    /// `wsgi_strict`: headers that belong to the server raise in `start_response`, instead of being left out.
+    Strict,
 }
 
 impl Flag {
     /// All of them, each at the place of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Preload,
         Self::PassAuthorization,
         Self::Subinterpreters,
@@ -36,5 +38,6 @@ impl Flag {
         Self::OutputBuffering,
         Self::WriteBuffering,
         Self::ScriptReloading,
+        Self::Strict,
     ];
 }

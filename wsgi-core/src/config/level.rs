@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Flag, Place, Target};
+use crate::head::AccelHeaders;
 use crate::reload::Mechanism;
 
 /// What a block sets. After [`inherit`](Self::inherit): what is in force there.
@@ -23,6 +24,8 @@ pub struct LevelSettings {
     pub write_buffer_size: Option<usize>,
     /// Where they go beyond that (`wsgi_temp_path`).
     pub temp_path: Option<TempPath>,
+    /// Response headers that nginx does not obey (`wsgi_ignore_headers`).
+    pub ignored_headers: Option<AccelHeaders>,
     /// Switches, by [`Flag`].
     pub(super) flags: [Option<bool>; Flag::ALL.len()],
 }
@@ -96,6 +99,7 @@ impl LevelSettings {
         }
         self.reload_mechanism = self.reload_mechanism.or(outer.reload_mechanism);
         self.write_buffer_size = self.write_buffer_size.or(outer.write_buffer_size);
+        self.ignored_headers = self.ignored_headers.or(outer.ignored_headers);
         if self.temp_path.is_none() {
             self.temp_path.clone_from(&outer.temp_path);
         }

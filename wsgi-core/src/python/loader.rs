@@ -29,6 +29,22 @@ pub(super) struct Application {
     pub(super) version: Version,
     /// Where the target is a file in the end.
     pub(super) file: Option<PathBuf>,
+    /// Names of headers that responses go out without, in lower case. A dozen at most.
+    left_out: Leaf<Vec<String>>,
+}
+
+impl Application {
+    /// Whether this is the first response that goes out without the header `name`.
+    pub(super) fn is_first_use_of(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.left_out.with(|names| {
+            let first = !names.contains(&name);
+            if first {
+                names.push(name);
+            }
+            first
+        })
+    }
 }
 
 /// The scripts and modules of one interpreter, by the names of their modules.
@@ -217,7 +233,7 @@ fn load_anew(
         check_callable(application.object(), || format!("what {name} has put around {what}"))?;
     }
     token.interpreter().freezing.want(token, again);
-    Ok(Application { callable: application.into_object().hold(), version, file })
+    Ok(Application { callable: application.into_object().hold(), version, file, left_out: Leaf::new(Vec::new()) })
 }
 
 fn raised(what: String) -> Trouble {

@@ -12,6 +12,7 @@ use super::middleware::{Middleware, PythonMiddleware};
 use super::raise::Raised;
 use super::token::Token;
 use crate::config::{Flag, Layer, LevelSettings, Target, TempPath};
+use crate::head::HeadError;
 use crate::host::Level;
 use crate::lock::Leaf;
 use crate::output::{SpoolStore, TempFolder};
@@ -238,6 +239,21 @@ impl Location {
     /// Whether another process is about to take over.
     pub(super) fn is_retiring(&self) -> bool {
         self.watch.control.as_ref().is_some_and(|control| control.is_retiring())
+    }
+
+    /// Whether the response goes out without the header that `error` is about (`wsgi_strict off`). The first time that an
+    /// application sends it, the log has a warning.
+    #[cold]
+    pub(super) fn leaves_out(&self, error: &HeadError, log: &Log) -> bool {
+        let Some(name) = error.reserved_header() else { return false };
+        if self.settings.is_on(Flag::Strict) {
+            return false;
+        }
+        if self.loaded().is_none_or(|application| application.is_first_use_of(name)) {
+            let note = "it is left out of responses (logged once; \"wsgi_strict on\" makes it an error)";
+            log.log(Level::Warn, &format!("{}: {error}; {note}", self.target));
+        }
+        true
     }
 
     fn loaded(&self) -> Option<Arc<Application>> {

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use super::exchange::{Stop, Summary};
 use super::location::Location;
 use super::token::{HeldBytes, Token};
-use crate::config::Flag;
+use crate::config::{Flag, LevelSettings};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
@@ -39,6 +39,8 @@ pub(crate) struct Reply {
     pub(crate) refresh: bool,
     /// Bytes beyond Content-Length that were not sent.
     pub(crate) excess: u64,
+    /// Whether blocks may be joined, where the head says so.
+    joins: Option<bool>,
     /// Bytes of blocks that may wait at the host for what follows.
     joined: usize,
     /// Small blocks of a long list, which all leave together.
@@ -58,6 +60,7 @@ impl Reply {
             single: false,
             refresh: false,
             excess: 0,
+            joins: None,
             joined: 0,
             gather: None,
             written: None,
@@ -77,7 +80,9 @@ impl Reply {
         if self.refresh {
             ask_again(&mut headers);
         }
+        let replaced = self.sink.as_ref().is_some_and(|sink| sink.replaces_body(&headers));
         self.response.start(status, headers, has_exc_info)?;
+        self.response.replace_body(replaced);
         if self.written.take().is_some() {
             // If it could not be kept, that does not matter any more.
             self.failure = None;
@@ -96,8 +101,17 @@ impl Reply {
         }
     }
 
-    /// How the next block of the iterable, of `len` bytes, is to be sent where up to `limit` bytes may be joined.
-    pub(super) fn join(&mut self, len: usize, limit: usize) -> Flush {
+    /// How the next block of the iterable, of `len` bytes, is to be sent.
+    #[inline]
+    pub(super) fn flush_for(&mut self, len: usize, settings: &LevelSettings) -> Flush {
+        match self.joins.unwrap_or_else(|| settings.is_on(Flag::OutputBuffering)) {
+            true => self.join(len, settings.write_buffer_size()),
+            false => Flush::Now,
+        }
+    }
+
+    /// As [`flush_for`](Self::flush_for), where up to `limit` bytes may be joined.
+    fn join(&mut self, len: usize, limit: usize) -> Flush {
         self.joined += len;
         if self.joined < limit {
             return Flush::Soon;
@@ -249,7 +263,10 @@ impl Reply {
     fn send_head(&mut self, head: Option<ResponseHead>) -> Result<(), HostError> {
         let Some(head) = head else { return Ok(()) };
         self.status = head.status.code().as_u16();
-        self.sink.as_mut().ok_or(HostError::ClientGone)?.send_head(head)
+        let sink = self.sink.as_mut().ok_or(HostError::ClientGone)?;
+        sink.send_head(head)?;
+        self.joins = sink.joins_blocks();
+        Ok(())
     }
 
     /// # Safety

@@ -32,6 +32,8 @@ impl HostUnderTest for Host {
         // Bodies of any size: how large they may be is the operator's business. So is whether nginx tells its version.
         let location = format!("wsgi_pass app.py;\nclient_max_body_size 0;\n{directives}");
         let nginx = Site::new(self.0).http("server_tokens off;\nlingering_timeout 1s;");
+        // Clauses hold both ways, unless they say which.
+        let nginx = if self.0 == Mode::Threads(4) { nginx.http("wsgi_strict on;") } else { nginx };
         let nginx = nginx.file("app.py", &site.source).location(&site.prefix, &location);
         Box::new(nginx.start())
     }

@@ -64,6 +64,13 @@ const EXAMPLES: &[Example] = &[
         twice: Twice::Duplicate,
     },
     flag("wsgi_pass_authorization"),
+    flag("wsgi_strict"),
+    Example {
+        name: "wsgi_ignore_headers",
+        good: "X-Accel-Redirect x-accel-limit-rate",
+        bad: &[("Set-Cookie", "it must be one of \"X-Accel-Redirect\""), ("X-Accel", "it must be one of")],
+        twice: Twice::Allowed("X-Accel-Charset"),
+    },
     flag("wsgi_allow_ranges"),
     flag("wsgi_optimize_send_headers"),
     flag("wsgi_output_buffering"),

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod accel;
 mod amplification;
 mod answered_by_nginx;
 mod authorization;
@@ -36,6 +37,7 @@ mod overload;
 mod parts;
 mod pass;
 mod pools;
+mod preconditions;
 mod process;
 mod python_settings;
 mod ranges;

@@ -1,6 +1,8 @@
 //! What nginx itself adds to responses, makes of them, and does when they fail.
 
-use crate::harness::{Mode, Nginx, Site, in_both_modes, request};
+use wsgi_testkit::NginxVersion;
+
+use crate::harness::{Mode, Nginx, Site, in_both_modes, nginx_version, request};
 
 /// A site whose `/name` runs the function `name` of this script.
 fn site(mode: Mode, source: &str) -> Nginx {
@@ -87,5 +89,29 @@ def app(environ, start_response):
         );
         let response = nginx.send(b"GET /app HTTP/1.0\r\n\r\n");
         assert!(!response.whole, "a response that ends with the connection looks complete: it must be reset");
+    });
+}
+
+/// As nginx passes on those of a proxied server, from 1.23 on.
+#[test]
+fn each_challenge_of_an_application_that_guards_a_location_reaches_the_client() {
+    in_both_modes(|mode| {
+        let source = r#"
+def application(environ, start_response):
+    challenges = [("WWW-Authenticate", 'Basic realm="a"'), ("WWW-Authenticate", 'Bearer realm="b"')]
+    start_response("401 Unauthorized", challenges)
+    return [b"who are you?"]
+"#;
+        let nginx = Site::new(mode)
+            .file("app.py", source)
+            .file("html/page.html", "the page")
+            .location("/guard", "internal;\nwsgi_pass app.py;")
+            .location("/page.html", "root html;\nauth_request /guard;")
+            .start();
+        let response = nginx.get("/page.html");
+        assert_eq!(response.status, 401);
+        let expected = ["Basic realm=\"a\"", "Bearer realm=\"b\""];
+        let expected = if nginx_version() >= NginxVersion(1, 23, 0) { &expected[..] } else { &expected[..1] };
+        assert_eq!(response.all("WWW-Authenticate"), expected);
     });
 }

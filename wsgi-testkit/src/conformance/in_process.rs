@@ -15,6 +15,7 @@ use wsgi_core::host::Level;
 pub struct InProcess {
     host: &'static Host,
     traits: Traits,
+    strict: bool,
 }
 
 impl InProcess {
@@ -28,7 +29,13 @@ impl InProcess {
 
     /// With a host of the test's own.
     pub fn new(host: &'static Host, traits: Traits) -> Self {
-        Self { host, traits }
+        Self { host, traits, strict: false }
+    }
+
+    /// With `wsgi_strict on`, unless a clause says otherwise.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 }
 
@@ -42,6 +49,11 @@ impl HostUnderTest for InProcess {
     }
 
     fn serve(&self, site: Site) -> Box<dyn Served> {
+        let says_so = |directive: &String| directive.starts_with("wsgi_strict ");
+        let mut site = site;
+        if self.strict && !site.directives.iter().any(says_so) {
+            site = site.with("wsgi_strict on");
+        }
         let app = site.directives.iter().fold(self.host.app(&site.source), |app, directive| app.with(directive));
         Box::new(Application { host: self.host, app, prefix: site.prefix, log: Mutex::default() })
     }

@@ -2,15 +2,40 @@
 
 use super::{HostUnderTest, Site};
 
+/// Headers that describe a connection, as PEP 3333 has them from RFC 2616, and as clients and proxies know them since.
+pub(super) const HOP_BY_HOP: [&str; 10] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Trailers",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
 /// Makes each of `calls` in a request of its own, twice: caught by the application, which then answers with what was
 /// raised, and not caught. Each has to raise at once an exception whose kind and text begin as `told` does, and which
 /// names the rule; nobody may see anything of a response that was refused, and the log tells each once.
 ///
 /// `helpers` is Python that the calls may use.
 fn are_refused(host: &dyn HostUnderTest, told: &str, helpers: &str, calls: &[impl AsRef<str>]) {
+    are_refused_with(host, &[], told, helpers, calls);
+}
+
+/// As [`are_refused`], with directives.
+fn are_refused_with(
+    host: &dyn HostUnderTest,
+    directives: &[&str],
+    told: &str,
+    helpers: &str,
+    calls: &[impl AsRef<str>],
+) {
     let calls: Vec<_> = calls.iter().map(AsRef::as_ref).collect();
     let list: String = calls.iter().map(|call| format!("    lambda start_response: {call},\n")).collect();
-    let site = host.serve(Site::new(format!(
+    let site = Site::new(format!(
         "
 import sys
 
@@ -30,7 +55,8 @@ def application(environ, start_response):
         return [(type(error).__name__ + ': ' + str(error)).encode()]
     return [b'not refused']
 "
-    )));
+    ));
+    let site = host.serve(directives.iter().fold(site, |site, directive| site.with(directive)));
     let mut texts = Vec::new();
     for (number, call) in calls.iter().enumerate() {
         let caught = site.get(&format!("/caught?{number}"));
@@ -197,32 +223,21 @@ pub(super) fn characters_above_latin_1_are_refused(host: &dyn HostUnderTest) {
 }
 
 /// PEP 3333, "Other HTTP Features"; RFC 9110, 7.6.1.
-pub(super) fn hop_by_hop_headers_are_refused(host: &dyn HostUnderTest) {
+pub(super) fn hop_by_hop_headers_are_refused_where_the_operator_is_strict(host: &dyn HostUnderTest) {
     let mut calls = Vec::new();
-    for name in [
-        "Connection",
-        "Keep-Alive",
-        "Proxy-Authenticate",
-        "Proxy-Authorization",
-        "Proxy-Connection",
-        "TE",
-        "Trailer",
-        "Trailers",
-        "Transfer-Encoding",
-        "Upgrade",
-    ] {
+    for name in HOP_BY_HOP {
         for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
             calls.push(format!("start_response('200 OK', [('X-Never', '1'), ('{name}', 'x')])"));
         }
     }
-    are_refused(host, "ValueError: header", "", &calls);
+    are_refused_with(host, &["wsgi_strict on"], "ValueError: header", "", &calls);
 }
 
 /// CGI programs send it, and some servers would take it for the status.
-pub(super) fn a_header_called_status_is_refused(host: &dyn HostUnderTest) {
+pub(super) fn a_header_called_status_is_refused_where_the_operator_is_strict(host: &dyn HostUnderTest) {
     let calls =
         each("start_response('200 OK', [('X-Never', '1'), ('{}', '404 Not Found')])", &["Status", "status", "STATUS"]);
-    are_refused(host, "ValueError: header", "", &calls);
+    are_refused_with(host, &["wsgi_strict on"], "ValueError: header", "", &calls);
 }
 
 /// RFC 9110, 8.6.

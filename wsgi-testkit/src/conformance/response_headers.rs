@@ -1,6 +1,7 @@
 //! Status and headers on their way to the client (PEP 3333, "The start_response() Callable", "A Note On String
 //! Types").
 
+use super::refusals::HOP_BY_HOP;
 use super::{HostUnderTest, Site, get};
 use crate::wire::Response;
 
@@ -148,5 +149,51 @@ def application(environ, start_response):
         assert_eq!((response.status, response.reason.as_str(), response.text().as_str()), (404, "Nicht da", "body"));
         assert_eq!([response.header("Content-Type"), response.header("X-A")], [Some("text/x"), Some("1")]);
         assert_eq!((response.all("Set-Cookie"), response.header("Content-Length")), (vec!["a=1", "b=2"], Some("4")));
+    }
+}
+
+/// As other servers have it: a view that copies the headers of another server, or that follows the usual examples of event
+/// streams, sends some of them.
+pub(super) fn headers_of_the_connection_and_status_are_left_out_with_one_warning_each(host: &dyn HostUnderTest) {
+    let names: Vec<_> = HOP_BY_HOP.into_iter().chain(["Status"]).collect();
+    let source = format!(
+        "
+NAMES = {names:?}
+
+def application(environ, start_response):
+    case = {{'lower': str.lower, 'upper': str.upper}}.get(environ['QUERY_STRING'], str)
+    headers = [('X-First', '1')] + [(case(name), 'x-value') for name in NAMES] + [('X-Last', '1')]
+    start_response('200 OK', headers)
+    return iter([b'one ', b'two'])
+"
+    );
+    let site = host.serve(Site::new(source).with("wsgi_strict off"));
+    for query in ["", "lower", "upper", ""] {
+        let response = site.get(&format!("/?{query}"));
+        assert_eq!(response.ok(), "one two", "{response:?}");
+        assert_eq!((response.header("X-First"), response.header("X-Last")), (Some("1"), Some("1")));
+        assert!(response.headers.iter().all(|(_, value)| value != "x-value"), "{response:?}");
+    }
+    let log = site.stop();
+    for name in names {
+        let warning = format!("callable \"application\": header \"{name}\" ");
+        assert_eq!(log.matches(&warning).count(), 1, "{name} in the log:\n{log}");
+    }
+    assert_eq!(log.matches("is left out of responses").count(), HOP_BY_HOP.len() + 1, "{log}");
+}
+
+pub(super) fn a_header_that_is_left_out_changes_no_framing(host: &dyn HostUnderTest) {
+    let source = r#"
+def application(environ, start_response):
+    name, value, length = environ['QUERY_STRING'].split(',')
+    start_response('200 OK', [(name, value)] + ([('Content-Length', length)] if length else []))
+    return iter([b'5\r\nfirst', b'\r\n0\r\n\r\n'])
+"#;
+    let site = host.serve(Site::new(source).with("wsgi_strict off"));
+    for header in ["Transfer-Encoding,chunked", "Transfer-Encoding,gzip", "Connection,close", "Upgrade,websocket"] {
+        for length in ["", "15"] {
+            let response = site.get(&format!("/?{header},{length}"));
+            assert_eq!(response.ok(), "5\r\nfirst\r\n0\r\n\r\n", "{header}, {length}: {response:?}");
+        }
     }
 }

@@ -38,8 +38,8 @@ def headers(environ, start_response):
 def name(environ, start_response):
     return attempt(start_response, '200 OK', [('X Y', '1')])
 
-def connection(environ, start_response):
-    return attempt(start_response, '200 OK', [('Connection', 'close')])
+def length(environ, start_response):
+    return attempt(start_response, '200 OK', [('Content-Length', '-1')])
 
 def iterated(environ, start_response):
     yield from attempt(start_response, '200 OK', [('X-A', '1\\r\\n')])
@@ -49,7 +49,7 @@ def iterated(environ, start_response):
         ("/status", "ValueError"),
         ("/headers", "TypeError"),
         ("/name", "ValueError"),
-        ("/connection", "ValueError"),
+        ("/length", "ValueError"),
         ("/iterated", "ValueError"),
     ] {
         assert_eq!(site.get(path).ok(), format!("raised by the call: {kind}"), "{path}");

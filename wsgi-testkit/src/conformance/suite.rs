@@ -135,8 +135,8 @@ suite! { $
         a_header_name_that_is_no_token_is_refused
         a_header_value_with_a_control_character_is_refused
         characters_above_latin_1_are_refused
-        hop_by_hop_headers_are_refused
-        a_header_called_status_is_refused
+        hop_by_hop_headers_are_refused_where_the_operator_is_strict
+        a_header_called_status_is_refused_where_the_operator_is_strict
         a_content_length_that_is_no_number_is_refused
         an_exc_info_that_is_none_of_python_s_is_refused
         a_second_call_without_exc_info_is_refused
@@ -164,6 +164,8 @@ suite! { $
         names_of_response_headers_are_compared_without_case
         equal_content_lengths_become_one
         date_and_server_of_the_application_win
+        headers_of_the_connection_and_status_are_left_out_with_one_warning_each
+        a_header_that_is_left_out_changes_no_framing
         headers_do_not_depend_on_method_or_version
     }
     extensions {

@@ -16,7 +16,6 @@ use super::super::token::{Held, Obj, Token};
 use super::super::types::type_name;
 use super::blame::{Stop, write_fault};
 use super::{Exchange, Stage, Summary};
-use crate::config::Flag;
 use crate::error::{Fault, HostError};
 use crate::host::{BodyInterest, Flush};
 use crate::lock::rules;
@@ -147,8 +146,6 @@ impl Exchange {
     }
 
     pub(super) fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
-        let settings = self.cell.location.settings();
-        let joined = settings.is_on(Flag::OutputBuffering).then(|| settings.write_buffer_size());
         while let Stage::Iterate { iterator, .. } = &self.stage {
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
@@ -193,7 +190,7 @@ impl Exchange {
                 if std::mem::take(&mut reply.single) {
                     reply.response.declare_total(len as u64);
                 }
-                let flush = joined.map_or(Flush::Now, |limit| reply.join(len, limit));
+                let flush = reply.flush_for(len, self.cell.location.settings());
                 // SAFETY: as above.
                 unsafe { reply.item(token, block.as_ptr(), flush) }
             };

@@ -1,0 +1,79 @@
+//! Response headers that an application addresses to nginx: `X-Accel-Redirect` and its family, as nginx obeys those of a
+//! proxied server (`ngx_http_upstream_process_headers`).
+
+use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
+
+use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_pcalloc, ngx_str_t, ngx_uint_t};
+use crate::head;
+use crate::ngx::{self, Request};
+
+/// Where a request goes on after `X-Accel-Redirect`; in the request's pool.
+#[derive(Clone, Copy)]
+pub(crate) enum Redirection {
+    /// `@name`.
+    Named(ngx_str_t),
+    Path {
+        uri: ngx_str_t,
+        args: ngx_str_t,
+    },
+}
+
+/// Obeys a header that changes the request itself; false without memory. A value that makes no sense does nothing, as in
+/// nginx.
+///
+/// # Safety
+///
+/// `request` is alive and its head has not been sent.
+pub(crate) unsafe fn obey(request: *mut Request, header: AccelHeader, value: &[u8]) -> bool {
+    // SAFETY: the caller's promise; what nginx keeps is in the request's pool.
+    unsafe {
+        match header {
+            AccelHeader::LimitRate => {
+                let rate = str::from_utf8(value).ok().filter(|rate| rate.bytes().all(|byte| byte.is_ascii_digit()));
+                if let Some(rate) = rate.and_then(|rate| rate.parse::<isize>().ok()) {
+                    (*request).limit_rate = rate.unsigned_abs();
+                    (*request).set_limit_rate_set(1);
+                }
+            }
+            AccelHeader::Charset => {
+                let charset: *mut ngx_str_t = ngx_pcalloc((*request).pool, size_of::<ngx_str_t>()).cast();
+                let Some(text) = ngx::copy((*request).pool, value).filter(|_| !charset.is_null()) else { return false };
+                charset.write(text);
+                (*request).headers_out.override_charset = charset;
+            }
+            // The redirection and the buffering were obeyed before; nothing of an application is cached.
+            AccelHeader::Redirect | AccelHeader::Buffering | AccelHeader::Expires => {}
+        }
+    }
+    true
+}
+
+/// Prepares a request for another location: headers that nginx keeps beside a redirection are added to its answer. The
+/// error is the status to answer with instead.
+///
+/// # Safety
+///
+/// `request` is alive and its head has not been sent.
+pub(crate) unsafe fn prepare_redirection(
+    request: *mut Request,
+    head: &ResponseHead,
+    target: &[u8],
+    ignored: AccelHeaders,
+) -> Result<Redirection, ngx::Status> {
+    // SAFETY: the caller's promise. nginx's own parser writes to `uri` and `args` and logs what it refuses.
+    unsafe {
+        if !head::add_for_redirection(request, head, ignored) {
+            return Err(ngx::INTERNAL_SERVER_ERROR);
+        }
+        let Some(mut uri) = ngx::copy((*request).pool, target) else { return Err(ngx::INTERNAL_SERVER_ERROR) };
+        if target.starts_with(b"@") {
+            return Ok(Redirection::Named(uri));
+        }
+        let mut args = ngx_str_t::empty();
+        let mut flags: ngx_uint_t = NGX_HTTP_LOG_UNSAFE;
+        if ngx_http_parse_unsafe_uri(request, &raw mut uri, &raw mut args, &raw mut flags) != ngx::OK {
+            return Err(ngx::NOT_FOUND);
+        }
+        Ok(Redirection::Path { uri, args })
+    }
+}
