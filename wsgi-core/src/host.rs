@@ -120,7 +120,7 @@ pub enum Scheme {
 /// One end of a connection, as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint<'a> {
-    /// Host name or address, without port and without brackets.
+    /// Host name or address, without port. The gateway puts an address of version 6 in brackets for `SERVER_NAME`.
     pub name: &'a [u8],
     /// TCP port, unknown for unix sockets.
     pub port: Option<u16>,

@@ -115,7 +115,7 @@ fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
         (None, _) => return Ok(None),
     };
     let authority = authority.filter(|found| is_host_and_port(found)).ok_or(StatusCode::BAD_REQUEST)?;
-    let name = authority.host().trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
+    let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
     Ok((!name.is_empty()).then(|| (Cow::Owned(name), authority.port_u16())))
 }
 
@@ -193,16 +193,14 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        let headers = &self.parts.headers;
-        // Later versions of HTTP have the host in the request line alone.
-        let host = match self.parts.uri.authority() {
-            Some(authority) if !headers.contains_key(HOST) => {
-                Some(HeaderField::new(b"host", authority.as_str().as_bytes()))
-            }
-            _ => None,
-        };
-        let others = headers.iter().filter(|(name, _)| is_plain(name.as_str()));
-        host.into_iter().chain(others.map(|(name, value)| HeaderField::new(name.as_str().as_bytes(), value.as_bytes())))
+        // A host in the request line is the one that counts (RFC 9112, 3.2.2; RFC 9113, 8.3.1), and often the only one.
+        let target = self.parts.uri.authority().map(|host| HeaderField::new(b"host", host.as_str().as_bytes()));
+        let replaced = target.is_some();
+        let others =
+            self.parts.headers.iter().filter(move |(name, _)| is_plain(name.as_str()) && !(replaced && **name == HOST));
+        target
+            .into_iter()
+            .chain(others.map(|(name, value)| HeaderField::new(name.as_str().as_bytes(), value.as_bytes())))
     }
 
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
@@ -326,7 +324,7 @@ mod tests {
         assert_eq!(server(get("/")), named("localhost", ""));
         assert_eq!(server(get("/").header("Host", "")), named("localhost", ""));
         assert_eq!(server(get("/").header("Host", "Example.ORG.:81")), named("example.org", "81"));
-        assert_eq!(server(get("/").header("Host", "[::1]:81")), named("::1", "81"));
+        assert_eq!(server(get("/").header("Host", "[::1]:81")), named("[::1]", "81"));
         assert_eq!(server(get("http://a:82/").header("Host", "b")), named("a", "82"));
         assert_eq!(server(get("/").extension(connection)), named("127.0.0.1", "8000"));
         assert_eq!(server(get("/").header("Host", "a:81").extension(connection)), named("a", "8000"));
@@ -387,9 +385,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_in_the_request_line_becomes_a_header_where_there_is_none() {
+    fn a_host_in_the_request_line_is_the_only_one() {
         assert_eq!(told(get("http://a:82/"), &Mount::default())["host"], "a:82");
-        assert_eq!(told(get("http://a:82/").header("Host", "b"), &Mount::default())["host"], "b");
+        assert_eq!(told(get("http://a:82/").header("Host", "b"), &Mount::default())["host"], "a:82");
+        let parts = parts(get("http://a/").header("Host", "b").header("host", "c"));
+        let known = Connection::default().into();
+        let mount = Mount::default();
+        let view = View::new(&parts, &known, &mount, None, "test", &[]).unwrap();
+        assert_eq!(view.headers().count(), 1);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_http_core_srv_conf_t", "server_name", ""),
     structure(
         "ngx_http_headers_in_t",
-        "content_length content_length_n headers if_match if_modified_since if_none_match if_unmodified_since \
+        "content_length content_length_n headers host if_match if_modified_since if_none_match if_unmodified_since \
          server",
         "chunked",
     ),

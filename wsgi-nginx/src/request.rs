@@ -1,6 +1,7 @@
 //! An nginx request as the gateway reads it.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::rc::Rc;
 
 use wsgi_core::environ::{Mount, split_path};
@@ -12,7 +13,7 @@ use crate::bindings::{
     socklen_t,
 };
 use crate::conf::LocationConf;
-use crate::ngx::{self, Request};
+use crate::ngx::{self, Request, multiplexed};
 
 /// Room for an address as text: nginx's `NGX_SOCKADDR_STRLEN` with a unix socket's path.
 const ADDRESS_LENGTH: usize = 128;
@@ -54,6 +55,8 @@ pub(crate) struct View<'a> {
     variables: &'a [(&'a str, ngx_str_t)],
     content_length: Option<u64>,
     document_root: &'a [u8],
+    /// Host and port of a request target in absolute form.
+    target_host: Option<&'a [u8]>,
     local: Rc<Local>,
     tls: Vec<(&'static str, &'a [u8])>,
 }
@@ -70,7 +73,7 @@ impl<'a> View<'a> {
     ) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
-            let (script_name, path_info) = split_path(ngx::bytes(&(*request).uri), mount);
+            let (script_name, path_info) = split_path(path(request), mount);
             let core = ngx::core_location(request);
             let document_root = if core.root_lengths.is_null() {
                 ngx::bytes(&core.root)
@@ -94,6 +97,7 @@ impl<'a> View<'a> {
                 variables,
                 content_length,
                 document_root,
+                target_host: target_host(request),
                 local: Local::of(request),
                 tls,
             }
@@ -147,9 +151,9 @@ impl RequestView for View<'_> {
         let name = if is_plain_name(configured) {
             configured
         } else if requested.is_empty() {
-            self.local.text()
+            self.local.name()
         } else {
-            requested.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(requested)
+            requested
         };
         Endpoint { name, port: self.local.port }
     }
@@ -168,12 +172,23 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
+        let headers_in = &self.request().headers_in;
+        // With a host in the target, that in the header does not count (RFC 9112, 3.2.2). nginx has chosen the server by it.
+        let (replaced, mut missing) = match self.target_host {
+            Some(host) if headers_in.host.is_null() => (ptr::null(), Some(HeaderField::new(b"Host", host))),
+            Some(_) => (headers_in.host.cast_const(), None),
+            None => (ptr::null(), None),
+        };
         // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
-        unsafe { Headers::new(&raw const self.request().headers_in.headers.part) }.map(|header| HeaderField {
-            name: self.text(&header.key),
-            value: self.text(&header.value),
+        let mut headers = unsafe { Headers::new(&raw const headers_in.headers.part) };
+        std::iter::from_fn(move || {
+            let Some(header) = headers.next() else { return missing.take() };
+            let value = match self.target_host {
+                Some(host) if ptr::eq(header, replaced) => host,
+                _ => without_tabs(self.text(&header.value)),
+            };
             // `ngx_hash` over the lower-case name, as `name_hash` defines it.
-            hash: header.hash as u32,
+            Some(HeaderField { name: self.text(&header.key), value, hash: header.hash as u32 })
         })
     }
 
@@ -192,6 +207,64 @@ impl RequestView for View<'_> {
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables.iter().map(|(name, value)| (*name, self.text(value)))
+    }
+}
+
+/// A value without tabs around it, which are no part of it (RFC 9110, 5.5). nginx has cut the spaces.
+fn without_tabs(value: &[u8]) -> &[u8] {
+    match value {
+        [b'\t', ..] | [.., b'\t'] => trim(value),
+        value => value,
+    }
+}
+
+#[cold]
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The path that nginx has cleaned and rewritten. `rewrite` may leave out the slash that it begins with.
+///
+/// # Safety
+///
+/// `request` is alive for `'a`.
+unsafe fn path<'a>(request: *mut Request) -> &'a [u8] {
+    // SAFETY: the caller's promise; a copy is in the request's pool.
+    unsafe {
+        let path = ngx::bytes(&(*request).uri);
+        if path.starts_with(b"/") {
+            return path;
+        }
+        ngx::copy((*request).pool, &[b"/", path].concat()).map_or(b"/", |path| ngx::bytes(&path))
+    }
+}
+
+/// The host, and the port if there is one, of a target in absolute form (`ngx_http_parse_request_line`). In later versions of HTTP
+/// nginx makes a `Host` header of `:authority`.
+///
+/// # Safety
+///
+/// `request` is alive for `'a`.
+unsafe fn target_host<'a>(request: *const Request) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise. A host in the request line ends where nginx's parser has seen another byte; a port, and the
+    // byte behind it, stand in the same line. Requests of parts of a page have no line of their own.
+    unsafe {
+        let main = (*request).main;
+        let (start, end) = ((*main).host_start, (*main).host_end);
+        if end.is_null() || multiplexed(main) {
+            return None;
+        }
+        let mut end = end.cast_const();
+        if *end == b':' {
+            end = end.add(1);
+            while (*end).is_ascii_digit() {
+                end = end.add(1);
+            }
+        }
+        Some(std::slice::from_raw_parts(start, end.offset_from_unsigned(start)))
     }
 }
 
@@ -292,7 +365,7 @@ impl Local {
         // SAFETY: the caller's promise. nginx asks the system for the address once a connection.
         unsafe {
             let connection = (*request).connection;
-            if ngx_connection_local_sockaddr(connection, std::ptr::null_mut(), 0) != ngx::OK {
+            if ngx_connection_local_sockaddr(connection, ptr::null_mut(), 0) != ngx::OK {
                 return Rc::new(Self::UNKNOWN);
             }
             let (address, length) = ((*connection).local_sockaddr, (*connection).local_socklen);
@@ -321,5 +394,14 @@ impl Local {
 
     fn text(&self) -> &[u8] {
         &self.text[..self.length]
+    }
+
+    /// What stands for a server that has no other name: the address, unless it is the path of a unix socket.
+    fn name(&self) -> &[u8] {
+        match self.text() {
+            [] => b"localhost",
+            text if text.starts_with(b"unix:") => b"localhost",
+            text => text,
+        }
     }
 }

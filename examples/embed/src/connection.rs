@@ -1,5 +1,6 @@
 //! One client: its requests, and the responses to them.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::{sync::Arc, sync::Mutex, time::Duration, time::SystemTime};
@@ -77,10 +78,16 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
     };
     // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
     let fields = request.headers.iter().filter(|field| !field.name.contains('_'));
-    let fields: Vec<_> = fields.map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
-    // Clients of proxies send the whole URL, and so may others (RFC 9112, 3.2.2).
-    let target = target.strip_prefix("http://").map_or(target, |url| url.find('/').map_or("/", |slash| &url[slash..]));
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut fields: Vec<_> = fields.map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
+    // Clients of proxies send the whole URL, and so may others. Its host is the one that counts (RFC 9112, 3.2.2).
+    let mut target = Cow::Borrowed(target);
+    if let Some(url) = request.path.and_then(|target| target.strip_prefix("http://")) {
+        let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
+        target = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
+        fields.retain(|field| !field.name.eq_ignore_ascii_case(b"host"));
+        fields.push(HeaderField::new(b"Host", host.as_bytes()));
+    }
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let (Some(path), Some(terms)) = (decode_path(path.as_bytes()), Terms::new(minor_version, &fields)) else {
         return refuse(stream, 400);
     };

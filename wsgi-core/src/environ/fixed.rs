@@ -1,5 +1,6 @@
 //! The variables that every request has, or whose values depend on one another.
 
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use super::path;
@@ -115,20 +116,20 @@ pub(super) fn has_same_scheme<R: RequestView>(request: &R, overrides: &Overrides
     plain && before == scheme
 }
 
-/// The values of a request, by position. `buffer` is empty and may hold one of them.
+/// The values of a request, by position. `buffers` are empty and may hold some of them.
 #[inline(always)]
 pub(super) fn values<'a, R: RequestView>(
     request: &'a R,
     overrides: &Overrides<'a>,
     last: &'a mut Last,
-    buffer: &'a mut Vec<u8>,
+    [path_buffer, name_buffer]: &'a mut [Vec<u8>; 2],
 ) -> [Option<&'a [u8]>; COUNT] {
     let scheme = overrides.scheme(request.scheme());
     let (scheme_name, https, default_port) = match scheme {
         Scheme::Http => (&b"http"[..], None, 80),
         Scheme::Https => (&b"https"[..], Some(&b"on"[..]), 443),
     };
-    let (script, path) = overrides.paths(request, buffer);
+    let (script, path) = overrides.paths(request, path_buffer);
     let (server, peer) = (request.server(), request.peer());
     let server_port = last.server_port.text(server.port.unwrap_or(default_port).into());
     let remote_port = peer.port.map(|port| last.remote_port.text(port.into()));
@@ -138,7 +139,7 @@ pub(super) fn values<'a, R: RequestView>(
         Some(script),
         Some(path),
         Some(overrides.0[QUERY_STRING].unwrap_or(request.query())),
-        overrides.filled(SERVER_NAME, server.name),
+        overrides.filled(SERVER_NAME, server_name(server.name, name_buffer)),
         overrides.filled(SERVER_PORT, server_port),
         overrides.filled(SERVER_PROTOCOL, request.protocol()),
         overrides.optional(GATEWAY_INTERFACE, Some(b"CGI/1.1")),
@@ -149,6 +150,28 @@ pub(super) fn values<'a, R: RequestView>(
         overrides.optional(REMOTE_PORT, remote_port),
         overrides.optional(CONTENT_LENGTH, content_length),
     ]
+}
+
+/// An address of version 6 in brackets, as it stands in a URL (RFC 3875, 4.1.14); any other name as it is.
+#[inline(always)]
+fn server_name<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    // Most names are told apart by their first letter.
+    match name {
+        [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':', ..] if name.contains(&b':') => bracketed(name, buffer),
+        name => name,
+    }
+}
+
+#[cold]
+fn bracketed<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let is_address = str::from_utf8(name).is_ok_and(|name| name.parse::<Ipv6Addr>().is_ok());
+    if !is_address {
+        return name;
+    }
+    buffer.push(b'[');
+    buffer.extend_from_slice(name);
+    buffer.push(b']');
+    buffer
 }
 
 /// A number and its text, made only when it is another one.
@@ -198,6 +221,23 @@ mod tests {
         let mut decimal = Decimal::default();
         for number in [0, 7, 10, 0, 443, 65_535, 1_000_000, u64::MAX, u64::MAX, 80] {
             assert_eq!(decimal.text(number), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_address_of_version_6_stands_in_brackets_and_no_other_name_does() {
+        for (name, expected) in [
+            ("::1", "[::1]"),
+            ("2001:db8::5", "[2001:db8::5]"),
+            ("FE80::1", "[FE80::1]"),
+            ("::ffff:10.0.0.1", "[::ffff:10.0.0.1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("example.org", "example.org"),
+            ("a:b", "a:b"),
+            ("c", "c"),
+        ] {
+            assert_eq!(server_name(name.as_bytes(), &mut Vec::new()), expected.as_bytes());
         }
     }
 

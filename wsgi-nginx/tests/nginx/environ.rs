@@ -1,6 +1,7 @@
 //! The environ of a request, with no include file and no directive but `wsgi_pass`.
 
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::harness::{ENVIRON, Environ, Mode, Nginx, Site, in_both_modes, request, workspace};
@@ -181,6 +182,57 @@ fn unix_socket_has_a_port_and_no_remote_port() {
         assert!(answer.contains("\nSERVER_PORT='80'\n"), "{answer}");
         assert!(!answer.contains("REMOTE_PORT="), "{answer}");
         assert!(answer.contains("\nREMOTE_ADDR='"), "{answer}");
+        assert!(answer.contains("\nSERVER_NAME='localhost'\n"), "{answer}");
+        assert!(answer.contains("\nSERVER_ADDR='unix:/"), "{answer}");
+    });
+}
+
+/// RFC 3875, 4.1.14: else the URL that PEP 3333 makes of it is none.
+#[test]
+fn an_address_of_version_6_names_the_server_in_brackets() {
+    in_both_modes(|mode| {
+        // A port of that address is free, unless another test has it.
+        let port = TcpListener::bind("[::1]:0").and_then(|listener| listener.local_addr()).expect("IPv6").port();
+        let directives = format!("listen [::1]:{port};\nlocation / {{\nwsgi_pass app.py;\n}}");
+        let _nginx = site(mode).another_server(&directives).start();
+        let named = |bytes: &[u8]| {
+            let mut stream = TcpStream::connect(("::1", port)).expect("nginx listens");
+            stream.write_all(bytes).expect("nginx reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("nginx answers");
+            answer
+        };
+        let answer = named(b"GET / HTTP/1.0\r\n\r\n");
+        assert!(answer.contains("\nSERVER_NAME='[::1]'\n"), "{answer}");
+        assert!(answer.contains("\nSERVER_ADDR='::1'\n"), "{answer}");
+        let answer = named(b"GET / HTTP/1.0\r\nHost: [2001:db8::5]:99\r\n\r\n");
+        assert!(answer.contains("\nSERVER_NAME='[2001:db8::5]'\n"), "{answer}");
+    });
+}
+
+#[test]
+fn a_path_begins_with_its_slash_also_where_rewrite_leaves_it_out() {
+    in_both_modes(|mode| {
+        let directives = "rewrite ^/old/(.*)$ $1 break;\nwsgi_pass app.py;";
+        let nginx = site(mode).location("/old/", directives).start();
+        let found = environ(&nginx, "/old/a/b?c", "");
+        let keys = ["SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI"].map(|key| found.get(key));
+        assert_eq!(keys, [Some("''"), Some("'/a/b'"), Some("'c'"), Some("'/old/a/b?c'")]);
+    });
+}
+
+/// Requests for parts of a page have no request line of their own.
+#[test]
+fn a_host_in_the_target_counts_for_the_parts_of_a_page() {
+    in_both_modes(|mode| {
+        let nginx = site(mode)
+            .file("html/page.html", "<!--#include virtual=\"/part\" -->")
+            .location("/part", "wsgi_pass app.py;")
+            .location("/page.html", "root html;\nssi on;")
+            .start();
+        let bytes =
+            b"GET http://www.example.org:81/page.html HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(Environ::of(&nginx.send(bytes)).get("HTTP_HOST"), Some("'www.example.org:81'"));
     });
 }
 

@@ -87,6 +87,47 @@ pub(super) fn http_host_is_what_the_client_sent(host: &dyn HostUnderTest) {
     }
 }
 
+/// RFC 9112, 3.2.2: else a server and its application could read different hosts.
+pub(super) fn a_host_in_the_target_is_the_only_one(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    let mut client = site.connect();
+    for (target, version, header, expected, path, query) in [
+        ("http://www.example.org/a?b", "1.1", "Host: other.example\r\n", "www.example.org", "/a", "b"),
+        ("http://www.example.org:8080/", "1.1", "Host: www.example.org\r\n", "www.example.org:8080", "/", ""),
+        ("http://www.example.org/", "1.1", "X-A: 1\r\nHost: other.example:1\r\nX-B: 2\r\n", "www.example.org", "/", ""),
+        ("http://[::1]:80/a", "1.1", "Host: other.example\r\n", "[::1]:80", "/a", ""),
+        ("http://www.example.org?b=/c", "1.1", "Host: other.example\r\n", "www.example.org", "/", "b=/c"),
+        ("http://www.example.org", "1.1", "Host: other.example\r\n", "www.example.org", "/", ""),
+        ("/a", "1.1", "Host: other.example\r\n", "other.example", "/a", ""),
+        ("http://www.example.org/a", "1.0", "Connection: keep-alive\r\n", "www.example.org", "/a", ""),
+    ] {
+        client.send(format!("GET {target} HTTP/{version}\r\n{header}\r\n"));
+        let environ = Environ::of(&client.response());
+        let found =
+            ["HTTP_HOST", "PATH_INFO", "QUERY_STRING"].map(|key| environ.get(key).unwrap_or("nothing").to_owned());
+        assert_eq!(found, [expected, path, query].map(|text| format!("'{text}'")), "{target}");
+    }
+}
+
+/// RFC 9110, 5.5.
+pub(super) fn white_space_around_a_value_is_no_part_of_it(host: &dyn HostUnderTest) {
+    let site = host.serve(Site::new(ENVIRON));
+    for (line, expected) in [
+        ("X-A:1", "1"),
+        ("X-A: 1", "1"),
+        ("X-A:\t1", "1"),
+        ("X-A:\t \t1\t", "1"),
+        ("X-A: 1 \t ", "1"),
+        ("X-A:\tone\ttwo three\t \t", "one\\ttwo three"),
+        ("X-A:\t", ""),
+        ("X-A: \t \t ", ""),
+    ] {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{line}\r\nConnection: close\r\n\r\n");
+        let environ = Environ::of(&site.exchange(bytes.as_bytes()));
+        assert_eq!(environ.get("HTTP_X_A"), Some(format!("'{expected}'").as_str()), "{line:?}");
+    }
+}
+
 /// Libraries take `HTTP_PROXY` for the address of a proxy to use ("httpoxy").
 pub(super) fn no_client_sets_http_proxy(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));

@@ -307,6 +307,8 @@ suite! { $
         nothing_of_one_request_is_seen_by_the_next_on_a_connection
         names_of_headers_are_not_case_sensitive
         repeated_headers_are_joined_whatever_stands_between_them
+        a_host_in_the_target_is_the_only_one
+        white_space_around_a_value_is_no_part_of_it
     }
     paths {
         the_url_is_that_of_the_connection_and_escaped_as_sent
