@@ -143,6 +143,17 @@ pub trait BodySource: Send {
     fn is_ready(&self) -> bool {
         false
     }
+
+    /// The length of a body that is complete before the application is called and can be read from any position: `wsgi.input`
+    /// has `seek` and `tell` then. `None` for a body that is read as it arrives.
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    /// Has the next `read` begin at `position`, at most [`length`](Self::length). Called only where there is one; must not wait.
+    fn seek(&mut self, position: u64) {
+        let _ = position;
+    }
 }
 
 /// Where a response goes. Calls arrive in the order `send_head`, `send`..., `finish`, from one thread at a time.

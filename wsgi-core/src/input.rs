@@ -16,6 +16,8 @@ use crate::host::BodySource;
 pub struct Input {
     state: State,
     look_ahead: LookAhead,
+    /// How far behind the end of the body the position is, as with files.
+    beyond: u64,
 }
 
 enum State {
@@ -27,7 +29,33 @@ enum State {
 impl Input {
     /// A stream at the beginning of a body.
     pub fn new(source: Box<dyn BodySource>) -> Self {
-        Self { state: State::Open(source), look_ahead: LookAhead::default() }
+        Self { state: State::Open(source), look_ahead: LookAhead::default(), beyond: 0 }
+    }
+
+    /// The length of the body, where it can be read from any position ([`BodySource::length`]).
+    pub fn length(&self) -> Option<u64> {
+        match &self.state {
+            State::Open(source) => source.length(),
+            State::Ended | State::Failed(_) => None,
+        }
+    }
+
+    /// The position of the next read, where the body has a [`length`](Self::length).
+    pub fn position(&self) -> Option<u64> {
+        let read = self.length()?.saturating_sub(self.remaining()?);
+        Some(read.saturating_add(self.beyond))
+    }
+
+    /// Has the next read begin at `position`, which may be behind the end: nothing is read there. Needs a
+    /// [`length`](Self::length).
+    pub fn seek(&mut self, position: u64) {
+        if let Some(length) = self.length()
+            && let State::Open(source) = &mut self.state
+        {
+            source.seek(position.min(length));
+            self.look_ahead.clear();
+            self.beyond = position.saturating_sub(length);
+        }
     }
 
     /// Bytes still to be read, if known. Unknown after an error.
@@ -119,7 +147,8 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
         State::Failed(error) => return Err(again(error)),
     };
     match &result {
-        // The source is dropped: nobody can ask it again.
+        // A body that can be read again stays. Any other is dropped, so that it cannot be asked again.
+        Ok(0) if matches!(state, State::Open(source) if source.length().is_some()) => {}
         Ok(0) => *state = State::Ended,
         Ok(_) => {}
         Err(error) => *state = State::Failed(again(error)),
@@ -155,12 +184,16 @@ impl LookAhead {
         self.end - self.begin
     }
 
+    fn clear(&mut self) {
+        (self.begin, self.end) = (0, 0);
+    }
+
     /// Asks for more, when nothing is left; returns the count.
     fn fill(&mut self, state: &mut State) -> Result<usize, HostError> {
         if self.buffer.is_empty() && matches!(state, State::Open(_)) {
             self.buffer = vec![0; LOOK_AHEAD].into_boxed_slice();
         }
-        (self.begin, self.end) = (0, 0);
+        self.clear();
         self.end = read(state, &mut self.buffer)?;
         Ok(self.end)
     }
@@ -251,6 +284,14 @@ mod tests {
         let mut input = Input::new(Box::new(Used));
         assert!(input.is_ready());
         assert_eq!(line(&mut input, None), b"");
+    }
+
+    #[test]
+    fn a_body_that_is_read_as_it_arrives_has_no_position() {
+        let mut input = input(b"ab");
+        assert_eq!((input.length(), input.position()), (None, None));
+        input.seek(0);
+        assert_eq!(line(&mut input, None), b"ab");
     }
 
     #[test]
@@ -370,6 +411,15 @@ mod tests {
         ) {
             let error = fails.then_some(HostError::TimedOut);
             compare(Pieces::new(data, sizes, known && !fails, error), &steps);
+        }
+
+        #[test]
+        fn a_complete_body_is_read_again_as_a_file_is(
+            data in vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..100),
+            sizes in vec(1usize..8, 0..4),
+            steps in vec(prop_oneof![3 => step(), 2 => (0u64..150).prop_map(Step::Seek)], 0..24),
+        ) {
+            compare(Pieces::new(data, sizes, true, None).complete(), &steps);
         }
     }
 }

@@ -45,10 +45,10 @@ pub(crate) unsafe fn source(request: *mut Request, inline: bool) -> io::Result<S
                 // The buffer that ends a chunked body has no memory: its pointers are null.
                 let bytes = usize::try_from(buffer.last.offset_from(buffer.pos)).unwrap_or(0);
                 let data = if bytes == 0 { &[][..] } else { std::slice::from_raw_parts(buffer.pos, bytes) };
-                Segment::Memory { data: data.to_vec(), at: 0 }
+                Segment::Memory(data.to_vec())
             };
-            length += segment.remaining();
-            if segment.remaining() > 0 {
+            length += segment.length();
+            if segment.length() > 0 {
                 segments.push(segment);
             }
             link = entry.next;
@@ -56,45 +56,54 @@ pub(crate) unsafe fn source(request: *mut Request, inline: bool) -> io::Result<S
         let headers = &(*request).headers_in;
         let announced = headers.chunked() != 0 || !headers.content_length.is_null();
         let own = request == (*request).main;
-        segments.reverse();
         Ok(Source {
-            body: (length > 0).then(|| Box::new(Body { segments, remaining: length }) as Box<dyn BodySource>),
+            body: (length > 0).then(|| Box::new(Body::new(segments, length)) as Box<dyn BodySource>),
             length: (length > 0 || (own && announced)).then_some(length),
         })
     }
 }
 
-/// The last segment comes first, so that the current one can be taken off.
+/// Segments in their order, and a position in them.
 struct Body {
     segments: Vec<Segment>,
+    /// The segment that is read next, and how much of it has been.
+    current: usize,
+    at: u64,
+    length: u64,
     remaining: u64,
 }
 
+impl Body {
+    fn new(segments: Vec<Segment>, length: u64) -> Self {
+        Self { segments, current: 0, at: 0, length, remaining: length }
+    }
+}
+
 enum Segment {
-    Memory { data: Vec<u8>, at: usize },
+    Memory(Vec<u8>),
     File { file: Descriptor, start: u64, end: u64 },
 }
 
 impl Segment {
-    fn remaining(&self) -> u64 {
+    fn length(&self) -> u64 {
         match self {
-            Segment::Memory { data, at } => (data.len() - at) as u64,
+            Segment::Memory(data) => data.len() as u64,
             Segment::File { start, end, .. } => end.saturating_sub(*start),
         }
     }
 
-    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+    /// Reads what is at `at`, which is less than the length.
+    fn read(&self, at: u64, buf: &mut [u8]) -> Result<usize, HostError> {
         match self {
-            Segment::Memory { data, at } => {
-                let rest = &data[*at..];
+            Segment::Memory(data) => {
+                let rest = usize::try_from(at).ok().and_then(|at| data.get(at..)).unwrap_or_default();
                 let count = rest.len().min(buf.len());
                 buf[..count].copy_from_slice(&rest[..count]);
-                *at += count;
                 Ok(count)
             }
-            Segment::File { file, start, end } => {
-                let limit = usize::try_from(*end - *start).unwrap_or(usize::MAX).min(buf.len());
-                let count = file.read_at(&mut buf[..limit], *start)?;
+            Segment::File { file, start, .. } => {
+                let limit = usize::try_from(self.length() - at).unwrap_or(usize::MAX).min(buf.len());
+                let count = file.read_at(&mut buf[..limit], start + at)?;
                 if count == 0 && limit > 0 {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
@@ -102,7 +111,6 @@ impl Segment {
                     )
                     .into());
                 }
-                *start += count as u64;
                 Ok(count)
             }
         }
@@ -115,17 +123,31 @@ impl BodySource for Body {
     }
 
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-        let Some(segment) = self.segments.last_mut() else { return Ok(0) };
-        let count = segment.read(buf)?;
+        let Some(segment) = self.segments.get(self.current) else { return Ok(0) };
+        let count = segment.read(self.at, buf)?;
+        self.at += count as u64;
         self.remaining -= count as u64;
-        if segment.remaining() == 0 {
-            self.segments.pop();
+        if self.at == segment.length() {
+            (self.current, self.at) = (self.current + 1, 0);
         }
         Ok(count)
     }
 
     fn is_ready(&self) -> bool {
-        self.segments.iter().all(|segment| matches!(segment, Segment::Memory { .. }))
+        self.segments[self.current..].iter().all(|segment| matches!(segment, Segment::Memory(_)))
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
+    }
+
+    fn seek(&mut self, position: u64) {
+        (self.current, self.at) = (0, position.min(self.length));
+        self.remaining = self.length - self.at;
+        while let Some(segment) = self.segments.get(self.current).filter(|segment| segment.length() <= self.at) {
+            self.at -= segment.length();
+            self.current += 1;
+        }
     }
 }
 

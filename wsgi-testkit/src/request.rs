@@ -147,6 +147,7 @@ impl Request {
     pub fn source(&self) -> Option<Box<dyn BodySource>> {
         (!self.inner.body().is_empty()).then(|| {
             Box::new(Source {
+                whole: self.inner.body().clone(),
                 rest: self.inner.body().clone(),
                 plan: self.body_plan,
                 known: self.content_length.is_some(),
@@ -208,6 +209,7 @@ impl RequestView for Request {
 }
 
 struct Source {
+    whole: Bytes,
     rest: Bytes,
     plan: Body,
     known: bool,
@@ -237,6 +239,15 @@ impl BodySource for Source {
 
     fn is_ready(&self) -> bool {
         self.plan == Body::Whole
+    }
+
+    fn length(&self) -> Option<u64> {
+        (self.known && self.plan == Body::Whole).then_some(self.whole.len() as u64)
+    }
+
+    fn seek(&mut self, position: u64) {
+        let position = usize::try_from(position).unwrap_or(usize::MAX).min(self.whole.len());
+        self.rest = self.whole.slice(position..);
     }
 }
 

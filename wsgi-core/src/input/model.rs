@@ -18,12 +18,19 @@ pub struct Pieces {
     /// What comes after the data instead of the end.
     pub(super) error: Option<HostError>,
     pub(super) over: bool,
+    pub(super) complete: bool,
 }
 
 impl Pieces {
     /// `sizes` says how much each read gives at most, over and over, everything if it is empty; `error` comes after the data.
     pub fn new(data: Vec<u8>, sizes: Vec<usize>, known: bool, error: Option<HostError>) -> Self {
         Self { data, sizes, known, error, ..Self::default() }
+    }
+
+    /// All of it is there, so that it can be read again.
+    #[must_use]
+    pub fn complete(self) -> Self {
+        Self { complete: true, ..self }
     }
 }
 
@@ -54,6 +61,16 @@ impl BodySource for Pieces {
     fn is_ready(&self) -> bool {
         self.known
     }
+
+    fn length(&self) -> Option<u64> {
+        self.complete.then_some(self.data.len() as u64)
+    }
+
+    fn seek(&mut self, position: u64) {
+        assert!(position <= self.data.len() as u64, "a position behind the end");
+        self.position = position as usize;
+        self.over = false;
+    }
 }
 
 /// A read, by the method's name.
@@ -64,12 +81,14 @@ pub enum Step {
     UpTo(usize),
     ToEnd,
     Line(Option<usize>),
+    Seek(u64),
 }
 
 /// Panics if the body is read in another way than a file with its data (Python's `io.BytesIO`): other bytes, a line cut
 /// elsewhere, a wrong count of what is left.
 pub fn compare(source: Pieces, steps: &[Step]) {
     let (data, known, fails) = (source.data.clone(), source.known, source.error.is_some());
+    let complete = source.complete;
     let mut input = Input::new(Box::new(source));
     let mut file = Cursor::new(&data[..]);
     for step in steps {
@@ -90,6 +109,11 @@ pub fn compare(source: Pieces, steps: &[Step]) {
                 file.read_to_end(&mut expected).expect("in memory");
                 input.read_to_end(&mut read)
             }
+            Step::Seek(position) => {
+                file.set_position(position);
+                input.seek(position);
+                Ok(0)
+            }
             Step::Line(limit) => {
                 let most = limit.map_or(u64::MAX, |limit| limit as u64);
                 (&mut file).take(most).read_until(b'\n', &mut expected).expect("in memory");
@@ -109,7 +133,8 @@ pub fn compare(source: Pieces, steps: &[Step]) {
                 return;
             }
         }
-        let left = data.len() as u64 - file.position();
+        assert_eq!(input.position(), complete.then_some(file.position()));
+        let left = (data.len() as u64).saturating_sub(file.position());
         assert!(input.remaining().is_none_or(|remaining| remaining == left));
         assert!(!known || input.remaining().is_some());
     }

@@ -31,6 +31,7 @@ pub(crate) struct ExchangeCell {
     /// A thread has taken it up, or nothing will.
     begun: AtomicBool,
     has_input: bool,
+    has_seekable_input: bool,
     reply: Part<Reply>,
     input: Part<Option<Input>>,
     errors: Part<LineBuffer>,
@@ -56,6 +57,7 @@ impl ExchangeCell {
             cancelled: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             has_input: input.is_some(),
+            has_seekable_input: input.as_ref().is_some_and(|input| input.length().is_some()),
             reply: Part::new(Reply::new(response, sink)),
             input: Part::new(input),
             errors: Part::new(LineBuffer::new()),
@@ -139,6 +141,11 @@ impl ExchangeCell {
     /// Whether the request has a body.
     pub(crate) fn has_input(&self) -> bool {
         self.has_input
+    }
+
+    /// Whether its body can be read from any position.
+    pub(crate) fn has_seekable_input(&self) -> bool {
+        self.has_seekable_input
     }
 
     pub(crate) fn is_live(&self) -> bool {

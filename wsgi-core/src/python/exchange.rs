@@ -208,7 +208,8 @@ fn add_streams<'py>(environ: Obj<'py>, cell: &Arc<ExchangeCell>) -> Result<Obj<'
     };
     set(&data.errors_key, data.types.errors.instance(token, Some(cell))?)?;
     if cell.has_input() {
-        set(&data.input_key, data.types.input.instance(token, Some(cell))?)?;
+        let kind = if cell.has_seekable_input() { &data.types.seekable_input } else { &data.types.input };
+        set(&data.input_key, kind.instance(token, Some(cell))?)?;
     }
     Ok(environ)
 }

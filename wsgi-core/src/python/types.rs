@@ -15,6 +15,8 @@ pub(crate) struct Types {
     pub(crate) start_response: HeapType,
     pub(crate) write: HeapType,
     pub(crate) input: HeapType,
+    /// `wsgi.input` of a body that can be read again.
+    pub(crate) seekable_input: HeapType,
     pub(crate) errors: HeapType,
     /// `wsgi.input` of every request without a body.
     pub(crate) empty_input: Held,
@@ -22,13 +24,14 @@ pub(crate) struct Types {
 
 impl Types {
     pub(crate) fn new(token: Token<'_>) -> Result<Self, Raised> {
-        let input = HeapType::new(token, &input::BLUEPRINT)?;
-        let empty_input = input.instance(token, None)?.hold();
+        let seekable_input = HeapType::new(token, &input::SEEKABLE_BLUEPRINT)?;
+        let empty_input = seekable_input.instance(token, None)?.hold();
         Ok(Self {
             start_response: HeapType::new(token, &start_response::BLUEPRINT)?,
             write: HeapType::new(token, &start_response::WRITE_BLUEPRINT)?,
             errors: HeapType::new(token, &errors::BLUEPRINT)?,
-            input,
+            input: HeapType::new(token, &input::BLUEPRINT)?,
+            seekable_input,
             empty_input,
         })
     }

@@ -12,7 +12,7 @@ const CONFIGURATION: [&str; 5] =
     ["create_main_conf", "create_location_conf", "set_directive", "merge_location_conf", "postconfiguration"];
 
 /// In a request, before its head is out: the point, and what an application does to reach it.
-const REQUEST: [(&str, &str); 18] = [
+const REQUEST: [(&str, &str); 21] = [
     ("content_handler", "pass"),
     ("body_arrived", "pass"),
     ("start_response", "pass"),
@@ -20,6 +20,9 @@ const REQUEST: [(&str, &str); 18] = [
     ("input.read", "body.read()"),
     ("input.readline", "body.readline()"),
     ("input.readlines", "body.readlines()"),
+    ("input.seek", "body.seek(0)"),
+    ("input.tell", "body.tell()"),
+    ("input.seekable", "body.seekable()"),
     ("input.close", "body.close()"),
     ("input.iter", "iter(body)"),
     ("input.next", "next(iter(body))"),

@@ -81,7 +81,7 @@ def elsewhere(environ, start_response):
 ///
 /// With the condition of those that are `/refused` nginx answers 412 in place of the first application, and calls the second
 /// one within the call that sends the head.
-const WAYS: [(&str, &str); 17] = [
+const WAYS: [(&str, &str); 18] = [
     ("/app", "wsgi_pass app.py;"),
     ("/page", "root html;\ntry_files /page.html =404;"),
     ("/page-of-errors", "root html;\ntry_files /errors.html =404;"),
@@ -97,6 +97,7 @@ const WAYS: [(&str, &str); 17] = [
     ("/index/", "root html;\nindex missing.html /app;"),
     ("/mirrored", "mirror /app;\nwsgi_pass app.py quick;"),
     ("/accelerated", "proxy_pass http://unix:other.sock:;"),
+    ("/redirecting", "wsgi_pass app.py elsewhere;"),
     ("/refused-named", "wsgi_pass app.py;\nerror_page 412 @app;"),
     ("/refused-again", "wsgi_pass app.py;\nerror_page 412 =200 /refused-named;"),
 ];
@@ -124,7 +125,7 @@ fn start(mode: Mode) -> Nginx {
     }
     let socket = site.path("other.sock");
     let nginx = site
-        .another_server(&format!("listen unix:{};\nlocation / {{\nwsgi_pass app.py elsewhere;\n}}", socket.display()))
+        .another_server(&format!("listen unix:{};\nadd_header X-Accel-Redirect /app;\nreturn 200;", socket.display()))
         .start();
     // What comes with the first request is there.
     for (way, _) in WAYS {

@@ -177,6 +177,7 @@ suite! { $
     input {
         body_of_known_length_reads_as_a_file_does
         chunked_body_reads_as_a_file_does
+        body_that_is_complete_can_be_read_again_as_a_file_can
         read_gives_so_many_bytes_and_without_an_argument_the_rest
         readline_splits_a_line_that_is_longer_than_its_size
         readlines_gives_whole_lines_until_its_hint_is_reached

@@ -9,7 +9,7 @@ use super::super::heap_type::{Blueprint, enter};
 use super::super::interpreter::len;
 use super::super::lock::PartGuard;
 use super::super::method::{method, sentinel};
-use super::super::raise::{Raised, host_error, type_error};
+use super::super::raise::{Raised, host_error, type_error, value_error};
 use super::super::token::{Obj, Token, new_ref};
 use crate::error::HostError;
 use crate::input::Input;
@@ -23,6 +23,25 @@ pub(super) const BLUEPRINT: Blueprint = Blueprint {
         method(c"readline", readline, c"readline(size=-1) -> bytes"),
         method(c"readlines", readlines, c"readlines(hint=-1) -> list of bytes"),
         method(c"close", close, c"close(): does nothing, the server owns the stream"),
+        sentinel(),
+    ],
+    iter: Some(iter),
+    next: Some(next),
+};
+
+/// The same for a body that can be read from any position.
+pub(super) const SEEKABLE_BLUEPRINT: Blueprint = Blueprint {
+    name: c"wsgi_gateway.SeekableInputStream",
+    doc: c"The body of one request, complete. It ends where the body ends, and can be read again.",
+    call: None,
+    methods: &[
+        method(c"read", read, c"read(size=-1) -> bytes"),
+        method(c"readline", readline, c"readline(size=-1) -> bytes"),
+        method(c"readlines", readlines, c"readlines(hint=-1) -> list of bytes"),
+        method(c"close", close, c"close(): does nothing, the server owns the stream"),
+        method(c"seek", seek, c"seek(offset, whence=0) -> int: as for files"),
+        method(c"tell", tell, c"tell() -> int: the position of the next read"),
+        method(c"seekable", seekable, c"seekable() -> True"),
         sentinel(),
     ],
     iter: Some(iter),
@@ -88,6 +107,87 @@ unsafe extern "C" fn readlines(
             }
             Ok(lines.into_ptr())
         })
+    }
+}
+
+unsafe extern "C" fn seek(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type with `count` live arguments.
+    unsafe {
+        enter(object, "input.seek", ptr::null_mut(), |token, cell| {
+            if !(1..=2).contains(&count) {
+                return Err(type_error(token, "wsgi.input.seek() takes an offset, and perhaps a whence"));
+            }
+            let offset = number(token, *arguments)?;
+            let whence = if count == 2 { number(token, *arguments.add(1))? } else { 0 };
+            // The stream of a request without a body stays where it is.
+            let Some(cell) = live(token, cell, "wsgi.input.seek()")? else { return position(token, 0) };
+            let sought = input(token, cell)?.as_mut().map_or(Ok(0), |input| go(input, offset, whence));
+            sought.map_err(|problem| value_error(token, problem)).and_then(|sought| position(token, sought))
+        })
+    }
+}
+
+/// Changes the position as `io.BytesIO.seek` does; returns it.
+fn go(input: &mut Input, offset: i64, whence: i64) -> Result<u64, &'static str> {
+    let base = match whence {
+        0 if offset < 0 => return Err("wsgi.input.seek(): the offset is negative"),
+        0 => Some(0),
+        1 => input.position(),
+        2 => input.length(),
+        _ => return Err("wsgi.input.seek(): whence must be 0, 1 or 2"),
+    };
+    // After an error of the body there is no position: reading tells the error.
+    let Some(base) = base else { return Ok(0) };
+    let target = base.saturating_add_signed(offset);
+    input.seek(target);
+    Ok(target)
+}
+
+unsafe extern "C" fn tell(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, "input.tell", ptr::null_mut(), |token, cell| {
+            if count != 0 {
+                return Err(type_error(token, "wsgi.input.tell() takes no arguments"));
+            }
+            let Some(cell) = live(token, cell, "wsgi.input.tell()")? else { return position(token, 0) };
+            let told = input(token, cell)?.as_ref().and_then(Input::position).unwrap_or(0);
+            position(token, told)
+        })
+    }
+}
+
+unsafe extern "C" fn seekable(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe { enter(object, "input.seekable", ptr::null_mut(), |_, _| Ok(new_ref(ffi::Py_True()))) }
+}
+
+fn position(token: Token<'_>, position: u64) -> Result<*mut ffi::PyObject, Raised> {
+    // SAFETY: attached; a new reference results.
+    unsafe { token.own(ffi::PyLong_FromUnsignedLongLong(position)) }.map(Obj::into_ptr).ok_or(Raised)
+}
+
+/// # Safety
+///
+/// `object` is alive.
+unsafe fn number(token: Token<'_>, object: *mut ffi::PyObject) -> Result<i64, Raised> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let number = token.own(ffi::PyNumber_Index(object)).ok_or(Raised)?;
+        let value = ffi::PyLong_AsLongLong(number.as_ptr());
+        if value == -1 && !ffi::PyErr_Occurred().is_null() { Err(Raised) } else { Ok(value) }
     }
 }
 
