@@ -1,6 +1,7 @@
 //! From a target of the configuration to a callable: scripts by path, modules by name, and the stack around them.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,10 +111,13 @@ pub(super) fn load(
     // before are anything that others have to wait for.
     match load_or_find(token, location, &name, found, loaded) {
         Ok(Found { application, loaded: None, .. }) => Ok(application),
-        Ok(Found { application, loaded: Some(again), before }) => {
+        Ok(Found { application, loaded: Some(again), doubt, before }) => {
             drop(before);
             let again = if again { "loaded again" } else { "loaded" };
             log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(location.target())));
+            if let Some(doubt) = doubt {
+                log.log(Level::Warn, &doubt);
+            }
             Ok(application)
         }
         Err(Failure::Known) => Err(Raised),
@@ -133,6 +137,8 @@ struct Found {
     application: Arc<Application>,
     /// It was loaded just now, for the first time or again.
     loaded: Option<bool>,
+    /// Why it will probably fail.
+    doubt: Option<String>,
     /// The version before.
     before: Option<Arc<Application>>,
 }
@@ -156,12 +162,12 @@ fn load_or_find<'py>(
     if let Some(index) = known {
         let application = &loaded.applications[index].2;
         if found.is_none_or(|found| found == application.version) {
-            return Ok(Found { application: Arc::clone(application), loaded: None, before: None });
+            return Ok(Found { application: Arc::clone(application), loaded: None, doubt: None, before: None });
         }
     }
     let (file, version) = file_and_version(token, location, found);
     match load_anew(token, location, name, version, file, known.is_some()) {
-        Ok(application) => {
+        Ok((application, doubt)) => {
             let application = Arc::new(application);
             loaded.failed = None;
             let mut before = None;
@@ -169,7 +175,7 @@ fn load_or_find<'py>(
                 before = known.map(|index| loaded.applications.remove(index).2);
                 loaded.applications.push((callable.to_owned(), layers.to_vec(), Arc::clone(&application)));
             }
-            Ok(Found { application, loaded: Some(known.is_some()), before })
+            Ok(Found { application, loaded: Some(known.is_some()), doubt, before })
         }
         Err(trouble) => {
             let failed = &mut loaded.failed;
@@ -202,6 +208,7 @@ fn file_and_version(token: Token<'_>, location: &Location, found: Option<Version
     (file, version)
 }
 
+/// The application, and perhaps a doubt about it for the log.
 fn load_anew(
     token: Token<'_>,
     location: &Location,
@@ -209,7 +216,7 @@ fn load_anew(
     version: Version,
     file: Option<PathBuf>,
     again: bool,
-) -> Result<Application, Trouble> {
+) -> Result<(Application, Option<String>), Trouble> {
     let what = describe(location.target());
     let _loading = LoadsApplication::new(token);
     let module = load_module(token, location, name, version);
@@ -218,9 +225,16 @@ fn load_anew(
     let callable = callable(location.target());
     let object = resolve(token, &module, callable).map_err(|_| {
         let reason = token.take_error_line();
-        Trouble::Said(format!("{what} has no callable \"{callable}\": {reason}"))
+        let hint =
+            hint(token, c"other_callables", &module, Some(callable)).map_or(String::new(), |hint| format!("; {hint}"));
+        Trouble::Said(format!("{what} has no callable \"{callable}\": {reason}{hint}"))
     })?;
     check_callable(&object, || format!("\"{callable}\" of {what}"))?;
+    if let Some(complaint) = hint(token, c"complaint", &object, None) {
+        return Err(Trouble::Said(format!("callable \"{callable}\" of {what} {complaint}")));
+    }
+    let doubt = hint(token, c"doubt", &object, None);
+    let doubt = doubt.map(|doubt| format!("callable \"{callable}\" of {what} {doubt}"));
     let mut application = Callable::new(object);
     for layer in location.stack() {
         let name = layer.name();
@@ -233,7 +247,20 @@ fn load_anew(
         check_callable(application.object(), || format!("what {name} has put around {what}"))?;
     }
     token.interpreter().freezing.want(token, again);
-    Ok(Application { callable: application.into_object().hold(), version, file, left_out: Leaf::new(Vec::new()) })
+    let callable = application.into_object().hold();
+    Ok((Application { callable, version, file, left_out: Leaf::new(Vec::new()) }, doubt))
+}
+
+/// What a function of `hints.py` has to say about a module or an application. What it raises is no matter of the application's.
+fn hint(token: Token<'_>, function: &CStr, object: &Obj<'_>, wanted: Option<&str>) -> Option<String> {
+    let say = || {
+        let wanted = wanted.map(|wanted| token.text(wanted)).transpose()?;
+        let arguments: Vec<_> = [object].into_iter().chain(wanted.as_ref()).map(Obj::as_ptr).collect();
+        let said = token.call(token.helper(function)?.as_ptr(), &arguments)?;
+        // SAFETY: the singleton lives as long as Python.
+        if said.as_ptr() == unsafe { ffi::Py_None() } { Ok(String::new()) } else { token.to_text(said.as_ptr()) }
+    };
+    say().inspect_err(|Raised| token.clear_error()).ok().filter(|said| !said.is_empty())
 }
 
 fn raised(what: String) -> Trouble {

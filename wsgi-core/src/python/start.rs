@@ -14,11 +14,13 @@ use super::token::{Held, Obj, Token};
 use super::types::Types;
 
 /// The gateway's own Python, in the order in which it runs.
-const BOOTSTRAP: [(&CStr, &str); 9] = [
+const BOOTSTRAP: [(&CStr, &str); 11] = [
     (c"<wsgi_gateway/gateway>", include_str!("bootstrap/gateway.py")),
     (c"<wsgi_gateway/streams>", include_str!("bootstrap/streams.py")),
     (c"<wsgi_gateway/file_wrapper>", include_str!("bootstrap/file_wrapper.py")),
     (c"<wsgi_gateway/loading>", include_str!("bootstrap/loading.py")),
+    (c"<wsgi_gateway/importing>", include_str!("bootstrap/importing.py")),
+    (c"<wsgi_gateway/hints>", include_str!("bootstrap/hints.py")),
     (c"<wsgi_gateway/describing>", include_str!("bootstrap/describing.py")),
     (c"<wsgi_gateway/processes>", include_str!("bootstrap/processes.py")),
     (c"<wsgi_gateway/signals>", include_str!("bootstrap/signals.py")),

@@ -25,10 +25,13 @@ def load_script(name, path, version, watched):
         return before
     # From here on: a script may start processes while it is loaded.
     scripts[name] = path
+    if before is None:
+        script_begins(name, path)
     try:
         return execute(name, path, version, before, None)
     except BaseException:
         if before is None:
+            script_failed(name, path)
             scripts.pop(name, None)
         raise
 
@@ -58,6 +61,7 @@ def execute(name, path, version, before, search_locations):
     )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    script_replaced(name, module)
     try:
         loader.exec_module(module)
     except BaseException:
@@ -65,10 +69,14 @@ def execute(name, path, version, before, search_locations):
             sys.modules.pop(name, None)
         else:
             sys.modules[name] = before
+            script_replaced(name, before)
         raise
     versions[name] = version
     # A script may replace itself in sys.modules, as any module may.
-    return sys.modules.get(name, module)
+    found = sys.modules.get(name, module)
+    if found is not module:
+        script_replaced(name, found)
+    return found
 
 
 def find_file(name):
