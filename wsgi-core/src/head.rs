@@ -36,6 +36,8 @@ pub struct HeaderList {
     bytes: Vec<u8>,
     count: usize,
     content_length: Option<u64>,
+    /// There is an [`AccelHeader`]: most responses have none, and nobody has to look for it.
+    has_accel: bool,
 }
 
 /// Two numbers of the machine's.
@@ -53,7 +55,7 @@ pub struct Header<'a> {
 impl HeaderList {
     /// An empty list; nothing is allocated.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), count: 0, content_length: None }
+        Self { bytes: Vec::new(), count: 0, content_length: None, has_accel: false }
     }
 
     /// Adds one header, or says which rule it breaks; the list is as before then.
@@ -66,6 +68,7 @@ impl HeaderList {
             }
             match role(name) {
                 Role::Content => {}
+                Role::Accel => self.has_accel = true,
                 Role::Length => return self.set_content_length(value),
                 Role::Connection => return Err(HeadError::Connection { name: quote(name) }),
                 Role::Status => return Err(HeadError::StatusHeader { name: quote(name) }),
@@ -121,6 +124,11 @@ impl HeaderList {
     /// Whether there is none, Content-Length aside.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether there is an [`AccelHeader`].
+    pub fn has_accel(&self) -> bool {
+        self.has_accel
     }
 
     /// The value of Content-Length, if the application gave one.
@@ -224,6 +232,8 @@ impl HeadError {
 enum Role {
     /// Nothing: it goes to the client.
     Content,
+    /// A host may obey it.
+    Accel,
     Length,
     Connection,
     Status,
@@ -242,6 +252,7 @@ fn role(name: &[u8]) -> Role {
         16 if is("proxy-connection") => Role::Connection,
         17 if is("transfer-encoding") => Role::Connection,
         18 if is("proxy-authenticate") => Role::Connection,
+        15..=18 if AccelHeader::named(name).is_some() => Role::Accel,
         19 if is("proxy-authorization") => Role::Connection,
         _ => Role::Content,
     }

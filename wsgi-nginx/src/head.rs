@@ -32,7 +32,10 @@ pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead, ignored: A
             Framing::Length(length) => i64::try_from(length).unwrap_or(i64::MAX),
             _ => -1,
         };
-        head.headers.iter().all(|header| add(request, header, head.framing, ignored).is_some())
+        if head.headers.has_accel() && !obey(request, head, ignored) {
+            return false;
+        }
+        head.headers.iter().all(|header| add(request, header, head.framing).is_some())
     }
 }
 
@@ -53,6 +56,18 @@ pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
     }
 }
 
+/// Obeys headers that are for nginx, unless they are `ignored`; false without memory.
+///
+/// # Safety
+///
+/// As for [`fill`].
+#[cold]
+unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+    let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
+    // SAFETY: the caller's promise.
+    named.all(|(name, value)| ignored.contains(name) || unsafe { accel::obey(request, name, value) })
+}
+
 /// Adds what nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`, `redirect`), and
 /// obeys headers that are for nginx; false without memory.
 ///
@@ -61,12 +76,12 @@ pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
 /// As for [`fill`].
 pub(crate) unsafe fn add_for_redirection(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     const KEPT: [&[u8]; 5] = [b"content-type", b"set-cookie", b"content-disposition", b"cache-control", b"expires"];
-    let is_kept = |header: &Header<'_>| {
-        KEPT.iter().any(|kept| header.name.eq_ignore_ascii_case(kept)) || AccelHeader::named(header.name).is_some()
-    };
+    let is_kept = |header: &Header<'_>| KEPT.iter().any(|kept| header.name.eq_ignore_ascii_case(kept));
     // SAFETY: the caller's promise. The body is another one, whatever frames it.
-    let add = |header| unsafe { add(request, header, Framing::Unknown, ignored) };
-    head.headers.iter().filter(is_kept).all(|header| add(header).is_some())
+    let add = |header| unsafe { add(request, header, Framing::Unknown) };
+    // SAFETY: as above.
+    let obeyed = unsafe { obey(request, head, ignored) };
+    obeyed && head.headers.iter().filter(is_kept).all(|header| add(header).is_some())
 }
 
 /// Adds a header beside those that are there already; false without memory.
@@ -84,17 +99,10 @@ pub(crate) unsafe fn add_plain(request: *mut Request, name: &[u8], value: &[u8])
 /// # Safety
 ///
 /// As for [`fill`].
-unsafe fn add(
-    request: *mut Request,
-    Header { name, value }: Header<'_>,
-    framing: Framing,
-    ignored: AccelHeaders,
-) -> Option<()> {
+#[inline(always)]
+unsafe fn add(request: *mut Request, Header { name, value }: Header<'_>, framing: Framing) -> Option<()> {
     // SAFETY: the caller's promise.
     unsafe {
-        if let Some(accel) = AccelHeader::named(name) {
-            return (ignored.contains(accel) || accel::obey(request, accel, value)).then_some(());
-        }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         // Lengths first: most names are told apart by them.
         match name.len() {
@@ -104,6 +112,7 @@ unsafe fn add(
                 }
                 return Some(());
             }
+            15..=18 if AccelHeader::named(name).is_some() => return Some(()),
             4 | 5 | 6 | 7 | 13 | 16 | 17 => {}
             _ => {
                 push(request, name, value)?;

@@ -174,21 +174,21 @@ impl RequestView for View<'_> {
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
         let headers_in = &self.request().headers_in;
         // With a host in the target, that in the header does not count (RFC 9112, 3.2.2). nginx has chosen the server by it.
+        let host = self.target_host.unwrap_or_default();
         let (replaced, mut missing) = match self.target_host {
-            Some(host) if headers_in.host.is_null() => (ptr::null(), Some(HeaderField::new(b"Host", host))),
+            Some(_) if headers_in.host.is_null() => (ptr::null(), Some(HeaderField::new(b"Host", host))),
             Some(_) => (headers_in.host.cast_const(), None),
             None => (ptr::null(), None),
         };
         // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
         let mut headers = unsafe { Headers::new(&raw const headers_in.headers.part) };
-        std::iter::from_fn(move || {
-            let Some(header) = headers.next() else { return missing.take() };
-            let value = match self.target_host {
-                Some(host) if ptr::eq(header, replaced) => host,
-                _ => without_tabs(self.text(&header.value)),
-            };
-            // `ngx_hash` over the lower-case name, as `name_hash` defines it.
-            Some(HeaderField { name: self.text(&header.key), value, hash: header.hash as u32 })
+        std::iter::from_fn(move || match headers.next() {
+            Some(header) => {
+                let value = if ptr::eq(header, replaced) { host } else { without_tabs(self.text(&header.value)) };
+                // `ngx_hash` over the lower-case name, as `name_hash` defines it.
+                Some(HeaderField { name: self.text(&header.key), value, hash: header.hash as u32 })
+            }
+            None => missing.take(),
         })
     }
 

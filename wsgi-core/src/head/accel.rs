@@ -36,11 +36,11 @@ impl AccelHeader {
     /// The header of that name, in any spelling.
     #[inline]
     pub fn named(name: &[u8]) -> Option<Self> {
-        // Both tell nearly every other name apart, at the cost of two comparisons.
-        let likely = (15..=18).contains(&name.len()) && name[0] | 0x20 == b'x';
-        if likely { Self::find(name) } else { None }
+        // Most names are told apart by their first letter.
+        if matches!(name, [b'x' | b'X', ..]) { Self::find(name) } else { None }
     }
 
+    #[cold]
     fn find(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
     }
@@ -75,7 +75,13 @@ pub struct Accel<'a> {
 
 impl<'a> Accel<'a> {
     /// Reads the headers of a response, without those that are `ignored`.
+    #[inline]
     pub fn of(headers: &'a HeaderList, ignored: AccelHeaders) -> Self {
+        if headers.has_accel() { Self::find(headers, ignored) } else { Self::default() }
+    }
+
+    #[cold]
+    fn find(headers: &'a HeaderList, ignored: AccelHeaders) -> Self {
         let mut accel = Self::default();
         for header in headers.iter() {
             let Some(name) = AccelHeader::named(header.name).filter(|name| !ignored.contains(*name)) else { continue };

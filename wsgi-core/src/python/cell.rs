@@ -12,7 +12,7 @@ use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::thread::this_thread;
 use super::token::Token;
-use crate::host::{Level, ResponseSink};
+use crate::host::{BodySource, Level, ResponseSink};
 use crate::input::Input;
 use crate::lock::Leaf;
 use crate::record::{LineBuffer, Log};
@@ -47,8 +47,10 @@ impl ExchangeCell {
         log: Log,
         response: Response,
         sink: Box<dyn ResponseSink>,
-        input: Option<Input>,
+        body: Option<Box<dyn BodySource>>,
     ) -> Self {
+        let has_seekable_input = body.as_ref().is_some_and(|body| body.length().is_some());
+        let input = body.map(Input::new);
         Self {
             interpreter,
             location,
@@ -57,7 +59,7 @@ impl ExchangeCell {
             cancelled: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             has_input: input.is_some(),
-            has_seekable_input: input.as_ref().is_some_and(|input| input.length().is_some()),
+            has_seekable_input,
             reply: Part::new(Reply::new(response, sink)),
             input: Part::new(input),
             errors: Part::new(LineBuffer::new()),

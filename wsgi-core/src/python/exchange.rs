@@ -28,7 +28,6 @@ use super::token::{Held, Obj, Token};
 use crate::config::Flag;
 use crate::error::Fault;
 use crate::host::{HostParts, Level, RequestView};
-use crate::input::Input;
 use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
@@ -115,7 +114,7 @@ impl Exchange {
             false => HeadAt::FirstBlock,
         };
         let response = Response::new(head_request, head_at);
-        Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body.map(Input::new)))
+        Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body))
     }
 
     /// Attaches this thread to the interpreter of the exchange; see [`Gateway::attach`](super::Gateway::attach).
