@@ -127,6 +127,8 @@ pub struct Endpoint<'a> {
 }
 
 /// A request body, de-chunked and bounded by the host (RFC 9112, 6.3).
+///
+/// A host whose clients may be slow limits how long they take for a body: [`Pace`](crate::input::Pace) does it.
 pub trait BodySource: Send {
     /// Bytes still to be read, if known. A body whose length is known is read without a growing buffer. Called while Python's
     /// lock is held, as [`is_ready`](Self::is_ready) is: must not wait.
@@ -139,7 +141,7 @@ pub trait BodySource: Send {
     /// written shows these. A count beyond the length of `buf` is an error of the body, as `Err` is.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError>;
 
-    /// Whether the next `read` is served from memory, so that it cannot block.
+    /// Whether the rest is in memory, so that no further `read` blocks.
     fn is_ready(&self) -> bool {
         false
     }
@@ -153,6 +155,17 @@ pub trait BodySource: Send {
     /// Has the next `read` begin at `position`, at most [`length`](Self::length). Called only where there is one; must not wait.
     fn seek(&mut self, position: u64) {
         let _ = position;
+    }
+
+    /// Whether bytes of it may still have to come from the client. On threads, requests with such bodies have half of them at
+    /// most, so that slow clients cannot occupy all. False for a body that the host has collected, in a file for instance.
+    fn streams(&self) -> bool {
+        !self.is_ready()
+    }
+
+    /// Whether the next `read` may wait for the client. Meanwhile another request has the permit of this one.
+    fn may_wait(&self) -> bool {
+        self.streams()
     }
 }
 

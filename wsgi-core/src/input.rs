@@ -3,11 +3,15 @@
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
+mod pace;
 
 use std::io::{self, BufRead as _};
 
+pub use pace::Pace;
+
 use crate::error::{HostError, same};
 use crate::host::BodySource;
+use crate::pool::{stream_ended, without_permit};
 
 /// A body that ends where it ends: reading on gives nothing, again and again, and does not touch the connection.
 ///
@@ -138,7 +142,7 @@ impl Input {
 fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
     let result = match state {
         State::Open(source) if source.remaining() == Some(0) => Ok(0),
-        State::Open(source) => match source.read(buf) {
+        State::Open(source) => match read_source(&mut **source, buf) {
             // A source is safe code and may be wrong: no count of its is believed that cannot be.
             Ok(count) if count > buf.len() => Err(too_much(count, buf.len())),
             result => result,
@@ -152,6 +156,18 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
         Ok(0) => *state = State::Ended,
         Ok(_) => {}
         Err(error) => *state = State::Failed(again(error)),
+    }
+    result
+}
+
+/// Reads from a source, and lets another request run while that waits for its client.
+fn read_source(source: &mut dyn BodySource, buf: &mut [u8]) -> Result<usize, HostError> {
+    if source.is_ready() || !source.streams() {
+        return source.read(buf);
+    }
+    let result = if source.may_wait() { without_permit(|| source.read(buf)) } else { source.read(buf) };
+    if result.is_err() || !source.streams() {
+        stream_ended();
     }
     result
 }

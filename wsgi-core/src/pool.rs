@@ -2,8 +2,11 @@
 //!
 //! A *permit* allows one task to run; a *thread* is the stack a task stays on from its first step to its last, so that
 //! thread-locals and database connections remain its own. A task that waits (for a client that reads slowly) keeps its
-//! thread and hands back its permit. What finds no permit waits in a bounded queue, and what finds no place there is
-//! given back to the caller.
+//! thread and hands back its permit, between two steps or [in the middle of one](without_permit). What finds no permit waits
+//! in a bounded queue, and what finds no room there is given back to the caller.
+//!
+//! Tasks that [stream](Task::streams) may wait in the middle of a step for as long as their clients like. Half of the threads
+//! are not for them, so that they cannot occupy all: those that come when the other half is taken wait in a queue of their own.
 //!
 //! The pool knows nothing of Python: what a thread needs before its first task and after its last is in [`Threads`].
 
@@ -14,6 +17,7 @@ mod shares;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::any::Any;
 use std::io;
@@ -28,6 +32,7 @@ use roster::Roster;
 use seat::{Seat, Worker};
 pub use shares::Shares;
 pub use stack::StackSize;
+pub use wait::{stream_ended, without_permit};
 
 use crate::lock::{Leaf, LeafGuard};
 
@@ -38,7 +43,7 @@ pub struct Limits {
     pub permits: usize,
     /// Threads that may exist, and so tasks that may be running or waiting between two steps; at least one.
     pub max_threads: usize,
-    /// Tasks that may wait for their first step.
+    /// Tasks that may wait for their first step; as many again that [stream](Task::streams).
     pub queue: usize,
     /// The stack of each thread.
     pub stack: StackSize,
@@ -58,6 +63,11 @@ pub trait Task: Send + 'static {
     /// during this call; as with futures there may be a further call without reason. `Ready` or a panic ends the task,
     /// which is then dropped on its thread.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Whether a step may wait for a client, [without a permit](without_permit). Asked once, by [`Pool::submit`].
+    fn streams(&self) -> bool {
+        false
+    }
 }
 
 /// What happens on the threads of a pool besides tasks.
@@ -124,7 +134,11 @@ impl<T: Task> Pool<T> {
         if roster.closing {
             return Err(Overloaded::ShuttingDown(task));
         }
-        let ticket = roster.queued.push(task);
+        let streams = task.streams();
+        if streams && !roster.queued.has_place() && roster.queued.aside() >= self.shared.queue {
+            return Err(Overloaded::QueueFull(task));
+        }
+        let ticket = roster.queued.push(task, streams);
         let called = roster.use_free_permit(&self.shared);
         let no_thread = roster.live == 0;
         if (no_thread || roster.waiting() > self.shared.queue)
@@ -165,6 +179,12 @@ impl<T: Task> Pool<T> {
         drop(roster);
         call(called);
         self.shared.report(failure);
+    }
+
+    /// Whether a task that [streams](Task::streams) would wait in a queue of its own now, because such tasks have half of the
+    /// threads.
+    pub fn is_full_of_streams(&self) -> bool {
+        !self.shared.lock().queued.has_place()
     }
 
     /// Tasks that were taken and have not been dropped: queued, running and waiting.

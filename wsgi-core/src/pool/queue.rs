@@ -1,4 +1,7 @@
 //! Tasks before their first step, first come, first served, of which each can be taken out.
+//!
+//! A task that [streams](super::Task::streams) needs a *place* besides, from here to its end: there are fewer places than
+//! threads. Without a place it stands aside until another task gives one back.
 
 use std::collections::VecDeque;
 
@@ -8,40 +11,89 @@ pub struct Ticket(u64);
 
 pub(super) struct Queue<T> {
     /// In the order of their tickets.
-    tasks: VecDeque<(Ticket, T)>,
+    tasks: VecDeque<Entry<T>>,
+    /// Tasks without a place, in the order of their tickets.
+    aside: VecDeque<Entry<T>>,
+    /// Places that no task has.
+    places: usize,
     next: Ticket,
 }
 
+struct Entry<T> {
+    ticket: Ticket,
+    streams: bool,
+    task: T,
+}
+
 impl<T> Queue<T> {
-    pub(super) const fn new() -> Self {
-        Self { tasks: VecDeque::new(), next: Ticket(0) }
+    pub(super) const fn new(places: usize) -> Self {
+        Self { tasks: VecDeque::new(), aside: VecDeque::new(), places, next: Ticket(0) }
     }
 
+    /// Tasks that a thread may take.
     pub(super) fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+    /// Tasks that wait for a place.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.len()
     }
 
-    pub(super) fn push(&mut self, task: T) -> Ticket {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.aside.is_empty()
+    }
+
+    /// Whether a task that streams would have a place at once.
+    pub(super) fn has_place(&self) -> bool {
+        self.places > 0
+    }
+
+    pub(super) fn push(&mut self, task: T, streams: bool) -> Ticket {
         let ticket = self.next;
         self.next = Ticket(ticket.0 + 1);
-        self.tasks.push_back((ticket, task));
+        let entry = Entry { ticket, streams, task };
+        if !streams {
+            self.tasks.push_back(entry);
+        } else if self.places > 0 {
+            self.places -= 1;
+            self.tasks.push_back(entry);
+        } else {
+            self.aside.push_back(entry);
+        }
         ticket
     }
 
-    /// The task that has waited longest.
-    pub(super) fn pop(&mut self) -> Option<T> {
-        self.tasks.pop_front().map(|(_, task)| task)
+    /// The task that has waited longest, and whether it has a place.
+    pub(super) fn pop(&mut self) -> Option<(T, bool)> {
+        self.tasks.pop_front().map(|entry| (entry.task, entry.streams))
     }
 
     /// The task of this ticket, if it is still here.
     pub(super) fn take(&mut self, ticket: Ticket) -> Option<T> {
-        let at = self.tasks.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
-        self.tasks.remove(at).map(|(_, task)| task)
+        if let Some(entry) = remove(&mut self.tasks, ticket) {
+            if entry.streams {
+                self.give_place_back();
+            }
+            return Some(entry.task);
+        }
+        remove(&mut self.aside, ticket).map(|entry| entry.task)
     }
+
+    /// A task does not need its place any more: one that stands aside gets it.
+    pub(super) fn give_place_back(&mut self) {
+        let Some(entry) = self.aside.pop_front() else {
+            self.places += 1;
+            return;
+        };
+        let at = self.tasks.partition_point(|other| other.ticket < entry.ticket);
+        self.tasks.insert(at, entry);
+    }
+}
+
+fn remove<T>(entries: &mut VecDeque<Entry<T>>, ticket: Ticket) -> Option<Entry<T>> {
+    let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
+    entries.remove(at)
 }
 
 #[cfg(test)]
@@ -54,36 +106,94 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Push,
+        PushStreaming,
         Pop,
         /// The task that was pushed as this one, whether it is here or not.
         Take(usize),
+        /// A task that was popped with a place ends.
+        End,
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![3 => Just(Step::Push), 1 => Just(Step::Pop), 2 => (0..40usize).prop_map(Step::Take)]
+        prop_oneof![
+            2 => Just(Step::Push),
+            2 => Just(Step::PushStreaming),
+            1 => Just(Step::Pop),
+            1 => Just(Step::End),
+            2 => (0..40usize).prop_map(Step::Take),
+        ]
+    }
+
+    /// What is in a queue: numbers of tasks, and whether each streams, in the order of their tickets.
+    #[derive(Default)]
+    struct Model {
+        tasks: Vec<(usize, bool)>,
+        aside: Vec<(usize, bool)>,
+        places: usize,
+    }
+
+    impl Model {
+        fn push(&mut self, number: usize, streams: bool) {
+            if streams && self.places == 0 {
+                return self.aside.push((number, streams));
+            }
+            self.places -= usize::from(streams);
+            self.tasks.push((number, streams));
+        }
+
+        fn give_place_back(&mut self) {
+            self.places += 1;
+            if !self.aside.is_empty() {
+                self.places -= 1;
+                self.tasks.push(self.aside.remove(0));
+                self.tasks.sort_unstable();
+            }
+        }
+
+        fn take(&mut self, number: usize) -> Option<usize> {
+            if let Some(at) = self.tasks.iter().position(|(other, _)| *other == number) {
+                if self.tasks.remove(at).1 {
+                    self.give_place_back();
+                }
+                return Some(number);
+            }
+            let at = self.aside.iter().position(|(other, _)| *other == number)?;
+            Some(self.aside.remove(at).0)
+        }
     }
 
     proptest! {
         #[test]
-        fn a_queue_loses_none_and_gives_each_once(steps in vec(step(), 0..80)) {
-            let (mut queue, mut model, mut tickets) = (Queue::new(), Vec::new(), Vec::new());
+        fn a_queue_loses_none_and_gives_each_once(places in 0..4usize, steps in vec(step(), 0..80)) {
+            let (mut queue, mut tickets, mut placed) = (Queue::new(places), Vec::new(), 0);
+            let mut model = Model { places, ..Model::default() };
             for step in steps {
                 match step {
-                    Step::Push => {
-                        model.push(tickets.len());
-                        tickets.push(queue.push(tickets.len()));
+                    Step::Push | Step::PushStreaming => {
+                        let streams = matches!(step, Step::PushStreaming);
+                        prop_assert_eq!(queue.has_place(), model.places > 0);
+                        model.push(tickets.len(), streams);
+                        tickets.push(queue.push(tickets.len(), streams));
                     }
                     Step::Pop => {
-                        let expected = (!model.is_empty()).then(|| model.remove(0));
+                        let expected = (!model.tasks.is_empty()).then(|| model.tasks.remove(0));
+                        placed += usize::from(expected.is_some_and(|(_, streams)| streams));
                         prop_assert_eq!(queue.pop(), expected);
                     }
                     Step::Take(number) => {
                         let Some(ticket) = tickets.get(number) else { continue };
-                        let at = model.iter().position(|task| *task == number);
-                        prop_assert_eq!(queue.take(*ticket), at.map(|at| model.remove(at)));
+                        prop_assert_eq!(queue.take(*ticket), model.take(number));
                     }
+                    Step::End if placed > 0 => {
+                        placed -= 1;
+                        queue.give_place_back();
+                        model.give_place_back();
+                    }
+                    Step::End => {}
                 }
-                prop_assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
+                prop_assert_eq!((queue.len(), queue.aside()), (model.tasks.len(), model.aside.len()));
+                prop_assert_eq!(queue.is_empty(), model.tasks.is_empty() && model.aside.is_empty());
+                prop_assert!(model.aside.is_empty() || model.places == 0);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! |---------|----------------|---------------------------------------------------------------------------------|
 //! | Called  | yes            | the thread gets going, after a drain if one is wanted: Running                  |
 //! | Running | yes            | the task waits: Parked, or Due if it was woken meanwhile; no work left: Idle    |
+//! | Away    | no             | what the task waits for within its step is there: Running if a permit is free, else Due |
 //! | Parked  | no             | the task is woken: Running if a permit is free, else Due                        |
 //! | Due     | no             | a permit is passed on to it: Running                                            |
 //! | Idle    | no             | a permit is passed on to it: Called                                             |
@@ -66,6 +67,10 @@ enum Stage {
     Running {
         woken: bool,
     },
+    /// `woken`: as for Running.
+    Away {
+        woken: bool,
+    },
     Parked,
     Due,
     Idle,
@@ -75,18 +80,24 @@ enum Stage {
 
 /// What a thread with a permit does next.
 pub(super) enum Work<T> {
-    Run(T),
+    Run {
+        task: T,
+        /// It has a place, to be given back.
+        streams: bool,
+    },
     Drain,
 }
 
 impl<T: Task> Roster<T> {
     pub(super) fn new(limits: Limits) -> Self {
         let permits = limits.permits.max(1);
+        let max_threads = limits.max_threads.max(1);
         Self {
             permits,
-            max_threads: limits.max_threads.max(1),
+            max_threads,
             free: permits,
-            queued: Queue::new(),
+            // The other half is for tasks that do not wait for their clients within a step.
+            queued: Queue::new((max_threads / 2).max(1)),
             woken: VecDeque::new(),
             idle: Vec::new(),
             called: 0,
@@ -159,6 +170,7 @@ impl<T: Task> Roster<T> {
     pub(super) fn wake(&mut self, number: usize) -> Option<Arc<Seat<T>>> {
         match self.seats[number].stage {
             Stage::Running { .. } => self.turn(number, Stage::Running { woken: true }),
+            Stage::Away { .. } => self.turn(number, Stage::Away { woken: true }),
             Stage::Parked => match self.free.checked_sub(1) {
                 Some(free) => {
                     self.free = free;
@@ -183,6 +195,40 @@ impl<T: Task> Roster<T> {
             _ => self.turn(number, Stage::Parked),
         }
         true
+    }
+
+    /// The task of `number` is about to wait within its step; whether the caller has a permit to pass on.
+    pub(super) fn go_away(&mut self, number: usize) -> bool {
+        let Stage::Running { woken } = self.seats[number].stage else { return false };
+        self.turn(number, Stage::Away { woken });
+        true
+    }
+
+    /// The task of `number` goes on with its step; whether it has to sleep until it has a permit.
+    pub(super) fn come_back(&mut self, number: usize) -> bool {
+        let Stage::Away { woken } = self.seats[number].stage else { return false };
+        match self.free.checked_sub(1) {
+            Some(free) => {
+                self.free = free;
+                self.turn(number, Stage::Running { woken });
+                false
+            }
+            None => {
+                self.fall_due(number);
+                true
+            }
+        }
+    }
+
+    /// The task of `number` has slept in the middle of its step. It may have been woken for its next step meanwhile.
+    pub(super) fn resume_within_step(&mut self, number: usize) {
+        self.turn(number, Stage::Running { woken: true });
+    }
+
+    /// Whether a thread waits for a permit to go on.
+    #[cfg(test)]
+    pub(super) fn has_woken(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     pub(super) fn is_parked(&self, number: usize) -> bool {
@@ -212,7 +258,7 @@ impl<T: Task> Roster<T> {
         if !self.woken.is_empty() {
             return None;
         }
-        self.queued.pop().map(Work::Run)
+        self.queued.pop().map(|(task, streams)| Work::Run { task, streams })
     }
 
     /// A thread that was called for the task finds nothing, as when another one was quicker.
@@ -271,6 +317,10 @@ impl<T: Task> Roster<T> {
         gone.filter_map(|entry| entry.thread.take()).collect()
     }
 
+    pub(super) fn seat(&self, number: usize) -> Arc<Seat<T>> {
+        Arc::clone(&self.seats[number].seat)
+    }
+
     fn fall_due(&mut self, number: usize) {
         self.turn(number, Stage::Due);
         self.woken.push_back(number);
@@ -283,6 +333,6 @@ impl<T: Task> Roster<T> {
     /// As `turn`, for a thread that sleeps and has to be woken.
     fn summon(&mut self, number: usize, stage: Stage) -> Arc<Seat<T>> {
         self.turn(number, stage);
-        Arc::clone(&self.seats[number].seat)
+        self.seat(number)
     }
 }

@@ -1,10 +1,13 @@
 //! A thread of a pool: where it sleeps, what it does, and how the task on it is woken.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Weak};
 use std::task::{Context, Wake, Waker};
 
 use super::roster::{Roster, Work};
+use super::wait::{Hold, held_by_this_thread};
 use super::{Shared, Task, Threads, call};
 use crate::lock::LeafGuard;
 
@@ -37,6 +40,51 @@ impl<T: Task> Wake for Seat<T> {
     }
 }
 
+/// What the thread of a seat holds while it runs a task.
+struct Held<T: Task> {
+    pool: Arc<Shared<T>>,
+    number: usize,
+    /// The task has a place of those that stream.
+    place: Cell<bool>,
+}
+
+impl<T: Task> Hold for Held<T> {
+    fn give_permit_back(&self) -> bool {
+        let mut roster = self.pool.lock();
+        if !roster.go_away(self.number) {
+            return false;
+        }
+        let called = roster.pass_on(&self.pool);
+        let failure = roster.start_failure.take();
+        drop(roster);
+        call(called);
+        self.pool.report(failure);
+        true
+    }
+
+    fn take_permit_again(&self) {
+        let mut roster = self.pool.lock();
+        if roster.come_back(self.number) {
+            let seat = roster.seat(self.number);
+            roster = roster.wait_while(&seat.signal, |roster| roster.is_parked(self.number));
+            roster.resume_within_step(self.number);
+        }
+    }
+
+    fn give_place_back(&self) {
+        if !self.place.take() {
+            return;
+        }
+        let mut roster = self.pool.lock();
+        roster.queued.give_place_back();
+        let called = roster.use_free_permit(&self.pool);
+        let failure = roster.start_failure.take();
+        drop(roster);
+        call(called);
+        self.pool.report(failure);
+    }
+}
+
 /// What runs on the thread of a seat.
 pub(super) struct Worker<T: Task, H> {
     pub(super) pool: Arc<Shared<T>>,
@@ -49,16 +97,22 @@ impl<T: Task, H: Threads> Worker<T, H> {
     pub(super) fn serve(self) {
         let guard = self.attempt(|| self.threads.start());
         let waker = Waker::from(Arc::clone(&self.seat));
+        let held = Rc::new(Held { pool: Arc::clone(&self.pool), number: self.seat.number, place: Cell::new(false) });
+        let holding = held_by_this_thread(Rc::clone(&held) as Rc<dyn Hold>);
         let mut task_ended = false;
-        while let Some(work) = self.next(task_ended) {
-            task_ended = matches!(work, Work::Run(_));
+        while let Some(work) = self.next(task_ended, &held) {
+            task_ended = matches!(work, Work::Run { .. });
             match work {
-                Work::Run(task) => self.run(task, &mut Context::from_waker(&waker)),
+                Work::Run { task, streams } => {
+                    held.place.set(streams);
+                    self.run(task, &mut Context::from_waker(&waker));
+                }
                 Work::Drain => {
                     self.attempt(|| self.threads.drain());
                 }
             }
         }
+        drop(holding);
         self.attempt(|| drop(guard));
         if self.pool.lock().leave(self.seat.number) {
             self.pool.deserted.notify_all();
@@ -66,10 +120,13 @@ impl<T: Task, H: Threads> Worker<T, H> {
     }
 
     /// Waits for work; none: the thread is to leave. The end of a task and the begin of the next are one lock.
-    fn next(&self, task_ended: bool) -> Option<Work<T>> {
+    fn next(&self, task_ended: bool, held: &Held<T>) -> Option<Work<T>> {
         let number = self.seat.number;
         let mut roster = self.pool.lock();
         roster.tasks -= usize::from(task_ended);
+        if held.place.take() {
+            roster.queued.give_place_back();
+        }
         loop {
             if let Some(work) = roster.work(number) {
                 return Some(work);

@@ -5,6 +5,7 @@ mod limits;
 mod nudges;
 mod random;
 mod turns;
+mod waits;
 
 use std::any::Any;
 use std::io;
@@ -25,6 +26,19 @@ type Step = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + Send>;
 impl Task for Step {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self(cx)
+    }
+}
+
+/// A task, and whether it streams.
+struct Streaming(Step, bool);
+
+impl Task for Streaming {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0(cx)
+    }
+
+    fn streams(&self) -> bool {
+        self.1
     }
 }
 

@@ -178,8 +178,9 @@ impl Gateway {
     ) -> Result<ExchangeHandle, Refused> {
         let home = self.home(at);
         let Some(pool) = &home.pool else { return Err(Refused::Inline) };
+        let streams = parts.body.as_ref().is_some_and(|body| body.streams());
         let cell = Exchange::cell(home.interpreter, at, request.method() == b"HEAD", parts);
-        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done) };
+        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done), streams };
         match pool.submit(job) {
             Ok(ticket) => Ok(ExchangeHandle::new(cell, home, ticket)),
             Err(refused) => {
@@ -202,7 +203,7 @@ impl Gateway {
             None => preload(home.interpreter, at),
             Some(pool) => {
                 // A pool that refuses is full of requests, which load it themselves.
-                let _ = pool.submit(Job { step: Step::Preload(home.interpreter, Arc::clone(at)), done: None });
+                let _ = pool.submit(Job { step: Step::Preload(home.interpreter, Arc::clone(at)), done: None, streams: false });
             }
         }
     }
@@ -215,6 +216,13 @@ impl Gateway {
                 drop(Attached::new(home.interpreter));
             }
         }
+    }
+
+    /// Whether a further request whose body [streams](crate::host::BodySource::streams) would wait for others of that kind,
+    /// because they have all threads that there are for them. A host can wait for more of the body in that case, since it is
+    /// wanted whole then.
+    pub fn is_full_of_streams(&self, at: &Location) -> bool {
+        self.home(at).pool.as_ref().is_some_and(|pool| pool.is_full_of_streams())
     }
 
     /// Exchanges that are queued or running on threads.

@@ -96,6 +96,8 @@ impl Drop for ThreadGuard {
 pub(super) struct Job {
     pub(super) step: Step,
     pub(super) done: Option<Done>,
+    /// Its body may still have to come from the client.
+    pub(super) streams: bool,
 }
 
 pub(super) enum Step {
@@ -110,6 +112,10 @@ pub(super) enum Step {
 unsafe impl Send for Job {}
 
 impl Task for Job {
+    fn streams(&self) -> bool {
+        self.streams
+    }
+
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Begin { request, cell } => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{Limits, Overloaded, Pool, StackSize, Task, Threads};
+use super::super::{Limits, Overloaded, Pool, StackSize, Task, Threads, stream_ended, without_permit};
 
 /// How one step of a task ends.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,20 @@ enum End {
     WokenTwice,
     Panics,
     IsReady,
+}
+
+/// What a task does besides its steps.
+#[derive(Clone, Copy, Debug)]
+struct Habits {
+    /// Waits in the middle of each step.
+    waits: bool,
+    streams: bool,
+    /// Says after its first step that it streams no more.
+    ends_stream: bool,
+}
+
+fn habits() -> impl Strategy<Value = Habits> {
+    any::<[bool; 3]>().prop_map(|[waits, streams, ends_stream]| Habits { waits, streams, ends_stream })
 }
 
 fn script() -> impl Strategy<Value = Vec<End>> {
@@ -64,6 +78,7 @@ impl Counts {
 }
 
 struct Scripted {
+    habits: Habits,
     script: std::vec::IntoIter<End>,
     counts: Arc<Counts>,
     /// A thread that wakes whoever it is sent.
@@ -72,6 +87,10 @@ struct Scripted {
 }
 
 impl Task for Scripted {
+    fn streams(&self) -> bool {
+        self.habits.streams
+    }
+
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let counts = Arc::clone(&self.counts);
         let here = thread::current().id();
@@ -85,6 +104,14 @@ impl Task for Scripted {
         }
         Counts::enter(&counts.running, &counts.most_running);
         thread::yield_now();
+        if self.habits.waits {
+            counts.running.fetch_sub(1, Ordering::SeqCst);
+            without_permit(thread::yield_now);
+            Counts::enter(&counts.running, &counts.most_running);
+        }
+        if self.habits.ends_stream {
+            stream_ended();
+        }
         let end = self.script.next();
         let wakes = match end {
             Some(End::WokenBefore) => {
@@ -173,7 +200,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_and_no_limit_is_exceeded(
         limits in limits(),
-        scripts in prop::collection::vec(script(), 1..60),
+        scripts in prop::collection::vec((script(), habits()), 1..60),
         submitters in 1..4usize,
         withdrawals in prop::collection::vec(any::<bool>(), 8),
         nudges in 0..4usize,
@@ -190,8 +217,9 @@ proptest! {
             for part in scripts.chunks(total.div_ceil(submitters)) {
                 let (wakes, pool, counts, refused, panics_not_run) = (wakes.clone(), &pool, &counts, &refused, &panics_not_run);
                 let mut withdrawals = withdrawals.iter().cycle();
-                scope.spawn(move || for script in part {
+                scope.spawn(move || for (script, habits) in part {
                     let task = Scripted {
+                        habits: *habits,
                         script: script.clone().into_iter(),
                         counts: Arc::clone(counts),
                         wakes: wakes.clone(),
@@ -222,7 +250,7 @@ proptest! {
         prop_assert!(pool.shutdown(Duration::from_secs(60)));
         prop_assert_eq!(pool.in_flight(), 0);
         let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);
-        let panicking = scripts.iter().filter(|script| matches!(script.last(), Some(End::Panics))).count();
+        let panicking = scripts.iter().filter(|(script, _)| matches!(script.last(), Some(End::Panics))).count();
         prop_assert_eq!(count(&counts.dropped), total);
         prop_assert_eq!(count(&counts.begun), 0);
         prop_assert_eq!(count(&counts.panics), panicking - count(&panics_not_run));

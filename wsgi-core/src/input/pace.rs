@@ -1,0 +1,89 @@
+//! How slowly a client may send a body.
+
+use std::time::{Duration, Instant};
+
+/// A limit for all the time that a host waits for the bytes of one body: [`GRACE`](Self::GRACE), and more for what has come,
+/// at a least rate. So a client can be slow for a while, and a large body may take long, but no client takes as long as it
+/// likes by sending a byte now and then.
+///
+/// Time in which nobody wants the body does not count.
+///
+/// ```
+/// # use std::time::Duration;
+/// use wsgi_core::input::Pace;
+///
+/// let mut pace = Pace::new(500);
+/// assert_eq!(pace.left(), Some(Pace::GRACE));
+/// pace.received(1000, Duration::from_secs(1));
+/// assert_eq!(pace.left(), Some(Pace::GRACE + Duration::from_secs(1)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Bytes a second; 0 is no limit.
+    rate: u64,
+    received: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// How long a client may take for nothing.
+    pub const GRACE: Duration = Duration::from_secs(20);
+
+    /// Bytes a second that suit most programs; Apache's `RequestReadTimeout` has the same.
+    pub const RATE: u64 = 500;
+
+    /// A limit of so many bytes a second behind the grace; 0 for none.
+    pub fn new(rate: u64) -> Self {
+        Self { rate, received: 0, waited: Duration::ZERO }
+    }
+
+    /// How much longer may be waited for the next bytes; zero if the client is too slow, `None` without a limit.
+    pub fn left(&self) -> Option<Duration> {
+        let earned = Duration::from_secs(self.received.checked_div(self.rate)?);
+        Some(Self::GRACE.saturating_add(earned).saturating_sub(self.waited))
+    }
+
+    /// Bytes have come, or none, and were waited for as long.
+    pub fn received(&mut self, bytes: usize, waited: Duration) {
+        self.received = self.received.saturating_add(bytes as u64);
+        self.waited = self.waited.saturating_add(waited);
+    }
+
+    /// As [`received`](Self::received), for a wait that began then and ends now.
+    pub fn received_since(&mut self, bytes: usize, began: Instant) {
+        self.received(bytes, began.elapsed());
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(Self::RATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_byte_now_and_then_is_too_slow_and_a_large_body_may_take_long() {
+        let mut dripping = Pace::new(500);
+        (0..3).for_each(|_| dripping.received(1, 10 * SECOND));
+        assert_eq!(dripping.left(), Some(Duration::ZERO));
+        let mut large = Pace::new(500);
+        (0..3000).for_each(|_| large.received(1000, SECOND));
+        assert!(large.left() > Some(3000 * SECOND));
+    }
+
+    #[test]
+    fn without_a_rate_there_is_no_limit_and_nothing_overflows() {
+        let mut pace = Pace::new(0);
+        pace.received(1, Duration::MAX);
+        assert_eq!(pace.left(), None);
+        let mut pace = Pace::new(1);
+        (0..2).for_each(|_| pace.received(usize::MAX, Duration::MAX));
+        assert!(pace.left().is_some());
+    }
+}
