@@ -43,6 +43,7 @@ pub mod host;
 #[cfg(feature = "http1")]
 pub mod http1;
 pub mod input;
+pub mod line_writer;
 pub mod lock;
 pub mod output;
 pub mod pool;
@@ -54,3 +55,4 @@ pub mod relay;
 pub mod reload;
 pub mod response;
 pub mod snapshot;
+pub mod stderr_log;

@@ -41,6 +41,13 @@ impl Log {
         lines.finish(|record| self.0.log(level, record));
     }
 
+    /// Waits until what was logged is written, where the host's log writes later. The thread is not attached to Python.
+    pub fn flush(&self) {
+        if self.0.is_full() {
+            self.0.wait_for_room();
+        }
+    }
+
     /// Logs text of several lines, one record each; `wait` is as for [`write`](Self::write).
     pub fn lines(&self, level: Level, text: &str, wait: impl FnMut(&dyn ErrorLog)) {
         let mut lines = LineBuffer::new();

@@ -1,0 +1,73 @@
+//! The error log on standard error.
+
+use std::sync::LazyLock;
+
+use crate::host::{ErrorLog, Level};
+use crate::line_writer::LineWriter;
+
+/// A log on stderr, one line a record: `[error] text`.
+///
+/// Lines are written by a thread of its own, see [`LineWriter`]. An application waits until its lines are written. Where
+/// nobody reads them, it waits for a second once; up to a megabyte of lines waits then, and further ones are dropped and
+/// counted. [`Gateway::shutdown`](crate::python::Gateway::shutdown) waits for the last ones.
+#[derive(Clone, Copy, Debug)]
+pub struct StderrLog {
+    least: Level,
+}
+
+/// One for the process, as there is one standard error.
+static WRITER: LazyLock<LineWriter> =
+    LazyLock::new(|| LineWriter::stderr(|lost| Some(line(Level::Warn, &lost_text(lost)))));
+
+fn lost_text(lost: u64) -> String {
+    format!("{lost} lines of this log were dropped, because standard error was not read")
+}
+
+impl StderrLog {
+    /// Records of this level and more severe ones are written.
+    pub fn new(least: Level) -> Self {
+        Self { least }
+    }
+}
+
+/// Everything from [`Level::Notice`]: clients that leave are not mentioned.
+impl Default for StderrLog {
+    fn default() -> Self {
+        Self::new(Level::Notice)
+    }
+}
+
+impl ErrorLog for StderrLog {
+    fn log(&self, level: Level, text: &str) {
+        if level >= self.least {
+            WRITER.push(line(level, text));
+        }
+    }
+
+    /// A line that is not written could be lost with the process, by a crash in an extension for instance.
+    fn is_full(&self) -> bool {
+        WRITER.is_behind()
+    }
+
+    fn wait_for_room(&self) {
+        WRITER.wait();
+    }
+}
+
+fn line(level: Level, text: &str) -> String {
+    format!("[{}] {text}\n", name(level))
+}
+
+/// As nginx names them.
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Notice => "notice",
+        Level::Warn => "warn",
+        Level::Error => "error",
+        Level::Crit => "crit",
+        Level::Alert => "alert",
+        Level::Emerg => "emerg",
+    }
+}
