@@ -269,7 +269,8 @@ pub trait ErrorLog: Send + Sync {
         false
     }
 
-    /// Blocks until lines can be taken again. Called detached from Python.
+    /// Blocks until lines can be taken again, for a limited time. Called detached from Python. At the end of
+    /// [`Gateway::shutdown`](crate::python::Gateway::shutdown) as well, for what waits then would be lost.
     fn wait_for_room(&self) {}
 }
 
@@ -285,6 +286,12 @@ pub trait ChildProcesses: Send + Sync + std::fmt::Debug {
     /// An application has forked this process, and goes on in it. The process has one thread, the caller: a lock that another
     /// thread held at the fork is never released.
     fn after_fork(&self) {}
+}
+
+/// Is told when a gateway ends; see [`Gateway::on_shutdown`](crate::python::Gateway::on_shutdown).
+pub trait Shutdown: Send + Sync {
+    /// Exchanges that are not complete by now are not waited for any more. Their sinks may never be dropped. Does not block.
+    fn abandoned(&self);
 }
 
 /// Severity of a log record, in nginx's names.

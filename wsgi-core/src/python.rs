@@ -41,6 +41,7 @@ mod token;
 mod types;
 
 pub use exchange::{Exchange, Summary};
+pub use exit::exit_at_once;
 pub use gateway::{Done, Gateway, GatewaySettings, Mode, Refused};
 pub use handle::ExchangeHandle;
 pub use loader::module_name;

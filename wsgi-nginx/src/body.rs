@@ -149,6 +149,11 @@ impl BodySource for Body {
             self.current += 1;
         }
     }
+
+    /// nginx has collected all of it, be it in a file.
+    fn streams(&self) -> bool {
+        false
+    }
 }
 
 /// A file of nginx's, read at positions.

@@ -17,6 +17,13 @@ use super::thread::Attached;
 use crate::host::Level;
 use crate::pool::StackSize;
 
+/// Ends this process at once, whatever its threads do: without exit handlers, destructors and buffered output. For a host that
+/// was asked to end, and whose orderly end does not come.
+pub fn exit_at_once(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
 /// How long the GIL is waited for after applications have been abandoned.
 const GIL_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -46,6 +53,7 @@ pub(super) fn end_inline(main: &'static Home, own: Vec<&'static Home>, deadline:
         home.end(remaining(deadline) / waiting);
         waiting -= 1;
     }
+    main.interpreter.log.flush();
     std::mem::forget(Attached::new(main.interpreter));
     drop(finished);
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use super::start::{Setup, set_up};
 use super::thread::{self, Attached};
 use crate::config::{ProcessSettings, Threads};
 use crate::error::{Fault, StartError};
-use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView};
+use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView, Shutdown};
 use crate::lock::Leaf;
 use crate::pool::{Limits, Overloaded};
 use crate::record::Log;
@@ -108,6 +108,7 @@ pub struct Gateway {
     main: &'static Home,
     /// Interpreters of their own, by the script's path or the module's name.
     own: Leaf<HashMap<PathBuf, &'static Home>>,
+    on_shutdown: Leaf<Vec<Weak<dyn Shutdown>>>,
 }
 
 impl Gateway {
@@ -143,7 +144,7 @@ impl Gateway {
         // SAFETY: as above, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
-        Ok(Self { mode, release, main, own: Leaf::default() })
+        Ok(Self { mode, release, main, own: Leaf::default(), on_shutdown: Leaf::default() })
     }
 
     /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
@@ -203,7 +204,11 @@ impl Gateway {
             None => preload(home.interpreter, at),
             Some(pool) => {
                 // A pool that refuses is full of requests, which load it themselves.
-                let _ = pool.submit(Job { step: Step::Preload(home.interpreter, Arc::clone(at)), done: None, streams: false });
+                let _ = pool.submit(Job {
+                    step: Step::Preload(home.interpreter, Arc::clone(at)),
+                    done: None,
+                    streams: false,
+                });
             }
         }
     }
@@ -230,9 +235,23 @@ impl Gateway {
         self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
     }
 
+    /// Has a part of the host told by [`shutdown`](Self::shutdown) that exchanges on threads are not waited for any more. A
+    /// client whose exchange is abandoned would wait for ever.
+    pub fn on_shutdown(&self, part: &Arc<impl Shutdown + 'static>) {
+        let part: Weak<dyn Shutdown> = Arc::downgrade(part) as _;
+        let _gone: Vec<_> = self.on_shutdown.with(|parts| {
+            let gone = parts.extract_if(.., |part| part.strong_count() == 0).collect();
+            parts.push(part);
+            gone
+        });
+    }
+
     /// Waits for exchanges on threads and for threads of applications, at most `within`, then runs the functions that
     /// applications have registered with `atexit`, at most `within` again, and flushes. Returns within a second after that; no
-    /// thread runs Python afterwards. Call it last, on the thread that started the gateway.
+    /// thread runs Python afterwards. Call it last; inline on the thread that started the gateway, with threads on any.
+    ///
+    /// An exchange whose response is taken by a task ends when that task runs: on the only thread of a runtime it does not
+    /// while this function waits. `wsgi_hyper::shutdown` is for that.
     ///
     /// Code that runs longer is abandoned, with a warning in the log. With threads this function returns then. If code in C
     /// holds the GIL for ever (a regular expression that backtracks, a loop of an extension), it makes a later `exit` end the
@@ -250,10 +269,15 @@ impl Gateway {
         if running > 0 {
             self.main.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
         }
+        let parts = self.on_shutdown.with(|parts| parts.clone());
+        parts.iter().filter_map(Weak::upgrade).for_each(|part| part.abandoned());
         let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
         match self.mode {
             Mode::Inline => exit::end_inline(self.main, own, deadline, within),
-            Mode::Threads(limits) => exit::end_on_threads(self.main, own, deadline, within, limits.stack),
+            Mode::Threads(limits) => {
+                exit::end_on_threads(self.main, own, deadline, within, limits.stack);
+                self.main.interpreter.log.flush();
+            }
         }
     }
 
