@@ -7,6 +7,6 @@ mod extent;
 mod terms;
 mod writer;
 
-pub use extent::Extent;
+pub use extent::{Extent, MAX_EXTENSIONS, extension_size};
 pub use terms::Terms;
 pub use writer::Writer;

@@ -18,7 +18,24 @@ pub struct Extent {
     chunked: bool,
     /// Something was wrong: what follows is not known.
     lost: bool,
+    /// Bytes that were taken from the connection, with the lines between chunks.
+    taken: u64,
+    /// Of those, extensions of chunks.
+    extensions: u64,
 }
+
+/// The most that the extensions of all chunks of a body may have, in bytes, zeros in front of a size included. No application
+/// sees them: with longer ones a client could have a server read without an end and without a byte of data. hyper has the same
+/// limit.
+pub const MAX_EXTENSIONS: u64 = 16 * 1024;
+
+/// What the line of a chunk's size has beyond the most digits that are needed.
+pub fn extension_size(line: &[u8]) -> u64 {
+    line.len().saturating_sub(SIZE_DIGITS) as u64
+}
+
+/// Hexadecimal digits of the largest size.
+const SIZE_DIGITS: usize = 16;
 
 /// The longest line between two chunks, in bytes; also what all trailers may have.
 const MAX_LINE: u64 = 8 * 1024;
@@ -42,7 +59,7 @@ impl Extent {
             (None, Some(coding)) if minor_version > 0 && coding.eq_ignore_ascii_case(b"chunked") => (None, true),
             _ => return None,
         };
-        Some(Self { declared, left: declared.unwrap_or(0), chunked, lost: false })
+        Some(Self { declared, left: declared.unwrap_or(0), chunked, ..Self::default() })
     }
 
     /// The length that the client has declared, for [`RequestView::content_length`](crate::host::RequestView).
@@ -74,15 +91,14 @@ impl Extent {
         })
     }
 
-    /// Reads what the application has left, up to `limit` bytes; whether the next request begins here. If not, the
-    /// connection cannot be used any more.
+    /// Reads what the application has left, up to `limit` bytes of the connection; whether the next request begins here. If
+    /// not, the connection cannot be used any more.
     pub fn skip(&mut self, connection: &mut impl BufRead, limit: u64) -> bool {
-        let mut left = limit;
+        let end = self.taken.saturating_add(limit);
         let mut buf = [0; 8 * 1024];
         while !self.is_at_end() {
-            match self.read(connection, &mut buf) {
-                Ok(count) if count as u64 <= left => left -= count as u64,
-                _ => return false,
+            if self.read(connection, &mut buf).is_err() || self.taken > end {
+                return false;
             }
         }
         true
@@ -90,9 +106,11 @@ impl Extent {
 
     fn read_some(&mut self, connection: &mut impl BufRead, buf: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && self.chunked {
-            self.left = chunk_size(&line(connection, MAX_LINE)?).ok_or_else(malformed)?;
+            let line = self.line(connection, MAX_LINE)?;
+            self.extensions += extension_size(&line);
+            self.left = chunk_size(&line).filter(|_| self.extensions <= MAX_EXTENSIONS).ok_or_else(malformed)?;
             if self.left == 0 {
-                skip_trailers(connection)?;
+                self.skip_trailers(connection)?;
                 self.chunked = false;
             }
         }
@@ -111,26 +129,40 @@ impl Extent {
         if count > room {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the connection claims to have read too much"));
         }
+        self.taken += count as u64;
         self.left -= count as u64;
-        if self.left == 0 && self.chunked && !line(connection, MAX_LINE)?.is_empty() {
+        if self.left == 0 && self.chunked && !self.line(connection, MAX_LINE)?.is_empty() {
             return Err(malformed());
         }
         Ok(count)
+    }
+
+    /// A line without its end, which is CRLF and nothing else.
+    fn line(&mut self, connection: &mut impl BufRead, limit: u64) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        connection.take(limit).read_until(b'\n', &mut line)?;
+        self.taken += line.len() as u64;
+        if !line.ends_with(b"\n") && (line.len() as u64) < limit {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        line.strip_suffix(b"\r\n").map(<[u8]>::to_vec).ok_or_else(malformed)
+    }
+
+    /// PEP 3333 knows no trailers.
+    fn skip_trailers(&mut self, connection: &mut impl BufRead) -> io::Result<()> {
+        let mut left = MAX_LINE;
+        loop {
+            let line = self.line(connection, left)?;
+            if line.is_empty() {
+                return Ok(());
+            }
+            left = left.saturating_sub(line.len() as u64 + 2);
+        }
     }
 }
 
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "request body is not in chunked coding (RFC 9112, 7.1)")
-}
-
-/// A line without its end, which is CRLF and nothing else.
-fn line(connection: &mut impl BufRead, limit: u64) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    connection.take(limit).read_until(b'\n', &mut line)?;
-    if !line.ends_with(b"\n") && (line.len() as u64) < limit {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    line.strip_suffix(b"\r\n").map(<[u8]>::to_vec).ok_or_else(malformed)
 }
 
 /// Hexadecimal; extensions are ignored (RFC 9112, 7.1.1).
@@ -140,18 +172,6 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0, |size, digit| Some(size * 16 + u64::from(char::from(*digit).to_digit(16)?)))
-}
-
-/// PEP 3333 knows no trailers.
-fn skip_trailers(connection: &mut impl BufRead) -> io::Result<()> {
-    let mut left = MAX_LINE;
-    loop {
-        let line = line(connection, left)?;
-        if line.is_empty() {
-            return Ok(());
-        }
-        left = left.saturating_sub(line.len() as u64 + 2);
-    }
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -304,8 +324,30 @@ mod tests {
         assert!(sized().skip(&mut connection, 20_000));
         assert_eq!(connection, b"GET");
         assert!(!sized().skip(&mut &*data, 19_999));
-        assert!(chunked().skip(&mut &b"2\r\nab\r\n0\r\n\r\n"[..], 2));
+        let chunks = &b"2\r\nab\r\n0\r\n\r\n"[..];
+        assert!(chunked().skip(&mut &*chunks, chunks.len() as u64));
+        assert!(!chunked().skip(&mut &*chunks, chunks.len() as u64 - 1), "lines count as well");
         assert!(!sized().skip(&mut &data[..10], 20_000), "the client has left");
+    }
+
+    #[test]
+    fn extensions_of_chunks_have_a_limit_in_all_whether_they_are_read_or_skipped() {
+        let chunk = |extension: usize| [format!("1;{}\r\n", "e".repeat(extension)).as_bytes(), b"x\r\n"].concat();
+        let few = [chunk(8000), chunk(8000), b"0\r\n\r\n".to_vec()].concat();
+        assert_eq!(whole(chunked(), &few).0.expect("whole"), b"xx");
+        let many = chunk(8000).repeat(100);
+        let mut endless = &*many;
+        let (mut body, mut buf, mut count) = (chunked(), [0; 9], 0);
+        let error = loop {
+            match body.read(&mut endless, &mut buf) {
+                Ok(_) => count += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, HostError::Io(_)) && count == 2, "{error} after {count} chunks");
+        assert!(!chunked().skip(&mut &*chunk(8000).repeat(100), 1 << 20));
+        let zeros = [b"0".repeat(8000), b"1\r\nx\r\n".to_vec()].concat().repeat(3);
+        assert!(!chunked().skip(&mut &*zeros, 1 << 20));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 use wsgi_core::host::HeaderField;
-use wsgi_core::http1::Extent;
+use wsgi_core::http1::{Extent, MAX_EXTENSIONS, extension_size};
 
 use super::merging::Chunk;
 use super::{HEAD_SIZE, LINE_SIZE};
@@ -24,6 +24,8 @@ pub(super) struct Framing {
     /// Of the head: whether it is one of HTTP/1.1, and the lines in `kept` that tell where its body ends.
     modern: bool,
     telling: Vec<Range<usize>>,
+    /// Bytes of extensions of the chunks of this body so far.
+    extensions: u64,
     /// Chunks that were received as a whole at the last advance, and the one whose size was.
     chunks: Vec<Chunk>,
     opened: Option<Chunk>,
@@ -92,6 +94,11 @@ impl Framing {
         self.place == Place::Head
     }
 
+    /// Whether nothing of a further request has come behind the last one.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.is_in_head() && self.kept.is_empty()
+    }
+
     /// The chunks that the bytes of the last [`advance`](Self::advance) hold from beginning to end.
     pub(super) fn chunks(&self) -> &[Chunk] {
         &self.chunks
@@ -132,10 +139,14 @@ impl Framing {
             // Empty lines before a request are ignored (RFC 9112, 2.2).
             Place::Head if self.line == 0 => Place::Head,
             Place::Head => self.body()?,
-            Place::ChunkSize => match chunk_size(line)? {
-                0 => Place::Trailers,
-                size => Place::Chunk(size),
-            },
+            Place::ChunkSize => {
+                // hyper has this limit, too, but not where chunks are merged before it sees them.
+                self.extensions += extension_size(line);
+                match chunk_size(line).filter(|_| self.extensions <= MAX_EXTENSIONS)? {
+                    0 => Place::Trailers,
+                    size => Place::Chunk(size),
+                }
+            }
             Place::ChunkEnd if line.is_empty() => Place::ChunkSize,
             Place::Trailers => Place::Head,
             _ => return None,
@@ -147,13 +158,14 @@ impl Framing {
     }
 
     /// What follows a head; `None` if that can be understood in two ways, or in none.
-    fn body(&self) -> Option<Place> {
+    fn body(&mut self) -> Option<Place> {
         let lines = self.telling.iter().map(|range| &self.kept[range.clone()]);
         let fields = lines.filter_map(|line| {
             let colon = memchr(b':', line)?;
             Some(HeaderField::new(&line[..colon], without_spaces(&line[colon + 1..])))
         });
         let extent = Extent::new(u8::from(self.modern), &fields.collect::<Vec<_>>())?;
+        self.extensions = 0;
         Some(match extent.remaining() {
             Some(0) => Place::Head,
             Some(length) if length > LARGEST => return None,
@@ -210,6 +222,17 @@ mod tests {
             assert_eq!(found.err(), whole, "cut at {cut}");
         }
         whole
+    }
+
+    #[test]
+    fn extensions_of_all_chunks_of_a_body_have_a_limit() {
+        let chunks = |count: usize| format!("1;{}\r\nx\r\n", "e".repeat(8000)).repeat(count);
+        let body = |count| format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunks(count));
+        // Each body has a limit of its own.
+        assert_eq!(Framing::default().advance(body(2).repeat(3).as_bytes()), Ok(()));
+        assert!(Framing::default().advance(body(3).as_bytes()).is_err());
+        let zeros = format!("{}1\r\nx\r\n", "0".repeat(8000)).repeat(3);
+        assert!(Framing::default().advance(body(0).replace("0\r\n\r\n", &zeros).as_bytes()).is_err());
     }
 
     fn passes(text: &str) {
