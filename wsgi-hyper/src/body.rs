@@ -1,19 +1,22 @@
 //! A request body as applications read it: on their thread, from a body that is made for tasks.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
 use wsgi_core::error::HostError;
 use wsgi_core::host::BodySource;
+use wsgi_core::input::Pace;
 use wsgi_core::lock::Leaf;
 
 use crate::channel::Channel;
@@ -46,17 +49,39 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 
 /// A body, read by a thread that waits for it.
 ///
-/// Nothing is asked of the body before the application reads: so a client that expects `100 Continue` gets it then,
-/// and one that sends faster than the application reads is held up.
+/// The part that has come before the application was called is in memory. No more is asked of the body before the
+/// application reads: so a client that expects `100 Continue` gets it then, and one that sends faster than the application
+/// reads is held up.
 pub(crate) struct Source<B: Body> {
     body: Pin<Box<B>>,
+    /// What has come and was not read; further blocks only where several came before the application was called.
     data: Bytes,
+    further: VecDeque<Bytes>,
+    /// The body is at its end, or has failed: nothing more is asked of it.
     ended: bool,
+    /// How it has failed, until the application reads that far.
+    failure: Option<HostError>,
     left: Option<u64>,
     channel: Arc<Channel>,
-    patience: Duration,
+    limits: Limits,
     /// Where timers of the body run.
     runtime: Option<Handle>,
+}
+
+/// How long a client may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Between two parts of a body.
+    pub(crate) patience: Duration,
+    /// In all.
+    pub(crate) pace: Pace,
+}
+
+impl Limits {
+    /// How long the next part may take.
+    pub(crate) fn next(&self) -> Duration {
+        self.pace.left().map_or(self.patience, |left| left.min(self.patience))
+    }
 }
 
 impl<B> Source<B>
@@ -64,47 +89,94 @@ where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// `channel` tells when nobody is interested any more, `patience` is how long a client may send nothing.
-    pub(crate) fn new(body: B, length: Option<u64>, channel: Arc<Channel>, patience: Duration) -> Self {
+    /// `channel` tells when nobody is interested any more.
+    pub(crate) fn new(body: B, length: Option<u64>, channel: Arc<Channel>, limits: Limits) -> Self {
         Self {
             body: Box::pin(body),
             data: Bytes::new(),
+            further: VecDeque::new(),
             ended: false,
+            failure: None,
             left: length,
             channel,
-            patience,
+            limits,
             runtime: Handle::try_current().ok(),
         }
     }
 
-    /// Waits for data, which is put into `data`, or for the end.
+    pub(crate) fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    /// Whether nothing more is asked of the body.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes the next part of the body, if it is there; returns its length. Failures are for the application that reads.
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let body = self.body.as_mut();
+        // A body is code of others. With timers of a runtime that has ended it panics, for one.
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
+        let failure = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                self.ended = self.body.is_end_stream();
+                // Trailers are not for applications (PEP 3333 knows none).
+                let Ok(mut data) = frame.into_data() else { return Poll::Ready(0) };
+                let data = data.copy_to_bytes(data.remaining());
+                let length = data.len();
+                match self.data.is_empty() {
+                    true => self.data = data,
+                    false => self.further.push_back(data),
+                }
+                return Poll::Ready(length);
+            }
+            Ok(Poll::Ready(None)) => None,
+            Ok(Poll::Ready(Some(Err(error)))) => {
+                let error = error.into();
+                if is_malformed(&*error) {
+                    self.channel.blame_client(StatusCode::BAD_REQUEST);
+                }
+                Some(host_error(error))
+            }
+            Err(_) => Some(HostError::Io(io::Error::other("the request body panicked"))),
+        };
+        self.ended = true;
+        self.failure = failure;
+        Poll::Ready(0)
+    }
+
+    /// Waits for data, or for the end.
     fn fill(&mut self) -> Result<(), HostError> {
-        let _entered = self.runtime.as_ref().map(Handle::enter);
+        let runtime = self.runtime.clone();
+        let _entered = runtime.as_ref().map(Handle::enter);
         let parker = Arc::<Parker>::default();
         let waker = Waker::from(Arc::clone(&parker));
         while self.data.is_empty() && !self.ended {
             self.channel.wait_with(&waker)?;
-            match self.body.as_mut().poll_frame(&mut Context::from_waker(&waker)) {
-                // Trailers are not for applications (PEP 3333 knows none).
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(mut data) = frame.into_data() {
-                        self.data = data.copy_to_bytes(data.remaining());
+            let began = Instant::now();
+            let part = loop {
+                match self.poll_part(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(part) => break part,
+                    Poll::Pending if parker.park(self.limits.next().saturating_sub(began.elapsed())) => {
+                        self.channel.wait_with(&waker)?;
                     }
-                    self.ended = self.body.is_end_stream();
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    let error = error.into();
-                    if is_malformed(&*error) {
-                        self.channel.blame_client();
+                    Poll::Pending => {
+                        self.channel.blame_client(StatusCode::REQUEST_TIMEOUT);
+                        return Err(HostError::TimedOut);
                     }
-                    return Err(host_error(error));
                 }
-                Poll::Ready(None) => self.ended = true,
-                Poll::Pending if !parker.park(self.patience) => return Err(HostError::TimedOut),
-                Poll::Pending => {}
+            };
+            self.limits.pace.received_since(part, began);
+        }
+        match self.failure.take() {
+            Some(failure) if self.data.is_empty() => Err(failure),
+            failure => {
+                self.failure = failure;
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 
@@ -126,6 +198,9 @@ where
         let left = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let count = buf.len().min(self.data.len()).min(left);
         self.data.copy_to_slice(&mut buf[..count]);
+        if self.data.is_empty() {
+            self.data = self.further.pop_front().unwrap_or_default();
+        }
         match &mut self.left {
             Some(left) if count == 0 && *left > 0 => return Err(HostError::ClientGone),
             Some(left) => *left = left.saturating_sub(count as u64),
@@ -136,6 +211,10 @@ where
 
     fn is_ready(&self) -> bool {
         self.ended
+    }
+
+    fn may_wait(&self) -> bool {
+        self.data.is_empty() && !self.ended
     }
 }
 
@@ -222,7 +301,8 @@ mod tests {
     }
 
     fn source(body: Surprise, length: u64) -> Source<Surprise> {
-        Source::new(body, Some(length), Channel::new(), Duration::MAX)
+        let limits = Limits { patience: Duration::MAX, pace: Pace::default() };
+        Source::new(body, Some(length), Channel::new(), limits)
     }
 
     #[test]

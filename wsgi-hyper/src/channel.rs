@@ -38,8 +38,8 @@ struct State {
     draining: bool,
     end: Option<End>,
     closed: Option<Closed>,
-    /// The request body cannot be decoded.
-    malformed: bool,
+    /// What the client gets for its request body, if the application fails by that.
+    blame: Option<StatusCode>,
     /// The task, when it waits for something to take.
     task: Option<Waker>,
     /// The exchange, when it waits for room.
@@ -171,16 +171,22 @@ impl Channel {
         self.end(End::Cut);
     }
 
-    /// The thread is done, and `status` is to be answered unless a head has been sent. It is the client's fault
-    /// if its body was [malformed](Self::blame_client).
+    /// The thread is done, and `status` is to be answered unless a head has been sent, or that of
+    /// [the client's fault](Self::blame_client) if there is one.
     pub(crate) fn fail(&self, status: StatusCode) {
-        let malformed = self.state.with(|state| state.malformed);
-        self.end(End::Failed(if malformed { StatusCode::BAD_REQUEST } else { status }));
+        let blame = self.state.with(|state| state.blame);
+        self.end(End::Failed(blame.unwrap_or(status)));
     }
 
-    /// The request body turned out to be malformed. The application may make something of that all the same.
-    pub(crate) fn blame_client(&self) {
-        self.state.with(|state| state.malformed = true);
+    /// The request body turned out to be malformed (400), or comes too slowly (408). The application may make something of
+    /// that all the same.
+    pub(crate) fn blame_client(&self, status: StatusCode) {
+        self.state.with(|state| state.blame = Some(status));
+    }
+
+    /// The gateway does not wait for the thread any more. A response that is not complete is cut.
+    pub(crate) fn abandon(&self) {
+        self.end(End::Failed(StatusCode::SERVICE_UNAVAILABLE));
     }
 
     fn end(&self, end: End) {
@@ -436,12 +442,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_by_a_malformed_body_is_the_client_s() {
-        let channel = Channel::new();
-        channel.blame_client();
-        channel.fail(StatusCode::INTERNAL_SERVER_ERROR);
-        let head = channel.poll_head(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(head, Poll::Ready(Err(StatusCode::BAD_REQUEST))));
+    fn a_failure_by_a_malformed_or_slow_body_is_the_client_s() {
+        for blame in [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT] {
+            let channel = Channel::new();
+            channel.blame_client(blame);
+            channel.fail(StatusCode::INTERNAL_SERVER_ERROR);
+            let head = channel.poll_head(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(head, Poll::Ready(Err(status)) if status == blame));
+        }
     }
 
     #[test]

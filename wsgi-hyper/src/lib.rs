@@ -29,8 +29,8 @@
 //!     let body = response.into_body().collect().await?.to_bytes();
 //!     assert!(body.starts_with(b"Hello world!"));
 //!
-//!     // Last, on the thread that has started it.
-//!     gateway.shutdown(std::time::Duration::from_secs(5));
+//!     // Last. Tasks go on meanwhile, and take what applications still send.
+//!     wsgi_hyper::shutdown(&gateway, std::time::Duration::from_secs(5)).await;
 //!     Ok(())
 //! }
 //! ```
@@ -63,8 +63,13 @@
 //!   HTTP does not tell names by their case, nor by their order.
 //! - A request body of unknown length (chunked) is read as it comes, so CONTENT_LENGTH is missing; `wsgi.input` ends
 //!   where the body ends (`wsgi.input_terminated`).
-//! - The application is called before the body has arrived. A client that leaves in the middle of it is an `OSError`
-//!   where the application reads.
+//! - The application is called when the first part of the body has arrived, not all of it. While it waits for more, another
+//!   request has its permit. A client that leaves in the middle of it is an `OSError` where the application reads.
+//! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). Half of
+//!   the threads at most wait for bodies.
+//! - With `server::Server`, a client that closes its half of the connection behind its request (`nc -N`) has left, and gets no
+//!   answer. nginx with threads does the same. There is no other way to notice a client that leaves while its application is
+//!   silent; a response that streams would go on for it.
 //! - Malformed requests are refused by the server around the service. `server::Server` is stricter than nginx, but for the
 //!   size of bodies; `docs/conformance.md` has a list.
 //! - `wsgi_allow_ranges` has no effect. Conditional requests are the application's.
@@ -72,19 +77,23 @@
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+mod arrival;
 mod body;
 mod channel;
 mod connection;
-mod log;
+mod deadline;
+mod open;
 mod request;
 mod response;
 #[cfg(feature = "server")]
 pub mod server;
 mod service;
+mod shutdown;
 mod sink;
 
 pub use channel::Cut;
 pub use connection::Connection;
-pub use log::StderrLog;
 pub use response::ResponseBody;
 pub use service::{ResponseFuture, ServiceBuilder, WsgiService};
+pub use shutdown::shutdown;
+pub use wsgi_core::stderr_log::StderrLog;

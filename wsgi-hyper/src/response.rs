@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use wsgi_core::python::ExchangeHandle;
 
 use crate::channel::{Channel, Closed, Cut};
+use crate::open::Entry;
 
 /// The body of a response.
 ///
@@ -62,6 +63,8 @@ impl Body for ResponseBody {
 pub(crate) struct Taker {
     channel: Arc<Channel>,
     handle: ExchangeHandle,
+    /// Has the response cut when the gateway ends before it does.
+    _entry: Entry,
     /// Bytes of body that the client has still to get, once that is known.
     owed: Option<u64>,
     /// The response is cut short, and the server has had a turn since that is known.
@@ -71,8 +74,8 @@ pub(crate) struct Taker {
 }
 
 impl Taker {
-    pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle) -> Self {
-        Self { channel, handle, owed: None, warned: false, waited: false }
+    pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle, entry: Entry) -> Self {
+        Self { channel, handle, _entry: entry, owed: None, warned: false, waited: false }
     }
 
     /// The response without its body, for which `self` is needed; or a status to be answered instead.
@@ -138,6 +141,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     let text = match status {
         StatusCode::BAD_REQUEST => "400 Bad Request\n",
         StatusCode::NOT_FOUND => "404 Not Found\n",
+        StatusCode::REQUEST_TIMEOUT => "408 Request Timeout\n",
         StatusCode::METHOD_NOT_ALLOWED => "405 Method Not Allowed\n",
         StatusCode::SERVICE_UNAVAILABLE => "503 Service Unavailable\n",
         _ => "500 Internal Server Error\n",
@@ -147,7 +151,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     // Who knows what the client means by what it sends next; after CONNECT it may not even be HTTP.
-    if matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED) {
+    if matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::REQUEST_TIMEOUT) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     match status {

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use wsgi_core::host::{BodySource, ErrorLog, HostParts, Level};
+use wsgi_core::input::Pace;
 use wsgi_core::python::{Gateway, Location, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_core::stderr_log::StderrLog;
 
-use crate::body::{Extent, Source};
+use crate::arrival::Arrival;
+use crate::body::{Extent, Limits, Source};
 use crate::channel::Channel;
 use crate::connection::{Connection, Known};
-use crate::log::StderrLog;
+use crate::open::Open;
 use crate::request::{Mount, View};
 use crate::response::{ResponseBody, Taker, plain};
 use crate::sink::Sink;
@@ -46,7 +50,8 @@ struct Shared {
     mount: Mount,
     log: Arc<dyn ErrorLog>,
     software: String,
-    patience: Duration,
+    limits: Limits,
+    open: Arc<Open>,
 }
 
 /// How long a client may neither send nor take anything while an application waits for it; nginx's `send_timeout`.
@@ -68,12 +73,14 @@ impl WsgiService {
                 mount: Mount::default(),
                 log: Arc::new(StderrLog::default()),
                 software: concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")).to_owned(),
-                patience: PATIENCE,
+                limits: Limits { patience: PATIENCE, pace: Pace::default() },
+                open: Arc::default(),
             },
         }
     }
 
-    /// Hands a request to the gateway. The application may run before the future is polled.
+    /// Hands a request to the gateway, one with a body when the first part of it is there. The application may run before the
+    /// future is polled.
     fn answer<B>(&self, request: Request<B>) -> ResponseFuture
     where
         B: Body + Send + 'static,
@@ -90,27 +97,56 @@ impl WsgiService {
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Shared { gateway, location, mount, log, software, patience } = &*self.shared;
+        let Shared { location, mount, software, limits, .. } = &*self.shared;
         let extent = Extent::of(&parts.headers, &body);
         let view = match View::new(parts, known, mount, extent.length, software, &location.settings().variables) {
             Ok(view) => view,
             Err(status) => return ResponseFuture::plain(status),
         };
-        let channel = Channel::new();
-        let source = extent.any.then(|| {
-            Box::new(Source::new(body, extent.length, Arc::clone(&channel), *patience)) as Box<dyn BodySource>
-        });
-        let sink = Sink::new(Arc::clone(&channel), parts.method == Method::HEAD, *patience);
-        let host = HostParts { body: source, sink: Box::new(sink), log: Arc::clone(log) };
+        let request = Prepared {
+            snapshot: RequestSnapshot::new(&view),
+            is_head: parts.method == Method::HEAD,
+            channel: Channel::new(),
+        };
+        if !extent.any {
+            return self.dispatch(request, None);
+        }
+        let source = Source::new(body, extent.length, Arc::clone(&request.channel), limits.clone());
+        if expects_continue(parts) {
+            // The body does not come before the application has asked for it.
+            return self.dispatch(request, Some(Box::new(source)));
+        }
+        ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_with_body(request, source))))
+    }
+
+    /// Hands a request to the gateway when as much of its body is there as has to be.
+    async fn dispatch_with_body<B>(self, request: Prepared, source: Source<B>) -> ResponseFuture
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let is_full = || self.shared.gateway.is_full_of_streams(&self.shared.location);
+        match Arrival::new(source, is_full).await {
+            Ok(source) => self.dispatch(request, Some(Box::new(source))),
+            Err(status) => ResponseFuture::plain(status),
+        }
+    }
+
+    fn dispatch(&self, request: Prepared, body: Option<Box<dyn BodySource>>) -> ResponseFuture {
+        let Shared { gateway, location, log, limits, open, .. } = &*self.shared;
+        let Prepared { snapshot, is_head, channel } = request;
+        let sink = Sink::new(Arc::clone(&channel), is_head, limits.patience);
+        let host = HostParts { body, sink: Box::new(sink), log: Arc::clone(log) };
         let told = Arc::clone(&channel);
+        let entry = open.add(&channel);
         let done = Box::new(move |result| {
             if let Err(fault) = result {
                 let fault: wsgi_core::error::Fault = fault;
                 told.fail(fault.status_hint().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
             }
         });
-        match gateway.dispatch(location, RequestSnapshot::new(&view), host, done) {
-            Ok(handle) => ResponseFuture(Stage::Waiting(Some(Taker::new(channel, handle)))),
+        match gateway.dispatch(location, snapshot, host, done) {
+            Ok(handle) => ResponseFuture(Stage::Waiting(Some(Taker::new(channel, handle, entry)))),
             Err(refused) => {
                 log.log(Level::Error, &format!("request refused: {refused}"));
                 ResponseFuture::plain(match refused {
@@ -122,9 +158,27 @@ impl WsgiService {
     }
 }
 
+/// A request that has been read but for its body.
+struct Prepared {
+    snapshot: RequestSnapshot,
+    is_head: bool,
+    channel: Arc<Channel>,
+}
+
+/// Whether the client waits for `100 Continue` (RFC 9110, 10.1.1).
+fn expects_continue(parts: &Parts) -> bool {
+    let expected = parts.headers.get(EXPECT);
+    expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 impl ServiceBuilder {
     /// Mounts the application below a prefix of the path, `/mnt`, which becomes its SCRIPT_NAME. Requests come with the
-    /// whole path; those outside of it get 404.
+    /// whole path; those outside of it get 404. The prefix is decoded as paths are, see
+    /// [`decode_prefix`](wsgi_core::environ::decode_prefix).
+    ///
+    /// # Panics
+    ///
+    /// If no path can begin with it, as with `/..` or with a `%` that is no escape.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.shared.mount = Mount::new(prefix, false);
         self
@@ -132,6 +186,10 @@ impl ServiceBuilder {
 
     /// As [`prefix`](Self::prefix), inside a router that takes the prefix off, as axum's `nest_service` does. The
     /// router's spelling of the prefix goes into REQUEST_URI in place of the client's.
+    ///
+    /// # Panics
+    ///
+    /// As `prefix` does.
     pub fn stripped_prefix(mut self, prefix: &str) -> Self {
         self.shared.mount = Mount::new(prefix, true);
         self
@@ -149,15 +207,26 @@ impl ServiceBuilder {
         self
     }
 
-    /// How long a client may send nothing while an application reads, and take nothing while one writes through the
-    /// write callable; 60 seconds otherwise. Between the blocks of an iterable this is up to the server.
+    /// How long a client may send nothing of its body while it is waited for, and take nothing while an application writes
+    /// through the write callable; 60 seconds otherwise. Between the blocks of an iterable this is up to the server.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.shared.patience = patience;
+        self.shared.limits.patience = patience;
+        self
+    }
+
+    /// How many bytes of its body a client must send, on average, for each second beyond the first 20 that it is waited for:
+    /// [`Pace::RATE`] otherwise, 0 for no limit. Time in which the application does not read counts for nothing.
+    ///
+    /// A client that is slower, or beyond [`patience`](Self::patience), gets 408. An application that reads meanwhile gets an
+    /// `OSError`, and the client 408 if it fails by that.
+    pub fn body_rate(mut self, bytes_a_second: u64) -> Self {
+        self.shared.limits.pace = Pace::new(bytes_a_second);
         self
     }
 
     /// The service.
     pub fn build(self) -> WsgiService {
+        self.shared.gateway.on_shutdown(&self.shared.open);
         WsgiService { shared: Arc::new(self.shared) }
     }
 }
@@ -207,12 +276,12 @@ impl std::fmt::Debug for ServiceBuilder {
 }
 
 /// A response that an application is working on: ready when its head is to be sent.
-#[derive(Debug)]
 #[must_use = "an exchange is cancelled when its future is dropped"]
 pub struct ResponseFuture(Stage);
 
-#[derive(Debug)]
 enum Stage {
+    /// The body is waited for.
+    Arriving(Pin<Box<dyn Future<Output = ResponseFuture> + Send>>),
     /// Taken when it is ready.
     Waiting(Option<Taker>),
     Plain(StatusCode),
@@ -228,7 +297,12 @@ impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Stage::Arriving(arriving) = &mut self.0 {
+            *self = ready!(arriving.as_mut().poll(cx));
+        }
         let slot = match &mut self.0 {
+            // What has arrived waits for its head.
+            Stage::Arriving(_) => return Poll::Pending,
             Stage::Waiting(slot) => slot,
             Stage::Plain(status) => return Poll::Ready(Ok(plain(*status))),
         };
@@ -240,5 +314,15 @@ impl Future for ResponseFuture {
             (Err(status), _) => plain(status),
             (Ok(_), None) => plain(StatusCode::INTERNAL_SERVER_ERROR),
         }))
+    }
+}
+
+impl std::fmt::Debug for ResponseFuture {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self.0 {
+            Stage::Arriving(_) => "ResponseFuture(Arriving)",
+            Stage::Waiting(_) => "ResponseFuture(Waiting)",
+            Stage::Plain(_) => "ResponseFuture(Plain)",
+        })
     }
 }

@@ -20,6 +20,7 @@ use tower::timeout::Timeout;
 use wsgi_core::pool::Limits;
 use wsgi_core::python::Gateway;
 use wsgi_hyper::{ResponseBody, WsgiService};
+use wsgi_testkit::Gate;
 
 /// One permit: whatever runs after an exchange has begun shows that it has given way.
 fn gateway() -> &'static Arc<Gateway> {
@@ -284,12 +285,98 @@ def application(environ, start_response):
 }
 
 #[tokio::test]
-async fn a_client_that_sends_nothing_is_given_up_by_a_reader() {
+async fn a_client_that_sends_nothing_more_is_given_up_by_a_reader() {
+    let (builder, lines) = logged(gateway(), READING);
+    let service = builder.patience(Duration::from_millis(10)).build();
+    let (request, mut client) = post();
+    client.send_data(Bytes::from_static(b"first")).await.unwrap();
+    assert_eq!(text(ask(&service, request).await).await, "");
+    lines.wait_for("] client timed out");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_of_its_body_gets_408_and_no_application() {
     let (builder, lines) = logged(gateway(), READING);
     let service = builder.patience(Duration::from_millis(10)).build();
     let (request, _client) = post();
+    let response = ask(&service, request).await;
+    assert_eq!((response.status().as_u16(), response.headers()["connection"].to_str().unwrap()), (408, "close"));
+    assert_eq!(text(response).await, "408 Request Timeout\n");
+    assert!(lines.0.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_application_that_fails_by_a_slow_client_is_answered_for_with_408() {
+    let source = "def application(environ, start_response):\n    environ['wsgi.input'].read()\n";
+    let (builder, lines) = logged(gateway(), source);
+    let service = builder.patience(Duration::from_millis(10)).build();
+    let (request, mut client) = post();
+    client.send_data(Bytes::from_static(b"first")).await.unwrap();
+    assert_eq!(ask(&service, request).await.status(), 408);
+    lines.wait_for("TimeoutError");
+}
+
+/// How many of these uploads, which have sent a byte, may have a thread: half of those that there are.
+const UPLOADS: usize = 16;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_wait_for_their_clients_keep_neither_the_permit_nor_all_threads() {
+    let (reading, lines) = with_log(READING);
+    let mut clients = Vec::new();
+    let mut uploads = tokio::task::JoinSet::new();
+    for _ in 0..UPLOADS {
+        let (request, mut client) = post();
+        client.send_data(Bytes::from_static(b"x")).await.unwrap();
+        uploads.spawn(reading.clone().oneshot(request));
+        clients.push(client);
+    }
+    (0..UPLOADS).for_each(|_| lines.wait_for("reading"));
+    // There is one permit. Others are answered, with a body as well if it is all there.
+    assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
+    let (request, mut client) = post();
+    client.send_data(Bytes::from_static(b"a")).await.unwrap();
+    let whole = tokio::spawn(service(HELLO).oneshot(request));
+    client.send_data(Bytes::from_static(b"b")).await.unwrap();
+    drop(client);
+    assert_eq!(text(whole.await.unwrap().unwrap()).await, "hello");
+    // Further ones of their kind wait for one of them to end.
+    let (request, mut client) = post();
+    client.send_data(Bytes::from(vec![b'x'; 100_000])).await.unwrap();
+    let further = tokio::spawn(reading.clone().oneshot(request));
+    assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
+    assert!(lines.0.try_recv().is_err(), "it has no thread");
+    drop(clients.pop());
+    lines.wait_for("reading");
+    drop((clients, client));
+    while let Some(response) = uploads.join_next().await {
+        assert_eq!(response.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(further.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_that_panics_is_an_error_where_the_application_reads() {
+    struct Broken(bool);
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            assert!(!std::mem::replace(&mut self.0, true), "as with a timer whose runtime has ended");
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"abc")))))
+        }
+    }
+
+    let (service, lines) = with_log(READING);
+    let request = Request::post("/").body(Broken(false)).unwrap();
     assert_eq!(text(ask(&service, request).await).await, "");
-    lines.wait_for("] client timed out");
+    lines.wait_for("reading");
+    lines.wait_for("] the request body panicked");
+    assert!(lines.0.try_recv().is_err(), "it is no defect of the gateway");
 }
 
 const READING: &str = r#"
@@ -306,7 +393,8 @@ def application(environ, start_response):
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_of_tower_frees_the_thread_that_reads() {
     let (service, lines) = with_log(READING);
-    let (request, _client) = post();
+    let (request, mut client) = post();
+    client.send_data(Bytes::from_static(b"first")).await.unwrap();
     let impatient = Timeout::new(service, Duration::from_millis(20));
     let error = impatient.oneshot(request).await.expect_err("it takes too long");
     assert!(error.is::<tower::timeout::error::Elapsed>());
@@ -371,26 +459,36 @@ def application(environ, start_response):
 "#,
     );
     let (request, mut client) = post();
+    client.send_data(Bytes::from_static(b"some ")).await.unwrap();
     let mut body = ask(&service, request).await.into_body();
     assert_eq!(next(&mut body).await, "x");
     assert!(body.is_end_stream());
     drop(body);
     client.send_data(Bytes::from_static(b"more")).await.unwrap();
     drop(client);
-    lines.wait_for("read b'more'");
+    lines.wait_for("read b'some more'");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_leaves_while_it_waits_never_begins() {
-    let (first, first_lines) = with_log(READING);
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::new(folder.path().join("gate"));
+    let (first, _) = with_log(&format!(
+        "
+def application(environ, start_response):
+    open({:?}).read()
+    start_response('200 OK', [])
+    return []
+",
+        folder.path().join("gate")
+    ));
     let (second, second_lines) = with_log(READING);
-    let (request, client) = post();
-    let reading = tokio::spawn(first.oneshot(request));
-    first_lines.wait_for("reading");
+    let holding = tokio::spawn(first.oneshot(get("/")));
+    let arrived = gate.arrival();
     // There is one permit, which the first one has.
     drop(tower_service::Service::call(&mut second.clone(), get("/")));
-    drop(client);
-    reading.await.unwrap().unwrap();
+    drop(arrived);
+    holding.await.unwrap().unwrap();
     assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
     assert!(second_lines.0.try_recv().is_err());
 }

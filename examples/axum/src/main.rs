@@ -11,7 +11,6 @@ use axum::http::StatusCode;
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::{services::ServeDir, timeout::TimeoutLayer};
 use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
@@ -24,8 +23,8 @@ fn routes(gateway: &Arc<Gateway>) -> Result<Router, Box<dyn Error>> {
         .route("/", get(|| async { "This is axum, and the library is Django: /library/\n" }))
         .nest_service("/library/static", ServeDir::new(format!("{ROOT}/target/django_project/static")))
         .nest_service("/library", django.build())
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(30)))
-        .layer(GlobalConcurrencyLimitLayer::new(64)))
+        // No limit on requests at a time: slow uploads would take all of it, and the gateway has limits of its own.
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(30))))
 }
 
 /// Of the repository.
@@ -48,6 +47,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
     axum::serve(listener, routes(&gateway)?).with_graceful_shutdown(end).await?;
-    gateway.shutdown(Duration::from_secs(5));
+    wsgi_hyper::shutdown(&gateway, Duration::from_secs(5)).await;
     Ok(())
 }

@@ -1,0 +1,99 @@
+//! Where a request waits for its body before its application is called.
+//!
+//! A request takes a thread when the first bytes of its body are there, so that clients which announce a body and send none
+//! occupy no thread. While many uploads have threads already, it waits for more: a body that is whole needs no place among
+//! those.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use http_body::Body;
+
+use crate::body::Source;
+use crate::deadline::Deadline;
+
+/// So many bytes of a body are enough to call an application, whatever else is under way.
+const ENOUGH: usize = 64 * 1024;
+
+/// How often a request that waits for a place looks for one.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Waits for the body of `source`; ready when the application is to be called.
+pub(crate) struct Arrival<B: Body, F> {
+    /// Taken when it is ready.
+    source: Option<Source<B>>,
+    /// Whether a further request would have to wait for a thread that reads a body.
+    is_full: F,
+    received: usize,
+    waiting: Option<Waiting>,
+}
+
+/// The client is waited for, since then.
+struct Waiting {
+    began: Instant,
+    /// None for a time that never comes.
+    deadline: Option<Deadline>,
+    /// When to look for a place again.
+    look_again: Option<Deadline>,
+}
+
+impl<B, F> Arrival<B, F>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    F: Fn() -> bool,
+{
+    pub(crate) fn new(source: Source<B>, is_full: F) -> Self {
+        Self { source: Some(source), is_full, received: 0, waiting: None }
+    }
+
+    /// Whether to go on without more of the body.
+    fn is_enough(&self, ended: bool) -> bool {
+        ended || self.received >= ENOUGH || (self.received > 0 && !(self.is_full)())
+    }
+}
+
+impl<B, F> Future for Arrival<B, F>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    F: Fn() -> bool + Unpin,
+{
+    /// The body with what has come of it, or the status of a client that is too slow.
+    type Output = Result<Source<B>, StatusCode>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let source = this.source.as_mut().expect("a future is not polled after it was ready");
+            // What is there already is taken at once, up to the limit.
+            let part = if source.has_ended() || this.received >= ENOUGH { Poll::Pending } else { source.poll_part(cx) };
+            if let Poll::Ready(part) = part {
+                this.received += part;
+                let waited = this.waiting.take().map_or(Duration::ZERO, |waiting| waiting.began.elapsed());
+                source.limits().pace.received(part, waited);
+                continue;
+            }
+            let (ended, next) = (source.has_ended(), source.limits().next());
+            if this.is_enough(ended) {
+                return Poll::Ready(this.source.take().ok_or(StatusCode::INTERNAL_SERVER_ERROR));
+            }
+            let waiting = this.waiting.get_or_insert_with(|| {
+                let began = Instant::now();
+                Waiting { began, deadline: began.checked_add(next).map(Deadline::new), look_again: None }
+            });
+            if waiting.deadline.as_mut().is_some_and(|deadline| deadline.poll_passed(cx).is_ready()) {
+                return Poll::Ready(Err(StatusCode::REQUEST_TIMEOUT));
+            }
+            if this.received == 0 {
+                return Poll::Pending;
+            }
+            let look_again = waiting.look_again.get_or_insert_with(|| Deadline::new(Instant::now() + LOOK_INTERVAL));
+            ready!(look_again.poll_passed(cx));
+            waiting.look_again = None;
+        }
+    }
+}
