@@ -134,18 +134,25 @@ async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool
             }
         }
     };
-    let stream = http.into_parts().io.into_inner().into_inner().into_inner();
-    match result {
-        Ok(()) if stopping => {}
-        Ok(()) => linger(stream).await,
-        Err(error) => {
-            log.log(Level::Info, &format!("a connection has ended: {error}"));
-            if front.ends_by_closing() {
-                // To this client a closed connection would look like the end of the body: it is reset.
-                let _ = stream.set_zero_linger();
-            }
+    let guarded = http.into_parts().io.into_inner();
+    let is_done = guarded.is_between_requests();
+    let stream = guarded.into_inner().into_inner();
+    if let Err(error) = result {
+        log.log(Level::Info, &format!("a connection has ended: {error}"));
+        if front.ends_by_closing() {
+            // To this client a closed connection would look like the end of the body: it is reset.
+            let _ = stream.set_zero_linger();
+            return;
         }
+    } else if stopping && is_done && nothing_to_read(&stream) {
+        // No answer can be lost, so the server does not wait for this client to close.
+        return;
     }
+    linger(stream).await;
+}
+
+fn nothing_to_read(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// hyper without any leniency.
@@ -164,7 +171,7 @@ fn strictest() -> http1::Builder {
 }
 
 /// Ends a connection as nginx does (`lingering_close`): a socket that is closed with data unread is reset, and the client
-/// might lose the answer to an upload that the application did not want.
+/// might lose the last answer, to an upload that the application did not want or to a request that hyper has refused.
 async fn linger(mut stream: TcpStream) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     if stream.shutdown().await.is_err() {

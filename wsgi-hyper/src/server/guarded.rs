@@ -22,6 +22,11 @@ impl<S> Guarded<S> {
         Self { stream, framing: Framing::default(), refused: None }
     }
 
+    /// Whether all that was read belongs to whole requests.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.refused.is_none() && self.framing.is_between_requests()
+    }
+
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
