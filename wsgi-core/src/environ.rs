@@ -22,7 +22,7 @@ mod slots;
 pub(crate) mod tests;
 
 pub use cache::EnvironCache;
-pub use decode::decode_path;
+pub use decode::{decode_path, decode_prefix};
 pub use name::Credentials;
 pub use path::{Mount, split_path};
 

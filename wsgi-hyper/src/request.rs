@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use wsgi_core::config::Variable;
-use wsgi_core::environ::decode_path;
+use wsgi_core::environ::{decode_path, decode_prefix};
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
 use crate::connection::Known;
@@ -16,24 +16,25 @@ use crate::connection::Known;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mount {
     /// Decoded; empty, or `/...` without a slash at its end.
-    prefix: String,
+    prefix: Vec<u8>,
     /// Requests come without it.
     stripped: bool,
 }
 
 impl Mount {
+    /// Panics if no path can begin with the prefix.
     pub(crate) fn new(prefix: &str, stripped: bool) -> Self {
-        let prefix = prefix.trim_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+        let decoded = decode_prefix(prefix);
+        let prefix = decoded.unwrap_or_else(|| panic!("no path of a request begins with the prefix {prefix:?}"));
         Self { prefix, stripped }
     }
 
     /// The whole path; `None` if it is another place's.
     fn whole<'a>(&self, path: Cow<'a, [u8]>) -> Option<Cow<'a, [u8]>> {
         if self.stripped {
-            return Some(Cow::Owned([self.prefix.as_bytes(), &path].concat()));
+            return Some(Cow::Owned([&*self.prefix, &path].concat()));
         }
-        let rest = path.strip_prefix(self.prefix.as_bytes())?;
+        let rest = path.strip_prefix(&*self.prefix)?;
         (rest.is_empty() || rest[0] == b'/').then_some(path)
     }
 }
@@ -75,7 +76,7 @@ impl<'a> View<'a> {
         let path = mount.whole(path).ok_or(StatusCode::NOT_FOUND)?;
         let sent = parts.uri.path_and_query().map_or("/", |sent| sent.as_str());
         let uri = match mount.stripped {
-            true => Cow::Owned(encode(mount.prefix.as_bytes()) + sent),
+            true => Cow::Owned(encode(&mount.prefix) + sent),
             false => Cow::Borrowed(sent),
         };
         let tls = known.scheme == Scheme::Https || parts.uri.scheme_str() == Some("https");
@@ -291,6 +292,30 @@ mod tests {
             assert_eq!((told["SCRIPT_NAME"].as_str(), told["PATH_INFO"].as_str()), (script, path), "{uri}");
             assert_eq!(told["REQUEST_URI"], request_uri);
             assert_eq!(told["DOCUMENT_URI"], format!("{script}{path}"));
+        }
+    }
+
+    #[test]
+    fn a_prefix_in_any_spelling_matches_what_requests_are_decoded_to() {
+        for (prefix, uri, script) in [
+            ("/a//b", "/a/b/x", "/a/b"),
+            ("/a/../b", "/b/x", "/b"),
+            ("/a/./b/", "/a/b/x", "/a/b"),
+            ("/m%20n", "/m%20n/x", "/m n"),
+            ("/m n", "/m%20n/x", "/m n"),
+            ("/100%25", "/100%25/x", "/100%"),
+            ("//", "/x", ""),
+        ] {
+            for stripped in [false, true] {
+                let uri = if stripped { "/x" } else { uri };
+                let told = told(get(uri), &Mount::new(prefix, stripped));
+                assert_eq!((told["SCRIPT_NAME"].as_str(), told["PATH_INFO"].as_str()), (script, "/x"), "{prefix}");
+            }
+        }
+        for prefix in ["/..", "/a/../../b", "/100%", "/%00"] {
+            let panic = std::panic::catch_unwind(|| Mount::new(prefix, false)).expect_err(prefix);
+            let message = panic.downcast_ref::<String>().expect("a message");
+            assert!(message.contains("no path of a request begins with the prefix"), "{message}");
         }
     }
 

@@ -42,6 +42,20 @@ pub fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(clean))
 }
 
+/// A prefix of paths that an operator gives (`/mnt`), in the form that decoded paths have: a prefix in another form would never
+/// match. Empty for the root, else without a slash at its end. `None` if no path could begin with it; a `%` is written `%25`.
+///
+/// ```
+/// use wsgi_core::environ::decode_prefix;
+///
+/// assert_eq!(decode_prefix("/a//b/../c%20d/").as_deref(), Some(&b"/a/c d"[..]));
+/// assert_eq!(decode_prefix("/.."), None);
+/// ```
+pub fn decode_prefix(prefix: &str) -> Option<Vec<u8>> {
+    let decoded = decode_path(format!("/{prefix}").as_bytes())?.into_owned();
+    Some(super::path::without_slash(&decoded).to_vec())
+}
+
 /// Whether nothing is to be done with a path. Some of which nothing would become are not recognized.
 fn is_clean(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
