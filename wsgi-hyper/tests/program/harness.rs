@@ -1,10 +1,11 @@
 //! The program in a folder of its own, and clients that speak to it byte by byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,20 +116,60 @@ impl Drop for Program {
 }
 
 /// Lines as they come.
-pub(crate) struct Lines(Receiver<String>);
+pub(crate) struct Lines(Receiver<String>, Arc<Held>);
+
+/// Whether nothing is read.
+#[derive(Default)]
+struct Held(Mutex<bool>, Condvar);
+
+impl Held {
+    fn set(&self, held: bool) {
+        *self.0.lock().unwrap() = held;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        drop(self.1.wait_while(self.0.lock().unwrap(), |held| *held));
+    }
+}
+
+/// Nothing is read until this is dropped.
+pub(crate) struct Hold(Arc<Held>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
 
 impl Lines {
     fn of(stream: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = channel();
+        let held = Arc::<Held>::default();
+        let free = Arc::clone(&held);
         thread::spawn(move || {
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { break };
+            let mut lines = BufReader::new(stream).lines();
+            while let Some(Ok(line)) = {
+                free.wait();
+                lines.next()
+            } {
                 if sender.send(line).is_err() {
                     break;
                 }
             }
         });
-        Self(receiver)
+        Self(receiver, held)
+    }
+
+    /// No more is read until the result is dropped, but for a few lines that have been.
+    pub(crate) fn hold(&self) -> Hold {
+        self.1.set(true);
+        Hold(Arc::clone(&self.1))
+    }
+
+    /// Those that are still to come, to the end of the program.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.0.iter().collect()
     }
 
     pub(crate) fn next(&self) -> String {
@@ -176,6 +217,11 @@ impl Client {
         let mut bytes = vec![0; length];
         self.0.read_exact(&mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// Sends nothing more.
+    pub(crate) fn end(&mut self) {
+        self.0.get_mut().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Everything until the server closes the connection.

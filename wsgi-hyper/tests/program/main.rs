@@ -1,8 +1,10 @@
 //! The program over loopback.
 
 mod children;
+mod clients;
 mod harness;
 mod installations;
+mod terminal;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod options;
+mod signals;
 
 use std::ffi::c_int;
 use std::io::{self, Write as _};
@@ -9,15 +10,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use wsgi_core::config::{Flag, Target};
-use wsgi_core::host::ErrorLog;
+use wsgi_core::host::{ErrorLog, Level};
+use wsgi_core::line_writer::LineWriter;
 use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::server::Server;
 use wsgi_hyper::{StderrLog, WsgiService};
 
 use options::{Command, Options};
+use signals::watch_signals;
 
 /// How long requests under way may take after the first signal, and applications at their end after that.
 const GRACE: Duration = Duration::from_secs(8);
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Serves until a signal comes. On this thread Python starts and ends; another one takes care of the clients.
+/// Serves until a signal comes. On this thread Python starts and ends; another one takes care of the clients, and threads of
+/// their own of signals and of what is written to the terminal.
 fn run(options: Options) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -54,7 +56,8 @@ fn run(options: Options) -> Result<ExitCode, String> {
     let server = Server::bind(&options.bind).map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     // Before Python starts, which would install a handler of its own for one that has none.
     let stop = watch_signals().map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let log: Arc<dyn ErrorLog> = Arc::new(StderrLog::default());
+    let terminal = Arc::new(Terminal::new());
+    let log = Arc::clone(&terminal.log);
     let gateway = Gateway::start(&settings(&options, &stop.signals), Arc::clone(&log));
     let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
     let preload = options.level.is_on(Flag::Preload);
@@ -62,14 +65,19 @@ fn run(options: Options) -> Result<ExitCode, String> {
     if preload {
         gateway.preload(&location);
     }
-    let service = WsgiService::builder(&gateway, &location).prefix(&options.prefix).log(Arc::clone(&log)).build();
+    let service = WsgiService::builder(&gateway, &location)
+        .prefix(&options.prefix)
+        .body_rate(options.body_rate)
+        .log(Arc::clone(&log))
+        .build();
     let prefix = options.prefix.trim_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
-    say(format_args!("Serving {} on http://{}/{prefix}{slash}", options.script, server.address()));
+    terminal.say(format_args!("Serving {} on http://{}/{prefix}{slash}", options.script, server.address()));
     drop(entered);
 
+    let lines = Arc::clone(&terminal);
     let graceful = runtime.block_on(async {
-        let serving = server.serve(service, stop.asked(1), GRACE, log, |access| say(access));
+        let serving = server.serve(service, stop.asked(1), GRACE, log, move |access| lines.say(access));
         tokio::select! {
             () = serving => true,
             // Whatever is under way is dropped with `serving`.
@@ -77,13 +85,15 @@ fn run(options: Options) -> Result<ExitCode, String> {
         }
     });
     if graceful {
-        let again = stop.clone();
+        let (again, terminal) = (stop.clone(), Arc::clone(&terminal));
         runtime.spawn(async move {
             again.asked(2).await;
+            terminal.flush();
             std::process::exit(1);
         });
     }
     gateway.shutdown(if graceful { PATIENCE } else { HURRY });
+    terminal.flush();
     Ok(if graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -99,39 +109,39 @@ fn settings(options: &Options, signals: &[c_int]) -> GatewaySettings {
     settings
 }
 
-/// How often this process was asked to stop.
-#[derive(Clone)]
-struct Stop {
-    times: watch::Receiver<usize>,
-    /// The signals that ask for it.
-    signals: Vec<c_int>,
+/// What the terminal shows: lines of requests, and the error log.
+struct Terminal {
+    lines: LineWriter,
+    log: Arc<dyn ErrorLog>,
 }
 
-impl Stop {
-    async fn asked(&self, times: usize) {
-        // An error means that nobody listens for signals any more, as when the runtime ends.
-        let _ = self.times.clone().wait_for(|asked| *asked >= times).await;
+impl Terminal {
+    fn new() -> Self {
+        let log: Arc<dyn ErrorLog> = Arc::new(StderrLog::default());
+        let told = Arc::clone(&log);
+        let lines = LineWriter::stdout(move |lost| {
+            let text = format!("{lost} lines of requests were dropped, because standard output was not read");
+            told.log(Level::Warn, &text);
+            None
+        });
+        Self { lines, log }
+    }
+
+    /// A line on stdout, which waits for no reader.
+    fn say(&self, line: impl std::fmt::Display) {
+        self.lines.push(format!("{line}\n"));
+    }
+
+    /// Waits for what is still to be written, if it is read.
+    fn flush(&self) {
+        self.lines.wait();
+        if self.log.is_full() {
+            self.log.wait_for_room();
+        }
     }
 }
 
-/// Counts SIGINT and SIGTERM from now on.
-fn watch_signals() -> io::Result<Stop> {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
-    let [mut interrupt, mut terminate]: [Signal; 2] = [signal(kinds[0])?, signal(kinds[1])?];
-    let (sender, times) = watch::channel(0);
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            sender.send_modify(|times| *times += 1);
-        }
-    });
-    Ok(Stop { times, signals: kinds.map(|kind| kind.as_raw_value()).to_vec() })
-}
-
-/// A line on stdout. Where nobody reads it, nothing is lost.
+/// A line on stdout, and the last one. Where nobody reads it, nothing is lost.
 fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use lexopt::prelude::*;
 use wsgi_core::config::{self, Context, Flag, LevelSettings, Place, ProcessSettings, Scope, Target, Threads};
+use wsgi_core::environ::decode_prefix;
 use wsgi_core::host::Level;
+use wsgi_core::input::Pace;
 
 pub(crate) const HELP: &str = "\
 Serves a WSGI application, for development.
@@ -19,14 +21,17 @@ CALLABLE is \"application\" unless it is named. A script that has changed is loa
 Options:
       --bind ADDRESS:PORT  where to listen, 127.0.0.1:8000 by default; port 0 is any free one
       --threads N          how many requests may run Python at a time, 1 by default
-      --prefix /PATH       where the application is mounted (SCRIPT_NAME)
+      --prefix /PATH       where the application is mounted (SCRIPT_NAME), decoded and cleaned as paths of requests are
+      --body-rate N        how many bytes of its body a client must send a second, on average beyond the first 20 seconds that
+                           it is waited for, or be answered with 408: 500 by default, 0 for no limit
       --set NAME=VALUE     a directive, as in nginx.conf: --set wsgi_output_buffering=on. Several arguments are
                            separated by spaces, and quoted if they contain some: --set 'wsgi_var=TITLE \"My site\"'.
                            May be given several times. A virtual environment: --set wsgi_python_home=venv
   -h, --help               show this
   -V, --version            show the version
 
-Ctrl-C stops when the requests under way are answered, a second one at once.
+Ctrl-C stops when the requests under way are answered, a second one at once. Where standard output or standard error is not
+read, lines are dropped and counted.
 ";
 
 /// What is to be done.
@@ -43,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     pub(crate) bind: String,
     pub(crate) prefix: String,
+    /// Bytes a second; see [`wsgi_hyper::ServiceBuilder::body_rate`].
+    pub(crate) body_rate: u64,
     pub(crate) level: LevelSettings,
     pub(crate) process: ProcessSettings,
 }
@@ -51,6 +58,7 @@ pub(crate) struct Options {
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) -> Result<Command, String> {
     let mut bind = "127.0.0.1:8000".to_owned();
     let mut prefix = String::new();
+    let mut body_rate = Pace::RATE;
     let mut names: Vec<OsString> = Vec::new();
     let mut settings =
         Settings { level: LevelSettings::default(), process: ProcessSettings::default(), folder, line: 0 };
@@ -61,6 +69,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
             Short('V') | Long("version") => return Ok(Command::Version),
             Long("bind") => bind = parser.value().and_then(|value| value.string()).map_err(said)?,
             Long("prefix") => prefix = parser.value().and_then(|value| value.string()).map_err(said)?,
+            Long("body-rate") => body_rate = rate(&parser.value().map_err(said)?)?,
             Long("threads") => settings.threads(&parser.value().map_err(said)?)?,
             Long("set") => settings.set(&parser.value().map_err(said)?)?,
             Value(name) if names.len() < 2 => names.push(name),
@@ -72,6 +81,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
     };
     if !prefix.is_empty() && !prefix.starts_with('/') {
         return Err(format!("--prefix {prefix}: it must begin with \"/\""));
+    }
+    if decode_prefix(&prefix).is_none() {
+        return Err(format!("--prefix {prefix}: no path of a request can begin with it (a \"%\" is written \"%25\")"));
     }
     let script = script.to_string_lossy().into_owned();
     let arguments: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
@@ -91,7 +103,12 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
     if process.threads() == Threads::Inline {
         return Err(INLINE.to_owned());
     }
-    Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, level, process })))
+    Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, body_rate, level, process })))
+}
+
+fn rate(value: &OsString) -> Result<u64, String> {
+    let rate = value.to_str().and_then(|value| value.parse().ok());
+    rate.ok_or_else(|| format!("--body-rate {}: it must be a number of bytes", value.to_string_lossy()))
 }
 
 const INLINE: &str = "--threads 0: applications run on threads here, so there must be one at least";
@@ -231,6 +248,11 @@ mod tests {
             (&["--fast", "app.py"], "invalid option '--fast'"),
             (&["app.py", "--bind"], "missing argument for option '--bind'"),
             (&["app.py", "--prefix", "x"], "--prefix x: it must begin with \"/\""),
+            (
+                &["app.py", "--prefix", "/a/../.."],
+                "--prefix /a/../..: no path of a request can begin with it (a \"%\" is written \"%25\")",
+            ),
+            (&["app.py", "--body-rate", "-1"], "--body-rate -1: it must be a number of bytes"),
             (&["app.py", "--threads", "0"], INLINE),
             (
                 &["app.py", "--threads", "x"],
