@@ -12,6 +12,9 @@ pub struct FileStamp {
     pub modified: (i64, i64),
     /// Size in bytes.
     pub size: u64,
+    /// Time of the last change of the file or of its attributes, in seconds and nanoseconds. No program sets it, so it tells of
+    /// a new content of the same size whose time of modification was set back (`rsync --inplace --times`).
+    pub changed: (i64, i64),
     /// Device and inode: an editor may put another file in place.
     pub file: (u64, u64),
 }
@@ -36,6 +39,7 @@ impl StampSource for FileSystem {
         Ok(FileStamp {
             modified: (found.mtime(), found.mtime_nsec()),
             size: found.size(),
+            changed: (found.ctime(), found.ctime_nsec()),
             file: (found.dev(), found.ino()),
         })
     }
@@ -166,8 +170,11 @@ mod tests {
         assert_ne!(FileSystem.stamp(&path).unwrap(), first, "an older file is another one");
         set(time + Duration::from_nanos(1));
         assert_ne!(FileSystem.stamp(&path).unwrap(), first, "within the same second");
+        fs::write(&path, "2").unwrap();
         set(time);
-        assert_eq!(FileSystem.stamp(&path).unwrap(), first);
+        let second = FileSystem.stamp(&path).unwrap();
+        assert_eq!((second.modified, second.size, second.file), (first.modified, first.size, first.file));
+        assert_ne!(second, first, "another content with the same size and the old time");
         fs::write(&path, "12").unwrap();
         set(time);
         assert_ne!(FileSystem.stamp(&path).unwrap(), first, "another size");
@@ -179,7 +186,7 @@ mod tests {
 
     #[test]
     fn policies_differ_in_what_follows_from_a_change() {
-        let stamp = |size| Some(FileStamp { modified: (1, 2), size, file: (3, 4) });
+        let stamp = |size| Some(FileStamp { modified: (1, 2), size, changed: (1, 2), file: (3, 4) });
         for (loaded, found) in [(stamp(1), stamp(1)), (None, None)] {
             assert_eq!(ByModule.decide(loaded, found), Decision::Keep);
             assert_eq!(ByProcess.decide(loaded, found), Decision::Keep);

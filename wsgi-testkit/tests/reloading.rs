@@ -11,7 +11,7 @@ use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::host::Level;
 use wsgi_core::python::Location;
 use wsgi_core::reload::{Mechanism, WorkerControl};
-use wsgi_testkit::{App, Captured, Faults, Host, Stamps, get};
+use wsgi_testkit::{App, Captured, Faults, Gate, Host, Stamps, get};
 
 fn says(word: &str) -> String {
     format!("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{word}']\n")
@@ -109,6 +109,34 @@ fn rel_9_a_script_that_is_gone_is_500_until_it_is_back() {
     assert!(response.log_text(Level::Error).contains("FileNotFoundError"));
     edit(&app, &says("back"));
     assert_eq!(send(&app).text(), "back");
+}
+
+#[test]
+fn rel_9_a_script_that_becomes_a_pipe_is_500_until_it_is_a_file_and_is_not_waited_for() {
+    let app = watched(&says("old"));
+    assert_eq!(send(&app).text(), "old");
+    let path = app.path().expect("a file").to_owned();
+    std::fs::remove_file(&path).expect("remove the script");
+    let _pipe = Gate::new(&path);
+    for _ in 0..2 {
+        let answer = send(&app);
+        assert_eq!(answer.status(), 500);
+    }
+    std::fs::remove_file(&path).expect("remove the pipe");
+    edit(&app, &says("new"));
+    assert_eq!(send(&app).text(), "new");
+}
+
+#[test]
+fn rel_10_another_content_of_the_same_size_with_the_old_time_is_a_change() {
+    let app = watched(&says("old"));
+    assert_eq!(send(&app).text(), "old");
+    let path = app.path().expect("a file");
+    let time = path.metadata().and_then(|found| found.modified()).expect("the script");
+    std::fs::write(path, says("new")).expect("write the script");
+    let file = std::fs::File::options().write(true).open(path).expect("the script");
+    file.set_modified(time).expect("set the time");
+    assert_eq!(send(&app).text(), "new");
 }
 
 #[test]

@@ -176,3 +176,16 @@ def application(environ, start_response):
     let fork = "fork not supported for subinterpreters";
     assert_eq!(answer, format!("{fork}; {fork}; preexec_fn not supported within subinterpreters; 1; 3"));
 }
+
+#[test]
+fn decimals_are_numbers_in_every_interpreter() {
+    let source = "
+import decimal, fractions, numbers
+def application(environ, start_response):
+    start_response('200 OK', [])
+    one = decimal.Decimal(1)
+    return [str((isinstance(one, numbers.Number), isinstance(fractions.Fraction(1), numbers.Rational))).encode()]
+";
+    let apps = [app(source, &[OWN]), app(source, &[OWN, MAIN]), app(source, &[OWN])];
+    assert_eq!(answers(&[&apps[0], &apps[1], &apps[2]]), ["(True, True)"; 3]);
+}
