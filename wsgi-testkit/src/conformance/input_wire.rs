@@ -109,3 +109,42 @@ def application(environ, start_response):
     let calls = if collects_body { 0 } else { 2 };
     assert_eq!((log.matches("called").count(), log.matches("an OSError").count()), (calls, calls), "{log}");
 }
+
+pub(super) fn slow_uploads_hold_up_no_other_request(host: &dyn HostUnderTest) {
+    let source = "
+def application(environ, start_response):
+    body = environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [body or b'nothing']
+";
+    let site = host.serve(Site::new(source));
+    let sized = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n";
+    let expecting = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n";
+    // More of each kind than any host of the suite runs at a time.
+    let mut uploads = Vec::new();
+    for number in 0..30 {
+        let (begin, end) = match number % 3 {
+            0 => (sized.to_owned(), "whole"),
+            1 => (format!("{sized}wh"), "ole"),
+            _ => (format!("{chunked}wh"), "ole\r\n0\r\n\r\n"),
+        };
+        let mut client = site.connect();
+        client.send(begin);
+        uploads.push((client, end));
+    }
+    let mut waiting: Vec<_> = (0..10).map(|_| site.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(expecting));
+    for _ in 0..3 {
+        assert_eq!(site.get("/").ok(), "nothing");
+        assert_eq!(site.post("/", b"another").ok(), "another");
+    }
+    for (client, end) in &mut uploads {
+        client.send(end);
+        assert_eq!(client.response().ok(), "whole");
+    }
+    for client in &mut waiting {
+        client.send("whole");
+        assert_eq!(client.final_response("POST").ok(), "whole");
+    }
+}

@@ -319,6 +319,7 @@ suite! { $
         chunked_body_of_no_bytes_is_at_its_end_at_once
         chunked_body_is_decoded_wherever_it_is_cut
         client_that_leaves_within_its_body_is_no_end_of_the_body
+        slow_uploads_hold_up_no_other_request
     }
     errors_stream {
         what_was_flushed_is_in_the_log_at_once
