@@ -3,36 +3,71 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::{sync::Arc, sync::Mutex, time::Duration, time::SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use httparse::{EMPTY_HEADER, Request, Status};
 use wsgi_core::environ::{Mount, decode_path, split_path};
 use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Level, PlainRequest};
 use wsgi_core::http1::{Extent, Terms, Writer};
+use wsgi_core::input::Pace;
 use wsgi_core::lock::Leaf;
 use wsgi_core::relay::{Part, relay};
+use wsgi_core::stderr_log::StderrLog;
 use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
 
-use crate::{Site, Stderr};
+use crate::patient::{Patient, SILENCE};
+use crate::{Busy, Site};
 
-/// Answers requests until one side has had enough. No client may send or take nothing for longer than a minute.
-pub(crate) fn serve(stream: &TcpStream, site: &Site) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+/// How long the head of a request may take in all, and a connection between two requests.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+
+/// How long a connection stays for a client that still sends what nobody reads.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Answers requests until one side has had enough.
+pub(crate) fn serve(stream: &TcpStream, site: &'static Site) -> io::Result<()> {
+    stream.set_write_timeout(Some(SILENCE))?;
     stream.set_nodelay(true)?;
-    let incoming = Incoming { reader: BufReader::new(stream.try_clone()?), body: Extent::default() };
+    let incoming = Incoming {
+        reader: BufReader::new(Patient::new(stream.try_clone()?)),
+        body: Extent::default(),
+        pace: Pace::default(),
+        too_slow: false,
+    };
     let incoming = Arc::new(Mutex::new(incoming));
-    while answer(stream, &incoming, site)? {}
+    let mut busy = None;
+    while answer(stream, &incoming, site, &mut busy)? {
+        busy = None;
+    }
     // Closed with bytes unread, the connection would be reset, and the response lost (RFC 9112, 9.6).
     stream.shutdown(Shutdown::Write)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    io::copy(&mut stream.take(64 << 20), &mut io::sink()).map(drop)
+    let reader = &mut incoming.lock().expect(LOCK).reader;
+    reader.get_mut().deadline = Some(Instant::now() + LINGER_TIME);
+    io::copy(&mut reader.take(64 << 20), &mut io::sink()).map(drop)
 }
 
 /// What a client sends: heads are read by the thread of its connection, bodies by that of the application.
 struct Incoming {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Patient>,
     body: Extent,
+    /// Of the body.
+    pace: Pace,
+    too_slow: bool,
+}
+
+impl Incoming {
+    /// Reads from the connection, for a body, as long as its client may take for that.
+    fn read_body<T>(&mut self, read: impl FnOnce(&mut Self) -> T, size: impl FnOnce(&T) -> Option<usize>) -> T {
+        let began = Instant::now();
+        self.reader.get_mut().deadline = self.pace.left().map(|left| began + left);
+        let result = read(self);
+        self.reader.get_mut().deadline = None;
+        let size = size(&result);
+        self.too_slow |= size.is_none();
+        self.pace.received_since(size.unwrap_or(0), began);
+        result
+    }
 }
 
 struct Body {
@@ -51,8 +86,16 @@ impl BodySource for Body {
         if let Some(mut stream) = awaited {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| HostError::ClientGone)?;
         }
-        let Incoming { reader, body } = &mut *self.incoming.lock().expect(LOCK);
-        body.read(reader, buf)
+        let read = |incoming: &mut Incoming| incoming.body.read(&mut incoming.reader, buf);
+        let size = |result: &Result<usize, HostError>| match result {
+            Ok(count) => Some(*count),
+            Err(HostError::TimedOut) => None,
+            Err(_) => Some(0),
+        };
+        self.incoming.lock().expect(LOCK).read_body(read, size)
+    }
+    fn may_wait(&self) -> bool {
+        self.incoming.lock().expect(LOCK).reader.buffer().is_empty()
     }
 }
 
@@ -60,15 +103,22 @@ const LOCK: &str = "nothing panics under this lock";
 const SOFTWARE: &str = "embed-example";
 
 /// Answers one request; whether another one may follow.
-fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> io::Result<bool> {
+fn answer(
+    stream: &TcpStream,
+    incoming: &Arc<Mutex<Incoming>>,
+    site: &'static Site,
+    busy: &mut Option<Busy>,
+) -> io::Result<bool> {
     let mut head = Vec::new();
     let mut guard = incoming.lock().expect(LOCK);
+    guard.reader.get_mut().deadline = Some(Instant::now() + HEAD_TIME);
     let mut limited = (&mut guard.reader).take(64 * 1024);
     while !(head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) && limited.read_until(b'\n', &mut head)? > 0 {}
     drop(guard);
     if head.is_empty() {
         return Ok(false);
     }
+    *busy = Some(site.busy());
     let mut fields = [EMPTY_HEADER; 100];
     let mut request = Request::new(&mut fields);
     let (Ok(Status::Complete(_)), Some(method), Some(target), Some(minor_version)) =
@@ -91,7 +141,7 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
     let (Some(path), Some(terms)) = (decode_path(path.as_bytes()), Terms::new(minor_version, &fields)) else {
         return refuse(stream, 400);
     };
-    let (script_name, path_info) = split_path(&path, Mount::Prefix(site.prefix.as_bytes()));
+    let (script_name, path_info) = split_path(&path, Mount::Prefix(&site.prefix));
     if script_name.len() < site.prefix.len() {
         return refuse(stream, 404);
     }
@@ -113,10 +163,19 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
     let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
     let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
     let (sink, relay) = relay(64 * 1024);
-    let parts = HostParts { body, sink: Box::new(sink), log: Arc::new(Stderr) };
-    incoming.lock().expect(LOCK).body = terms.body;
+    let parts = HostParts { body, sink: Box::new(sink), log: Arc::new(StderrLog::default()) };
+    let mut guard = incoming.lock().expect(LOCK);
+    (guard.body, guard.pace, guard.too_slow) = (terms.body, Pace::default(), false);
+    if !guard.body.is_at_end() && !terms.expects_continue {
+        // No thread of the application waits for a client that announces a body and sends none.
+        let fill = |incoming: &mut Incoming| incoming.reader.fill_buf().map(drop);
+        if guard.read_body(fill, |filled| filled.as_ref().ok().map(|()| 0)).is_err() {
+            return refuse(stream, 408);
+        }
+    }
+    drop(guard);
     if let Err(refused) = site.gateway.dispatch(&site.location, snapshot, parts, Box::new(|_| ())) {
-        Stderr.log(Level::Error, &format!("request refused: {refused}"));
+        StderrLog::default().log(Level::Error, &format!("request refused: {refused}"));
         return refuse(stream, 503);
     }
 
@@ -130,11 +189,12 @@ fn answer(stream: &TcpStream, incoming: &Arc<Mutex<Incoming>>, site: &Site) -> i
         // On failure the relay is dropped: the application's result is closed, and writing raises OSError.
         writer.write(part)?;
     }
+    let Incoming { reader, body, too_slow, .. } = &mut *incoming.lock().expect(LOCK);
     if !writer.has_begun() {
         // The traceback is in the log.
-        return refuse(stream, 500);
+        return refuse(stream, if *too_slow { 408 } else { 500 });
     }
-    let Incoming { reader, body } = &mut *incoming.lock().expect(LOCK);
+    reader.get_mut().deadline = Some(Instant::now() + LINGER_TIME);
     Ok(writer.is_reusable() && body.skip(reader, 256 * 1024))
 }
 

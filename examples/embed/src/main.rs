@@ -4,25 +4,47 @@
 //! ends. It does what a host must do. For the open internet it lacks TLS, and a limit on how many clients there are.
 
 mod connection;
+mod patient;
 
-use std::{env, error::Error, io, net::TcpListener, process, sync::Arc, thread, time::Duration};
+use std::sync::{Arc, Condvar};
+use std::{env, error::Error, io, net::TcpListener, process, thread, time::Duration};
 
 use wsgi_core::config::Lines;
-use wsgi_core::host::{ErrorLog, Level};
+use wsgi_core::environ::decode_prefix;
+use wsgi_core::host::ErrorLog as _;
+use wsgi_core::lock::Leaf;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::stderr_log::StderrLog;
 
 /// What is served.
 struct Site {
     gateway: Gateway,
     location: Arc<Location>,
-    prefix: String,
+    prefix: Vec<u8>,
+    /// Requests that have been read and whose clients have not got all of the answer.
+    busy: Leaf<usize>,
+    changed: Condvar,
 }
 
-struct Stderr;
+impl Site {
+    fn busy(&'static self) -> Busy {
+        self.busy.with(|busy| *busy += 1);
+        Busy(self)
+    }
 
-impl ErrorLog for Stderr {
-    fn log(&self, level: Level, text: &str) {
-        eprintln!("{level:?}: {text}");
+    /// Waits for the answers on their way.
+    fn wait_until_idle(&self, within: Duration) {
+        drop(self.busy.lock().wait_timeout_while(&self.changed, within, |busy| *busy > 0));
+    }
+}
+
+/// One such request, until this is dropped.
+struct Busy(&'static Site);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.with(|busy| *busy -= 1);
+        self.0.changed.notify_all();
     }
 }
 
@@ -40,17 +62,20 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     let lines = [format!("wsgi_pass {app}")].into_iter().chain(directives.iter().cloned());
     let Lines { level, process: settings, notices } = Lines::new(lines, &env::current_dir()?)?;
-    notices.iter().for_each(|notice| Stderr.log(notice.level, &notice.text));
+    notices.iter().for_each(|notice| StderrLog::default().log(notice.level, &notice.text));
     let settings = GatewaySettings::from(&settings);
     if settings.mode == Mode::Inline {
         return Err("wsgi_threads 0 needs an event loop, and there is none here".into());
     }
-    let gateway = Gateway::start(&settings, Arc::new(Stderr))?;
+    let gateway = Gateway::start(&settings, Arc::new(StderrLog::default()))?;
     let location = Location::builder(level.target.clone().expect("wsgi_pass names it")).settings(level).build();
     let (address, prefix) = address.split_at(address.find('/').unwrap_or(address.len()));
-    let site: &_ = Box::leak(Box::new(Site { gateway, location, prefix: prefix.trim_end_matches('/').to_owned() }));
+    let shown = prefix.trim_end_matches('/');
+    let prefix = decode_prefix(prefix).ok_or_else(|| format!("no path can begin with {prefix}"))?;
+    let site = Site { gateway, location, prefix, busy: Leaf::default(), changed: Condvar::new() };
+    let site: &'static Site = Box::leak(Box::new(site));
     let listener = TcpListener::bind(address)?;
-    println!("Serving {app} on http://{}{}/", listener.local_addr()?, site.prefix);
+    println!("Serving {app} on http://{}{shown}/", listener.local_addr()?);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // A client that there is no thread for sees its connection closed.
@@ -60,5 +85,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     io::copy(&mut io::stdin(), &mut io::sink())?;
     // On the thread that has started it: requests end, then Python does.
     site.gateway.shutdown(Duration::from_secs(5));
+    site.wait_until_idle(connection::LINGER_TIME);
     Ok(())
 }
