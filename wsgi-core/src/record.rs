@@ -28,12 +28,19 @@ impl Log {
     /// Adds `text` to `lines`, and logs each line that it completes. Where the host's log is [full](ErrorLog::is_full), it is
     /// passed to `wait`.
     pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {
-        lines.write(text, |record| {
-            self.0.log(level, record);
-            if self.0.is_full() {
-                wait(&*self.0);
-            }
-        });
+        lines.write(text, |record| self.record(level, record, &mut wait));
+    }
+
+    /// As [`write`](Self::write), for bytes: see [`LineBuffer::write_bytes`].
+    pub fn write_bytes(&self, level: Level, lines: &mut LineBuffer, bytes: &[u8], mut wait: impl FnMut(&dyn ErrorLog)) {
+        lines.write_bytes(bytes, |record| self.record(level, record, &mut wait));
+    }
+
+    fn record(&self, level: Level, record: &str, wait: &mut impl FnMut(&dyn ErrorLog)) {
+        self.0.log(level, record);
+        if self.0.is_full() {
+            wait(&*self.0);
+        }
     }
 
     /// Logs a line that is not complete, if there is one.
@@ -87,12 +94,45 @@ pub struct LineBuffer {
     pending: String,
     /// A carriage return came after it: half of "\r\n", or to be escaped.
     carriage_return: bool,
+    /// The first bytes of a character behind that, whose other bytes have not come.
+    split: SplitCharacter,
+}
+
+/// At most three bytes: the longest character has four.
+#[derive(Debug, Default)]
+struct SplitCharacter {
+    bytes: [u8; 3],
+    len: u8,
+}
+
+impl SplitCharacter {
+    const NONE: Self = Self { bytes: [0; 3], len: 0 };
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Keeps `bytes` if they are the beginning of a character and no more.
+    fn keep(&mut self, bytes: &[u8]) -> bool {
+        let is_beginning = std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+        if is_beginning && let Some(kept) = self.bytes.get_mut(..bytes.len()) {
+            kept.copy_from_slice(bytes);
+            // Not more than the array has.
+            self.len = bytes.len() as u8;
+            return true;
+        }
+        false
+    }
 }
 
 impl LineBuffer {
     /// An empty buffer; nothing is allocated until a line comes in pieces.
     pub const fn new() -> Self {
-        Self { pending: String::new(), carriage_return: false }
+        Self { pending: String::new(), carriage_return: false, split: SplitCharacter::NONE }
     }
 
     /// Adds `text` and calls `log` for each line that it completes, without the "\n" or "\r\n". Empty lines count.
@@ -100,26 +140,78 @@ impl LineBuffer {
     /// Control characters other than the tab are escaped (`\x1b`), so that no text can forge a record or steer a
     /// terminal. A line beyond [`MAX_RECORD`] bytes becomes several records, the first of them before its end has come.
     pub fn write(&mut self, text: &str, mut log: impl FnMut(&str)) {
-        for piece in text.split_inclusive('\n') {
-            if std::mem::take(&mut self.carriage_return) && piece != "\n" {
-                self.push_escaped('\r', &mut log);
+        self.end_split(&mut log);
+        self.write_text(text, &mut log);
+    }
+
+    /// As [`write`](Self::write), for UTF-8 that may be cut anywhere. Bytes that are no UTF-8 are escaped (`\xff`).
+    pub fn write_bytes(&mut self, bytes: &[u8], mut log: impl FnMut(&str)) {
+        let joined;
+        let bytes = if self.split.is_empty() {
+            bytes
+        } else {
+            joined = [self.split.bytes(), bytes].concat();
+            self.split = SplitCharacter::NONE;
+            &joined
+        };
+        let mut left = bytes.len();
+        for chunk in bytes.utf8_chunks() {
+            let (text, rest) = (chunk.valid(), chunk.invalid());
+            self.write_text(text, &mut log);
+            left -= text.len() + rest.len();
+            if left > 0 || !self.split.keep(rest) {
+                self.push_bytes(rest, &mut log);
             }
+        }
+    }
+
+    fn write_text(&mut self, text: &str, log: &mut impl FnMut(&str)) {
+        for piece in text.split_inclusive('\n') {
+            if piece != "\n" {
+                self.end_carriage_return(log);
+            }
+            self.carriage_return = false;
             let (line, complete) = piece.strip_suffix('\n').map_or((piece, false), |line| (line, true));
             let (line, carriage_return) = line.strip_suffix('\r').map_or((line, false), |line| (line, true));
             if !complete {
-                self.push(line, &mut log);
+                self.push(line, log);
                 self.carriage_return = carriage_return;
             } else if self.pending.is_empty() && !line.contains(is_escaped) {
-                split_record(line, MAX_RECORD).for_each(&mut log);
+                split_record(line, MAX_RECORD).for_each(&mut *log);
             } else {
-                self.push(line, &mut log);
-                self.emit(&mut log);
+                self.push(line, log);
+                self.emit(log);
             }
+        }
+    }
+
+    /// Adds bytes that are no text.
+    fn push_bytes(&mut self, bytes: &[u8], log: &mut impl FnMut(&str)) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.end_carriage_return(log);
+        bytes.iter().for_each(|byte| self.push_escaped(char::from(*byte), log));
+    }
+
+    /// The other bytes of a character do not come any more.
+    fn end_split(&mut self, log: &mut impl FnMut(&str)) {
+        if !self.split.is_empty() {
+            let split = std::mem::take(&mut self.split);
+            self.push_bytes(split.bytes(), log);
+        }
+    }
+
+    /// What follows the carriage return is no line feed.
+    fn end_carriage_return(&mut self, log: &mut impl FnMut(&str)) {
+        if std::mem::take(&mut self.carriage_return) {
+            self.push_escaped('\r', log);
         }
     }
 
     /// Logs a line that is not complete, if there is one. Whatever comes next begins a new one.
     pub fn finish(&mut self, mut log: impl FnMut(&str)) {
+        self.end_split(&mut log);
         self.carriage_return = false;
         if !self.pending.is_empty() {
             self.emit(&mut log);
@@ -224,6 +316,14 @@ mod tests {
         logged
     }
 
+    fn lines_of_bytes(pieces: &[&[u8]]) -> Vec<String> {
+        let mut buffer = LineBuffer::new();
+        let mut logged = Vec::new();
+        pieces.iter().for_each(|piece| buffer.write_bytes(piece, |line| logged.push(line.to_owned())));
+        buffer.finish(|line| logged.push(line.to_owned()));
+        logged
+    }
+
     #[test]
     fn a_line_is_logged_when_it_is_complete() {
         assert_eq!(records(["a", "b\nc\n", "d"]), (vec!["ab".to_owned(), "c".to_owned()], vec!["d".to_owned()]));
@@ -252,6 +352,24 @@ mod tests {
         assert_eq!(lines(["a\r\r\n", "b\r", "\r", "\n"]), ["a\\x0d", "b\\x0d"]);
         assert_eq!(lines(["10%\r20%\r", "30%\r"]), ["10%\\x0d20%\\x0d30%"]);
         assert_eq!(lines(["\r", "", "\n", "\r"]), [""]);
+    }
+
+    #[test]
+    fn characters_of_bytes_may_come_in_pieces() {
+        assert_eq!(lines_of_bytes(&[b"caf\xc3", b"\xa9 \xf0", b"\x9d", b"\x84", b"\x9e\n"]), ["café 𝄞"]);
+        assert_eq!(lines_of_bytes(&[b"a\r", b"", b"\nb"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_escaped() {
+        assert_eq!(lines_of_bytes(&[b"\xff\xc3(\xe4\xb8A\xed\xa0\x80\n"]), ["\\xff\\xc3(\\xe4\\xb8A\\xed\\xa0\\x80"]);
+        assert_eq!(lines_of_bytes(&[b"\r", b"\xe4\xb8"]), ["\\x0d\\xe4\\xb8"]);
+        assert_eq!(lines_of_bytes(&[b"\xe4", b"\n", b"\xe4", b"\xe4\xb8\xad\n"]), ["\\xe4", "\\xe4中"]);
+        let mut buffer = LineBuffer::new();
+        let mut logged = Vec::new();
+        buffer.write_bytes(b"half \xe4", |line| logged.push(line.to_owned()));
+        buffer.write("text\n", |line| logged.push(line.to_owned()));
+        assert_eq!(logged, ["half \\xe4text"]);
     }
 
     #[test]
@@ -346,6 +464,16 @@ mod tests {
             }
             prop_assert_eq!(lines(pieces.iter().map(String::as_str)), &expected[..]);
             prop_assert_eq!(lines([&*whole]), expected);
+        }
+
+        #[test]
+        fn it_matters_not_where_bytes_are_cut(text in text(), noise in vec(any::<u8>(), 0..6), cuts in vec(0usize..99, 0..6)) {
+            let bytes = [text.as_bytes(), &noise, text.as_bytes()].concat();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(lines_of_bytes(&pieces), lines_of_bytes(&[&bytes]));
+            prop_assert_eq!(lines_of_bytes(&[text.as_bytes()]), lines([&*text]));
         }
 
         #[test]
