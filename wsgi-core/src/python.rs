@@ -36,6 +36,7 @@ mod signals;
 mod start;
 mod stdio;
 mod subinterpreter;
+mod text;
 mod thread;
 mod token;
 mod types;

@@ -38,6 +38,7 @@ mod refusals;
 mod response_headers;
 mod splitting;
 mod spoofing;
+mod standard_streams;
 mod start_response;
 mod streaming;
 mod suite;

@@ -119,6 +119,19 @@ impl HeapType {
 }
 
 impl HeapType {
+    /// Gives the type what a dict of the bootstrap has, before any code of applications runs. What it has already stays. A
+    /// base class cannot do it: from Python 3.14 on an immutable type has none that is mutable.
+    pub(super) fn add_attributes(&self, attributes: &Obj<'_>) -> Result<(), Raised> {
+        let object = self.object.as_ptr().cast::<ffi::PyTypeObject>();
+        // SAFETY: our own type, whose dict is there since PyType_FromSpec; Python is told that it has changed. No name has
+        // a slot (`__len__`).
+        unsafe {
+            let result = ffi::PyDict_Merge((*object).tp_dict, attributes.as_ptr(), 0);
+            ffi::PyType_Modified(object);
+            if result < 0 { Err(Raised) } else { Ok(()) }
+        }
+    }
+
     /// An instance for the exchange of another instance.
     ///
     /// # Safety

@@ -47,14 +47,17 @@ pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {
     let setup = &*interpreter.setup;
     let types = Types::new(token)?;
     let bootstrap = preserving_sigint(|| run_bootstrap(token, setup))?;
-    // SAFETY: the namespace is a dict; the item is borrowed from it. The empty bytes object is new.
-    let (file_wrapper, empty_bytes) = unsafe {
-        let wrapper = ffi::PyDict_GetItemString(bootstrap.as_ptr(), c"FileWrapper".as_ptr());
+    // SAFETY: the namespace is a dict; the items are borrowed from it. The empty bytes object is new.
+    let (file_wrapper, errors_attributes, empty_bytes) = unsafe {
+        let item =
+            |name: &CStr| token.borrow(ffi::PyDict_GetItemString(bootstrap.as_ptr(), name.as_ptr())).ok_or(Raised);
         (
-            token.borrow(wrapper).ok_or(Raised)?,
+            item(c"FileWrapper")?,
+            item(c"errors_attributes")?,
             token.own(ffi::PyBytes_FromStringAndSize(std::ptr::null(), 0)).ok_or(Raised)?,
         )
     };
+    types.errors.add_attributes(&errors_attributes)?;
     let environ = vec![
         entry(token, "wsgi.version", version(token)?)?,
         entry(token, "wsgi.multithread", boolean(token, setup.multithread))?,
@@ -84,7 +87,7 @@ pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {
 fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Raised> {
     let gateway = dict(token)?;
     let log = stdio::log_object(token)?;
-    set(&gateway, "log", &token.attribute(log.as_ptr(), c"log")?)?;
+    set(&gateway, "write", &token.attribute(log.as_ptr(), c"write")?)?;
     set(&gateway, "flush", &token.attribute(log.as_ptr(), c"flush")?)?;
     let processes = processes::object(token)?;
     set(&gateway, "forked", &token.attribute(processes.as_ptr(), c"forked")?)?;

@@ -1,9 +1,10 @@
 //! What applications print, and what the bootstrap reports: text in pieces, logged line by line.
 //!
 //! Incomplete lines are kept per thread, so that the lines of two threads do not mix; they are logged when the
-//! exchange that runs on the thread ends, or on flush.
+//! exchange that runs on the thread ends, when the thread ends, or on flush.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use pyo3::ffi;
@@ -14,6 +15,7 @@ use super::lock::UnderWay;
 use super::method::{method, sentinel};
 use super::processes::log_of;
 use super::raise::{Raised, type_error, value_error};
+use super::text::Text;
 use super::token::{Obj, Token, new_ref};
 use crate::host::Level;
 use crate::record::{LineBuffer, Log};
@@ -23,11 +25,35 @@ const LEVELS: [(&str, Level); 4] =
 
 thread_local! {
     /// Borrowed while the host logs a line. A host that comes back into Python then, and prints, is refused.
-    static LINES: RefCell<[LineBuffer; LEVELS.len()]> =
-        RefCell::new(std::array::from_fn(|_| LineBuffer::new()));
+    static LINES: RefCell<Lines> = RefCell::new(Lines::default());
     static DIRTY: Cell<bool> = const { Cell::new(false) };
     /// The exchange whose application this thread runs.
     static CURRENT: Cell<*const ExchangeCell> = const { Cell::new(ptr::null()) };
+}
+
+/// The incomplete lines of a thread.
+#[derive(Default)]
+struct Lines {
+    of_levels: [LineBuffer; LEVELS.len()],
+    /// Where they go at the end of a thread that works for no request.
+    log: Option<Log>,
+}
+
+impl Lines {
+    fn finish(&mut self, log: &Log) {
+        for (buffer, (_, level)) in self.of_levels.iter_mut().zip(LEVELS) {
+            log.finish(level, buffer);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(log) = self.log.take() {
+            // A panic would end the process, and the host may have none of this thread's variables any more.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.finish(log_of(&log))));
+        }
+    }
 }
 
 /// While it lives, what this thread prints goes to the log of `cell`'s request.
@@ -52,7 +78,7 @@ impl Drop for Current<'_> {
     }
 }
 
-/// `gateway.log(level, text)` and `gateway.flush()` of the bootstrap.
+/// `gateway.write(level, data)` and `gateway.flush()` of the bootstrap.
 pub(super) fn log_object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
     // The instance keeps its type alive.
     HeapType::new(token, &BLUEPRINT)?.instance(token, None)
@@ -63,7 +89,7 @@ const BLUEPRINT: Blueprint = Blueprint {
     doc: c"The error log of the server.",
     call: None,
     methods: &[
-        method(c"log", log, c"log(level, text): logs each complete line of text"),
+        method(c"write", write, c"write(level, data) -> number of bytes: logs each complete line of UTF-8"),
         method(c"flush", flush_lines, c"flush(): logs this thread's incomplete lines"),
         sentinel(),
     ],
@@ -71,29 +97,28 @@ const BLUEPRINT: Blueprint = Blueprint {
     next: None,
 };
 
-unsafe extern "C" fn log(
+unsafe extern "C" fn write(
     object: *mut ffi::PyObject,
     arguments: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: Python calls a method of our type with `count` live arguments.
     unsafe {
-        enter(object, "log.log", ptr::null_mut(), |token, _| {
-            if count != 2 || ffi::PyUnicode_Check(*arguments) == 0 || ffi::PyUnicode_Check(*arguments.add(1)) == 0 {
-                return Err(type_error(token, "log() takes a level and a text"));
+        enter(object, "log.write", ptr::null_mut(), |token, _| {
+            if count != 2 {
+                return Err(type_error(token, "write() takes exactly one argument"));
             }
             let level = token.to_text(*arguments)?;
             let Some(index) = LEVELS.iter().position(|(name, _)| *name == level) else {
                 return Err(value_error(token, "no such level"));
             };
-            let text = token.to_text(*arguments.add(1))?;
             let level = LEVELS[index].1;
-            let written = with_log(token, |log| {
-                on_lines(|lines| log.write(level, &mut lines[index], &text, |log| token.wait_for(log)))
-            });
+            let bytes = Text::of_bytes(*arguments.add(1))?;
+            let written =
+                with_log(token, |log| on_lines(|lines| bytes.write(token, log, level, &mut lines.of_levels[index])));
             written.map_err(|held| held.raise(token, "writing to the error log"))?;
             DIRTY.set(true);
-            Ok(new_ref(ffi::Py_None()))
+            bytes.length(token)
         })
     }
 }
@@ -112,25 +137,25 @@ unsafe extern "C" fn flush_lines(
     }
 }
 
-/// The log of the request that this thread works for, else the process's.
-fn with_log<T>(token: Token<'_>, work: impl FnOnce(&Log) -> T) -> T {
+/// Runs `work` with the log of the request that this thread works for, else with the process's.
+fn with_log(token: Token<'_>, work: impl FnOnce(&Log) -> Result<(), UnderWay>) -> Result<(), UnderWay> {
     // SAFETY: set by a `Current` that borrows the cell and is still on this thread's stack.
-    match unsafe { CURRENT.get().as_ref() } {
-        Some(cell) => work(log_of(&cell.log)),
-        None => work(log_of(&token.interpreter().log)),
+    if let Some(cell) = unsafe { CURRENT.get().as_ref() } {
+        return work(log_of(&cell.log));
     }
+    let log = &token.interpreter().log;
+    on_lines(|lines| {
+        lines.log.get_or_insert_with(|| log.clone());
+    })?;
+    work(log_of(log))
 }
 
 fn flush(log: &Log) -> Result<(), UnderWay> {
-    on_lines(|lines| {
-        for (buffer, (_, level)) in lines.iter_mut().zip(LEVELS) {
-            log.finish(level, buffer);
-        }
-    })
+    on_lines(|lines| lines.finish(log))
 }
 
 /// Runs `work`, which calls the host, with this thread's incomplete lines.
-fn on_lines(work: impl FnOnce(&mut [LineBuffer; LEVELS.len()])) -> Result<(), UnderWay> {
+fn on_lines(work: impl FnOnce(&mut Lines)) -> Result<(), UnderWay> {
     LINES.with(|lines| match lines.try_borrow_mut() {
         Ok(mut lines) => {
             work(&mut lines);

@@ -12,7 +12,7 @@ const CONFIGURATION: [&str; 5] =
     ["create_main_conf", "create_location_conf", "set_directive", "merge_location_conf", "postconfiguration"];
 
 /// In a request, before its head is out: the point, and what an application does to reach it.
-const REQUEST: [(&str, &str); 21] = [
+const REQUEST: [(&str, &str); 23] = [
     ("content_handler", "pass"),
     ("body_arrived", "pass"),
     ("start_response", "pass"),
@@ -29,7 +29,9 @@ const REQUEST: [(&str, &str); 21] = [
     ("errors.write", "errors.write('text')"),
     ("errors.writelines", "errors.writelines(['text'])"),
     ("errors.flush", "errors.flush()"),
-    ("log.log", "print('text')"),
+    ("errors._write", "errors.buffer.write(b'text')"),
+    ("errors._flush", "errors.buffer.flush()"),
+    ("log.write", "print('text')"),
     ("log.flush_lines", "sys.stdout.flush()"),
     ("audit", "os.system('true')"),
     ("processes.is_loading", "with contextlib.suppress(ValueError): signal.siginterrupt(signal.SIGTERM, True)"),

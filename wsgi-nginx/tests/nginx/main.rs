@@ -49,6 +49,7 @@ mod side_by_side;
 mod signals;
 mod spoofing;
 mod stacks;
+mod standard_streams;
 mod streaming;
 mod subinterpreters;
 mod temp_path;

@@ -4,7 +4,7 @@ use super::{HostUnderTest, Served, Site, get};
 use crate::Gate;
 
 /// Serves one request by these statements, with `errors` for the stream, and returns the complete log.
-fn log_of(host: &dyn HostUnderTest, statements: &str) -> String {
+pub(super) fn log_of(host: &dyn HostUnderTest, statements: &str) -> String {
     let site = host.serve(Site::new(format!(
         "
 import sys
@@ -26,7 +26,7 @@ fn records(log: &str, text: &str) -> usize {
 }
 
 #[track_caller]
-fn assert_logged(log: &str, texts: &[&str]) {
+pub(super) fn assert_logged(log: &str, texts: &[&str]) {
     for text in texts {
         assert_eq!(records(log, text), 1, "{text:?} in:\n{log}");
     }

@@ -3,7 +3,7 @@
 use super::{
     Clause, calling, close, connections, environ, errors, errors_stream, exact, exc_info, exits, extensions, failures,
     file_wrapper, file_wrapper_object, framing, headers, input, input_wire, iterable, leaks, paths, refusals,
-    response_headers, splitting, spoofing, start_response, streaming, threads, write,
+    response_headers, splitting, spoofing, standard_streams, start_response, streaming, threads, write,
 };
 
 /// Makes a table of clauses and the macro that makes tests of them. `$d` is a dollar sign, for the inner macro.
@@ -210,6 +210,15 @@ suite! { $
         errors_stream_takes_lines_from_any_thread
         errors_stream_expires_with_its_request
         standard_streams_outlive_every_request
+    }
+    standard_streams {
+        standard_streams_are_text_streams_of_python
+        standard_input_is_an_empty_text_stream
+        bytes_written_to_a_standard_stream_are_logged
+        streams_around_the_bytes_of_a_standard_stream_leave_it_open
+        standard_streams_serve_subprocess_and_redirection
+        errors_stream_has_the_face_of_a_text_stream
+        bytes_of_the_errors_stream_expire_with_its_request
     }
     file_wrapper {
         file_wrapper_sends_any_kind_of_file

@@ -70,9 +70,10 @@ def shutdown(seconds):
         waiter.join(seconds)
         ended = not waiter.is_alive()
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()
         except Exception:
             pass
+    gateway.flush()
     return ended

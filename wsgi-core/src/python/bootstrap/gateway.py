@@ -1,7 +1,7 @@
 """The gateway's own Python: run once in each interpreter, before any application code.
 
 The files of this folder run one after the other in one namespace. `gateway` is what Rust hands in:
-    log(level, text)    write text to the error log, a record for each complete line
+    write(level, data)  write bytes of UTF-8 to the error log, a record for each complete line; returns their number
     flush()             write this thread's incomplete lines
     forked()            this process was forked by the application
     is_loading()        whether this thread loads an application
@@ -16,3 +16,11 @@ The files of this folder run one after the other in one namespace. `gateway` is 
 import types
 
 gateway = types.SimpleNamespace(**gateway)
+
+
+def log(level, text):
+    """Writes text to the error log, a record for each complete line."""
+    gateway.write(level, text.encode("utf-8", "backslashreplace"))
+
+
+gateway.log = log

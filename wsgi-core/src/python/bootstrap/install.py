@@ -1,14 +1,13 @@
 """What applications find in `sys`, and what of Python is guarded from them."""
 
-import io
 import os
 import sys
 
 
 def install():
-    sys.stdin = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    sys.stdout = sys.__stdout__ = LogStream("<stdout>", "notice")
-    sys.stderr = sys.__stderr__ = LogStream("<stderr>", "error")
+    sys.stdin = sys.__stdin__ = no_input()
+    sys.stdout = sys.__stdout__ = text_stream("<stdout>", "notice")
+    sys.stderr = sys.__stderr__ = text_stream("<stderr>", "error")
     sys.argv = [""]
     sys.path[:0] = [entry for entry in gateway.path if entry not in sys.path]
     # Before those of the application, and after that of threading.

@@ -7,6 +7,7 @@ use super::super::heap_type::{Blueprint, enter};
 use super::super::method::{method, sentinel};
 use super::super::processes::log_of;
 use super::super::raise::{Raised, runtime_error, type_error};
+use super::super::text::Text;
 use super::super::token::{Token, new_ref};
 use crate::host::Level;
 use crate::lock::rules;
@@ -19,6 +20,8 @@ pub(super) const BLUEPRINT: Blueprint = Blueprint {
         method(c"write", write, c"write(text) -> number of characters"),
         method(c"writelines", writelines, c"writelines(lines)"),
         method(c"flush", flush, c"flush(): logs a line that is not complete yet"),
+        method(c"_write", _write, c"write() of the stream's buffer"),
+        method(c"_flush", _flush, c"flush() of the stream's buffer, which does nothing after the request"),
         sentinel(),
     ],
     iter: None,
@@ -36,8 +39,7 @@ unsafe extern "C" fn write(
             if count != 1 {
                 return Err(type_error(token, "wsgi.errors.write() takes exactly one argument"));
             }
-            let characters = append(token, live(token, cell)?, *arguments)?;
-            token.own(ffi::PyLong_FromSsize_t(characters)).map(|number| number.into_ptr()).ok_or(Raised)
+            append(token, live(token, cell)?, *arguments)?.length(token)
         })
     }
 }
@@ -75,9 +77,43 @@ unsafe extern "C" fn flush(
             if count != 0 {
                 return Err(type_error(token, "wsgi.errors.flush() takes no arguments"));
             }
+            finish_line(token, live(token, cell)?)?;
+            Ok(none())
+        })
+    }
+}
+
+unsafe extern "C" fn _write(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type with `count` live arguments.
+    unsafe {
+        enter(object, "errors._write", std::ptr::null_mut(), |token, cell| {
+            if count != 1 {
+                return Err(type_error(token, "write() takes exactly one argument"));
+            }
             let cell = live(token, cell)?;
-            let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors.flush()"));
-            log_of(&cell.log).finish(Level::Error, &mut *errors?);
+            let bytes = Text::of_bytes(*arguments)?;
+            log(token, cell, &bytes)?;
+            bytes.length(token)
+        })
+    }
+}
+
+unsafe extern "C" fn _flush(
+    object: *mut ffi::PyObject,
+    _arguments: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls a method of our type.
+    unsafe {
+        enter(object, "errors._flush", std::ptr::null_mut(), |token, cell| {
+            // A text stream around the buffer may live longer than the request, and flushes at its end.
+            if let Some(cell) = cell.filter(|cell| cell.is_live()) {
+                finish_line(token, cell)?;
+            }
             Ok(none())
         })
     }
@@ -88,19 +124,34 @@ fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>) -> Result<&'a Exch
     cell.filter(|cell| cell.is_live()).ok_or_else(|| runtime_error(token, "wsgi.errors: the request is over"))
 }
 
-/// Adds one str; answers its length in characters.
-fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Result<ffi::Py_ssize_t, Raised> {
-    // SAFETY: a live object; the check comes before the length is asked for.
-    let characters = unsafe {
+/// Adds one str, and returns it.
+///
+/// # Safety
+///
+/// `text` is alive.
+unsafe fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Result<Text, Raised> {
+    // SAFETY: the caller's promise.
+    let text = unsafe {
         if ffi::PyUnicode_Check(text) == 0 {
             return Err(type_error(token, "wsgi.errors takes str only (PEP 3333, Input and Error Streams)"));
         }
-        ffi::PyUnicode_GetLength(text)
+        Text::of_str(token, text)?
     };
-    let text = token.to_text(text)?;
+    log(token, cell, &text)?;
+    Ok(text)
+}
+
+fn log(token: Token<'_>, cell: &ExchangeCell, text: &Text) -> Result<(), Raised> {
     let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors"));
-    log_of(&cell.log).write(Level::Error, &mut *errors?, &text, |log| token.wait_for(log));
-    Ok(characters)
+    text.write(token, log_of(&cell.log), Level::Error, &mut *errors?);
+    Ok(())
+}
+
+/// Logs a line that is not complete.
+fn finish_line(token: Token<'_>, cell: &ExchangeCell) -> Result<(), Raised> {
+    let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors.flush()"));
+    log_of(&cell.log).finish(Level::Error, &mut *errors?);
+    Ok(())
 }
 
 fn none() -> *mut ffi::PyObject {
