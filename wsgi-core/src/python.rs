@@ -11,6 +11,7 @@ mod cell;
 mod environ;
 mod exchange;
 mod exit;
+mod fault_stack;
 mod freeze;
 mod gateway;
 #[cfg(not(Py_3_13))]

@@ -44,6 +44,9 @@ pub struct GatewaySettings {
     pub reserved_signals: Vec<c_int>,
     /// An exit status that the host does not recover from: `os._exit` with it becomes 1.
     pub fatal_exit_status: Option<c_int>,
+    /// Whether a crash writes a Python traceback of each thread to descriptor 2 (Python's module `faulthandler`). An
+    /// application may have them written to a file of its own, and cannot disable them.
+    pub fault_handler: bool,
     /// What the host does about processes that applications start.
     pub child_processes: Option<Arc<dyn ChildProcesses>>,
     /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
@@ -61,7 +64,7 @@ pub enum Mode {
 }
 
 impl GatewaySettings {
-    /// Everything else as for a single process that owns its signals.
+    /// Everything else as for a single process that owns its signals; crashes are reported.
     pub fn new(mode: Mode) -> Self {
         Self {
             python: PythonSettings::default(),
@@ -69,6 +72,7 @@ impl GatewaySettings {
             multiprocess: false,
             reserved_signals: Vec::new(),
             fatal_exit_status: None,
+            fault_handler: true,
             child_processes: None,
             release: None,
         }
@@ -127,6 +131,7 @@ impl Gateway {
             multiprocess: settings.multiprocess,
             reserved_signals: settings.reserved_signals.clone(),
             fatal_exit_status: settings.fatal_exit_status,
+            fault_handler: settings.fault_handler,
         };
         let release = settings.release.clone();
         let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use super::cell::ExchangeCell;
 use super::environ;
 use super::exchange::{Exchange, Summary};
+use super::fault_stack::FaultStack;
 use super::gateway::Done;
 use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
@@ -40,7 +41,8 @@ impl Threads for PythonThreads {
 
     fn start(&self) -> ThreadGuard {
         failpoint("thread_start");
-        ThreadGuard { interpreter: self.interpreter }
+        let stack = self.interpreter.setup.fault_handler.then(FaultStack::new).flatten();
+        ThreadGuard { interpreter: self.interpreter, _stack: stack }
     }
 
     fn drain(&self) {
@@ -79,6 +81,7 @@ pub(super) fn preload(interpreter: &'static Interpreter, location: &Location) {
 /// Takes a thread's Python state down with the thread.
 struct ThreadGuard {
     interpreter: &'static Interpreter,
+    _stack: Option<FaultStack>,
 }
 
 impl Drop for ThreadGuard {

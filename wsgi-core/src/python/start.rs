@@ -14,7 +14,7 @@ use super::token::{Held, Obj, Token};
 use super::types::Types;
 
 /// The gateway's own Python, in the order in which it runs.
-const BOOTSTRAP: [(&CStr, &str); 11] = [
+const BOOTSTRAP: [(&CStr, &str); 12] = [
     (c"<wsgi_gateway/gateway>", include_str!("bootstrap/gateway.py")),
     (c"<wsgi_gateway/streams>", include_str!("bootstrap/streams.py")),
     (c"<wsgi_gateway/file_wrapper>", include_str!("bootstrap/file_wrapper.py")),
@@ -24,6 +24,7 @@ const BOOTSTRAP: [(&CStr, &str); 11] = [
     (c"<wsgi_gateway/describing>", include_str!("bootstrap/describing.py")),
     (c"<wsgi_gateway/processes>", include_str!("bootstrap/processes.py")),
     (c"<wsgi_gateway/signals>", include_str!("bootstrap/signals.py")),
+    (c"<wsgi_gateway/crashes>", include_str!("bootstrap/crashes.py")),
     (c"<wsgi_gateway/ending>", include_str!("bootstrap/ending.py")),
     (c"<wsgi_gateway/install>", include_str!("bootstrap/install.py")),
 ];
@@ -39,6 +40,7 @@ pub(super) struct Setup {
     pub(super) multiprocess: bool,
     pub(super) reserved_signals: Vec<c_int>,
     pub(super) fatal_exit_status: Option<c_int>,
+    pub(super) fault_handler: bool,
 }
 
 /// Makes the interpreter of `token` ready to serve. After a failure it may be called again.
@@ -101,6 +103,7 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
         Some(status) => set(&gateway, "fatal_exit_status", &number(token, status)?)?,
         None => set(&gateway, "fatal_exit_status", &none(token)?)?,
     }
+    set(&gateway, "fault_handler", &boolean(token, setup.fault_handler))?;
     let interpreter = token.interpreter();
     let name = if interpreter.is_main() { none(token)? } else { token.path(interpreter.name())? };
     set(&gateway, "interpreter", &name)?;

@@ -224,6 +224,28 @@ def application(environ, start_response):
 }
 
 #[test]
+fn a_crash_leaves_its_python_traceback_on_standard_error() {
+    for (crash, fault) in [
+        ("ctypes.string_at(0)", "Segmentation fault"),
+        ("faulthandler._stack_overflow()", "Segmentation fault"),
+        ("os.abort()", "Aborted"),
+    ] {
+        let program = Program::serve(&format!(
+            "
+import ctypes, faulthandler, os
+def application(environ, start_response):
+    {crash}
+"
+        ));
+        let mut client = program.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        program.errors.wait_for(&format!("Fatal Python error: {fault}"));
+        program.errors.wait_for("app.py\", line 4 in application");
+        assert_eq!(program.end().code(), None, "{crash}");
+    }
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_it_up() {
     let program = Program::serve(HELLO);
     let mut client = program.client();

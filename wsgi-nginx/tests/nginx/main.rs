@@ -14,6 +14,7 @@ mod buffering;
 mod children;
 mod composition;
 mod conformance;
+mod crash_reports;
 mod crashes;
 mod directives;
 mod disconnects;

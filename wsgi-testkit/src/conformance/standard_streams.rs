@@ -197,3 +197,16 @@ def application(environ, start_response):
     assert_logged(&log, &["<in time>"]);
     assert!(!log.contains("<late>") && !log.contains("Exception ignored"), "{log}");
 }
+
+pub(super) fn reports_of_crashes_are_enabled_whatever_an_application_does(host: &dyn HostUnderTest) {
+    log_of(
+        host,
+        "
+import faulthandler
+assert faulthandler.is_enabled()
+for enable in [faulthandler.enable, lambda: faulthandler.enable(sys.stdout), lambda: faulthandler.enable(file=sys.__stderr__)]:
+    enable()
+    assert faulthandler.disable() is True
+    assert faulthandler.is_enabled()",
+    );
+}

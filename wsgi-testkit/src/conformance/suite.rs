@@ -219,6 +219,7 @@ suite! { $
         standard_streams_serve_subprocess_and_redirection
         errors_stream_has_the_face_of_a_text_stream
         bytes_of_the_errors_stream_expire_with_its_request
+        reports_of_crashes_are_enabled_whatever_an_application_does
     }
     file_wrapper {
         file_wrapper_sends_any_kind_of_file

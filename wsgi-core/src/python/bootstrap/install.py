@@ -16,6 +16,8 @@ def install():
         guard_signals()
     if gateway.fatal_exit_status is not None:
         guard_exit()
+    if gateway.fault_handler:
+        report_crashes()
 
 
 install()

@@ -17,6 +17,8 @@ def after_fork_in_child():
     try:
         gateway.forked()
     finally:
+        if stop_reports:
+            stop_reports()
         for number in gateway.reserved_signals:
             if number not in (signal.SIGINT, signal.SIGPIPE):
                 set_handler(number, signal.SIG_DFL)
