@@ -3,10 +3,10 @@
 //! A snippet is a fenced block below a line `<!-- test: NAME -->`. This file must know each name of README.md.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Site, example_venv, workspace};
+use crate::harness::{Site, example_venv, in_both_modes, workspace};
 
 struct Snippet {
     name: String,
@@ -44,7 +44,7 @@ fn readme(name: &str) -> String {
 
 #[test]
 fn readme_has_no_snippet_that_is_not_run() {
-    let tested = ["two-commands", "first-app", "first-conf", "django-conf", "flask-conf"];
+    let tested = ["two-commands", "first-app", "first-conf", "django-conf", "django-logging", "flask-conf"];
     for snippet in snippets("README.md") {
         assert!(tested.contains(&snippet.name.as_str()), "not run: {:?}\n{}", snippet.name, snippet.text);
     }
@@ -70,20 +70,24 @@ fn readme_first_configuration_serves_the_first_application() {
     assert_eq!(nginx.get("/world").ok(), "Hello from /world\n");
 }
 
+fn new_django_project(venv: &Path, folder: &Path) {
+    std::fs::create_dir_all(folder).expect("make a folder");
+    let made = Command::new(venv.join("bin/python"))
+        .args(["-m", "django", "startproject", "mysite"])
+        .arg(folder)
+        .status()
+        .expect("django-admin can be run");
+    assert!(made.success());
+}
+
 #[test]
 fn readme_django_configuration_serves_a_new_project() {
     let venv = example_venv("django");
     let site =
         Site::with_defaults().file("mime.types", "types {\ntext/css css;\n}\n").file("srv/mysite/static/a.css", "a {}");
     let project: PathBuf = site.path("srv/mysite/project");
-    std::fs::create_dir_all(&project).expect("make a folder");
+    new_django_project(venv, &project);
     symlink(venv, site.path("srv/mysite/venv")).expect("a link");
-    let made = Command::new(venv.join("bin/python"))
-        .args(["-m", "django", "startproject", "mysite"])
-        .arg(&project)
-        .status()
-        .expect("django-admin can be run");
-    assert!(made.success());
     let mut text = adapted(&site, &readme("django-conf"));
     text = text.replace("server_name example.com;", "server_name localhost;");
     let nginx = site.whole(&text).start();
@@ -92,6 +96,44 @@ fn readme_django_configuration_serves_a_new_project() {
     let style = nginx.get("/static/a.css");
     assert_eq!((style.ok().as_str(), style.header("Content-Type")), ("a {}", Some("text/css")));
     nginx.logged("mysite.wsgi");
+}
+
+/// The project as Django makes it, for production, with a view that fails.
+#[test]
+fn readme_django_logging_brings_tracebacks_into_the_error_log() {
+    let venv = example_venv("django");
+    in_both_modes(|mode| {
+        let site = Site::new(mode);
+        let project = site.path("project");
+        new_django_project(venv, &project);
+        let settings = project.join("mysite/settings.py");
+        let default = std::fs::read_to_string(&settings).expect("settings.py");
+        let production =
+            default.replace("DEBUG = True", "DEBUG = False").replace("ALLOWED_HOSTS = []", "ALLOWED_HOSTS = ['*']");
+        let urls = "
+import logging
+from django.urls import path
+def fails(request):
+    logging.getLogger('mysite').warning('a warning')
+    raise ValueError('a mistake')
+urlpatterns = [path('', fails)]
+";
+        std::fs::write(project.join("mysite/urls.py"), urls).expect("write urls.py");
+        std::fs::write(&settings, production + "\n" + &readme("django-logging")).expect("write settings.py");
+        let nginx = site
+            .http(&format!("wsgi_python_home {};\nwsgi_python_path {};", venv.display(), project.display()))
+            .location("/", "wsgi_pass mysite.wsgi;")
+            .start();
+        let page = nginx.get("/");
+        assert!(page.status == 500 && !page.text().contains("a mistake"), "{page:?}");
+        for text in
+            ["Internal Server Error: /", "Traceback (most recent call last):", "ValueError: a mistake", "a warning"]
+        {
+            let record = nginx.logged(text);
+            assert!(record.contains("[error]") && record.contains("request: \"GET / HTTP/1.1\""), "{record}");
+        }
+        assert_eq!(nginx.log_lines("ValueError: a mistake").len(), 1);
+    });
 }
 
 #[test]
