@@ -111,6 +111,11 @@ impl RequestSnapshot {
         }
     }
 
+    /// Changes the length of the body, for hosts that know it when they have read all of it.
+    pub fn set_content_length(&mut self, length: Option<u64>) {
+        self.content_length = length;
+    }
+
     fn text(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.line[index - 1] };
         &self.bytes[start..self.line[index]]

@@ -113,6 +113,17 @@ where
         self.ended
     }
 
+    /// A part that has come and was not read.
+    pub(crate) fn take_part(&mut self) -> Option<Bytes> {
+        let part = std::mem::replace(&mut self.data, self.further.pop_front().unwrap_or_default());
+        (!part.is_empty()).then_some(part)
+    }
+
+    /// How the body has failed.
+    pub(crate) fn take_failure(&mut self) -> Option<HostError> {
+        self.failure.take()
+    }
+
     /// Takes the next part of the body, if it is there; returns its length. Failures are for the application that reads.
     pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let body = self.body.as_mut();

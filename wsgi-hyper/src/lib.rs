@@ -61,10 +61,11 @@
 //!
 //! - Names of response headers are sent in lower case, and headers of one name together: that is how `http` keeps them.
 //!   HTTP does not tell names by their case, nor by their order.
-//! - A request body of unknown length (chunked) is read as it comes, so CONTENT_LENGTH is missing; `wsgi.input` ends
-//!   where the body ends (`wsgi.input_terminated`).
-//! - The application is called when the first part of the body has arrived, not all of it. While it waits for more, another
-//!   request has its permit. A client that leaves in the middle of it is an `OSError` where the application reads.
+//! - A request body of unknown length (chunked) is collected before the application is called, as below nginx
+//!   ([`ServiceBuilder::collect_chunked_bodies`]).
+//! - With a body of known length the application is called when the first part of it has arrived; `wsgi.input` has neither
+//!   `seek` nor `tell` then. While it waits for more, another request has its permit. A client that leaves in the middle of
+//!   it is an `OSError` where the application reads.
 //! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). Half of
 //!   the threads at most wait for bodies.
 //! - With `server::Server`, a client that closes its half of the connection behind its request (`nc -N`) has left, and gets no
@@ -80,6 +81,7 @@
 mod arrival;
 mod body;
 mod channel;
+mod collected;
 mod connection;
 mod deadline;
 mod open;

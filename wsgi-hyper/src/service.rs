@@ -20,6 +20,7 @@ use wsgi_core::stderr_log::StderrLog;
 use crate::arrival::Arrival;
 use crate::body::{Extent, Limits, Source};
 use crate::channel::Channel;
+use crate::collected::Collected;
 use crate::connection::{Connection, Known};
 use crate::open::Open;
 use crate::request::{Mount, View};
@@ -51,11 +52,16 @@ struct Shared {
     log: Arc<dyn ErrorLog>,
     software: String,
     limits: Limits,
+    /// How long a body without a length may be, which is collected then.
+    collected: Option<u64>,
     open: Arc<Open>,
 }
 
 /// How long a client may neither send nor take anything while an application waits for it; nginx's `send_timeout`.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest body in chunks.
+const COLLECTED: u64 = 1 << 30;
 
 impl WsgiService {
     /// Serves an application at the root of the server. The gateway runs on threads
@@ -74,6 +80,7 @@ impl WsgiService {
                 log: Arc::new(StderrLog::default()),
                 software: concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")).to_owned(),
                 limits: Limits { patience: PATIENCE, pace: Pace::default() },
+                collected: Some(COLLECTED),
                 open: Arc::default(),
             },
         }
@@ -112,6 +119,9 @@ impl WsgiService {
             return self.dispatch(request, None);
         }
         let source = Source::new(body, extent.length, Arc::clone(&request.channel), limits.clone());
+        if let (None, Some(limit)) = (extent.length, self.shared.collected) {
+            return ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_collected(request, source, limit))));
+        }
         if expects_continue(parts) {
             // The body does not come before the application has asked for it.
             return self.dispatch(request, Some(Box::new(source)));
@@ -128,6 +138,21 @@ impl WsgiService {
         let is_full = || self.shared.gateway.is_full_of_streams(&self.shared.location);
         match Arrival::new(source, is_full).await {
             Ok(source) => self.dispatch(request, Some(Box::new(source))),
+            Err(status) => ResponseFuture::plain(status),
+        }
+    }
+
+    /// As `dispatch_with_body`, with a body whose length is known when all of it is there.
+    async fn dispatch_collected<B>(self, mut request: Prepared, source: Source<B>, limit: u64) -> ResponseFuture
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match Collected::collect(source, &self.shared.location, limit).await {
+            Ok(body) => {
+                request.snapshot.set_content_length(body.announced());
+                self.dispatch(request, Some(Box::new(body)))
+            }
             Err(status) => ResponseFuture::plain(status),
         }
     }
@@ -221,6 +246,18 @@ impl ServiceBuilder {
     /// `OSError`, and the client 408 if it fails by that.
     pub fn body_rate(mut self, bytes_a_second: u64) -> Self {
         self.shared.limits.pace = Pace::new(bytes_a_second);
+        self
+    }
+
+    /// What becomes of bodies whose length is not announced (in chunks, or by HTTP/2 without a `Content-Length`). They are
+    /// collected before the application is called, beyond 128 KiB in a temporary file of the location
+    /// ([`Location::temporary_file`]), so that they have a CONTENT_LENGTH: Django takes a body without one for empty. One of more
+    /// than `limit` bytes is answered with 413; the limit is 1 GiB otherwise. With `None` they are read as they arrive, and
+    /// have none.
+    ///
+    /// Bodies with a `Content-Length` are always read as they arrive; a layer such as `tower_http::limit` limits them.
+    pub fn collect_chunked_bodies(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.shared.collected = limit.into();
         self
     }
 

@@ -16,7 +16,7 @@ impl HostUnderTest for Host {
     }
 
     fn traits(&self) -> Traits {
-        Traits { multithread: true, multiprocess: false, inline: false, collects_body: false }
+        Traits { multithread: true, multiprocess: false, inline: false, collects_body: false, collects_chunks: true }
     }
 
     fn serve(&self, site: Site) -> Box<dyn Served> {

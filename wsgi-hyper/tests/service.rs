@@ -28,7 +28,7 @@ fn gateway() -> &'static Arc<Gateway> {
 }
 
 fn service(source: &str) -> WsgiService {
-    WsgiService::new(gateway(), &location(source))
+    WsgiService::builder(gateway(), &location(source)).collect_chunked_bodies(None).build()
 }
 
 fn with_log(source: &str) -> (WsgiService, Lines) {
@@ -120,7 +120,48 @@ def application(environ, start_response):
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_ends_where_it_ends() {
+async fn a_body_of_unknown_length_is_collected_and_has_its_length() {
+    let source = r#"
+import hashlib
+def application(environ, start_response):
+    body = environ["wsgi.input"]
+    digest = hashlib.md5(body.read()).hexdigest()
+    again = (body.seek(1), body.read(3), body.seek(0, 2), body.tell())
+    start_response("200 OK", [])
+    return [repr((environ["CONTENT_LENGTH"], digest, again)).encode()]
+"#;
+    let service = WsgiService::builder(gateway(), &location(source)).collect_chunked_bodies(3_000_000).build();
+    let expected = |length: usize, digest: &str| format!("('{length}', '{digest}', (1, b'bcd', {length}, {length}))");
+    // In memory, and in a file.
+    for (times, digest) in [(1, "e80b5017098950fc58aad83c8c14978e"), (500_000, "")] {
+        let (request, mut client) = post();
+        let sending = tokio::spawn(async move {
+            for _ in 0..10 {
+                let part = Bytes::from(b"abcdef".repeat(times / 10 + usize::from(times == 1)));
+                client.send_data(part).await.unwrap();
+                if times == 1 {
+                    break;
+                }
+            }
+        });
+        let answer = text(ask(&service, request).await).await;
+        sending.await.unwrap();
+        match digest {
+            "" => assert!(
+                answer.starts_with("('3000000', ") && answer.ends_with("(1, b'bcd', 3000000, 3000000))"),
+                "{answer}"
+            ),
+            digest => assert_eq!(answer, expected(6, digest)),
+        }
+    }
+    let (request, mut client) = post();
+    let sending = tokio::spawn(async move { client.send_data(Bytes::from(vec![0; 3_000_001])).await });
+    assert_eq!(ask(&service, request).await.status(), 413);
+    sending.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_that_is_read_as_it_arrives_has_no_length() {
     let source = r#"
 def application(environ, start_response):
     start_response("200 OK", [])

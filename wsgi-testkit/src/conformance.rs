@@ -82,6 +82,8 @@ pub struct Traits {
     pub inline: bool,
     /// Whether the whole request body is there before the application is called: a chunked one has a length then.
     pub collects_body: bool,
+    /// Whether at least a body without a length is, so that it has one.
+    pub collects_chunks: bool,
 }
 
 /// An application that is being served. Dropping it ends it.

@@ -5,7 +5,8 @@ use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{InProcess, Traits};
 
 fn host() -> InProcess {
-    let traits = Traits { multithread: false, multiprocess: false, inline: true, collects_body: false };
+    let traits =
+        Traits { multithread: false, multiprocess: false, inline: true, collects_body: false, collects_chunks: false };
     InProcess::new(Host::shared_with(Mode::Inline), traits)
 }
 

@@ -20,7 +20,8 @@ fn runs(name: &str) {
         settings.python.home = Some(environment());
         Host::start(&settings)
     });
-    let traits = Traits { multithread: true, multiprocess: false, inline: false, collects_body: false };
+    let traits =
+        Traits { multithread: true, multiprocess: false, inline: false, collects_body: false, collects_chunks: false };
     let framework = Framework::named(name);
     check(framework, InProcess::new(host, traits).serve(Site::new(framework.source)));
     let rest = host.log();

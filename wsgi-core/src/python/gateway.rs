@@ -47,6 +47,9 @@ pub struct GatewaySettings {
     /// Whether a crash writes a Python traceback of each thread to descriptor 2 (Python's module `faulthandler`). An
     /// application may have them written to a file of its own, and cannot disable them.
     pub fault_handler: bool,
+    /// `sys.stdin` and `sys.stdout` are the descriptors 0 and 1, so that `input()`, `breakpoint()` and `pdb` work on the terminal
+    /// of a server for development. Otherwise applications find no input, and what they print goes to the log.
+    pub terminal: bool,
     /// What the host does about processes that applications start.
     pub child_processes: Option<Arc<dyn ChildProcesses>>,
     /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
@@ -73,6 +76,7 @@ impl GatewaySettings {
             reserved_signals: Vec::new(),
             fatal_exit_status: None,
             fault_handler: true,
+            terminal: false,
             child_processes: None,
             release: None,
         }
@@ -132,6 +136,7 @@ impl Gateway {
             reserved_signals: settings.reserved_signals.clone(),
             fatal_exit_status: settings.fatal_exit_status,
             fault_handler: settings.fault_handler,
+            terminal: settings.terminal,
         };
         let release = settings.release.clone();
         let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());

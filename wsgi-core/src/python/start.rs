@@ -41,6 +41,7 @@ pub(super) struct Setup {
     pub(super) reserved_signals: Vec<c_int>,
     pub(super) fatal_exit_status: Option<c_int>,
     pub(super) fault_handler: bool,
+    pub(super) terminal: bool,
 }
 
 /// Makes the interpreter of `token` ready to serve. After a failure it may be called again.
@@ -104,6 +105,7 @@ fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Rais
         None => set(&gateway, "fatal_exit_status", &none(token)?)?,
     }
     set(&gateway, "fault_handler", &boolean(token, setup.fault_handler))?;
+    set(&gateway, "terminal", &boolean(token, setup.terminal))?;
     let interpreter = token.interpreter();
     let name = if interpreter.is_main() { none(token)? } else { token.path(interpreter.name())? };
     set(&gateway, "interpreter", &name)?;

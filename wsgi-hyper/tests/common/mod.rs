@@ -39,7 +39,7 @@ pub(crate) fn location(source: &str) -> Arc<Location> {
 pub(crate) fn logged(gateway: &Arc<Gateway>, source: &str) -> (ServiceBuilder, Lines) {
     let (sender, receiver) = channel();
     let log = Arc::new(Log(Mutex::new(sender)));
-    (WsgiService::builder(gateway, &location(source)).log(log), Lines(receiver))
+    (WsgiService::builder(gateway, &location(source)).collect_chunked_bodies(None).log(log), Lines(receiver))
 }
 
 struct Log(Mutex<Sender<String>>);

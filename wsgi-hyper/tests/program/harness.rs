@@ -193,7 +193,7 @@ impl Lines {
 pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
         Self(BufReader::new(stream))

@@ -2,6 +2,7 @@
 
 mod children;
 mod clients;
+mod debugger;
 mod harness;
 mod installations;
 mod terminal;
@@ -115,6 +116,21 @@ fn directives_threads_and_another_callable_are_options() {
 fn a_module_is_found_in_the_current_folder() {
     let response = Program::with(SHOW, &["app"]).get("/?wsgi_gateway.script&wsgi.multithread");
     assert!(response.ends_with("'app' False"), "{response}");
+}
+
+#[test]
+fn a_script_finds_modules_beside_it_wherever_the_program_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = folder.path().join("site");
+    std::fs::create_dir(&beside).unwrap();
+    let source = "import helper\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return [helper.WORD]\n";
+    std::fs::write(beside.join("shop.py"), source).unwrap();
+    // It imports the script, too.
+    std::fs::write(beside.join("helper.py"), "import shop\nWORD = b'found ' + shop.__name__[:6].encode()\n").unwrap();
+    let script = beside.join("shop.py");
+    let program = Program::with(HELLO, &[script.to_str().unwrap()]);
+    let answer = program.get("/");
+    assert!(answer.ends_with("found _wsgi_"), "{answer}");
 }
 
 #[test]

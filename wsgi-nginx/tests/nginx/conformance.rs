@@ -24,6 +24,7 @@ impl HostUnderTest for Host {
             multiprocess: true,
             inline: self.0 == Mode::Inline,
             collects_body: true,
+            collects_chunks: true,
         }
     }
 

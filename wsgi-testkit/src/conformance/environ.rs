@@ -69,7 +69,7 @@ pub(super) fn content_length_of_a_chunked_body_is_there_exactly_if_it_was_collec
     for length in [6, 100_000] {
         let environ = Environ::of(&site.send(post("/", &vec![b'x'; length]).unknown_length()));
         let collected = format!("'{length}'");
-        assert_eq!(environ.get("CONTENT_LENGTH"), host.traits().collects_body.then_some(collected.as_str()));
+        assert_eq!(environ.get("CONTENT_LENGTH"), host.traits().collects_chunks.then_some(collected.as_str()));
     }
 }
 

@@ -23,7 +23,13 @@ impl InProcess {
     pub fn shared() -> Self {
         Self::new(
             Host::shared(),
-            Traits { multithread: true, multiprocess: false, inline: false, collects_body: false },
+            Traits {
+                multithread: true,
+                multiprocess: false,
+                inline: false,
+                collects_body: false,
+                collects_chunks: false,
+            },
         )
     }
 

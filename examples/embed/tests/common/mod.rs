@@ -14,7 +14,7 @@ impl HostUnderTest for Host {
     }
 
     fn traits(&self) -> Traits {
-        Traits { multithread: true, multiprocess: false, inline: false, collects_body: false }
+        Traits { multithread: true, multiprocess: false, inline: false, collects_body: false, collects_chunks: false }
     }
 
     fn serve(&self, site: Site) -> Box<dyn Served> {

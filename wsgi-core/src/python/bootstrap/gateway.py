@@ -8,6 +8,7 @@ The files of this folder run one after the other in one namespace. `gateway` is 
     reserved_signals    numbers of the signals that belong to the host
     fatal_exit_status   exit status the host cannot recover from, or None
     fault_handler       whether crashes are reported
+    terminal            whether standard input and output are those of the process
     mask_changed()      the application may have blocked signals of the host
     spawned             the text of spawned.py
     path                what goes in front of sys.path

@@ -5,8 +5,9 @@ import sys
 
 
 def install():
-    sys.stdin = sys.__stdin__ = no_input()
-    sys.stdout = sys.__stdout__ = text_stream("<stdout>", "notice")
+    if not (gateway.terminal and sys.__stdin__ and sys.__stdout__):
+        sys.stdin = sys.__stdin__ = no_input()
+        sys.stdout = sys.__stdout__ = text_stream("<stdout>", "notice")
     sys.stderr = sys.__stderr__ = text_stream("<stderr>", "error")
     sys.argv = [""]
     sys.path[:0] = [entry for entry in gateway.path if entry not in sys.path]

@@ -5,7 +5,8 @@ mod options;
 mod signals;
 
 use std::ffi::c_int;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,12 +100,13 @@ fn run(options: Options) -> Result<ExitCode, String> {
 
 fn settings(options: &Options, signals: &[c_int]) -> GatewaySettings {
     let mut settings = GatewaySettings::from(&options.process);
-    if let Target::Module { .. } = options.target
-        && let Ok(folder) = std::env::current_dir()
-    {
-        // As with `python -m`.
-        settings.python.path.push(folder);
-    }
+    // As with `python app.py` and `python -m`.
+    let folder = match &options.target {
+        Target::Script { path, .. } => path.parent().map(Path::to_owned),
+        Target::Module { .. } => std::env::current_dir().ok(),
+    };
+    settings.python.path.extend(folder);
+    settings.terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     settings.reserved_signals = signals.to_vec();
     settings
 }

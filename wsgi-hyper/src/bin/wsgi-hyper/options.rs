@@ -15,8 +15,9 @@ Serves a WSGI application, for development.
 
 Usage: wsgi-hyper [OPTION]... SCRIPT [CALLABLE]
 
-SCRIPT is a Python file, or a module by its dotted name, which is also looked for in the current folder.
-CALLABLE is \"application\" unless it is named. A script that has changed is loaded again.
+SCRIPT is a Python file, which finds modules beside it, or a module by its dotted name, which is also looked for
+in the current folder. CALLABLE is \"application\" unless it is named. A script that has changed is loaded again.
+breakpoint() and input() work on the terminal that this is started from.
 
 Options:
       --bind ADDRESS:PORT  where to listen, 127.0.0.1:8000 by default; port 0 is any free one

@@ -1,0 +1,185 @@
+//! Bodies of which no length was announced, as those in chunks. They are collected before the application is called, in memory
+//! or in a temporary file, so that CONTENT_LENGTH says how long they are: frameworks take a body without it for empty.
+
+use std::error::Error;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use tokio::runtime::Handle;
+use wsgi_core::error::HostError;
+use wsgi_core::host::BodySource;
+use wsgi_core::python::Location;
+
+use crate::body::Source;
+use crate::deadline::Deadline;
+
+/// So much of a body is kept in memory. What is larger goes to a file, in pieces of that size.
+const IN_MEMORY: usize = 128 * 1024;
+
+/// A body that is complete, unless it has failed: what came before can be read, and then the error.
+pub(crate) struct Collected {
+    content: Content,
+    length: u64,
+    position: u64,
+    failure: Option<HostError>,
+}
+
+enum Content {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Collected {
+    /// What CONTENT_LENGTH says.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.failure.is_none().then_some(self.length)
+    }
+
+    /// Reads all of a body. The error is the status for a client whose body is no good: too slow (408), longer than `most` bytes
+    /// (413), or broken off (400).
+    pub(crate) async fn collect<B>(
+        mut source: Source<B>,
+        location: &Arc<Location>,
+        most: u64,
+    ) -> Result<Self, StatusCode>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut spool = Spool { location: Arc::clone(location), pending: Vec::new(), file: None };
+        let mut length = 0;
+        while !source.has_ended() {
+            next_part(&mut source).await?;
+            while let Some(part) = source.take_part() {
+                length += part.len() as u64;
+                if length > most {
+                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                }
+                spool = spool.add(part).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+            }
+        }
+        let failure = match source.take_failure() {
+            // It has broken off, or what it has sent is no body.
+            Some(HostError::ClientGone) => return Err(StatusCode::BAD_REQUEST),
+            failure => failure,
+        };
+        let content = spool.finish().await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(Self { content, length, position: 0, failure })
+    }
+}
+
+/// Waits for the next part of a body, as long as its limits allow.
+async fn next_part<B>(source: &mut Source<B>) -> Result<(), StatusCode>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let began = Instant::now();
+    let mut deadline = began.checked_add(source.limits().next()).map(Deadline::new);
+    poll_fn(|cx| {
+        if let Poll::Ready(part) = source.poll_part(cx) {
+            source.limits().pace.received_since(part, began);
+            return Poll::Ready(Ok(()));
+        }
+        let is_late = deadline.as_mut().is_some_and(|deadline| deadline.poll_passed(cx).is_ready());
+        if is_late { Poll::Ready(Err(StatusCode::REQUEST_TIMEOUT)) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// A body on its way into memory or a file.
+struct Spool {
+    location: Arc<Location>,
+    pending: Vec<u8>,
+    file: Option<File>,
+}
+
+impl Spool {
+    async fn add(mut self, part: Bytes) -> io::Result<Self> {
+        self.pending.extend_from_slice(&part);
+        if self.pending.len() > IN_MEMORY { off_the_runtime(move || self.write()).await } else { Ok(self) }
+    }
+
+    /// Moves what is in memory to the file. Waits for the disk.
+    fn write(mut self) -> io::Result<Self> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.location.temporary_file()?,
+        };
+        file.write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(Self { file: Some(file), ..self })
+    }
+
+    async fn finish(self) -> io::Result<Content> {
+        if self.file.is_none() {
+            return Ok(Content::Memory(self.pending));
+        }
+        let spool = off_the_runtime(move || self.write()).await?;
+        Ok(spool.file.map_or(Content::Memory(spool.pending), Content::File))
+    }
+}
+
+/// Runs what waits for the disk on a thread for that, where there is a runtime.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    match Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(io::Error::other)?,
+        Err(_) => work(),
+    }
+}
+
+impl BodySource for Collected {
+    fn remaining(&self) -> Option<u64> {
+        self.failure.is_none().then_some(self.length - self.position)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
+        let left = self.length - self.position;
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        if room == 0 {
+            return if buf.is_empty() { Ok(0) } else { self.failure.take().map_or(Ok(0), Err) };
+        }
+        let count = match &self.content {
+            Content::Memory(data) => {
+                // No more than the length of the data.
+                let begin = self.position as usize;
+                buf[..room].copy_from_slice(&data[begin..begin + room]);
+                room
+            }
+            Content::File(file) => file.read_at(&mut buf[..room], self.position)?,
+        };
+        if count == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file of the request body has been cut short",
+            )
+            .into());
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.content, Content::Memory(_))
+    }
+
+    fn streams(&self) -> bool {
+        false
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.announced()
+    }
+
+    fn seek(&mut self, position: u64) {
+        self.position = position.min(self.length);
+    }
+}
