@@ -34,7 +34,7 @@ pub struct ResponseHead {
 pub struct HeaderList {
     /// One header after the other, each as [`LENGTHS`] bytes with the lengths of name and value, then the two.
     bytes: Vec<u8>,
-    count: usize,
+    count: u32,
     content_length: Option<u64>,
     /// There is an [`AccelHeader`]: most responses have none, and nobody has to look for it.
     has_accel: bool,
@@ -106,7 +106,7 @@ impl HeaderList {
     /// The headers in order, without Content-Length.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Header<'_>> {
         let mut rest = self.bytes.as_slice();
-        (0..self.count).map(move |_| {
+        (0..self.count as usize).map(move |_| {
             let name_length = length(&mut rest);
             let value_length = length(&mut rest);
             let (name, after) = rest.split_at(name_length);
@@ -118,7 +118,7 @@ impl HeaderList {
 
     /// How many headers there are, without Content-Length.
     pub fn len(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// Whether there is none, Content-Length aside.

@@ -38,8 +38,8 @@ use framing::{Body, frame};
 #[derive(Debug)]
 pub struct Response {
     head_request: bool,
-    /// The host sends another body.
-    body_replaced: bool,
+    /// Nothing of the application's body is wanted.
+    head_only: bool,
     head_at: HeadAt,
     /// Length of what the iterable gives, where the gateway knows it.
     total: Option<u64>,
@@ -103,7 +103,7 @@ impl Response {
     pub fn new(head_request: bool, head_at: HeadAt) -> Self {
         Self {
             head_request,
-            body_replaced: false,
+            head_only: head_request,
             head_at,
             total: None,
             single_block: false,
@@ -130,12 +130,7 @@ impl Response {
     /// Whether the host answers with a body of its own, so that the application's is dropped whatever its length. Said again for
     /// each head that [`start`](Self::start) accepts.
     pub fn replace_body(&mut self, replaced: bool) {
-        self.body_replaced = replaced;
-    }
-
-    /// Whether nothing of the application's body is wanted.
-    fn is_head_only(&self) -> bool {
-        self.head_request || self.body_replaced
+        self.head_only = self.head_request || replaced;
     }
 
     /// `start_response` was called and raised. That counts as a call: the next one needs `exc_info`. A head from an
@@ -157,7 +152,7 @@ impl Response {
     pub fn check_total(&self) -> Result<(), ProtocolError> {
         let (State::Started { status, headers }, Some(total)) = (&self.state, self.total) else { return Ok(()) };
         let Some(promised) = headers.content_length() else { return Ok(()) };
-        let (_, mut body) = frame(status.code(), self.is_head_only(), Some(promised), None);
+        let (_, mut body) = frame(status.code(), self.head_only, Some(promised), None);
         let _ = body.accept(None, total + self.collected);
         body.finish()
     }
@@ -185,7 +180,7 @@ impl Response {
         let total = None;
         let body = match &self.state {
             State::Started { status, headers } => {
-                frame(status.code(), self.is_head_only(), headers.content_length(), total).1
+                frame(status.code(), self.head_only, headers.content_length(), total).1
             }
             State::Sending(body) => *body,
             State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
@@ -208,7 +203,7 @@ impl Response {
     pub fn collect(&mut self, len: u64) -> Result<Option<u64>, ProtocolError> {
         let body = match &self.state {
             State::Started { status, headers } => {
-                frame(status.code(), self.is_head_only(), headers.content_length(), None).1
+                frame(status.code(), self.head_only, headers.content_length(), None).1
             }
             State::Sending(_) => return Ok(None),
             State::Idle | State::Refused => return Err(ProtocolError::NotStarted),
@@ -249,7 +244,7 @@ impl Response {
             State::Started { status, headers } => {
                 // Nothing has been produced: that is the length, unless another one was promised.
                 let total = self.total.or(Some(0));
-                let (framing, body) = frame(status.code(), self.is_head_only(), headers.content_length(), total);
+                let (framing, body) = frame(status.code(), self.head_only, headers.content_length(), total);
                 body.finish()?;
                 self.state = State::Ended { head_sent: true };
                 Ok(Ending { head: Some(ResponseHead { status, headers, framing, single_block: false }) })
@@ -275,7 +270,7 @@ impl Response {
         let single_block = self.single_block;
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Started { status, headers } => {
-                let (framing, body) = frame(status.code(), self.is_head_only(), headers.content_length(), total);
+                let (framing, body) = frame(status.code(), self.head_only, headers.content_length(), total);
                 head = Some(ResponseHead { status, headers, framing, single_block });
                 State::Sending(body)
             }

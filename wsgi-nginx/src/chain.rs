@@ -88,7 +88,7 @@ pub(crate) enum Prepared {
     /// Through nginx's filters.
     Send(*mut Request),
     /// Not at all: another location answers (`X-Accel-Redirect`).
-    Redirect(*mut Request, Redirection),
+    Redirect(*mut Request, Box<Redirection>),
     /// Not at all: nginx answers with its page for a status.
     Refused,
 }
@@ -158,34 +158,31 @@ impl Output {
         std::mem::replace(&mut self.request, ptr::null_mut())
     }
 
-    /// Writes status and headers to the request, unless nginx or another location answers instead. Returns what they ask of
-    /// nginx, too.
-    pub(crate) fn prepare_head<'a>(&mut self, head: &'a ResponseHead) -> Result<(Accel<'a>, Prepared), HostError> {
+    /// Writes status and headers to the request, unless nginx or another location answers instead.
+    pub(crate) fn prepare_head(&mut self, head: &ResponseHead) -> Result<Prepared, HostError> {
         let request = self.live()?;
         self.head_sent = true;
         // SAFETY: the request is alive, and this is the loop's thread.
         unsafe {
             let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
             let ignored = conf.settings.ignored_headers.unwrap_or_default();
-            let accel = Accel::of(&head.headers, ignored);
-            if let Some(target) = accel.redirect {
-                let prepared = match accel::prepare_redirection(request, head, target, ignored) {
-                    Ok(redirection) => Prepared::Redirect(request, redirection),
+            if let Some(target) = Accel::of(&head.headers, ignored).redirect {
+                return Ok(match accel::prepare_redirection(request, head, target, ignored) {
+                    Ok(redirection) => Prepared::Redirect(request, Box::new(redirection)),
                     Err(status) => self.refuse(status),
-                };
-                return Ok((accel, prepared));
+                });
             }
             if !preconditions::may_be_judged(request) {
                 (*request).set_disable_not_modified(1);
-            } else if preconditions::fail(request, head) {
-                return Ok((accel, self.refuse(ngx::PRECONDITION_FAILED)));
+            } else if preconditions::are_there(request) && preconditions::fail(request, head) {
+                return Ok(self.refuse(ngx::PRECONDITION_FAILED));
             } else if conf.settings.is_on(Flag::AllowRanges) {
                 head::allow_ranges(request, head);
             }
             if !head::fill(request, head, ignored) {
                 return Err(out_of_memory());
             }
-            Ok((accel, Prepared::Send(request)))
+            Ok(Prepared::Send(request))
         }
     }
 

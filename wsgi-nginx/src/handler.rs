@@ -362,7 +362,7 @@ unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) -> usize {
             }
             // The end is known; only log lines matter.
             _ if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) => continue,
-            Mail::Head(head) => hand_over.send_head(lp, &head).map(drop),
+            Mail::Head(head) => hand_over.send_head(lp, &head),
             Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
             Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
             Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),

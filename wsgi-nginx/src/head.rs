@@ -255,6 +255,7 @@ unsafe fn cache_control(request: *mut Request, header: *mut ngx_table_elt_t) -> 
 /// # Safety
 ///
 /// As for [`fill`]; `value` is in the request's pool.
+#[inline(always)]
 unsafe fn content_type(request: *mut Request, value: ngx_str_t) {
     // SAFETY: the caller's promise.
     unsafe {

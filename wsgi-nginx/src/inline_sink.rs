@@ -111,9 +111,8 @@ impl Unsent {
 
 impl ResponseSink for InlineSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
-        let accel = self.hand_over.send_head(&mut Loop::enter(), &head)?;
-        self.joins = accel.buffering;
-        Ok(())
+        self.joins = Accel::of(&head.headers, self.ignored).buffering;
+        self.hand_over.send_head(&mut Loop::enter(), &head)
     }
 
     fn replaces_body(&self, headers: &HeaderList) -> bool {

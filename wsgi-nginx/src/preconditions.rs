@@ -21,11 +21,23 @@ pub(crate) unsafe fn may_be_judged(request: *const Request) -> bool {
     unsafe { (*request).method & (NGX_HTTP_GET | NGX_HTTP_HEAD) != 0 }
 }
 
+/// Whether the request has conditions that [`fail`] judges.
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn are_there(request: *const Request) -> bool {
+    // SAFETY: the caller's promise.
+    let headers = unsafe { &(*request).headers_in };
+    !headers.if_match.is_null() || !headers.if_unmodified_since.is_null()
+}
+
 /// Whether a condition of the request is not met by a response, so that the answer is 412.
 ///
 /// # Safety
 ///
 /// `request` is alive, and its method one that [may be judged](may_be_judged).
+#[cold]
 pub(crate) unsafe fn fail(request: *const Request, head: &ResponseHead) -> bool {
     // SAFETY: the caller's promise.
     let (if_match, if_unmodified_since, judged) = unsafe {
@@ -35,7 +47,7 @@ pub(crate) unsafe fn fail(request: *const Request, head: &ResponseHead) -> bool 
         let judged = ok && request == (*request).main.cast_const() && (*request).disable_not_modified() == 0;
         (headers.if_match, headers.if_unmodified_since, judged)
     };
-    if if_match.is_null() && if_unmodified_since.is_null() || !judged {
+    if !judged {
         return false;
     }
     // SAFETY: null, or headers of the request.

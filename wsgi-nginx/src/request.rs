@@ -55,8 +55,6 @@ pub(crate) struct View<'a> {
     variables: &'a [(&'a str, ngx_str_t)],
     content_length: Option<u64>,
     document_root: &'a [u8],
-    /// Host and port of a request target in absolute form.
-    target_host: Option<&'a [u8]>,
     local: Rc<Local>,
     tls: Vec<(&'static str, &'a [u8])>,
 }
@@ -97,7 +95,6 @@ impl<'a> View<'a> {
                 variables,
                 content_length,
                 document_root,
-                target_host: target_host(request),
                 local: Local::of(request),
                 tls,
             }
@@ -107,6 +104,36 @@ impl<'a> View<'a> {
     fn request(&self) -> &'a Request {
         // SAFETY: `new` was promised that the request lives for 'a.
         unsafe { &*self.request }
+    }
+
+    /// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of
+    /// a page have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
+    #[inline(always)]
+    fn has_target_host(&self) -> bool {
+        // SAFETY: a live request.
+        unsafe {
+            let main = self.request().main;
+            !(*main).host_end.is_null() && !multiplexed(main)
+        }
+    }
+
+    /// That host, with its port if it has one.
+    #[cold]
+    #[inline(never)]
+    fn target_host(&self) -> &'a [u8] {
+        // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand
+        // in the same line, which stays as long as the request.
+        unsafe {
+            let main = self.request().main;
+            let (start, mut end) = ((*main).host_start.cast_const(), (*main).host_end.cast_const());
+            if *end == b':' {
+                end = end.add(1);
+                while (*end).is_ascii_digit() {
+                    end = end.add(1);
+                }
+            }
+            std::slice::from_raw_parts(start, end.offset_from_unsigned(start))
+        }
     }
 
     fn text(&self, text: &'a ngx_str_t) -> &'a [u8] {
@@ -174,34 +201,30 @@ impl RequestView for View<'_> {
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
         let headers_in = &self.request().headers_in;
         // With a host in the target, that in the header does not count (RFC 9112, 3.2.2). nginx has chosen the server by it.
-        let host = self.target_host.unwrap_or_default();
-        let (replaced, mut missing) = match self.target_host {
-            Some(_) if headers_in.host.is_null() => (ptr::null(), Some(HeaderField::new(b"Host", host))),
-            Some(_) => (headers_in.host.cast_const(), None),
-            None => (ptr::null(), None),
-        };
+        let replaced = if self.has_target_host() { headers_in.host } else { ptr::null_mut() };
         // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
-        let mut headers = unsafe { Headers::new(&raw const headers_in.headers.part) };
-        std::iter::from_fn(move || match headers.next() {
-            Some(header) => {
-                let value = if ptr::eq(header, replaced) { host } else { without_tabs(self.text(&header.value)) };
-                // `ngx_hash` over the lower-case name, as `name_hash` defines it.
-                Some(HeaderField { name: self.text(&header.key), value, hash: header.hash as u32 })
-            }
-            None => missing.take(),
+        unsafe { Headers::new(&raw const headers_in.headers.part) }.map(move |header| HeaderField {
+            name: self.text(&header.key),
+            value: if ptr::eq(header, replaced) { self.target_host() } else { without_tabs(self.text(&header.value)) },
+            // `ngx_hash` over the lower-case name, as `name_hash` defines it.
+            hash: header.hash as u32,
         })
     }
 
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let request = self.request();
+        let tls = 5 + self.tls.len();
+        // A host in the target where there is no header that it replaces.
+        let added = request.headers_in.host.is_null() && self.has_target_host();
         // One after the other: a chain of two lists would be asked twice for each.
-        (0..5 + self.tls.len()).map(move |position| match position {
+        (0..tls + usize::from(added)).map(move |position| match position {
             0 => ("REQUEST_URI", self.text(&request.unparsed_uri)),
             1 => ("DOCUMENT_URI", self.text(&request.uri)),
             2 => ("DOCUMENT_ROOT", self.document_root),
             3 => ("SERVER_ADDR", self.local.text()),
             4 => ("SERVER_SOFTWARE", NGINX_VER.to_bytes()),
-            position => self.tls[position - 5],
+            position if position < tls => self.tls[position - 5],
+            _ => ("HTTP_HOST", self.target_host()),
         })
     }
 
@@ -239,32 +262,6 @@ unsafe fn path<'a>(request: *mut Request) -> &'a [u8] {
             return path;
         }
         ngx::copy((*request).pool, &[b"/", path].concat()).map_or(b"/", |path| ngx::bytes(&path))
-    }
-}
-
-/// The host, and the port if there is one, of a target in absolute form (`ngx_http_parse_request_line`). In later versions of HTTP
-/// nginx makes a `Host` header of `:authority`.
-///
-/// # Safety
-///
-/// `request` is alive for `'a`.
-unsafe fn target_host<'a>(request: *const Request) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise. A host in the request line ends where nginx's parser has seen another byte; a port, and the
-    // byte behind it, stand in the same line. Requests of parts of a page have no line of their own.
-    unsafe {
-        let main = (*request).main;
-        let (start, end) = ((*main).host_start, (*main).host_end);
-        if end.is_null() || multiplexed(main) {
-            return None;
-        }
-        let mut end = end.cast_const();
-        if *end == b':' {
-            end = end.add(1);
-            while (*end).is_ascii_digit() {
-                end = end.add(1);
-            }
-        }
-        Some(std::slice::from_raw_parts(start, end.offset_from_unsigned(start)))
     }
 }
 

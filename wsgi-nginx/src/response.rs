@@ -5,7 +5,7 @@
 //! returns.
 
 use wsgi_core::error::HostError;
-use wsgi_core::head::{Accel, ResponseHead};
+use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{Chunk, Flush};
 
 use crate::bindings::{ngx_chain_t, ngx_int_t};
@@ -16,25 +16,22 @@ use crate::ngx::Request;
 use crate::reentry;
 
 impl HandOver {
-    /// Sends status and headers through nginx's header filters. They stay in nginx's buffer until a block is flushed. Returns
-    /// what they ask of nginx.
-    pub(crate) fn send_head<'a>(&self, lp: &mut Loop, head: &'a ResponseHead) -> Result<Accel<'a>, HostError> {
-        let (accel, prepared) = self.output.with(lp, |output| output.prepare_head(head))?;
-        let (request, redirection) = match prepared {
+    /// Sends status and headers through nginx's header filters. They stay in nginx's buffer until a block is flushed.
+    pub(crate) fn send_head(&self, lp: &mut Loop, head: &ResponseHead) -> Result<(), HostError> {
+        let (request, redirection) = match self.output.with(lp, |output| output.prepare_head(head))? {
             Prepared::Send(request) => (request, None),
             Prepared::Redirect(request, redirection) => (request, Some(redirection)),
-            Prepared::Refused => return Ok(accel),
+            Prepared::Refused => return Ok(()),
         };
         // SAFETY: the request is alive: it was a moment ago, on this thread. The exchange has one of its counts, and nothing
         // has been sent; without a redirection its `headers_out` is complete.
         let code = self.passing(lp, request, |lp| unsafe {
             match redirection {
-                Some(redirection) => reentry::redirect(lp, request, redirection),
+                Some(redirection) => reentry::redirect(lp, request, *redirection),
                 None => reentry::send_header(lp, request),
             }
         })?;
-        self.output.with(lp, |output| output.head_passed(code))?;
-        Ok(accel)
+        self.output.with(lp, |output| output.head_passed(code))
     }
 
     /// Takes one block; with [`Flush::Now`] everything up to it goes out as far as the client takes it.

@@ -85,9 +85,9 @@ impl EnvironCache {
     /// Compiled for its caller: without overrides nothing is left of them.
     #[inline(always)]
     fn put_fixed<'a, R: RequestView>(&mut self, request: &'a R, overrides: &Overrides<'a>, changes: &mut impl Changes) {
-        let mut buffers = [Vec::new(), Vec::new()];
+        let mut buffer = Vec::new();
         let same_scheme = fixed::has_same_scheme(request, overrides, &mut self.last);
-        let values = fixed::values(request, overrides, &mut self.last, &mut buffers);
+        let values = fixed::values(request, overrides, &mut self.last, &mut buffer);
         self.slots.put_fixed(0..BY_SCHEME.start, &values, changes);
         if !same_scheme {
             self.slots.put_fixed(BY_SCHEME, &values, changes);

@@ -105,6 +105,8 @@ pub(super) struct Last {
     server_port: Decimal,
     remote_port: Decimal,
     content_length: Decimal,
+    /// The name of the server, if it is an address in brackets.
+    bracketed: Vec<u8>,
 }
 
 /// Whether the values [`BY_SCHEME`] are those of the last request.
@@ -116,20 +118,20 @@ pub(super) fn has_same_scheme<R: RequestView>(request: &R, overrides: &Overrides
     plain && before == scheme
 }
 
-/// The values of a request, by position. `buffers` are empty and may hold some of them.
+/// The values of a request, by position. `buffer` is empty and may hold one of them.
 #[inline(always)]
 pub(super) fn values<'a, R: RequestView>(
     request: &'a R,
     overrides: &Overrides<'a>,
     last: &'a mut Last,
-    [path_buffer, name_buffer]: &'a mut [Vec<u8>; 2],
+    buffer: &'a mut Vec<u8>,
 ) -> [Option<&'a [u8]>; COUNT] {
     let scheme = overrides.scheme(request.scheme());
     let (scheme_name, https, default_port) = match scheme {
         Scheme::Http => (&b"http"[..], None, 80),
         Scheme::Https => (&b"https"[..], Some(&b"on"[..]), 443),
     };
-    let (script, path) = overrides.paths(request, path_buffer);
+    let (script, path) = overrides.paths(request, buffer);
     let (server, peer) = (request.server(), request.peer());
     let server_port = last.server_port.text(server.port.unwrap_or(default_port).into());
     let remote_port = peer.port.map(|port| last.remote_port.text(port.into()));
@@ -139,7 +141,7 @@ pub(super) fn values<'a, R: RequestView>(
         Some(script),
         Some(path),
         Some(overrides.0[QUERY_STRING].unwrap_or(request.query())),
-        overrides.filled(SERVER_NAME, server_name(server.name, name_buffer)),
+        overrides.filled(SERVER_NAME, server_name(server.name, &mut last.bracketed)),
         overrides.filled(SERVER_PORT, server_port),
         overrides.filled(SERVER_PROTOCOL, request.protocol()),
         overrides.optional(GATEWAY_INTERFACE, Some(b"CGI/1.1")),
@@ -168,6 +170,7 @@ fn bracketed<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     if !is_address {
         return name;
     }
+    buffer.clear();
     buffer.push(b'[');
     buffer.extend_from_slice(name);
     buffer.push(b']');

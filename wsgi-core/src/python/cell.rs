@@ -12,7 +12,7 @@ use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::thread::this_thread;
 use super::token::Token;
-use crate::host::{BodySource, Level, ResponseSink};
+use crate::host::{Level, ResponseSink};
 use crate::input::Input;
 use crate::lock::Leaf;
 use crate::record::{LineBuffer, Log};
@@ -31,7 +31,6 @@ pub(crate) struct ExchangeCell {
     /// A thread has taken it up, or nothing will.
     begun: AtomicBool,
     has_input: bool,
-    has_seekable_input: bool,
     reply: Part<Reply>,
     input: Part<Option<Input>>,
     errors: Part<LineBuffer>,
@@ -47,10 +46,8 @@ impl ExchangeCell {
         log: Log,
         response: Response,
         sink: Box<dyn ResponseSink>,
-        body: Option<Box<dyn BodySource>>,
+        input: Option<Input>,
     ) -> Self {
-        let has_seekable_input = body.as_ref().is_some_and(|body| body.length().is_some());
-        let input = body.map(Input::new);
         Self {
             interpreter,
             location,
@@ -59,7 +56,6 @@ impl ExchangeCell {
             cancelled: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             has_input: input.is_some(),
-            has_seekable_input,
             reply: Part::new(Reply::new(response, sink)),
             input: Part::new(input),
             errors: Part::new(LineBuffer::new()),
@@ -143,11 +139,6 @@ impl ExchangeCell {
     /// Whether the request has a body.
     pub(crate) fn has_input(&self) -> bool {
         self.has_input
-    }
-
-    /// Whether its body can be read from any position.
-    pub(crate) fn has_seekable_input(&self) -> bool {
-        self.has_seekable_input
     }
 
     pub(crate) fn is_live(&self) -> bool {

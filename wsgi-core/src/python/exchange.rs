@@ -28,6 +28,7 @@ use super::token::{Held, Obj, Token};
 use crate::config::Flag;
 use crate::error::Fault;
 use crate::host::{HostParts, Level, RequestView};
+use crate::input::Input;
 use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
@@ -114,7 +115,7 @@ impl Exchange {
             false => HeadAt::FirstBlock,
         };
         let response = Response::new(head_request, head_at);
-        Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body))
+        Arc::new(ExchangeCell::new(interpreter, Arc::clone(location), log, response, sink, body.map(Input::new)))
     }
 
     /// Attaches this thread to the interpreter of the exchange; see [`Gateway::attach`](super::Gateway::attach).
@@ -207,7 +208,10 @@ fn add_streams<'py>(environ: Obj<'py>, cell: &Arc<ExchangeCell>) -> Result<Obj<'
     };
     set(&data.errors_key, data.types.errors.instance(token, Some(cell))?)?;
     if cell.has_input() {
-        let kind = if cell.has_seekable_input() { &data.types.seekable_input } else { &data.types.input };
+        let body = cell.input(token).map_err(|held| held.raise(token, "wsgi.input"))?;
+        let is_seekable = body.as_ref().is_some_and(|body| body.length().is_some());
+        drop(body);
+        let kind = if is_seekable { &data.types.seekable_input } else { &data.types.input };
         set(&data.input_key, kind.instance(token, Some(cell))?)?;
     }
     Ok(environ)
