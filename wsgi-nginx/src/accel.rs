@@ -1,7 +1,7 @@
 //! Response headers that an application addresses to nginx: `X-Accel-Redirect` and its family, as nginx obeys those of a
 //! proxied server (`ngx_http_upstream_process_headers`).
 
-use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
+use wsgi_core::head::{AccelHeader, ResponseHead};
 
 use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_pcalloc, ngx_str_t, ngx_uint_t};
 use crate::head;
@@ -58,11 +58,10 @@ pub(crate) unsafe fn prepare_redirection(
     request: *mut Request,
     head: &ResponseHead,
     target: &[u8],
-    ignored: AccelHeaders,
 ) -> Result<Redirection, ngx::Status> {
     // SAFETY: the caller's promise. nginx's own parser writes to `uri` and `args` and logs what it refuses.
     unsafe {
-        if !head::add_for_redirection(request, head, ignored) {
+        if !head::add_for_redirection(request, head) {
             return Err(ngx::INTERNAL_SERVER_ERROR);
         }
         let Some(mut uri) = ngx::copy((*request).pool, target) else { return Err(ngx::INTERNAL_SERVER_ERROR) };

@@ -165,12 +165,10 @@ impl Output {
         // SAFETY: the request is alive, and this is the loop's thread.
         unsafe {
             let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
-            let ignored = conf.settings.ignored_headers.unwrap_or_default();
-            if let Some(target) = Accel::of(&head.headers, ignored).redirect {
-                return Ok(match accel::prepare_redirection(request, head, target, ignored) {
-                    Ok(redirection) => Prepared::Redirect(request, Box::new(redirection)),
-                    Err(status) => self.refuse(status),
-                });
+            if head.headers.has_accel()
+                && let Some(prepared) = self.prepare_accel(request, head, conf)?
+            {
+                return Ok(prepared);
             }
             if !preconditions::may_be_judged(request) {
                 (*request).set_disable_not_modified(1);
@@ -179,10 +177,36 @@ impl Output {
             } else if conf.settings.is_on(Flag::AllowRanges) {
                 head::allow_ranges(request, head);
             }
-            if !head::fill(request, head, ignored) {
+            if !head::fill(request, head) {
                 return Err(out_of_memory());
             }
             Ok(Prepared::Send(request))
+        }
+    }
+
+    /// Obeys headers that are for nginx; how the head goes on its way, where they say so.
+    ///
+    /// # Safety
+    ///
+    /// `request` is alive and its head has not been sent; `conf` is that of its location.
+    #[cold]
+    unsafe fn prepare_accel(
+        &mut self,
+        request: *mut Request,
+        head: &ResponseHead,
+        conf: &LocationConf,
+    ) -> Result<Option<Prepared>, HostError> {
+        let ignored = conf.settings.ignored_headers.unwrap_or_default();
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !head::obey(request, head, ignored) {
+                return Err(out_of_memory());
+            }
+            let Some(target) = Accel::of(&head.headers, ignored).redirect else { return Ok(None) };
+            Ok(Some(match accel::prepare_redirection(request, head, target) {
+                Ok(redirection) => Prepared::Redirect(request, Box::new(redirection)),
+                Err(status) => self.refuse(status),
+            }))
         }
     }
 

@@ -7,12 +7,12 @@ use crate::accel;
 use crate::bindings::{ngx_list_push, ngx_parse_http_time, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};
 
-/// Writes status, headers and framing, and obeys headers that are for nginx unless they are `ignored`; false without memory.
+/// Writes status, headers and framing, without headers that are for nginx; false without memory.
 ///
 /// # Safety
 ///
 /// `request` is alive and its head has not been sent.
-pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead) -> bool {
     // SAFETY: the caller's promise. Everything nginx keeps is copied into the request's pool.
     unsafe {
         let out = &mut (*request).headers_out;
@@ -32,9 +32,6 @@ pub(crate) unsafe fn fill(request: *mut Request, head: &ResponseHead, ignored: A
             Framing::Length(length) => i64::try_from(length).unwrap_or(i64::MAX),
             _ => -1,
         };
-        if head.headers.has_accel() && !obey(request, head, ignored) {
-            return false;
-        }
         head.headers.iter().all(|header| add(request, header, head.framing).is_some())
     }
 }
@@ -61,27 +58,24 @@ pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
 /// # Safety
 ///
 /// As for [`fill`].
-#[cold]
-unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+pub(crate) unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
     // SAFETY: the caller's promise.
     named.all(|(name, value)| ignored.contains(name) || unsafe { accel::obey(request, name, value) })
 }
 
-/// Adds what nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`, `redirect`), and
-/// obeys headers that are for nginx; false without memory.
+/// Adds what nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`, `redirect`); false
+/// without memory.
 ///
 /// # Safety
 ///
 /// As for [`fill`].
-pub(crate) unsafe fn add_for_redirection(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+pub(crate) unsafe fn add_for_redirection(request: *mut Request, head: &ResponseHead) -> bool {
     const KEPT: [&[u8]; 5] = [b"content-type", b"set-cookie", b"content-disposition", b"cache-control", b"expires"];
     let is_kept = |header: &Header<'_>| KEPT.iter().any(|kept| header.name.eq_ignore_ascii_case(kept));
     // SAFETY: the caller's promise. The body is another one, whatever frames it.
     let add = |header| unsafe { add(request, header, Framing::Unknown) };
-    // SAFETY: as above.
-    let obeyed = unsafe { obey(request, head, ignored) };
-    obeyed && head.headers.iter().filter(is_kept).all(|header| add(header).is_some())
+    head.headers.iter().filter(is_kept).all(|header| add(header).is_some())
 }
 
 /// Adds a header beside those that are there already; false without memory.
