@@ -94,11 +94,11 @@ fn what_takes_two_arguments_in_any_way_is_not_doubted() {
         format!(
             "def inner{ANSWERS}\nimport functools\n@functools.wraps(print)\ndef application(environ, start_response): return inner(environ, start_response)\n"
         ),
-        format!(
-            "class Site:\n    @staticmethod\n    def __call__(environ, start_response):\n        start_response('200 OK', [])\n        return [b'hello']\napplication = Site()\n"
+        str::to_owned(
+            "class Site:\n    @staticmethod\n    def __call__(environ, start_response):\n        start_response('200 OK', [])\n        return [b'hello']\napplication = Site()\n",
         ),
-        format!(
-            "class Site:\n    @classmethod\n    def serve(cls, environ, start_response):\n        start_response('200 OK', [])\n        return [b'hello']\napplication = Site.serve\n"
+        str::to_owned(
+            "class Site:\n    @classmethod\n    def serve(cls, environ, start_response):\n        start_response('200 OK', [])\n        return [b'hello']\napplication = Site.serve\n",
         ),
     ] {
         let captured = send(&Host::shared().app(&source));

@@ -250,8 +250,9 @@ fn buffering_is_switched_by_the_response() {
             client.head();
             let chunks: Vec<_> = std::iter::from_fn(|| client.chunk().filter(|chunk| !chunk.is_empty())).collect();
             assert_eq!(chunks.concat(), expected, "{directive} {header}");
-            let limit = if joined { 0..2500 } else { 2500..10_001 };
-            assert!(limit.contains(&chunks.len()), "{directive} {header}: {} chunks", chunks.len());
+            // How many are joined is a matter of the machine, whether any are is not.
+            let (count, number) = (chunks.len(), expected.len());
+            assert_eq!(count < number, joined, "{directive} {header}: {count} chunks of {number} blocks");
         }
     });
 }

@@ -244,6 +244,10 @@ impl BodySource for Body {
         act_at(Call::BodyReady, self.call, &self.act);
         false
     }
+    fn streams(&self) -> bool {
+        // Asked before the application is called.
+        false
+    }
 }
 
 struct Log {
