@@ -72,7 +72,7 @@ pub trait RequestView {
 pub struct HeaderField<'a> {
     /// Name as received, case included.
     pub name: &'a [u8],
-    /// Value as received, without surrounding white space.
+    /// Value as received. The gateway cuts white space around it.
     pub value: &'a [u8],
     /// [`name_hash`] of `name`.
     pub hash: u32,

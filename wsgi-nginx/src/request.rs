@@ -71,6 +71,9 @@ impl<'a> View<'a> {
     ) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
+            if has_target_host(request) {
+                replace_host(request);
+            }
             let (script_name, path_info) = split_path(path(request), mount);
             let core = ngx::core_location(request);
             let document_root = if core.root_lengths.is_null() {
@@ -104,36 +107,6 @@ impl<'a> View<'a> {
     fn request(&self) -> &'a Request {
         // SAFETY: `new` was promised that the request lives for 'a.
         unsafe { &*self.request }
-    }
-
-    /// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of
-    /// a page have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
-    #[inline(always)]
-    fn has_target_host(&self) -> bool {
-        // SAFETY: a live request.
-        unsafe {
-            let main = self.request().main;
-            !(*main).host_end.is_null() && !multiplexed(main)
-        }
-    }
-
-    /// That host, with its port if it has one.
-    #[cold]
-    #[inline(never)]
-    fn target_host(&self) -> &'a [u8] {
-        // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand
-        // in the same line, which stays as long as the request.
-        unsafe {
-            let main = self.request().main;
-            let (start, mut end) = ((*main).host_start.cast_const(), (*main).host_end.cast_const());
-            if *end == b':' {
-                end = end.add(1);
-                while (*end).is_ascii_digit() {
-                    end = end.add(1);
-                }
-            }
-            std::slice::from_raw_parts(start, end.offset_from_unsigned(start))
-        }
     }
 
     fn text(&self, text: &'a ngx_str_t) -> &'a [u8] {
@@ -199,13 +172,10 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        let headers_in = &self.request().headers_in;
-        // With a host in the target, that in the header does not count (RFC 9112, 3.2.2). nginx has chosen the server by it.
-        let replaced = if self.has_target_host() { headers_in.host } else { ptr::null_mut() };
         // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
-        unsafe { Headers::new(&raw const headers_in.headers.part) }.map(move |header| HeaderField {
+        unsafe { Headers::new(&raw const self.request().headers_in.headers.part) }.map(|header| HeaderField {
             name: self.text(&header.key),
-            value: if ptr::eq(header, replaced) { self.target_host() } else { without_tabs(self.text(&header.value)) },
+            value: self.text(&header.value),
             // `ngx_hash` over the lower-case name, as `name_hash` defines it.
             hash: header.hash as u32,
         })
@@ -215,7 +185,8 @@ impl RequestView for View<'_> {
         let request = self.request();
         let tls = 5 + self.tls.len();
         // A host in the target where there is no header that it replaces.
-        let added = request.headers_in.host.is_null() && self.has_target_host();
+        // SAFETY: a live request.
+        let added = request.headers_in.host.is_null() && unsafe { has_target_host(request) };
         // One after the other: a chain of two lists would be asked twice for each.
         (0..tls + usize::from(added)).map(move |position| match position {
             0 => ("REQUEST_URI", self.text(&request.unparsed_uri)),
@@ -224,29 +195,14 @@ impl RequestView for View<'_> {
             3 => ("SERVER_ADDR", self.local.text()),
             4 => ("SERVER_SOFTWARE", NGINX_VER.to_bytes()),
             position if position < tls => self.tls[position - 5],
-            _ => ("HTTP_HOST", self.target_host()),
+            // SAFETY: a live request with a host in its line.
+            _ => ("HTTP_HOST", unsafe { target_host(request) }),
         })
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables.iter().map(|(name, value)| (*name, self.text(value)))
     }
-}
-
-/// A value without tabs around it, which are no part of it (RFC 9110, 5.5). nginx has cut the spaces.
-fn without_tabs(value: &[u8]) -> &[u8] {
-    match value {
-        [b'\t', ..] | [.., b'\t'] => trim(value),
-        value => value,
-    }
-}
-
-#[cold]
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 /// The path that nginx has cleaned and rewritten. `rewrite` may leave out the slash that it begins with.
@@ -262,6 +218,59 @@ unsafe fn path<'a>(request: *mut Request) -> &'a [u8] {
             return path;
         }
         ngx::copy((*request).pool, &[b"/", path].concat()).map_or(b"/", |path| ngx::bytes(&path))
+    }
+}
+
+/// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of a page
+/// have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
+///
+/// # Safety
+///
+/// `request` is alive.
+#[inline(always)]
+unsafe fn has_target_host(request: *const Request) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let main = (*request).main;
+        !(*main).host_end.is_null() && !multiplexed(main)
+    }
+}
+
+/// That host, with its port if it has one.
+///
+/// # Safety
+///
+/// `request` is alive for `'a`, and [has it](has_target_host).
+unsafe fn target_host<'a>(request: *const Request) -> &'a [u8] {
+    // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand in
+    // the same line, which stays as long as the request.
+    unsafe {
+        let main = (*request).main;
+        let (start, mut end) = ((*main).host_start.cast_const(), (*main).host_end.cast_const());
+        if *end == b':' {
+            end = end.add(1);
+            while (*end).is_ascii_digit() {
+                end = end.add(1);
+            }
+        }
+        std::slice::from_raw_parts(start, end.offset_from_unsigned(start))
+    }
+}
+
+/// Puts the host of the request line into the `Host` header, which does not count beside it (RFC 9112, 3.2.2): nginx has chosen the
+/// server by the first, and the application would read the second. Whatever reads the header later reads the same.
+///
+/// # Safety
+///
+/// `request` is alive, and has a host in its line.
+#[cold]
+unsafe fn replace_host(request: *mut Request) {
+    // SAFETY: the caller's promise; null, or an element of the request's list, which this thread alone uses. The line stays as long
+    // as the request.
+    unsafe {
+        if let Some(header) = (*request).headers_in.host.as_mut() {
+            header.value = ngx::str_of(target_host(request));
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl<'a> Collected<'a> {
         if self.values.is_empty() {
             self.values.reserve(USUAL_VALUES);
         }
-        self.values.push(Value { slot, name, value: Cow::Borrowed(value) });
+        self.values.push(Value { slot, name, value: Cow::Borrowed(trim(value)) });
     }
 
     /// A new value that consists of what the dictionary holds and a further header.
@@ -139,8 +139,17 @@ impl Value<'_> {
     fn join(&mut self, value: &[u8]) {
         let joined = self.value.to_mut();
         joined.extend_from_slice(name::separator(self.name));
-        joined.extend_from_slice(value);
+        joined.extend_from_slice(trim(value));
     }
+}
+
+/// A value without white space around it, which is no part of it (RFC 9110, 5.5). nginx leaves tabs there. A value that the
+/// dictionary holds has none, so only new ones come here.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Room for the headers of a browser that has not been here before, so that they take one allocation.

@@ -124,6 +124,9 @@ pub fn model(request: &Request, credentials: Credentials) -> Environ {
             "content_type" | "content_length" => continue,
             plain => format!("HTTP_{}", plain.to_uppercase()),
         };
+        let outer = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let end = value.iter().rposition(|byte| !outer(byte)).map_or(0, |last| last + 1);
+        let value = &value[value[..end].iter().position(|byte| !outer(byte)).unwrap_or(end)..end];
         if let Some(first) = names.get(&key) {
             if *first == name {
                 let joined = environ.get_mut(&key).unwrap();
@@ -131,7 +134,7 @@ pub fn model(request: &Request, credentials: Credentials) -> Environ {
                 joined.extend_from_slice(value);
             }
         } else {
-            environ.insert(key.clone(), value.clone());
+            environ.insert(key.clone(), value.to_vec());
             names.insert(key, name);
         }
     }
