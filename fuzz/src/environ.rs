@@ -104,6 +104,14 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
     }
 }
 
+/// A value without spaces and tabs around it (RFC 9110, 5.5).
+fn without_white_space(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 /// What a client may decide: variables of headers by the prefix of CGI (RFC 3875, 4.1.18), and the type of its body.
 fn not_forged(environ: &Environ, silent: &Environ, request: &Request, credentials: Credentials) {
     let operator = |key: &str| request.variables.iter().any(|(name, _)| name == key);
@@ -125,7 +133,7 @@ fn not_forged(environ: &Environ, silent: &Environ, request: &Request, credential
     let mut named: BTreeMap<Vec<u8>, Vec<(bool, &[u8])>> = BTreeMap::new();
     for (name, value) in &request.headers {
         let plain = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }).collect();
-        named.entry(plain).or_default().push((name.contains(&b'_'), value));
+        named.entry(plain).or_default().push((name.contains(&b'_'), without_white_space(value)));
     }
     for (key, value) in environ.iter().filter(|(key, _)| key.starts_with("HTTP_") && !operator(key)) {
         let headers = named.get(&key.as_bytes()[5..]).unwrap_or_else(|| panic!("{key} comes from nowhere"));
