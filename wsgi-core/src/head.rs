@@ -36,7 +36,7 @@ pub struct HeaderList {
     bytes: Vec<u8>,
     count: u32,
     content_length: Option<u64>,
-    /// There is an [`AccelHeader`]: most responses have none, and nobody has to look for it.
+    /// Whether there is an [`AccelHeader`]. Most responses have none, and are not searched for one.
     has_accel: bool,
 }
 

@@ -288,7 +288,7 @@ pub trait ChildProcesses: Send + Sync + std::fmt::Debug {
     fn after_fork(&self) {}
 }
 
-/// Is told when a gateway ends; see [`Gateway::on_shutdown`](crate::python::Gateway::on_shutdown).
+/// Receives the end of a gateway; see [`Gateway::on_shutdown`](crate::python::Gateway::on_shutdown).
 pub trait Shutdown: Send + Sync {
     /// Exchanges that are not complete by now are not waited for any more. Their sinks may never be dropped. Does not block.
     fn abandoned(&self);

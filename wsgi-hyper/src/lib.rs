@@ -69,7 +69,7 @@
 //! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). Half of
 //!   the threads at most wait for bodies.
 //! - With `server::Server`, a client that closes its half of the connection behind its request (`nc -N`) has left, and gets no
-//!   answer. nginx with threads does the same. There is no other way to notice a client that leaves while its application is
+//!   answer that is not out before the end is seen. nginx with threads does the same. There is no other way to notice a client that leaves while its application is
 //!   silent; a response that streams would go on for it.
 //! - Malformed requests are refused by the server around the service. `server::Server` is stricter than nginx, but for the
 //!   size of bodies; `docs/conformance.md` has a list.

@@ -38,7 +38,7 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of a response.
 const SEND_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection stays for a client that still sends what nobody reads.
+/// How long a connection stays open while its client still sends bytes, which are dropped.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// The most that a head may have; nginx takes as much by default (`large_client_header_buffers`).

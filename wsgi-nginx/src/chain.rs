@@ -37,7 +37,7 @@ pub(crate) struct Output {
     request: *mut Request,
     head_sent: bool,
     ended: bool,
-    /// Whether nginx wants a body: not for HEAD, nor when a filter has made a 304 or 412 of the answer.
+    /// Whether nginx wants a body: not for HEAD, nor when the answer has become a 304 or 412.
     wanted: bool,
     /// The application or a filter has redirected the request: it is another handler's.
     is_redirected: bool,
@@ -227,7 +227,7 @@ impl Output {
             if (*(*request).connection).error() != 0 {
                 return Err(HostError::ClientGone);
             }
-            // A filter may have answered in our place (412), and then tells the code to end the request with.
+            // A filter may have answered in place of the application. Its code ends the request.
             let answered = code == ngx::ERROR || code > ngx::OK;
             self.wanted = !answered && (*request).header_only() == 0;
         }

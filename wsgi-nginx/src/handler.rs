@@ -179,7 +179,7 @@ unsafe fn overloaded(lp: &mut Loop, request: *mut Request, refused: Refused) {
 }
 
 /// What can be said of the body before the head has passed nginx's filters: it is wanted, unless the request has
-/// conditions that a filter answers with 304 or 412.
+/// conditions that nginx may answer with 304 or 412.
 unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
     // SAFETY: a live request.
     let headers = unsafe { &(*request).headers_in };

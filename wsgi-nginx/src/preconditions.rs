@@ -74,10 +74,8 @@ fn last<'a>(head: &'a ResponseHead, name: &[u8]) -> Option<&'a [u8]> {
 
 /// Whether a time of modification is later than a date of the client, or unknown.
 fn is_later(modified: Option<&[u8]>, date: &[u8]) -> bool {
-    modified.map_or(UNKNOWN, time).is_none_or(|modified| time(date).is_none_or(|date| date < modified))
+    modified.and_then(time).is_none_or(|modified| time(date).is_none_or(|date| date < modified))
 }
-
-const UNKNOWN: Option<time_t> = None;
 
 fn time(date: &[u8]) -> Option<time_t> {
     // SAFETY: nginx's parser reads that many bytes.

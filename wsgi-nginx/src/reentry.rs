@@ -1,8 +1,8 @@
 //! nginx's functions that can come back into the module before they return.
 //!
-//! A filter may answer in place of the application (`ngx_http_filter_finalize_request`: 412, and any status with modules of
-//! third parties). With an `error_page` for that status nginx redirects within the call: it runs another handler for the same
-//! request, perhaps this module's, and may end the request. So every function here takes [`Loop`] as `&mut`, which proves
+//! A filter may answer in place of the application (`ngx_http_filter_finalize_request`: any status with modules of third
+//! parties), the application may redirect the request (`X-Accel-Redirect`), and an error may have an `error_page`. Then nginx runs
+//! another handler for the same request within the call, perhaps this module's, and may end the request. So every function here takes [`Loop`] as `&mut`, which proves
 //! that no cell is borrowed, and its caller looks afterwards whether the request is over. No other file calls them.
 
 use crate::accel::Redirection;

@@ -22,7 +22,7 @@ use crate::{Busy, Site};
 /// How long the head of a request may take in all, and a connection between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection stays for a client that still sends what nobody reads.
+/// How long a connection stays open while its client still sends bytes, which are dropped.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Answers requests until one side has had enough.

@@ -157,7 +157,7 @@ pub(super) fn values<'a, R: RequestView>(
 /// An address of version 6 in brackets, as it stands in a URL (RFC 3875, 4.1.14); any other name as it is.
 #[inline(always)]
 fn server_name<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    // Most names are told apart by their first letter.
+    // The first letter rules out most names.
     match name {
         [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':', ..] if name.contains(&b':') => bracketed(name, buffer),
         name => name,

@@ -1,4 +1,4 @@
-//! Response headers by which an application tells nginx what to do with a response.
+//! The response headers `X-Accel-Redirect`, `X-Accel-Limit-Rate` and so on, which an application addresses to nginx.
 
 use super::HeaderList;
 
@@ -36,7 +36,7 @@ impl AccelHeader {
     /// The header of that name, in any spelling.
     #[inline]
     pub fn named(name: &[u8]) -> Option<Self> {
-        // Most names are told apart by their first letter.
+        // The first letter rules out most names.
         if matches!(name, [b'x' | b'X', ..]) { Self::find(name) } else { None }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// at a least rate. So a client can be slow for a while, and a large body may take long, but no client takes as long as it
 /// likes by sending a byte now and then.
 ///
-/// Time in which nobody wants the body does not count.
+/// Time in which the application does not read counts for nothing.
 ///
 /// ```
 /// # use std::time::Duration;

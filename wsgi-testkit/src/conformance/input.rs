@@ -61,7 +61,7 @@ fn reads_as_a_file_does(host: &dyn HostUnderTest, framed: fn(Request) -> Request
 }
 
 /// Zope reads bodies twice, and libraries ask for a length with `seek(0, 2)`. A body that is read as it arrives has no such
-/// methods, so that `hasattr` tells.
+/// methods: `hasattr` is false.
 pub(super) fn body_that_is_complete_can_be_read_again_as_a_file_can(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(format!("UNIT = bytes.fromhex('{}')\n{COMPARE}", hex(&unit()))));
     let mut dice = Dice(3);
