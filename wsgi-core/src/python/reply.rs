@@ -1,6 +1,7 @@
 //! The response under way: what the protocol allows, and the host's sink that it goes to.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use pyo3::ffi;
@@ -11,7 +12,7 @@ use super::token::{HeldBytes, Token};
 use crate::config::{Flag, LevelSettings};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, ResponseHead, StatusLine};
-use crate::host::{COPY_LIMIT, Chunk, Flush, ResponseSink};
+use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink};
 use crate::output::{Gather, WriteBuffer};
 use crate::response::{Accepted, Response};
 
@@ -31,7 +32,7 @@ pub(crate) struct Reply {
     pub(crate) response: Response,
     /// `None` when the request is over.
     pub(crate) sink: Option<Box<dyn ResponseSink>>,
-    /// A failed write, kept until the exchange reports it.
+    /// A failed write that has raised an exception in the application, kept until the exchange ends with it.
     pub(crate) failure: Option<Arc<HostError>>,
     /// The next block is the only one, and so its length that of the body.
     pub(crate) single: bool,
@@ -118,6 +119,21 @@ impl Reply {
         }
         self.joined = 0;
         Flush::Now
+    }
+
+    /// Fails if a write has failed: the exception that the application got may not have reached the exchange.
+    #[inline]
+    pub(super) fn check_writes(&mut self) -> Result<(), Stop> {
+        self.failure.take().map_or(Ok(()), |failure| Err(Stop::FailedWrite(failure)))
+    }
+
+    /// Whether the host wants a further block of the iterable. `Pending` while it has no room; `cx` is woken then.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, Stop>> {
+        self.check_writes()?;
+        match self.sink.as_mut() {
+            Some(sink) => sink.poll_ready(cx).map_err(Stop::Host),
+            None => Poll::Ready(Err(Stop::Host(HostError::ClientGone))),
+        }
     }
 
     /// Sends one block of the iterable, and says whether a further one is needed.

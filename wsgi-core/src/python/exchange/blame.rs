@@ -26,10 +26,6 @@ impl Exchange {
             .map_err(|UnderWay| self.violation("has left a call of start_response or write unfinished"))
     }
 
-    pub(super) fn failed_write(&self, token: Token<'_>) -> Result<(), Fault> {
-        self.reply(token)?.failure.take().map_or(Ok(()), |failure| Err(write_fault(failure)))
-    }
-
     /// Logs the pending exception, unless it is what a write has raised because of the client: passing that on is no fault
     /// of the application's.
     pub(super) fn escaped(&self, token: Token<'_>, what: &str) -> Fault {
@@ -91,17 +87,15 @@ impl Exchange {
         match stop {
             Stop::Protocol(error) => self.violation(&format!("broke the protocol: {error}")),
             Stop::Host(error) => self.host_failed(error),
+            Stop::FailedWrite(error) => Fault::Host(Arc::into_inner(error).unwrap_or(HostError::ClientGone)),
         }
     }
-}
-
-/// What a failed write that was reported to the application means for the exchange.
-pub(super) fn write_fault(failure: Arc<HostError>) -> Fault {
-    Fault::Host(Arc::into_inner(failure).unwrap_or(HostError::ClientGone))
 }
 
 /// Why a response ended before its time.
 pub(in crate::python) enum Stop {
     Protocol(ProtocolError),
     Host(HostError),
+    /// A call of `write` has failed, and is in the log.
+    FailedWrite(Arc<HostError>),
 }

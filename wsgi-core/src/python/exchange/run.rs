@@ -14,9 +14,9 @@ use super::super::raise::Raised;
 use super::super::reply::{Next, Reply};
 use super::super::token::{Held, Obj, Token};
 use super::super::types::type_name;
-use super::blame::{Stop, write_fault};
+use super::blame::Stop;
 use super::{Exchange, Stage, Summary};
-use crate::error::{Fault, HostError};
+use crate::error::Fault;
 use crate::host::{BodyInterest, Flush};
 use crate::lock::rules;
 
@@ -100,9 +100,10 @@ impl Exchange {
         // First of all: waiting for it lets other threads run, which may change the list.
         let mut guard = self.reply(token)?;
         if guard.response.head_sent()
-            && let Some(failure) = guard.failure.take()
+            && let Err(stop) = guard.check_writes()
         {
-            return Err(write_fault(failure));
+            drop(guard);
+            return Err(self.stopped(stop));
         }
         // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: from here to the end of
         // the loop below the GIL is kept and no Python code runs.
@@ -150,18 +151,12 @@ impl Exchange {
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
             }
-            if let Err(fault) = self.failed_write(token) {
-                return Poll::Ready(Err(fault));
-            }
-            let interest = match self.reply(token)?.sink.as_mut() {
-                Some(sink) => ready!(sink.poll_ready(cx)),
-                None => Err(HostError::ClientGone),
-            };
+            let interest = ready!(self.reply(token)?.poll_ready(cx));
             match interest {
                 Ok(BodyInterest::Wanted) => {}
                 // Nobody reads the body: it ends here.
                 Ok(BodyInterest::Unwanted) => return Poll::Ready(self.finish_unwanted(token)),
-                Err(error) => return Poll::Ready(Err(self.host_failed(error))),
+                Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
             }
             rules::no_lock("the iterable is asked for a block");
             // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
@@ -179,20 +174,19 @@ impl Exchange {
                 let fault = self.not_bytes(block.as_ptr());
                 return Poll::Ready(Err(fault));
             }
-            // It may have written as well, and not looked at what came of that.
-            if let Err(fault) = self.failed_write(token) {
-                return Poll::Ready(Err(fault));
-            }
             let outcome = {
                 let mut reply = self.reply(token)?;
-                // SAFETY: a bytes object, as was just checked.
-                let len = unsafe { ffi::PyBytes_Size(block.as_ptr()) } as usize;
-                if std::mem::take(&mut reply.single) {
-                    reply.response.declare_total(len as u64);
-                }
-                let flush = reply.flush_for(len, self.cell.location.settings());
-                // SAFETY: as above.
-                unsafe { reply.item(token, block.as_ptr(), flush) }
+                // The iterable may have called `write` and caught its exception.
+                reply.check_writes().and_then(|()| {
+                    // SAFETY: a bytes object, as was just checked.
+                    let len = unsafe { ffi::PyBytes_Size(block.as_ptr()) } as usize;
+                    if std::mem::take(&mut reply.single) {
+                        reply.response.declare_total(len as u64);
+                    }
+                    let flush = reply.flush_for(len, self.cell.location.settings());
+                    // SAFETY: a live bytes object.
+                    unsafe { reply.item(token, block.as_ptr(), flush) }
+                })
             };
             match outcome {
                 Ok(Next::Ask) => {}
@@ -247,8 +241,9 @@ impl Exchange {
 
     /// The iterable is exhausted, or as much of it as is needed has been sent.
     pub(super) fn finish(&self, mut reply: PartGuard<'_, Reply>) -> Result<Summary, Fault> {
-        if let Some(failure) = reply.failure.take() {
-            return Err(write_fault(failure));
+        if let Err(stop) = reply.check_writes() {
+            drop(reply);
+            return Err(self.stopped(stop));
         }
         let excess = reply.excess;
         if excess > 0 && !self.sends_file() {

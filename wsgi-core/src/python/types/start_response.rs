@@ -183,6 +183,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
             reply.failure = Some(Arc::clone(&error));
             Refused::Host(error)
         }
+        Stop::FailedWrite(error) => Refused::Host(error),
     })
 }
 
