@@ -74,8 +74,9 @@ pub struct Summary {
 }
 
 impl Exchange {
-    /// Reads the request and prepares the call. The caller is attached or gets attached here.
-    pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>) -> Self {
+    /// Reads the request and prepares the call. Attaches the thread, unless it is attached. `found` is the version of the
+    /// application's file ([`Location::look`]).
+    pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>, found: Option<Version>) -> Self {
         let attached = Attached::new(cell.interpreter);
         let token = attached.token();
         let environ =
@@ -92,7 +93,7 @@ impl Exchange {
         // The garbage collector may have called a destructor.
         end_if_forked(token, || "an application".to_owned());
         drop(attached);
-        Self { cell, application: None, context: None, stage: Stage::Call { environ, found: None }, under_way: true }
+        Self { cell, application: None, context: None, stage: Stage::Call { environ, found }, under_way: true }
     }
 
     /// One that could not begin for want of its interpreter, which is in the log.
@@ -129,9 +130,6 @@ impl Exchange {
     /// Blocks for as long as the application does. Always call it on the same thread.
     pub fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
         let cell = Arc::clone(&self.cell);
-        if let Stage::Call { found, .. } = &mut self.stage {
-            *found = cell.location.look();
-        }
         let attached = Attached::new(cell.interpreter);
         let token = attached.token();
         let current = Current::new(&cell);

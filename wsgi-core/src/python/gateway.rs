@@ -175,7 +175,7 @@ impl Gateway {
         if !interpreter.is_ready() && interpreter.ensure(&Log::new(Arc::clone(&parts.log))).is_err() {
             return Exchange::failed(Exchange::cell(self.main.interpreter, at, head_request, parts));
         }
-        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts))
+        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.look())
     }
 
     /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on

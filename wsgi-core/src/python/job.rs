@@ -120,7 +120,7 @@ impl Task for Job {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut exchange = match std::mem::replace(&mut self.step, Step::Over) {
+        let (mut exchange, attached) = match std::mem::replace(&mut self.step, Step::Over) {
             Step::Begin { request, cell } => {
                 cell.begin();
                 let unbegun = Unbegun(&cell);
@@ -130,18 +130,27 @@ impl Task for Job {
                     self.finish(Err(fault));
                     return Poll::Ready(());
                 }
-                let exchange = Exchange::new(&request, Arc::clone(&cell));
+                // A system call, so before the thread attaches.
+                let found = cell.location.look();
+                // Once for both steps: other threads could keep the GIL from this one between them.
+                let attached = Attached::new(cell.interpreter);
+                let exchange = Exchange::new(&request, Arc::clone(&cell), found);
                 std::mem::forget(unbegun);
-                exchange
+                (exchange, attached)
             }
-            Step::Run(exchange) => exchange,
+            Step::Run(exchange) => {
+                let attached = exchange.attach();
+                (exchange, attached)
+            }
             Step::Preload(interpreter, location) => {
                 preload(interpreter, &location);
                 return Poll::Ready(());
             }
             Step::Over => return Poll::Ready(()),
         };
-        match exchange.advance(cx) {
+        let result = exchange.advance(cx);
+        drop(attached);
+        match result {
             Poll::Pending => {
                 self.step = Step::Run(exchange);
                 Poll::Pending
