@@ -5,7 +5,7 @@
 //! our types are heap types made in each interpreter instead, and references that are dropped on threads without
 //! Python go to a release list of their interpreter.
 //!
-//! The crate's unsafe code stands here, and nowhere else.
+//! All unsafe code of the crate is here, but for the one mapping of a file in `output/spool.rs`.
 
 mod cell;
 mod environ;
