@@ -7,6 +7,7 @@
 //! Where a variable comes from, the first that has it wins: the operator's variables, what CGI requires
 //! (PEP 3333, "environ Variables"), the host's own, the request's headers.
 
+mod authority;
 mod cache;
 mod collected;
 mod decode;
@@ -21,6 +22,7 @@ mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use authority::host_and_port;
 pub use cache::EnvironCache;
 pub use decode::{decode_path, decode_prefix};
 pub use name::Credentials;

@@ -2,11 +2,13 @@
 
 mod accel;
 mod conditions;
+mod decimal;
 mod ranges;
 mod status;
 
 pub use accel::{Accel, AccelHeader, AccelHeaders};
 pub use conditions::is_listed;
+pub use decimal::decimal;
 pub use ranges::Ranges;
 pub use status::StatusLine;
 
@@ -269,16 +271,6 @@ fn length(rest: &mut &[u8]) -> usize {
     let (number, after) = rest.split_first_chunk().expect("a length stands in front of each header");
     *rest = after;
     usize::from_ne_bytes(*number)
-}
-
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// Text for a message: escaped, and cut where it is long.

@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
 use wsgi_core::error::HostError;
+use wsgi_core::head::decimal;
 use wsgi_core::host::BodySource;
 use wsgi_core::input::Pace;
 use wsgi_core::lock::Leaf;
@@ -43,8 +44,7 @@ impl Extent {
 
 /// The length that the client has declared. One it does not keep to ends in an error of the reader.
 fn declared(headers: &HeaderMap) -> Option<u64> {
-    let digits = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-    if digits.bytes().all(|digit| digit.is_ascii_digit()) { digits.parse().ok() } else { None }
+    decimal(headers.get(CONTENT_LENGTH)?.as_bytes())
 }
 
 /// A body, read by a thread that waits for it.

@@ -49,6 +49,22 @@ pub fn check_hyper(host: &dyn Served) {
     check("wsgi-hyper", host, NEWEST, |row| (&row.hyper, None));
 }
 
+/// Holds a host with a parser of its own to what nginx and wsgi-hyper have in common: it refuses what both refuse, with any
+/// status, and serves what both serve alike. Where the two differ, it does as one of them. The rows called `others` it serves or
+/// refuses otherwise; that has to be so, but none of them may answer what is hidden in a request.
+pub fn check_other(name: &str, host: &dyn Served, others: &[&str]) {
+    let mut problems = Vec::new();
+    for row in &rows() {
+        let allowed = [row.nginx(NEWEST), &row.hyper];
+        let verdict = judge(host, &row.bytes, allowed.iter().any(|verdict| verdict.waits));
+        let is_other = others.contains(&row.name) && !verdict.answers_hidden();
+        if allowed.into_iter().any(|allowed| verdict.is_like(allowed)) == is_other {
+            problems.push(format!("{}: {verdict:?}, not {allowed:?}", row.name));
+        }
+    }
+    assert!(problems.is_empty(), "{name}: {}", problems.join("\n"));
+}
+
 /// The requests that the hosts answer differently, as lines of a table in Markdown. Those that differ alike, for the same
 /// reason, share a line.
 pub fn differences() -> String {
@@ -230,6 +246,12 @@ struct Verdict {
 impl Verdict {
     fn answers_hidden(&self) -> bool {
         self.seen.iter().any(|seen| seen.contains("/hidden"))
+    }
+
+    /// Whether the same requests were answered, and the connection ended alike. The status of a refusal may differ.
+    fn is_like(&self, other: &Self) -> bool {
+        let refuses = |verdict: &Self| verdict.answers.iter().all(|status| *status >= 400) && verdict.seen.is_empty();
+        self == other || refuses(self) && refuses(other) && self.waits == other.waits
     }
 
     /// In a word or two.

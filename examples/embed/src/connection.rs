@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use httparse::{EMPTY_HEADER, Request, Status};
-use wsgi_core::environ::{Mount, decode_path, split_path};
+use wsgi_core::environ::{Mount, decode_path, host_and_port, split_path};
 use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Level, PlainRequest};
 use wsgi_core::http1::{Extent, Terms, Writer};
 use wsgi_core::input::Pace;
@@ -126,21 +126,26 @@ fn answer(
     else {
         return refuse(stream, 400);
     };
+    let all: Vec<_> =
+        request.headers.iter().map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
+    let Some(terms) = Terms::new(minor_version, &all) else { return refuse(stream, 400) };
     // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
-    let fields = request.headers.iter().filter(|field| !field.name.contains('_'));
-    let mut fields: Vec<_> = fields.map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
+    let mut fields: Vec<_> = all.into_iter().filter(|field| !field.name.contains(&b'_')).collect();
     // Clients of proxies send the whole URL, and so may others. Its host is the one that counts (RFC 9112, 3.2.2).
     let mut target = Cow::Borrowed(target);
     if let Some(url) = request.path.and_then(|target| target.strip_prefix("http://")) {
         let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
+        if host_and_port(host.as_bytes()).is_none() {
+            return refuse(stream, 400);
+        }
         target = if path.starts_with('/') { path.into() } else { format!("/{path}").into() };
         fields.retain(|field| !field.name.eq_ignore_ascii_case(b"host"));
         fields.push(HeaderField::new(b"Host", host.as_bytes()));
     }
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let (Some(path), Some(terms)) = (decode_path(path.as_bytes()), Terms::new(minor_version, &fields)) else {
-        return refuse(stream, 400);
-    };
+    // A fragment is not for servers (RFC 9112, 3.2); nginx cuts it off, too.
+    let (sent, _) = target.split_once('#').unwrap_or((&target, ""));
+    let (path, query) = sent.split_once('?').unwrap_or((sent, ""));
+    let Some(path) = decode_path(path.as_bytes()) else { return refuse(stream, 400) };
     let (script_name, path_info) = split_path(&path, Mount::Prefix(&site.prefix));
     if script_name.len() < site.prefix.len() {
         return refuse(stream, 404);
@@ -155,7 +160,7 @@ fn answer(
         peer: Endpoint { name: peer.ip().to_string().as_bytes(), port: Some(peer.port()) },
         content_length: terms.body.declared(),
         headers: &fields,
-        extra: &[("REQUEST_URI", target.as_bytes())],
+        extra: &[("REQUEST_URI", sent.as_bytes())],
         variables: &site.location.settings().variables,
         ..PlainRequest::get(Endpoint { name: local.ip().to_string().as_bytes(), port: Some(local.port()) })
     });

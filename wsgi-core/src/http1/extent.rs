@@ -5,7 +5,9 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::chunk_size;
 use crate::error::HostError;
+use crate::head::decimal;
 use crate::host::HeaderField;
 
 /// How much of a body is still to come; nothing by default.
@@ -137,7 +139,7 @@ impl Extent {
         Ok(count)
     }
 
-    /// A line without its end, which is CRLF and nothing else.
+    /// A line without its end, which is CRLF and nothing else. A bare CR within it ends a line for other readers (RFC 9112, 2.2).
     fn line(&mut self, connection: &mut impl BufRead, limit: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         connection.take(limit).read_until(b'\n', &mut line)?;
@@ -145,7 +147,8 @@ impl Extent {
         if !line.ends_with(b"\n") && (line.len() as u64) < limit {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        line.strip_suffix(b"\r\n").map(<[u8]>::to_vec).ok_or_else(malformed)
+        let line = line.strip_suffix(b"\r\n").filter(|line| !line.contains(&b'\r'));
+        line.map(<[u8]>::to_vec).ok_or_else(malformed)
     }
 
     /// PEP 3333 knows no trailers.
@@ -163,20 +166,6 @@ impl Extent {
 
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "request body is not in chunked coding (RFC 9112, 7.1)")
-}
-
-/// Hexadecimal; extensions are ignored (RFC 9112, 7.1.1).
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
-    if digits.is_empty() || digits.len() > 15 {
-        return None;
-    }
-    digits.iter().try_fold(0, |size, digit| Some(size * 16 + u64::from(char::from(*digit).to_digit(16)?)))
-}
-
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    if valid { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -265,6 +254,7 @@ mod tests {
             b"0x4\r\nbody\r\n0\r\n\r\n",
             b"10000000000000000\r\nbody",
             b"0\r\nX-A: 1\n\r\n",
+            b"0\r\nX-A: 1\rX-B: 2\r\n\r\n",
         ] {
             let (mut extent, mut rest, mut buf) = (chunked(), connection, [0; 9]);
             let failed = (0..9).any(|_| matches!(extent.read(&mut rest, &mut buf), Err(HostError::Io(_))));

@@ -1,6 +1,7 @@
 //! What a client asks of the connection.
 
 use super::Extent;
+use crate::environ::host_and_port;
 use crate::host::HeaderField;
 
 /// What the head of a request says about its connection.
@@ -27,8 +28,13 @@ impl Terms {
             words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
         };
         let modern = minor_version > 0;
-        let hosts = all("host").count();
-        if hosts > 1 || modern && hosts == 0 {
+        let mut hosts = all("host");
+        let is_clear = match (hosts.next(), hosts.next()) {
+            (None, _) => !modern,
+            (Some(host), None) => host_and_port(host).is_some(),
+            _ => false,
+        };
+        if !is_clear {
             return None;
         }
         let body = Extent::new(minor_version, headers)?;
@@ -65,7 +71,7 @@ mod tests {
         assert_eq!(terms(1, &[]), None);
         assert_eq!(terms(1, &[HOST, HOST]), None);
         assert_eq!(terms(0, &[HOST, HOST]), None);
-        assert!(terms(0, &[]).is_some() && terms(1, &[("Host", "")]).is_some());
+        assert!(terms(0, &[]).is_some() && terms(1, &[("Host", "")]).is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 use wsgi_core::host::HeaderField;
-use wsgi_core::http1::{Extent, MAX_EXTENSIONS, extension_size};
+use wsgi_core::http1::{Extent, MAX_EXTENSIONS, chunk_size, extension_size};
 
 use super::merging::Chunk;
 use super::{HEAD_SIZE, LINE_SIZE};
@@ -188,17 +188,6 @@ fn without_spaces(value: &[u8]) -> &[u8] {
     let start = value.iter().position(|byte| *byte != b' ').unwrap_or(value.len());
     let end = value.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last + 1);
     &value[start..end]
-}
-
-/// Hexadecimal, of any number of digits; extensions are ignored (RFC 9112, 7.1).
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let (digits, rest) = line.split_at(digits);
-    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    if digits.is_empty() || !matches!(rest.get(blanks), None | Some(b';')) || rest.contains(&b'\r') {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().filter(|size| *size <= LARGEST)
 }
 
 /// No file is larger, and nginx counts no further.
