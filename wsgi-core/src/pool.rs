@@ -36,6 +36,12 @@ pub use wait::{stream_ended, without_permit};
 
 use crate::lock::{Leaf, LeafGuard};
 
+/// The message of a panic, from its payload; `"no message"` if it has none.
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

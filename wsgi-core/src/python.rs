@@ -8,6 +8,7 @@
 //! All unsafe code of the crate is here, but for the one mapping of a file in `output/spool.rs`.
 
 mod cell;
+mod convert;
 mod environ;
 mod exchange;
 mod exit;
@@ -42,13 +43,16 @@ mod thread;
 mod token;
 mod types;
 
-pub use exchange::{Exchange, Summary};
+pub use exchange::Exchange;
 pub use exit::exit_at_once;
-pub use gateway::{Done, Gateway, GatewaySettings, Mode, Refused};
+pub use gateway::{Gateway, GatewaySettings, Refused};
 pub use handle::ExchangeHandle;
+pub use home::Mode;
+pub use job::Done;
 pub use loader::module_name;
 pub use location::{Location, LocationBuilder};
 pub use middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
+pub use reply::Summary;
 pub use runtime::PythonSettings;
 pub use thread::Attached;
 #[cfg(debug_assertions)]

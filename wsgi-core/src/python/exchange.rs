@@ -10,16 +10,14 @@ use std::task::{Context, Poll};
 
 use pyo3::ffi;
 
-pub(super) use blame::Stop;
-
 use super::cell::ExchangeCell;
 use super::environ;
-use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::loader::Application;
 use super::location::Location;
 use super::processes::end_if_forked;
 use super::raise::Raised;
+use super::reply::Summary;
 use super::report;
 use super::signals;
 use super::stdio::Current;
@@ -29,6 +27,7 @@ use crate::config::Flag;
 use crate::error::Fault;
 use crate::host::{HostParts, Level, RequestView};
 use crate::input::Input;
+use crate::pool::panic_message;
 use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
@@ -61,16 +60,6 @@ enum Stage {
         iterator: Held,
     },
     Over,
-}
-
-/// What became of a complete exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Status code that was sent.
-    pub status: u16,
-    /// Bytes of body that the host took.
-    pub body_bytes: u64,
 }
 
 impl Exchange {

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
-use super::exchange::{Exchange, Summary};
+use super::exchange::Exchange;
 use super::exit::{self, remaining};
 use super::handle::ExchangeHandle;
-use super::home::{Home, own_name};
-use super::interpreter::{Interpreter, Kind};
-use super::job::{Job, Step, preload};
+use super::home::{Home, Mode, own_name};
+use super::interpreter::{Interpreter, Kind, Setup};
+use super::job::{Done, Job, Step, preload};
 use super::location::Location;
 use super::processes;
 use super::runtime::{self, PythonSettings};
 use super::signals;
-use super::start::{Setup, set_up};
+use super::start::set_up;
 use super::thread::{self, Attached};
 use crate::config::{ProcessSettings, Threads};
-use crate::error::{Fault, StartError};
+use crate::error::StartError;
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView, Shutdown};
 use crate::lock::Leaf;
 use crate::pool::{Limits, Overloaded};
@@ -55,15 +55,6 @@ pub struct GatewaySettings {
     /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
     /// is given back by the next request, or by [`Gateway::release`], which the host then calls.
     pub release: Option<Waker>,
-}
-
-/// Where application code runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// On the host's own thread, the one that starts the gateway: the fastest way for applications that never wait.
-    Inline,
-    /// On threads of a pool; the host's thread never waits for Python.
-    Threads(Limits),
 }
 
 impl GatewaySettings {
@@ -102,9 +93,6 @@ impl From<&ProcessSettings> for GatewaySettings {
         Self { python, ..Self::new(mode) }
     }
 }
-
-/// What a host does at the end of an exchange on a thread.
-pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 
 /// CPython in this process, serving WSGI applications.
 ///

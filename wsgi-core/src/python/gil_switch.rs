@@ -17,12 +17,12 @@ use std::sync::{Once, OnceLock};
 use std::thread::{self, Builder, Thread};
 use std::time::{Duration, Instant};
 
-use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::thread::request_gil;
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::lock::Leaf;
+use crate::pool::panic_message;
 
 /// Python's default (`sys.getswitchinterval()`), and the interval of the requests.
 const SWITCH_INTERVAL: Duration = Duration::from_millis(5);

@@ -19,6 +19,7 @@ use super::thread::Attached;
 use super::token::{Held, Obj, Token};
 use crate::failpoint::failpoint;
 use crate::host::Level;
+use crate::pool::panic_message;
 
 /// The memory of every object that the gateway hands to an application.
 #[repr(C)]
@@ -198,15 +199,6 @@ pub(super) unsafe fn enter<T>(
 /// Nobody else is there to tell.
 fn report_panic(interpreter: &Interpreter, name: &str, message: &str) {
     log_of(&interpreter.log).log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {

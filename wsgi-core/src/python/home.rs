@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use pyo3::ffi;
 
-use super::gateway::Mode;
-use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::job::{Job, start_pool};
 use super::location::Location;
@@ -21,7 +19,16 @@ use crate::config::{Flag, Target};
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::lock::Leaf;
-use crate::pool::Pool;
+use crate::pool::{Limits, Pool, panic_message};
+
+/// Where application code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On the host's own thread, the one that starts the gateway: the fastest way for applications that never wait.
+    Inline,
+    /// On threads of a pool; the host's thread never waits for Python.
+    Threads(Limits),
+}
 
 /// An interpreter and what runs in it.
 ///

@@ -7,17 +7,16 @@ use std::task::{Context, Poll};
 
 use super::cell::ExchangeCell;
 use super::environ;
-use super::exchange::{Exchange, Summary};
+use super::exchange::Exchange;
 use super::fault_stack::FaultStack;
-use super::gateway::Done;
-use super::heap_type::panic_message;
 use super::interpreter::Interpreter;
 use super::location::Location;
+use super::reply::Summary;
 use super::thread::{self, Attached};
 use crate::error::Fault;
 use crate::failpoint::failpoint;
 use crate::host::Level;
-use crate::pool::{Limits, Pool, StackSize, Task, Threads};
+use crate::pool::{Limits, Pool, StackSize, Task, Threads, panic_message};
 use crate::snapshot::RequestSnapshot;
 
 pub(super) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
@@ -94,6 +93,9 @@ impl Drop for ThreadGuard {
         thread::retire(self.interpreter);
     }
 }
+
+/// What a host does at the end of an exchange on a thread.
+pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 
 /// What a pool thread does for one request.
 pub(super) struct Job {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 
+use super::convert::{resolve, type_name};
 use super::location::{Identity, Location};
 use super::lock::{Loading, LoadingGuard};
 use super::middleware::{Callable, MiddlewareError};
@@ -15,7 +16,6 @@ use super::processes::{LoadsApplication, end_if_forked};
 use super::raise::{Raised, fetch};
 use super::report;
 use super::token::{Held, Obj, Token};
-use super::types::type_name;
 use crate::config::{Layer, Target};
 use crate::host::Level;
 use crate::lock::Leaf;
@@ -313,17 +313,6 @@ fn callable(target: &Target) -> &str {
     match target {
         Target::Script { callable, .. } | Target::Module { callable, .. } => callable,
     }
-}
-
-/// `callable`, or `object.attribute.callable`.
-pub(super) fn resolve<'py>(token: Token<'py>, module: &Obj<'py>, callable: &str) -> Result<Obj<'py>, Raised> {
-    let mut parts = callable.split('.');
-    let first = parts.next().unwrap_or_default();
-    let mut object = token.attribute_named(module.as_ptr(), first)?;
-    for part in parts {
-        object = token.attribute_named(object.as_ptr(), part)?;
-    }
-    Ok(object)
 }
 
 /// The name under which a script stands in `sys.modules`: `_wsgi_` and 16 hex digits, the FNV-1a hash of its path. Two

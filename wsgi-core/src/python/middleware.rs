@@ -2,7 +2,7 @@
 
 use pyo3::ffi;
 
-use super::loader::resolve;
+use super::convert::resolve;
 use super::raise::Raised;
 use super::token::{Obj, Token};
 use crate::config::Layer;

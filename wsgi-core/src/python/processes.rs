@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
-use super::heap_type::{Blueprint, HeapType, enter, panic_message};
+use super::heap_type::{Blueprint, HeapType, enter};
 use super::interpreter::Interpreter;
 use super::method::{method, sentinel};
 use super::raise::{Raised, fetch};
@@ -20,6 +20,7 @@ use super::signals;
 use super::token::{Obj, Token, new_ref};
 use crate::failpoint::failpoint;
 use crate::host::{ChildProcesses, ErrorLog, Level};
+use crate::pool::panic_message;
 use crate::record::Log;
 
 /// The host of the process.

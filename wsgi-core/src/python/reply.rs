@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use pyo3::ffi;
 
-use super::exchange::{Stop, Summary};
 use super::location::Location;
 use super::token::{HeldBytes, Token};
 use crate::config::{Flag, LevelSettings};
@@ -15,6 +14,24 @@ use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink};
 use crate::output::{Gather, WriteBuffer};
 use crate::response::{Accepted, Response};
+
+/// What became of a complete exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Status code that was sent.
+    pub status: u16,
+    /// Bytes of body that the host took.
+    pub body_bytes: u64,
+}
+
+/// Why a response ended before its time.
+pub(super) enum Stop {
+    Protocol(ProtocolError),
+    Host(HostError),
+    /// A call of `write` has failed, and is in the log.
+    FailedWrite(Arc<HostError>),
+}
 
 /// The next step after a block of the iterable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Setting up an interpreter after CPython has started: types, the bootstrap, and what every environ holds.
 
 use std::ffi::{CStr, CString, c_int};
-use std::path::PathBuf;
 
 use pyo3::ffi;
 
-use super::interpreter::Data;
+use super::interpreter::{Data, Setup};
 use super::processes;
 use super::raise::Raised;
 use super::runtime::preserving_sigint;
@@ -31,18 +30,6 @@ const BOOTSTRAP: [(&CStr, &str); 12] = [
 
 /// What runs in processes that `multiprocessing` starts anew as well.
 const SPAWNED: &str = include_str!("bootstrap/spawned.py");
-
-/// What the bootstrap and the environ of every interpreter depend on.
-pub(super) struct Setup {
-    /// What goes in front of `sys.path`.
-    pub(super) path: Vec<PathBuf>,
-    pub(super) multithread: bool,
-    pub(super) multiprocess: bool,
-    pub(super) reserved_signals: Vec<c_int>,
-    pub(super) fatal_exit_status: Option<c_int>,
-    pub(super) fault_handler: bool,
-    pub(super) terminal: bool,
-}
 
 /// Makes the interpreter of `token` ready to serve. After a failure it may be called again.
 pub(super) fn set_up(token: Token<'_>) -> Result<(), Raised> {

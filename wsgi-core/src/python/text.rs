@@ -63,7 +63,7 @@ impl Text {
     pub(super) fn length(&self, token: Token<'_>) -> Result<*mut ffi::PyObject, Raised> {
         let length = match self {
             Self::Str(_, characters) => *characters,
-            Self::Bytes(bytes) => super::interpreter::len(bytes),
+            Self::Bytes(bytes) => super::convert::len(bytes),
         };
         // SAFETY: attached; a new reference results.
         unsafe { token.own(ffi::PyLong_FromSsize_t(length)) }.map(|number| number.into_ptr()).ok_or(Raised)

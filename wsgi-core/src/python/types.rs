@@ -4,8 +4,6 @@ mod errors;
 mod input;
 mod start_response;
 
-pub(crate) use start_response::type_name;
-
 use super::heap_type::HeapType;
 use super::raise::Raised;
 use super::token::{Held, Token};

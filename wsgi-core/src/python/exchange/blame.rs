@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 
+use super::super::convert::type_name;
 use super::super::lock::{PartGuard, UnderWay};
 use super::super::processes::end_if_forked;
-use super::super::reply::Reply;
+use super::super::reply::{Reply, Stop};
 use super::super::report;
 use super::super::token::Token;
-use super::super::types::type_name;
 use super::Exchange;
-use crate::error::{Fault, HostError, ProtocolError};
+use crate::error::{Fault, HostError};
 use crate::host::Level;
 
 impl Exchange {
@@ -90,12 +90,4 @@ impl Exchange {
             Stop::FailedWrite(error) => Fault::Host(Arc::into_inner(error).unwrap_or(HostError::ClientGone)),
         }
     }
-}
-
-/// Why a response ended before its time.
-pub(in crate::python) enum Stop {
-    Protocol(ProtocolError),
-    Host(HostError),
-    /// A call of `write` has failed, and is in the log.
-    FailedWrite(Arc<HostError>),
 }

@@ -7,15 +7,14 @@ use std::task::{Context, Poll, ready};
 use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
+use super::super::convert::type_name;
 use super::super::loader::Application;
 use super::super::lock::PartGuard;
 use super::super::processes::end_if_forked;
 use super::super::raise::Raised;
-use super::super::reply::{Next, Reply};
+use super::super::reply::{Next, Reply, Stop, Summary};
 use super::super::token::{Held, Obj, Token};
-use super::super::types::type_name;
-use super::blame::Stop;
-use super::{Exchange, Stage, Summary};
+use super::{Exchange, Stage};
 use crate::error::Fault;
 use crate::host::{BodyInterest, Flush};
 use crate::lock::rules;

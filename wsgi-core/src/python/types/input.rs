@@ -5,8 +5,8 @@ use std::ptr;
 use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
+use super::super::convert::len;
 use super::super::heap_type::{Blueprint, enter};
-use super::super::interpreter::len;
 use super::super::lock::PartGuard;
 use super::super::method::{method, sentinel};
 use super::super::raise::{Raised, host_error, type_error, value_error};

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
-use super::super::exchange::Stop;
+use super::super::convert::type_name;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::lock::UnderWay;
 use super::super::raise::{Raised, host_error, protocol_error, raise_again, type_error, value_error};
+use super::super::reply::Stop;
 use super::super::token::{Token, new_ref};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, StatusLine};
@@ -307,14 +308,4 @@ unsafe fn exception_of(token: Token<'_>, exc_info: *mut ffi::PyObject) -> Result
         let traceback = if ffi::PyTraceBack_Check(traceback) == 0 { ptr::null_mut() } else { traceback };
         Ok(Some((exception, traceback)))
     }
-}
-
-/// The name of an object's type, for messages.
-///
-/// # Safety
-///
-/// `object` is alive.
-pub(crate) unsafe fn type_name(object: *mut ffi::PyObject) -> String {
-    // SAFETY: a live object has a type, and a type has a NUL-terminated name.
-    unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name) }.to_string_lossy().into_owned()
 }
