@@ -13,6 +13,7 @@ mod environ;
 mod exchange;
 mod exit;
 mod fault_stack;
+mod forked;
 mod freeze;
 mod gateway;
 #[cfg(not(Py_3_13))]
@@ -24,6 +25,7 @@ mod installation;
 mod interpreter;
 mod job;
 mod loader;
+mod loading;
 mod location;
 mod lock;
 mod method;

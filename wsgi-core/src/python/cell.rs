@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
+use super::forked::is_forked;
 use super::interpreter::Interpreter;
 use super::location::Location;
 use super::lock::{Part, PartGuard, UnderWay};
-use super::processes;
 use super::raise::{Raised, runtime_error};
 use super::reply::Reply;
 use super::thread::this_thread;
@@ -69,7 +69,7 @@ impl ExchangeCell {
         if !self.live.load(Ordering::Acquire) {
             return Err(runtime_error(token, &format!("{what}: the request is over")));
         }
-        if processes::is_forked() {
+        if is_forked() {
             let reason = "this process was forked by the application, and only the one that has forked it answers";
             return Err(runtime_error(token, &format!("{what}: {reason}")));
         }

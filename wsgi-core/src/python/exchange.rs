@@ -12,10 +12,10 @@ use pyo3::ffi;
 
 use super::cell::ExchangeCell;
 use super::environ;
+use super::forked::end_if_forked;
 use super::interpreter::Interpreter;
 use super::loader::Application;
 use super::location::Location;
-use super::processes::end_if_forked;
 use super::raise::Raised;
 use super::reply::Summary;
 use super::report;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::cell::ExchangeCell;
+use super::forked::log_of;
 use super::interpreter::Interpreter;
-use super::processes::log_of;
 use super::raise::{Raised, runtime_error};
 use super::thread::Attached;
 use super::token::{Held, Obj, Token};

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use pyo3::ffi;
 
+use super::forked::end_if_forked;
 use super::interpreter::Interpreter;
 use super::job::{Job, start_pool};
 use super::location::Location;
-use super::processes::end_if_forked;
 use super::raise::Raised;
 use super::report;
 use super::thread::Attached;

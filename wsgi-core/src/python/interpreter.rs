@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::forked::end_if_forked;
 use super::freeze::Freezing;
 use super::loader::Scripts;
 use super::lock::Loading;
-use super::processes::end_if_forked;
 use super::token::{Held, Token};
 use super::types::Types;
 use crate::lock::Leaf;

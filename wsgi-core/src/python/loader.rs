@@ -9,10 +9,11 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::convert::{resolve, type_name};
+use super::forked::end_if_forked;
+use super::loading::LoadsApplication;
 use super::location::{Identity, Location};
 use super::lock::{Loading, LoadingGuard};
 use super::middleware::{Callable, MiddlewareError};
-use super::processes::{LoadsApplication, end_if_forked};
 use super::raise::{Raised, fetch};
 use super::report;
 use super::token::{Held, Obj, Token};

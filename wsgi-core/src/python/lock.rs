@@ -13,7 +13,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::raise::{Raised, runtime_error};
 use super::thread::{Detached, this_thread};
 use super::token::Token;
 use crate::lock::rules;
@@ -21,14 +20,6 @@ use crate::lock::rules;
 /// The lock cannot be had, because a call further up on the stack of this thread holds it.
 #[derive(Debug)]
 pub(crate) struct UnderWay;
-
-impl UnderWay {
-    /// Raises it in the application that has made `call`.
-    #[cold]
-    pub(crate) fn raise(self, token: Token<'_>, call: &str) -> Raised {
-        runtime_error(token, &format!("{call}: a call for the same request is already under way on this thread"))
-    }
-}
 
 /// A part of an exchange (its reply, its input, its error stream), which several threads of the application may use.
 pub(crate) struct Part<T>(Owned<T>);

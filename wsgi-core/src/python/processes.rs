@@ -1,38 +1,26 @@
-//! Processes that applications start: calling the host before each of them, and ending those that were forked.
-//!
-//! A forked process is a copy of this one with a single thread. It runs application code as long as it likes. It never
-//! answers a request, and where its code returns to the gateway, the process ends.
+//! Processes that applications start: the host is called before each of them, and in those that are forked.
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::forked::{self, is_forked, set_forked};
 use super::heap_type::{Blueprint, HeapType, enter};
-use super::interpreter::Interpreter;
+use super::loading;
 use super::method::{method, sentinel};
 use super::raise::{Raised, fetch};
 use super::signals;
 use super::token::{Obj, Token, new_ref};
 use crate::failpoint::failpoint;
-use crate::host::{ChildProcesses, ErrorLog, Level};
+use crate::host::{ChildProcesses, Level};
 use crate::pool::panic_message;
 use crate::record::Log;
 
 /// The host of the process.
 static HOST: OnceLock<Host> = OnceLock::new();
-
-/// Whether this process was forked by an application. Written by the only thread of a new process.
-static FORKED: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    /// How many applications this thread is loading: one may load another.
-    static LOADING: Cell<u32> = const { Cell::new(0) };
-}
 
 struct Host {
     children: Option<Arc<dyn ChildProcesses>>,
@@ -54,6 +42,7 @@ unsafe extern "C" {
 pub(super) fn watch(_token: Token<'_>, children: Option<Arc<dyn ChildProcesses>>, log: Log) -> Result<(), Raised> {
     // Python starts once a process, and so does this.
     let _ = HOST.set(Host { children, log });
+    forked::on_end(|token, what| exit_status(token, what).ok());
     // SAFETY: attached; the hook stays to the end of the process. It needs no data.
     if unsafe { PySys_AddAuditHook(audit, ptr::null_mut()) } < 0 { Err(Raised) } else { Ok(()) }
 }
@@ -107,69 +96,6 @@ fn raise(message: &CStr) -> Raised {
     Raised
 }
 
-/// Whether this process was forked by an application.
-#[inline]
-pub(super) fn is_forked() -> bool {
-    FORKED.load(Ordering::Relaxed)
-}
-
-/// Where lines go: to `log`, unless this process was forked by an application. Then nothing of the host runs that would
-/// write them, and they go to standard error.
-#[inline]
-pub(super) fn log_of(log: &Log) -> &Log {
-    if is_forked() { standard_error() } else { log }
-}
-
-/// Made in the forked process, where no other thread can be at it.
-#[cold]
-fn standard_error() -> &'static Log {
-    static LOG: OnceLock<Log> = OnceLock::new();
-    LOG.get_or_init(|| Log::new(Arc::new(StandardError)))
-}
-
-struct StandardError;
-
-impl ErrorLog for StandardError {
-    fn log(&self, level: Level, text: &str) {
-        let level = format!("{level:?}").to_lowercase();
-        let line = format!("[{level}] {}: {text}\n", std::process::id());
-        // Not by Rust's own standard error: another thread may have held its lock as the process was forked.
-        // SAFETY: the bytes of a string. Where they cannot be written, nothing can be said about that either.
-        unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
-    }
-}
-
-/// Ends this process if the application has forked it. Called wherever application code has returned, before anything of
-/// the host is touched. `what` names the application; a pending exception decides about the exit status.
-#[inline(always)]
-pub(super) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
-    if is_forked() {
-        end(token, what);
-    }
-}
-
-/// As [`end_if_forked`], on a thread that has no Python state any more: with status 0.
-pub(super) fn exit_if_forked() {
-    if is_forked() {
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(libc::EXIT_SUCCESS) }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn end(token: Token<'_>, what: impl FnOnce() -> String) -> ! {
-    let status = catch_unwind(AssertUnwindSafe(|| {
-        let what = what();
-        exit_status(token, &what).unwrap_or_else(|Raised| {
-            standard_error().log(Level::Error, &format!("a process that {what} has forked ends with an error"));
-            1
-        })
-    }));
-    // SAFETY: ends the process. Functions of `atexit` are those of the process that was forked.
-    unsafe { libc::_exit(status.unwrap_or(1)) }
-}
-
 fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
     // SAFETY: the singleton lives as long as Python.
     let none = || unsafe { token.borrow(ffi::Py_None()) }.ok_or(Raised);
@@ -182,23 +108,6 @@ fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
     // SAFETY: a live object; not an int raises.
     let status = unsafe { ffi::PyLong_AsLong(status.as_ptr()) };
     Ok(status as c_int)
-}
-
-/// While it lives, this thread loads an application.
-pub(super) struct LoadsApplication<'a>(&'a Interpreter);
-
-impl<'py> LoadsApplication<'py> {
-    pub(super) fn new(token: Token<'py>) -> Self {
-        LOADING.set(LOADING.get() + 1);
-        Self(token.interpreter())
-    }
-}
-
-impl Drop for LoadsApplication<'_> {
-    fn drop(&mut self) {
-        LOADING.set(LOADING.get() - 1);
-        signals::unblock(self.0);
-    }
 }
 
 /// `gateway.forked()`, `gateway.is_loading()` and `gateway.mask_changed()` of the bootstrap.
@@ -227,7 +136,7 @@ unsafe extern "C" fn forked(
     _count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // First of all: whatever fails from here on, this is not the process that serves.
-    FORKED.store(true, Ordering::Relaxed);
+    set_forked();
     // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "processes.forked", ptr::null_mut(), |_token, _| {
@@ -261,7 +170,7 @@ unsafe extern "C" fn is_loading(
     // SAFETY: Python calls a method of our type; the singletons live as long as Python.
     unsafe {
         enter(object, "processes.is_loading", ptr::null_mut(), |_token, _| {
-            Ok(new_ref(if LOADING.get() > 0 { ffi::Py_True() } else { ffi::Py_False() }))
+            Ok(new_ref(if loading::is_loading() { ffi::Py_True() } else { ffi::Py_False() }))
         })
     }
 }

@@ -6,6 +6,7 @@ use std::ptr;
 
 use pyo3::ffi;
 
+use super::lock::UnderWay;
 use super::token::{Obj, Token, new_ref};
 use crate::error::{HostError, ProtocolError};
 use crate::lock::rules;
@@ -67,6 +68,14 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
         }
     }
     Raised
+}
+
+impl UnderWay {
+    /// Raises it in the application that has made `call`.
+    #[cold]
+    pub(crate) fn raise(self, token: Token<'_>, call: &str) -> Raised {
+        runtime_error(token, &format!("{call}: a call for the same request is already under way on this thread"))
+    }
 }
 
 /// Takes the pending exception, normalised and with its traceback attached.

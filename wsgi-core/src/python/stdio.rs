@@ -10,10 +10,10 @@ use std::ptr;
 use pyo3::ffi;
 
 use super::cell::ExchangeCell;
+use super::forked::log_of;
 use super::heap_type::{Blueprint, HeapType, enter};
 use super::lock::UnderWay;
 use super::method::{method, sentinel};
-use super::processes::log_of;
 use super::raise::{Raised, type_error, value_error};
 use super::text::Text;
 use super::token::{Obj, Token, new_ref};

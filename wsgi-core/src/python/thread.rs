@@ -10,8 +10,8 @@ use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
+use super::forked::{end_if_forked, exit_if_forked};
 use super::interpreter::Interpreter;
-use super::processes::{end_if_forked, exit_if_forked};
 use super::token::Token;
 use crate::lock::rules;
 

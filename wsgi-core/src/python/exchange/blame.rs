@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::super::convert::type_name;
+use super::super::forked::end_if_forked;
 use super::super::lock::{PartGuard, UnderWay};
-use super::super::processes::end_if_forked;
 use super::super::reply::{Reply, Stop};
 use super::super::report;
 use super::super::token::Token;

@@ -8,9 +8,9 @@ use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
 use super::super::convert::type_name;
+use super::super::forked::end_if_forked;
 use super::super::loader::Application;
 use super::super::lock::PartGuard;
-use super::super::processes::end_if_forked;
 use super::super::raise::Raised;
 use super::super::reply::{Next, Reply, Stop, Summary};
 use super::super::token::{Held, Obj, Token};

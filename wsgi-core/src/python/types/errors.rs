@@ -3,9 +3,9 @@
 use pyo3::ffi;
 
 use super::super::cell::ExchangeCell;
+use super::super::forked::log_of;
 use super::super::heap_type::{Blueprint, enter};
 use super::super::method::{method, sentinel};
-use super::super::processes::log_of;
 use super::super::raise::{Raised, runtime_error, type_error};
 use super::super::text::Text;
 use super::super::token::{Token, new_ref};
