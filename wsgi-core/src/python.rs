@@ -9,6 +9,7 @@
 
 mod cell;
 mod convert;
+mod data;
 mod environ;
 mod exchange;
 mod exit;

@@ -3,21 +3,14 @@
 //! `gc.freeze()` takes every object that exists: those of a request too, whose cycles would never be collected. So freezing
 //! waits until the exchange that loads the application is the only one of its interpreter.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use pyo3::ffi;
 
+use super::interpreter::Freezing;
 use super::raise::Raised;
 use super::report;
 use super::token::Token;
-
-/// How many exchanges of an interpreter are under way, and whether it is to be frozen. Changed with the GIL held, and so
-/// without atomic operations that cost more than others.
-#[derive(Default)]
-pub(super) struct Freezing {
-    under_way: AtomicUsize,
-    wanted: AtomicU8,
-}
 
 /// Something was loaded that is to be frozen.
 const LOADED: u8 = 1;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::cell::ExchangeCell;
+use super::data::HeapType;
 use super::forked::log_of;
 use super::interpreter::Interpreter;
 use super::raise::{Raised, runtime_error};
 use super::thread::Attached;
-use super::token::{Held, Obj, Token};
+use super::token::{Obj, Token};
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::pool::panic_message;
@@ -39,12 +40,6 @@ pub(super) struct Blueprint {
     pub(super) methods: &'static [ffi::PyMethodDef],
     pub(super) iter: Option<ffi::getiterfunc>,
     pub(super) next: Option<ffi::iternextfunc>,
-}
-
-/// A type of one interpreter.
-pub(crate) struct HeapType {
-    object: Held,
-    call: Option<ffi::vectorcallfunc>,
 }
 
 impl HeapType {

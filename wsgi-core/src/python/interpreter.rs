@@ -3,17 +3,15 @@
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::data::Data;
 use super::forked::end_if_forked;
-use super::freeze::Freezing;
-use super::loader::Scripts;
 use super::lock::Loading;
-use super::token::{Held, Token};
-use super::types::Types;
+use super::token::Token;
 use crate::lock::Leaf;
 use crate::record::Log;
 
@@ -34,8 +32,6 @@ pub(crate) struct Interpreter {
     /// Held while it is started.
     pub(super) starting: Loading<()>,
     data: OnceLock<Data>,
-    /// What has been loaded in it.
-    pub(super) scripts: Scripts,
     /// Of which the garbage collector is to know no more.
     pub(super) freezing: Freezing,
     releases: Leaf<Vec<NonNull<ffi::PyObject>>>,
@@ -71,24 +67,12 @@ pub(super) struct Setup {
     pub(super) terminal: bool,
 }
 
-/// What code on the request's way needs at hand.
-pub(crate) struct Data {
-    pub(crate) types: Types,
-    /// Interned `"close"`.
-    pub(crate) close: Held,
-    /// Interned keys of environ.
-    pub(crate) input_key: Held,
-    pub(crate) errors_key: Held,
-    pub(crate) script_key: Held,
-    pub(crate) callable_key: Held,
-    /// `b""`
-    pub(crate) empty_bytes: Held,
-    /// The type that `wsgi.file_wrapper` is.
-    pub(crate) file_wrapper: Held,
-    /// The bootstrap's namespace.
-    pub(crate) bootstrap: Held,
-    /// What every environ holds, request or not.
-    pub(crate) environ: Vec<(Held, Held)>,
+/// How many exchanges of an interpreter are under way, and whether it is to be frozen. Changed with the GIL held, and so
+/// without atomic operations that cost more than others.
+#[derive(Default)]
+pub(super) struct Freezing {
+    pub(super) under_way: AtomicUsize,
+    pub(super) wanted: AtomicU8,
 }
 
 impl Interpreter {
@@ -101,7 +85,6 @@ impl Interpreter {
             state: AtomicPtr::default(),
             starting: Loading::default(),
             data: OnceLock::new(),
-            scripts: Scripts::default(),
             freezing: Freezing::default(),
             releases: Leaf::default(),
             has_releases: AtomicBool::new(false),

@@ -1,9 +1,10 @@
 //! From a target of the configuration to a callable: scripts by path, modules by name, and the stack around them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::Arc;
 
 use pyo3::ffi;
@@ -49,9 +50,9 @@ impl Application {
     }
 }
 
-/// The scripts and modules of one interpreter, by the names of their modules.
-#[derive(Default)]
-pub(super) struct Scripts(Leaf<HashMap<String, Arc<Script>>>);
+/// The scripts and modules of all interpreters, by the address of the interpreter, which is never freed, and the name of their
+/// module.
+static SCRIPTS: Leaf<BTreeMap<(usize, String), Arc<Script>>> = Leaf::new(BTreeMap::new());
 
 /// One of them. Its lock is held while it is loaded, which runs Python, so that this happens once.
 #[derive(Default)]
@@ -65,9 +66,10 @@ struct Loaded {
     failed: Option<(Version, String)>,
 }
 
-impl Scripts {
-    fn script(&self, name: &str) -> Arc<Script> {
-        self.0.with(|scripts| Arc::clone(scripts.entry(name.to_owned()).or_default()))
+impl Script {
+    fn find(token: Token<'_>, name: &str) -> Arc<Self> {
+        let interpreter = ptr::from_ref(token.interpreter()).addr();
+        SCRIPTS.with(|scripts| Arc::clone(scripts.entry((interpreter, name.to_owned())).or_default()))
     }
 }
 
@@ -102,7 +104,7 @@ pub(super) fn load(
         Target::Script { path, .. } => module_name(path),
         Target::Module { name, .. } => name.clone(),
     };
-    let script = token.interpreter().scripts.script(&name);
+    let script = Script::find(token, &name);
     // Others that need it wait here, and let Python run: the application may be slow to load.
     let Ok(loaded) = script.0.lock() else {
         log.log(Level::Error, &format!("{what} is needed on the thread that is loading it"));

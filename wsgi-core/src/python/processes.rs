@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::data::HeapType;
 use super::forked::{self, is_forked, set_forked};
-use super::heap_type::{Blueprint, HeapType, enter};
+use super::heap_type::{Blueprint, enter};
 use super::loading;
 use super::method::{method, sentinel};
 use super::raise::{Raised, fetch};

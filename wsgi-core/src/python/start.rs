@@ -4,13 +4,13 @@ use std::ffi::{CStr, CString, c_int};
 
 use pyo3::ffi;
 
-use super::interpreter::{Data, Setup};
+use super::data::{Data, Types};
+use super::interpreter::Setup;
 use super::processes;
 use super::raise::Raised;
 use super::runtime::preserving_sigint;
 use super::stdio;
 use super::token::{Held, Obj, Token};
-use super::types::Types;
 
 /// The gateway's own Python, in the order in which it runs.
 const BOOTSTRAP: [(&CStr, &str); 12] = [

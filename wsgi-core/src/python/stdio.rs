@@ -10,8 +10,9 @@ use std::ptr;
 use pyo3::ffi;
 
 use super::cell::ExchangeCell;
+use super::data::HeapType;
 use super::forked::log_of;
-use super::heap_type::{Blueprint, HeapType, enter};
+use super::heap_type::{Blueprint, enter};
 use super::lock::UnderWay;
 use super::method::{method, sentinel};
 use super::raise::{Raised, type_error, value_error};

@@ -4,21 +4,9 @@ mod errors;
 mod input;
 mod start_response;
 
-use super::heap_type::HeapType;
+use super::data::{HeapType, Types};
 use super::raise::Raised;
-use super::token::{Held, Token};
-
-/// The gateway's types of one interpreter.
-pub(crate) struct Types {
-    pub(crate) start_response: HeapType,
-    pub(crate) write: HeapType,
-    pub(crate) input: HeapType,
-    /// `wsgi.input` of a body that can be read again.
-    pub(crate) seekable_input: HeapType,
-    pub(crate) errors: HeapType,
-    /// `wsgi.input` of every request without a body.
-    pub(crate) empty_input: Held,
-}
+use super::token::Token;
 
 impl Types {
     pub(crate) fn new(token: Token<'_>) -> Result<Self, Raised> {
