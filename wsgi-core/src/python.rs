@@ -38,6 +38,7 @@ mod reply;
 mod report;
 mod runtime;
 mod signals;
+mod source;
 mod start;
 mod stdio;
 mod subinterpreter;

@@ -1,6 +1,5 @@
 //! The gateway of a process: Python started, and the two ways of running applications in it.
 
-use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -94,6 +93,9 @@ impl From<&ProcessSettings> for GatewaySettings {
     }
 }
 
+/// The number of the main interpreter.
+const MAIN: usize = 0;
+
 /// CPython in this process, serving WSGI applications.
 ///
 /// There is one per process, and it stays until the process ends: [`shutdown`](Self::shutdown) lets applications end
@@ -102,8 +104,8 @@ pub struct Gateway {
     mode: Mode,
     release: Option<Waker>,
     main: &'static Home,
-    /// Interpreters of their own, by the script's path or the module's name.
-    own: Leaf<HashMap<PathBuf, &'static Home>>,
+    /// Dedicated interpreters, with the script's path or the module's name. Their numbers begin at 1, and none is removed.
+    own: Leaf<Vec<(PathBuf, &'static Home)>>,
     on_shutdown: Leaf<Vec<Weak<dyn Shutdown>>>,
 }
 
@@ -281,20 +283,27 @@ impl Gateway {
 
     /// Where an application runs.
     fn home(&self, at: &Location) -> &'static Home {
-        at.home(|| {
-            let Some(name) = own_name(at) else { return self.main };
-            let mut is_new = false;
-            let home = self.own.with(|own| {
-                *own.entry(name).or_insert_with_key(|name| {
-                    is_new = true;
-                    self.new_home(name.clone())
-                })
-            });
-            if is_new {
-                home.keep();
+        match at.interpreter(|| self.choose_interpreter(at)) {
+            MAIN => self.main,
+            number => self.own.with(|own| own[number - 1].1),
+        }
+    }
+
+    /// The number of the interpreter of a location, which is made if there is none of its name.
+    fn choose_interpreter(&self, at: &Location) -> usize {
+        let Some(name) = own_name(at) else { return MAIN };
+        let mut new = None;
+        let number = self.own.with(|own| {
+            if let Some(index) = own.iter().position(|(other, _)| *other == name) {
+                return index + 1;
             }
-            home
-        })
+            let home = self.new_home(name.clone());
+            new = Some(home);
+            own.push((name, home));
+            own.len()
+        });
+        new.into_iter().for_each(Home::keep);
+        number
     }
 
     fn new_home(&self, name: PathBuf) -> &'static Home {
@@ -305,7 +314,7 @@ impl Gateway {
     }
 
     fn homes(&self) -> Vec<&'static Home> {
-        self.own.with(|own| [self.main].into_iter().chain(own.values().copied()).collect())
+        self.own.with(|own| [self.main].into_iter().chain(own.iter().map(|(_, home)| *home)).collect())
     }
 }
 

@@ -12,11 +12,11 @@ use pyo3::ffi;
 use super::convert::{resolve, type_name};
 use super::forked::end_if_forked;
 use super::loading::LoadsApplication;
-use super::location::{Identity, Location};
 use super::lock::{Loading, LoadingGuard};
 use super::middleware::{Callable, MiddlewareError};
 use super::raise::{Raised, fetch};
 use super::report;
+use super::source::{Identity, Source};
 use super::token::{Held, Obj, Token};
 use crate::config::{Layer, Target};
 use crate::host::Level;
@@ -91,16 +91,16 @@ enum Trouble {
     Said(String),
 }
 
-/// Loads the application of `location`, or finds it loaded in the version that was `found`. On failure everything is in
+/// Loads the application of `source`, or finds it loaded in the version that was `found`. On failure everything is in
 /// the log; of a file that is watched, once for each version.
 pub(super) fn load(
     token: Token<'_>,
-    location: &Location,
+    source: &Source,
     log: &Log,
     found: Option<Version>,
 ) -> Result<Arc<Application>, Raised> {
-    let what = describe(location.target());
-    let name = match location.target() {
+    let what = describe(source.target());
+    let name = match source.target() {
         Target::Script { path, .. } => module_name(path),
         Target::Module { name, .. } => name.clone(),
     };
@@ -112,12 +112,12 @@ pub(super) fn load(
     };
     // The lock is given back with the result: neither the log, which is the host's, nor the destructors of the version
     // before are anything that others have to wait for.
-    match load_or_find(token, location, &name, found, loaded) {
+    match load_or_find(token, source, &name, found, loaded) {
         Ok(Found { application, loaded: None, .. }) => Ok(application),
         Ok(Found { application, loaded: Some(again), doubt, before }) => {
             drop(before);
             let again = if again { "loaded again" } else { "loaded" };
-            log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(location.target())));
+            log.log(Level::Notice, &format!("{what} {again}, callable \"{}\"", callable(source.target())));
             if let Some(doubt) = doubt {
                 log.log(Level::Warn, &doubt);
             }
@@ -156,25 +156,25 @@ enum Failure<'py> {
 
 fn load_or_find<'py>(
     token: Token<'py>,
-    location: &Location,
+    source: &Source,
     name: &str,
     found: Option<Version>,
     mut loaded: LoadingGuard<'_, Loaded>,
 ) -> Result<Found, Failure<'py>> {
-    let known = location.identity().and_then(|identity| loaded.find(identity));
+    let known = source.identity().and_then(|identity| loaded.find(identity));
     if let Some(index) = known {
         let application = &loaded.applications[index].2;
         if found.is_none_or(|found| found == application.version) {
             return Ok(Found { application: Arc::clone(application), loaded: None, doubt: None, before: None });
         }
     }
-    let (file, version) = file_and_version(token, location, found);
-    match load_anew(token, location, name, version, file, known.is_some()) {
+    let (file, version) = file_and_version(token, source, found);
+    match load_anew(token, source, name, version, file, known.is_some()) {
         Ok((application, doubt)) => {
             let application = Arc::new(application);
             loaded.failed = None;
             let mut before = None;
-            if let Some(Identity { callable, layers }) = location.identity() {
+            if let Some(Identity { callable, layers }) = source.identity() {
                 before = known.map(|index| loaded.applications.remove(index).2);
                 loaded.applications.push((callable.to_owned(), layers.to_vec(), Arc::clone(&application)));
             }
@@ -182,7 +182,7 @@ fn load_or_find<'py>(
         }
         Err(trouble) => {
             let failed = &mut loaded.failed;
-            let once = location.is_watched();
+            let once = source.is_watched();
             let mut is_new = |reason: String| {
                 let new = !once || failed.as_ref() != Some(&(version, reason.clone()));
                 *failed = Some((version, reason));
@@ -201,31 +201,31 @@ fn load_or_find<'py>(
 }
 
 /// The file of a target, and its version from before it is read.
-fn file_and_version(token: Token<'_>, location: &Location, found: Option<Version>) -> (Option<PathBuf>, Version) {
-    let file = match location.target() {
+fn file_and_version(token: Token<'_>, source: &Source, found: Option<Version>) -> (Option<PathBuf>, Version) {
+    let file = match source.target() {
         Target::Script { path, .. } => Some(path.clone()),
-        Target::Module { name, .. } if location.is_watched() => find_module(token, name),
+        Target::Module { name, .. } if source.is_watched() => find_module(token, name),
         Target::Module { .. } => None,
     };
-    let version = found.unwrap_or_else(|| file.as_ref().and_then(|file| location.version(file)));
+    let version = found.unwrap_or_else(|| file.as_ref().and_then(|file| source.version(file)));
     (file, version)
 }
 
 /// The application, and perhaps a doubt about it for the log.
 fn load_anew(
     token: Token<'_>,
-    location: &Location,
+    source: &Source,
     name: &str,
     version: Version,
     file: Option<PathBuf>,
     again: bool,
 ) -> Result<(Application, Option<String>), Trouble> {
-    let what = describe(location.target());
+    let what = describe(source.target());
     let _loading = LoadsApplication::new(token);
-    let module = load_module(token, location, name, version);
+    let module = load_module(token, source, name, version);
     end_if_forked(token, || what.clone());
     let module = module.map_err(|_| raised(format!("cannot load {what}")))?;
-    let callable = callable(location.target());
+    let callable = callable(source.target());
     let object = resolve(token, &module, callable).map_err(|_| {
         let reason = token.take_error_line();
         let hint =
@@ -239,7 +239,7 @@ fn load_anew(
     let doubt = hint(token, c"doubt", &object, None);
     let doubt = doubt.map(|doubt| format!("callable \"{callable}\" of {what} {doubt}"));
     let mut application = Callable::new(object);
-    for layer in location.stack() {
+    for layer in source.stack() {
         let name = layer.name();
         let wrapped = layer.wrap(application);
         end_if_forked(token, || name.clone());
@@ -278,12 +278,12 @@ fn check_callable(object: &Obj<'_>, name: impl Fn() -> String) -> Result<(), Tro
 
 /// The module of a target: the one that is loaded already, for all callables of one script share it, unless it is there
 /// in another version and watched.
-fn load_module<'py>(token: Token<'py>, location: &Location, name: &str, version: Version) -> Result<Obj<'py>, Raised> {
+fn load_module<'py>(token: Token<'py>, source: &Source, name: &str, version: Version) -> Result<Obj<'py>, Raised> {
     let name = token.text(name)?;
     let version = token.text(&format!("{version:?}"))?;
     // SAFETY: the singletons live as long as Python.
-    let watched = unsafe { if location.is_watched() { ffi::Py_True() } else { ffi::Py_False() } };
-    match location.target() {
+    let watched = unsafe { if source.is_watched() { ffi::Py_True() } else { ffi::Py_False() } };
+    match source.target() {
         Target::Script { path, .. } => {
             let path = token.path(path)?;
             let arguments = [name.as_ptr(), path.as_ptr(), version.as_ptr(), watched];

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::home::Home;
 use super::loader::{self, Application};
 use super::middleware::{Middleware, PythonMiddleware};
 use super::raise::Raised;
+use super::source::Source;
 use super::token::Token;
-use crate::config::{Flag, Layer, LevelSettings, Target, TempPath};
+use crate::config::{Flag, LevelSettings, Target, TempPath};
 use crate::head::HeadError;
 use crate::host::Level;
 use crate::lock::Leaf;
@@ -24,20 +23,13 @@ use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 /// One per place in the configuration that serves requests: the environ of its requests is made from a template of its
 /// own. The application is loaded at its first request; one that failed to load is tried again with the next request.
 pub struct Location {
-    target: Target,
+    source: Source,
     settings: LevelSettings,
-    /// Where goes what is written beyond the limit.
+    /// Where write-buffer data beyond the limit is spooled.
     store: Box<dyn SpoolStore>,
-    watch: Watch,
-    /// What its policy says.
-    watched: bool,
-    /// Innermost first. Those of the settings come first.
-    stack: Vec<Arc<dyn Middleware>>,
-    /// Some are the embedder's own, so that nobody else has the same stack.
-    private_stack: bool,
     number: usize,
-    /// Where it runs; settled by the gateway of the process.
-    home: OnceLock<&'static Home>,
+    /// The number of its interpreter, which the gateway of the process chooses.
+    interpreter: OnceLock<usize>,
     application: Leaf<Option<Arc<Application>>>,
     /// That the host cannot retire has been said.
     warned: AtomicBool,
@@ -102,19 +94,16 @@ impl LocationBuilder {
                 None => TempFolder::new(std::env::temp_dir(), Vec::new()),
             })
         });
-        let private_stack = !layers.is_empty();
+        // With layers of the embedder's own, no other location has the same stack.
+        let shared = layers.is_empty().then(|| settings.middleware.clone().unwrap_or_default());
         let named = settings.middleware.iter().flatten().cloned();
         let stack = named.map(|layer| Arc::new(PythonMiddleware::new(layer)) as _).chain(layers).collect();
         Arc::new(Location {
-            target,
+            source: Source::new(target, stack, shared, watch),
             settings,
             store,
-            watched: watch.policy.watches(),
-            watch,
-            stack,
-            private_stack,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            home: OnceLock::new(),
+            interpreter: OnceLock::new(),
             application: Leaf::new(None),
             warned: AtomicBool::new(false),
         })
@@ -135,7 +124,7 @@ impl Location {
 
     /// What is served.
     pub fn target(&self) -> &Target {
-        &self.target
+        self.source.target()
     }
 
     /// How it is served.
@@ -152,51 +141,28 @@ impl Location {
         &*self.store
     }
 
-    pub(super) fn stack(&self) -> &[Arc<dyn Middleware>] {
-        &self.stack
-    }
-
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
-    /// Where it runs, which `choose` tells the first time.
-    pub(super) fn home(&self, choose: impl FnOnce() -> &'static Home) -> &'static Home {
-        self.home.get_or_init(choose)
+    /// The number of its interpreter; `choose` is called the first time.
+    pub(super) fn interpreter(&self, choose: impl FnOnce() -> usize) -> usize {
+        *self.interpreter.get_or_init(choose)
     }
 
-    /// What makes another location serve the very same object: the callable and the stack around it. `None` if none can.
-    pub(super) fn identity(&self) -> Option<Identity<'_>> {
-        let callable = match &self.target {
-            Target::Script { callable, .. } | Target::Module { callable, .. } => callable,
-        };
-        (!self.private_stack)
-            .then(|| Identity { callable, layers: self.settings.middleware.as_deref().unwrap_or_default() })
-    }
-
-    /// Whether the file is looked at with each request.
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched
-    }
-
-    /// Looks at the file of the application, where that is asked for: one system call, so not while attached to Python.
+    /// Stats the file of the application if its policy asks for that: one system call, so not while attached to Python.
     #[inline]
     pub(super) fn look(&self) -> Option<Version> {
-        if self.watched { self.look_closely() } else { None }
+        if self.source.is_watched() { self.look_closely() } else { None }
     }
 
     #[cold]
     fn look_closely(&self) -> Option<Version> {
-        match &self.target {
-            Target::Script { path, .. } => Some(self.version(path)),
-            // Where a module is, is known when it is loaded.
-            Target::Module { .. } => Some(self.version(self.loaded()?.file.as_ref()?)),
+        match self.target() {
+            Target::Script { path, .. } => Some(self.source.version(path)),
+            // The file of a module is known once it is loaded.
+            Target::Module { .. } => Some(self.source.version(self.loaded()?.file.as_ref()?)),
         }
-    }
-
-    /// The version of a file now.
-    pub(super) fn version(&self, file: &Path) -> Version {
-        self.watch.stamps.stamp(file).ok()
     }
 
     /// The application, loaded if need be; `found` is what [`look`](Self::look) has seen. On failure everything is in the
@@ -224,13 +190,13 @@ impl Location {
         found: Option<Version>,
     ) -> Result<Arc<Application>, Raised> {
         if let (Some(application), Some(found)) = (loaded, found) {
-            match self.watch.policy.decide(application.version, found) {
+            match self.source.decide(application.version, found) {
                 Decision::Keep => return Ok(application),
                 Decision::Retire if self.retire(log) => return Ok(application),
                 Decision::Retire | Decision::Load => {}
             }
         }
-        let application = loader::load(token, self, log, found)?;
+        let application = loader::load(token, &self.source, log, found)?;
         // The last reference to the version before may go here, and its destructors run any code.
         drop(self.application.replace(Some(Arc::clone(&application))));
         Ok(application)
@@ -238,7 +204,7 @@ impl Location {
 
     /// Whether another process is about to take over.
     pub(super) fn is_retiring(&self) -> bool {
-        self.watch.control.as_ref().is_some_and(|control| control.is_retiring())
+        self.source.control().is_some_and(|control| control.is_retiring())
     }
 
     /// Whether the response goes out without the header that `error` is about (`wsgi_strict off`). The first time that an
@@ -251,7 +217,7 @@ impl Location {
         }
         if self.loaded().is_none_or(|application| application.is_first_use_of(name)) {
             let note = "it is left out of responses (logged once; \"wsgi_strict on\" makes it an error)";
-            log.log(Level::Warn, &format!("{}: {error}; {note}", self.target));
+            log.log(Level::Warn, &format!("{}: {error}; {note}", self.target()));
         }
         true
     }
@@ -262,7 +228,7 @@ impl Location {
 
     /// Has another process take over; false where that cannot be.
     fn retire(&self, log: &Log) -> bool {
-        let trouble = match &self.watch.control {
+        let trouble = match self.source.control() {
             Some(control) => match control.retire() {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
@@ -270,7 +236,7 @@ impl Location {
             None => "this server cannot".to_owned(),
         };
         if !self.warned.swap(true, Ordering::Relaxed) {
-            let target = &self.target;
+            let target = self.target();
             log.log(
                 Level::Warn,
                 &format!("no other process takes over for {target} ({trouble}): it is reloaded in this one instead"),
@@ -282,13 +248,6 @@ impl Location {
 
 impl std::fmt::Debug for Location {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Location").field("target", &self.target).finish_non_exhaustive()
+        formatter.debug_struct("Location").field("target", self.target()).finish_non_exhaustive()
     }
-}
-
-/// Callable and stack of a location.
-#[derive(Clone, Copy)]
-pub(super) struct Identity<'a> {
-    pub(super) callable: &'a str,
-    pub(super) layers: &'a [Layer],
 }
