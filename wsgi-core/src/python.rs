@@ -25,6 +25,7 @@ mod home;
 mod installation;
 mod interpreter;
 mod job;
+mod libpython;
 mod loader;
 mod loading;
 mod location;
@@ -56,8 +57,8 @@ pub use job::Done;
 pub use loader::module_name;
 pub use location::{Location, LocationBuilder};
 pub use middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
+pub use preflight::PythonSettings;
 pub use reply::Summary;
-pub use runtime::PythonSettings;
 pub use thread::Attached;
 #[cfg(debug_assertions)]
 pub(crate) use thread::is_attached;

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::runtime::{BUILD_EXECUTABLE, BUILD_LIBRARY, BUILD_STDLIB, build_minor, library, version};
+use super::libpython::{BUILD_EXECUTABLE, BUILD_LIBRARY, BUILD_STDLIB, build_minor, library, version};
 use crate::config::VenvConfig;
 use crate::error::{NamedBy, OtherInstallation, StartError};
 

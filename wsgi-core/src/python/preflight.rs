@@ -9,9 +9,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::installation::{self, Lead, prefix_of};
-use super::runtime::{BUILD_EXECUTABLE, BUILD_STDLIB, PythonSettings, build_minor, version_of};
+use super::libpython::{BUILD_EXECUTABLE, BUILD_STDLIB, build_minor, version_of};
 use crate::config::VenvConfig;
 use crate::error::StartError;
+
+/// Which Python to run, and where it finds modules.
+#[derive(Clone, Debug, Default)]
+pub struct PythonSettings {
+    /// Where the standard library is (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
+    pub home: Option<PathBuf>,
+    /// What `sys.executable` shall be; decides about the prefix, and about the virtual environment around it.
+    pub executable: Option<PathBuf>,
+    /// The level of `-O`, 0 to 2; without it that of `PYTHONOPTIMIZE` counts.
+    pub optimize: Option<u8>,
+    /// Put in front of `sys.path`, in this order.
+    pub path: Vec<PathBuf>,
+}
 
 /// What to tell CPython.
 pub(super) struct Plan {

@@ -3,37 +3,16 @@
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr;
 
 use pyo3::ffi;
 
-use super::preflight;
+use super::libpython::{BUILD_LIBRARY, BUILD_VERSION, library, version, version_text};
+use super::preflight::{self, PythonSettings};
 use crate::error::StartError;
 use crate::host::Level;
 use crate::record::Log;
-
-/// Which Python to run, and where it finds modules.
-#[derive(Clone, Debug, Default)]
-pub struct PythonSettings {
-    /// Where the standard library is (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
-    pub home: Option<PathBuf>,
-    /// What `sys.executable` shall be; decides about the prefix, and about the virtual environment around it.
-    pub executable: Option<PathBuf>,
-    /// The level of `-O`, 0 to 2; without it that of `PYTHONOPTIMIZE` counts.
-    pub optimize: Option<u8>,
-    /// Put in front of `sys.path`, in this order.
-    pub path: Vec<PathBuf>,
-}
-
-/// The interpreter that this library was built for.
-pub(super) const BUILD_EXECUTABLE: &str = env!("WSGI_PYTHON_EXECUTABLE");
-/// Its full version, `3.11.2`.
-pub(super) const BUILD_VERSION: &str = env!("WSGI_PYTHON_VERSION");
-/// Its shared library.
-pub(super) const BUILD_LIBRARY: &str = env!("WSGI_PYTHON_LIBRARY");
-/// `os.py` of its standard library.
-pub(super) const BUILD_STDLIB: &str = env!("WSGI_PYTHON_STDLIB");
 
 /// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
 pub(super) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {
@@ -164,35 +143,6 @@ fn check_library(log: &Log) {
     }
 }
 
-/// The full version of libpython, `3.11.2`.
-pub(super) fn version() -> String {
-    version_of(&version_text()).to_owned()
-}
-
-/// The version in what [`version_text`] returns.
-pub(super) fn version_of(text: &str) -> &str {
-    text.split(' ').next().unwrap_or_default()
-}
-
-/// What `sys.version` will be.
-fn version_text() -> String {
-    // SAFETY: a static string, which is there before Python is started.
-    unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned()
-}
-
-/// The file that libpython was loaded from.
-pub(super) fn library() -> Option<PathBuf> {
-    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: the address of a function of libpython; the result is plain data with a static string.
-    unsafe {
-        if libc::dladdr(ffi::Py_IsInitialized as *const libc::c_void, found.as_mut_ptr()) == 0 {
-            return None;
-        }
-        let name = found.assume_init().dli_fname;
-        (!name.is_null()).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(CStr::from_ptr(name).to_bytes())))
-    }
-}
-
 /// `import signal` takes over SIGINT where it stands at its default; the signal is the host's.
 pub(super) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
     let mut before = MaybeUninit::<libc::sigaction>::zeroed();
@@ -204,10 +154,4 @@ pub(super) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
         unsafe { libc::sigaction(libc::SIGINT, before.as_ptr(), ptr::null_mut()) };
     }
     result
-}
-
-/// The minor version that headers and structures were taken from.
-pub(super) fn build_minor() -> (u32, u32) {
-    let mut parts = BUILD_VERSION.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }

@@ -4,8 +4,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use super::*;
-use crate::python::preflight;
-use crate::python::runtime::PythonSettings;
+use crate::python::preflight::{self, PythonSettings};
 
 /// A folder with installations of Python 3.11, of which `own` belongs to the libpython that runs.
 struct Tree(tempfile::TempDir);
