@@ -7,58 +7,25 @@
 //!
 //! All unsafe code of the crate is here, but for the one mapping of a file in `output/spool.rs`.
 
-mod cell;
-mod convert;
-mod data;
-mod environ;
+// Floors, the lowest first: attach, objects, application, exchange, process. A file imports from its own and lower ones only
+// (`scripts/check-floors.py`).
+mod application;
+mod attach;
 mod exchange;
-mod exit;
-mod fault_stack;
-mod forked;
-mod freeze;
-mod gateway;
-#[cfg(not(Py_3_13))]
-mod gil_switch;
-mod handle;
-mod heap_type;
-mod home;
-mod installation;
-mod interpreter;
-mod job;
-mod libpython;
-mod loader;
-mod loading;
-mod location;
-mod lock;
-mod method;
-mod middleware;
-mod preflight;
-mod processes;
-mod raise;
-mod reply;
-mod report;
-mod runtime;
-mod signals;
-mod source;
-mod start;
-mod stdio;
-mod subinterpreter;
-mod text;
-mod thread;
-mod token;
-mod types;
+mod objects;
+mod process;
 
-pub use exchange::Exchange;
-pub use exit::exit_at_once;
-pub use gateway::{Gateway, GatewaySettings, Refused};
-pub use handle::ExchangeHandle;
-pub use home::Mode;
-pub use job::Done;
-pub use loader::module_name;
-pub use location::{Location, LocationBuilder};
-pub use middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
-pub use preflight::PythonSettings;
-pub use reply::Summary;
-pub use thread::Attached;
+pub use application::loader::module_name;
+pub use application::location::{Location, LocationBuilder};
+pub use application::middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
+pub use attach::thread::Attached;
 #[cfg(debug_assertions)]
-pub(crate) use thread::is_attached;
+pub(crate) use attach::thread::is_attached;
+pub use exchange::Exchange;
+pub use exchange::reply::Summary;
+pub use process::exit::exit_at_once;
+pub use process::gateway::{Gateway, GatewaySettings, Refused};
+pub use process::handle::ExchangeHandle;
+pub use process::home::Mode;
+pub use process::job::Done;
+pub use process::preflight::PythonSettings;

@@ -1,8 +1,17 @@
-//! One request and its response under way.
+//! Floor 4: one request and its response under way.
+//!
+//! An [`Exchange`] calls the application (`run`) in a `context` of its own. The objects that it hands to the application (`types`)
+//! share a `cell`, which has the response side (`reply`) and the request body. `blame` decides whose fault a failure is.
 
 mod blame;
+pub(crate) mod cell;
 mod context;
+pub(crate) mod environ;
+pub(crate) mod heap_type;
+pub(crate) mod reply;
 mod run;
+pub(crate) mod stdio;
+pub(crate) mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,27 +19,26 @@ use std::task::{Context, Poll};
 
 use pyo3::ffi;
 
-use super::cell::ExchangeCell;
-use super::environ;
-use super::forked::end_if_forked;
-use super::interpreter::Interpreter;
-use super::loader::Application;
-use super::location::Location;
-use super::raise::Raised;
-use super::reply::Summary;
-use super::report;
-use super::signals;
-use super::stdio::Current;
-use super::thread::Attached;
-use super::token::{Held, Obj, Token};
 use crate::config::Flag;
 use crate::error::Fault;
 use crate::host::{HostParts, Level, RequestView};
 use crate::input::Input;
 use crate::pool::panic_message;
+use crate::python::application::loader::Application;
+use crate::python::application::location::Location;
+use crate::python::attach::forked::end_if_forked;
+use crate::python::attach::interpreter::Interpreter;
+use crate::python::attach::signals;
+use crate::python::attach::thread::Attached;
+use crate::python::attach::token::{Held, Obj, Token};
+use crate::python::objects::raise::Raised;
+use crate::python::objects::report;
 use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
+use cell::ExchangeCell;
+use reply::Summary;
+use stdio::Current;
 
 /// A request that is being answered.
 ///
@@ -78,7 +86,7 @@ impl Exchange {
             };
         cell.interpreter.freezing.begin(token);
         #[cfg(not(Py_3_13))]
-        super::gil_switch::exchange_started();
+        crate::python::attach::gil_switch::exchange_started();
         // The garbage collector may have called a destructor.
         end_if_forked(token, || "an application".to_owned());
         drop(attached);

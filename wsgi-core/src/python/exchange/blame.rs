@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 
-use super::super::convert::type_name;
-use super::super::forked::end_if_forked;
-use super::super::lock::{PartGuard, UnderWay};
-use super::super::reply::{Reply, Stop};
-use super::super::report;
-use super::super::token::Token;
 use super::Exchange;
+use super::reply::{Reply, Stop};
 use crate::error::{Fault, HostError};
 use crate::host::Level;
+use crate::python::attach::forked::end_if_forked;
+use crate::python::attach::lock::{PartGuard, UnderWay};
+use crate::python::attach::token::Token;
+use crate::python::objects::convert::type_name;
+use crate::python::objects::report;
 
 impl Exchange {
     /// The response side. A fault where a call of the application for this very request, which has not returned, holds it.

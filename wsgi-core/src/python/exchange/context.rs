@@ -2,9 +2,9 @@
 
 use pyo3::ffi;
 
-use super::super::report;
-use super::super::token::{Obj, Token};
 use super::Exchange;
+use crate::python::attach::token::{Obj, Token};
+use crate::python::objects::report;
 
 impl Exchange {
     pub(super) fn enter_context<'py>(&mut self, token: Token<'py>) -> Option<EnteredContext<'py>> {

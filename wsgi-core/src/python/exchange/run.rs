@@ -6,18 +6,18 @@ use std::task::{Context, Poll, ready};
 
 use pyo3::ffi;
 
-use super::super::cell::ExchangeCell;
-use super::super::convert::type_name;
-use super::super::forked::end_if_forked;
-use super::super::loader::Application;
-use super::super::lock::PartGuard;
-use super::super::raise::Raised;
-use super::super::reply::{Next, Reply, Stop, Summary};
-use super::super::token::{Held, Obj, Token};
+use super::cell::ExchangeCell;
+use super::reply::{Next, Reply, Stop, Summary};
 use super::{Exchange, Stage};
 use crate::error::Fault;
 use crate::host::{BodyInterest, Flush};
 use crate::lock::rules;
+use crate::python::application::loader::Application;
+use crate::python::attach::forked::end_if_forked;
+use crate::python::attach::lock::PartGuard;
+use crate::python::attach::token::{Held, Obj, Token};
+use crate::python::objects::convert::type_name;
+use crate::python::objects::raise::Raised;
 
 /// How many items with nothing in them an iterable may give behind its Content-Length where its thread has other things to do.
 const EMPTY_ITEMS_INLINE: usize = 10_000;

@@ -1,0 +1,11 @@
+//! Floor 3: what is served, and how it is loaded.
+//!
+//! A host serves a [`Location`](location::Location). The `loader` turns its `source` into a callable once, with the middleware
+//! around it, and again after a reload; locations with the same source share the result.
+
+pub(crate) mod freeze;
+pub(crate) mod loader;
+pub(crate) mod loading;
+pub(crate) mod location;
+pub(crate) mod middleware;
+pub(crate) mod source;

@@ -1,0 +1,298 @@
+//! How threads attach: one Python thread state per thread and interpreter, made once and kept for the thread's life.
+//!
+//! A thread state that stays gives `threading.local` its meaning from request to request and makes attaching a matter
+//! of 30 ns. Whether a thread is attached is asked of Python each time. A count of our own frames on the stack would be
+//! wrong as soon as an application changes stacks (greenlet, gevent) within something that we have called: frames then end
+//! in another order than they began.
+
+use std::cell::{Cell, RefCell};
+use std::ptr::{self, NonNull};
+
+use pyo3::ffi;
+
+use super::forked::{end_if_forked, exit_if_forked};
+use super::interpreter::Interpreter;
+use super::token::Token;
+use crate::lock::rules;
+
+thread_local! {
+    static STATE: ThreadState =
+        const { ThreadState { tstate: Cell::new(ptr::null_mut()), home: Cell::new(ptr::null()) } };
+    /// This thread's states of the interpreters it has attached to, without the one in `STATE`. On its own because
+    /// `STATE` must be free of destructors to be quick to reach.
+    static OTHERS: RefCell<Vec<(*const Interpreter, *mut ffi::PyThreadState)>> = const { RefCell::new(Vec::new()) };
+}
+
+struct ThreadState {
+    /// This thread's state of the interpreter that it last attached to.
+    tstate: Cell<*mut ffi::PyThreadState>,
+    /// Which interpreter that is; null before the first time.
+    home: Cell<*const Interpreter>,
+}
+
+/// This thread, as `pthread_self` names it. In a shared object it is found with less than a thread-local variable takes.
+pub(crate) fn this_thread() -> usize {
+    // SAFETY: always succeeds.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// This thread's [`STATE`], to be looked up once: a look takes a call in a shared object.
+fn state() -> &'static ThreadState {
+    // SAFETY: without a destructor it is there as long as code runs on the thread, and what is not `Sync` cannot be
+    // referred to from another one.
+    STATE.with(|state| unsafe { &*ptr::from_ref(state) })
+}
+
+/// Whether this thread is attached to `interpreter`.
+pub(crate) fn is_attached_to(interpreter: &Interpreter) -> bool {
+    let state = state();
+    NonNull::new(state.current()).is_some_and(|current| state.is_of(current, interpreter))
+}
+
+/// Whether this thread is attached to any interpreter.
+pub(crate) fn is_attached() -> bool {
+    !state().current().is_null()
+}
+
+/// Attached to an interpreter until dropped. One within another costs a look at the thread, unless it changes to another
+/// interpreter.
+pub struct Attached<'a> {
+    interpreter: &'a Interpreter,
+    /// That of this thread, which it cannot leave with it.
+    _state: &'static ThreadState,
+    /// The thread was not attached to this interpreter before.
+    restored: bool,
+    /// The thread was attached to another interpreter, and will be again.
+    _outer: Option<Detached>,
+    _rule: rules::Fresh,
+}
+
+impl<'a> Attached<'a> {
+    /// Attaches this thread; waits for the GIL. The interpreter has been started.
+    #[inline]
+    pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
+        rules::no_leaf("a thread attaches to Python");
+        let state = state();
+        let current = NonNull::new(state.current());
+        if current.is_some_and(|current| state.is_of(current, interpreter)) {
+            return Self { interpreter, _state: state, restored: false, _outer: None, _rule: rules::Fresh::begin() };
+        }
+        let outer = current.map(|_| Detached::new());
+        state.restore(interpreter);
+        let attached = Self { interpreter, _state: state, restored: true, _outer: outer, _rule: rules::Fresh::begin() };
+        interpreter.release_now(attached.token());
+        attached
+    }
+
+    /// For code that Python calls: the thread is attached by whoever called.
+    ///
+    /// # Safety
+    ///
+    /// The thread is attached to `interpreter` until this is dropped.
+    pub(crate) unsafe fn assume(interpreter: &'a Interpreter) -> Entered<'a> {
+        Entered { interpreter, _rule: rules::Fresh::begin() }
+    }
+
+    pub(crate) fn token(&self) -> Token<'_> {
+        // SAFETY: attached until dropped, and the token borrows from this.
+        unsafe { Token::assume(self.interpreter) }
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        if self.restored {
+            // A destructor may have forked where nothing of an application is called.
+            end_if_forked(self.token(), || "an application".to_owned());
+            // SAFETY: `new` has attached this thread, and whatever ran since has left it so: each call of Python returns
+            // attached, and each `Detached` attaches again before it is gone.
+            unsafe { ffi::PyEval_SaveThread() };
+        }
+        // What was left for another interpreter is restored now, as the field is dropped.
+    }
+}
+
+/// Our code, called by Python.
+pub(crate) struct Entered<'a> {
+    interpreter: &'a Interpreter,
+    _rule: rules::Fresh,
+}
+
+impl Entered<'_> {
+    pub(crate) fn token(&self) -> Token<'_> {
+        // SAFETY: the caller of `Attached::assume` promised it.
+        unsafe { Token::assume(self.interpreter) }
+    }
+}
+
+/// The opposite: an attached thread that lets others run while it waits, or works in another interpreter.
+pub(crate) struct Detached {
+    tstate: NonNull<ffi::PyThreadState>,
+}
+
+impl Detached {
+    /// The thread must be attached (a [`Token`] proves it).
+    pub(crate) fn new() -> Self {
+        debug_assert!(is_attached(), "only an attached thread can be detached");
+        // SAFETY: attached, as the caller's token proves. The state may be one of Python's own threads.
+        let tstate = unsafe { NonNull::new_unchecked(ffi::PyEval_SaveThread()) };
+        Self { tstate }
+    }
+
+    /// Detaches this thread from the interpreter that it is attached to, if any.
+    pub(crate) fn if_attached() -> Option<Self> {
+        is_attached().then(Self::new)
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        rules::no_leaf("the GIL is waited for");
+        // SAFETY: the state was saved on this very thread, and is not current.
+        unsafe { ffi::PyEval_RestoreThread(self.tstate.as_ptr()) };
+    }
+}
+
+/// Acquires the GIL in an interpreter and releases it at once. Runs no Python code, and drops no references that wait for an
+/// attached thread, since destructors would run on this thread.
+#[cfg(not(Py_3_13))]
+pub(crate) fn request_gil(interpreter: &Interpreter) {
+    state().restore(interpreter);
+    // SAFETY: attached by the line above.
+    unsafe { ffi::PyEval_SaveThread() };
+}
+
+/// Keeps the thread that started Python detached but ready to attach again to `main`.
+///
+/// # Safety
+///
+/// The calling thread holds the GIL and has never attached through this module.
+pub(crate) unsafe fn adopt_starting_thread(main: &Interpreter) {
+    let state = state();
+    // SAFETY: the caller holds the GIL.
+    state.tstate.set(unsafe { ffi::PyEval_SaveThread() });
+    state.home.set(main);
+}
+
+impl ThreadState {
+    /// The state that this thread is attached with; null while it is detached.
+    #[cfg(Py_3_12)]
+    #[inline]
+    fn current(&self) -> *mut ffi::PyThreadState {
+        // SAFETY: reads a thread-local variable of Python's, at any time.
+        unsafe { ffi::compat::PyThreadState_GetUnchecked() }
+    }
+
+    /// The state that this thread is attached with; null while it is detached.
+    ///
+    /// Up to Python 3.11 the current state is that of the thread which has the GIL. It may be another thread's, and gone at
+    /// any moment: its address is compared with the states of this thread, and nothing is read from it before.
+    #[cfg(not(Py_3_12))]
+    #[inline]
+    fn current(&self) -> *mut ffi::PyThreadState {
+        // SAFETY: reads a variable of Python's, at any time.
+        let current = unsafe { ffi::compat::PyThreadState_GetUnchecked() };
+        if current == self.tstate.get() || current.is_null() || is_of_this_thread(current) {
+            current
+        } else {
+            ptr::null_mut()
+        }
+    }
+
+    /// Whether `current`, which this thread is attached with, is a state of `interpreter`.
+    #[inline]
+    fn is_of(&self, current: NonNull<ffi::PyThreadState>, interpreter: &Interpreter) -> bool {
+        if current.as_ptr() == self.tstate.get() {
+            return ptr::eq(self.home.get(), interpreter);
+        }
+        // SAFETY: the current state of this thread is alive.
+        unsafe { ffi::PyThreadState_GetInterpreter(current.as_ptr()) == interpreter.state() }
+    }
+
+    #[inline(never)]
+    fn restore(&self, interpreter: &Interpreter) {
+        if !ptr::eq(self.home.get(), interpreter) {
+            self.turn_to(interpreter);
+        }
+        // SAFETY: `tstate` is this thread's state of the interpreter, and not current.
+        unsafe { ffi::PyEval_RestoreThread(self.tstate.get()) };
+    }
+
+    /// Makes `tstate` the one of another interpreter, a new one the first time.
+    #[cold]
+    fn turn_to(&self, interpreter: &Interpreter) {
+        let tstate = take_other(interpreter).unwrap_or_else(|| new_state(interpreter));
+        self.turn(interpreter, tstate);
+    }
+
+    fn turn(&self, interpreter: &Interpreter, tstate: *mut ffi::PyThreadState) {
+        let before: (*const Interpreter, _) = (self.home.replace(interpreter), self.tstate.replace(tstate));
+        if !before.0.is_null() {
+            OTHERS.with_borrow_mut(|others| others.push(before));
+        }
+    }
+}
+
+/// Whether a state that is not in [`STATE`] is one of this thread, made by us or, for a thread of Python's, by Python.
+#[cfg(not(Py_3_12))]
+#[cold]
+fn is_of_this_thread(tstate: *mut ffi::PyThreadState) -> bool {
+    // SAFETY: reads a thread-local variable of Python's, at any time.
+    let first = unsafe { ffi::PyGILState_GetThisThreadState() };
+    // At the end of the thread there may be no list any more, and nothing is attached through us.
+    first == tstate
+        || OTHERS.try_with(|others| others.borrow().iter().any(|(_, other)| *other == tstate)).unwrap_or(false)
+}
+
+/// Removes this thread's state of an interpreter from [`OTHERS`].
+fn take_other(interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
+    OTHERS.with_borrow_mut(|others| {
+        let index = others.iter().position(|(of, _)| ptr::eq(*of, interpreter))?;
+        Some(others.swap_remove(index).1)
+    })
+}
+
+/// A first state of this thread, which is detached, in an interpreter.
+fn new_state(interpreter: &Interpreter) -> *mut ffi::PyThreadState {
+    // SAFETY: Python is running, and so is the interpreter.
+    unsafe {
+        if interpreter.is_main() {
+            // Never released, so that extensions which call PyGILState_Ensure on this thread find the very same state.
+            ffi::PyGILState_Ensure();
+            return ffi::PyEval_SaveThread();
+        }
+        // Up to 3.11 PyGILState_Ensure finds the first state that was made on the thread.
+        let tstate = ffi::PyThreadState_New(interpreter.state());
+        assert!(!tstate.is_null(), "no memory for a thread state");
+        tstate
+    }
+}
+
+/// Deletes the state of this thread, which is detached, in an interpreter.
+pub(crate) fn retire(interpreter: &Interpreter) {
+    let state = state();
+    if !ptr::eq(state.home.get(), interpreter) {
+        let Some(tstate) = take_other(interpreter) else { return };
+        state.turn(interpreter, tstate);
+    }
+    let tstate = state.tstate.get();
+    // SAFETY: `tstate` is this thread's and not current. For the main interpreter the release pairs with the one
+    // PyGILState_Ensure in `new_state`. Both ways clear the state while attached, delete it and give up the GIL.
+    unsafe {
+        ffi::PyEval_RestoreThread(tstate);
+        if interpreter.is_main() {
+            ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_UNLOCKED);
+        } else {
+            ffi::PyThreadState_Clear(tstate);
+            ffi::PyThreadState_DeleteCurrent();
+        }
+    }
+    exit_if_forked();
+    // Until here it was this thread's: destructors have run as the state was cleared, and may have attached elsewhere.
+    if ptr::eq(state.home.get(), interpreter) {
+        state.home.set(ptr::null());
+        state.tstate.set(ptr::null_mut());
+    } else {
+        take_other(interpreter);
+    }
+}

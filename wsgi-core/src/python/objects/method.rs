@@ -1,0 +1,24 @@
+//! Tables of methods for heap types.
+
+use std::ffi::{CStr, c_int};
+
+use pyo3::ffi;
+
+/// A method with positional arguments only.
+pub(crate) type Fast =
+    unsafe extern "C" fn(*mut ffi::PyObject, *mut *mut ffi::PyObject, ffi::Py_ssize_t) -> *mut ffi::PyObject;
+
+/// One entry of a methods table.
+pub(crate) const fn method(name: &'static CStr, function: Fast, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },
+        ml_flags: ffi::METH_FASTCALL as c_int,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// The entry that ends a table.
+pub(crate) const fn sentinel() -> ffi::PyMethodDef {
+    ffi::PyMethodDef::zeroed()
+}

@@ -1,0 +1,89 @@
+//! A second stack for threads of a pool, where a handler runs after the first one has overflowed.
+//!
+//! `faulthandler` gives one to the thread that enables it and to no other. Rust gives one to each of its threads, but only in
+//! programs of Rust, and of 8 KiB, where Python's handler has not enough room on all processors.
+
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+use libc::c_void;
+
+/// From CPython 3.14 on the handler shows frames of C as well, and loads a library for that.
+const SIZE: usize = 128 * 1024;
+
+/// This thread's second stack. Costs address space and no memory until it is used.
+pub(crate) struct FaultStack {
+    memory: NonNull<c_void>,
+    /// The size of `memory`, which begins with a page that cannot be accessed.
+    size: usize,
+    before: libc::stack_t,
+}
+
+impl FaultStack {
+    /// `None` where the system has no memory for it: then an overflow is not reported.
+    pub(crate) fn new() -> Option<Self> {
+        // SAFETY: asks for a number.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+        let size = page + SIZE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping, which no one else knows, and its first page.
+        let memory = unsafe {
+            let memory = libc::mmap(ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            if memory == libc::MAP_FAILED {
+                return None;
+            }
+            libc::mprotect(memory, page, libc::PROT_NONE);
+            NonNull::new(memory)?
+        };
+        // SAFETY: within the mapping.
+        let bottom = unsafe { memory.as_ptr().byte_add(page) };
+        let stack = libc::stack_t { ss_sp: bottom, ss_flags: 0, ss_size: SIZE };
+        let mut before = MaybeUninit::<libc::stack_t>::uninit();
+        // SAFETY: a stack that stays until `drop` has put back the one from before, which is filled in by success. This
+        // thread is not on it: no handler runs here.
+        unsafe {
+            if libc::sigaltstack(&raw const stack, before.as_mut_ptr()) != 0 {
+                libc::munmap(memory.as_ptr(), size);
+                return None;
+            }
+            Some(Self { memory, size, before: before.assume_init() })
+        }
+    }
+}
+
+impl Drop for FaultStack {
+    fn drop(&mut self) {
+        // SAFETY: on the thread that made it, as the pointer in it is not `Send`. What the thread had before it still has. The
+        // memory is unused then.
+        unsafe {
+            if libc::sigaltstack(&raw const self.before, ptr::null_mut()) == 0 {
+                libc::munmap(self.memory.as_ptr(), self.size);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn present() -> (usize, usize, libc::c_int) {
+        let mut now = MaybeUninit::<libc::stack_t>::uninit();
+        // SAFETY: fills in the description of this thread's second stack.
+        let now = unsafe {
+            assert_eq!(libc::sigaltstack(ptr::null(), now.as_mut_ptr()), 0);
+            now.assume_init()
+        };
+        (now.ss_sp as usize, now.ss_size, now.ss_flags)
+    }
+
+    #[test]
+    fn a_thread_has_its_former_second_stack_again_in_the_end() {
+        let before = present();
+        let stack = FaultStack::new().expect("memory");
+        let (_, size, flags) = present();
+        assert_eq!((size, flags), (SIZE, 0));
+        drop(stack);
+        assert_eq!(present(), before);
+    }
+}

@@ -1,0 +1,363 @@
+//! The gateway of a process: Python started, and the two ways of running applications in it.
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use pyo3::ffi;
+
+use super::exit::{self, remaining};
+use super::handle::ExchangeHandle;
+use super::home::{Home, Mode, own_name};
+use super::job::{Done, Job, Step, preload};
+use super::preflight::PythonSettings;
+use super::processes;
+use super::runtime;
+use super::start::set_up;
+use crate::config::{ProcessSettings, Threads};
+use crate::error::StartError;
+use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView, Shutdown};
+use crate::lock::Leaf;
+use crate::pool::{Limits, Overloaded};
+use crate::python::application::location::Location;
+use crate::python::attach::interpreter::{Interpreter, Kind, Setup};
+use crate::python::attach::signals;
+use crate::python::attach::thread::{self, Attached};
+use crate::python::exchange::Exchange;
+use crate::record::Log;
+use crate::snapshot::RequestSnapshot;
+
+/// How a host runs applications.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GatewaySettings {
+    /// Which Python.
+    pub python: PythonSettings,
+    /// On which threads.
+    pub mode: Mode,
+    /// `wsgi.multiprocess`: whether other processes may run the same application.
+    pub multiprocess: bool,
+    /// Signals that belong to the host: `signal.signal` raises for them, and while an application is loaded it warns and
+    /// leaves them alone.
+    pub reserved_signals: Vec<c_int>,
+    /// An exit status that the host does not recover from: `os._exit` with it becomes 1.
+    pub fatal_exit_status: Option<c_int>,
+    /// Whether a crash writes a Python traceback of each thread to descriptor 2 (Python's module `faulthandler`). An
+    /// application may have them written to a file of its own, and cannot disable them.
+    pub fault_handler: bool,
+    /// `sys.stdin` and `sys.stdout` are the descriptors 0 and 1, so that `input()`, `breakpoint()` and `pdb` work on the terminal
+    /// of a server for development. Otherwise applications find no input, and what they print goes to the log.
+    pub terminal: bool,
+    /// What the host does about processes that applications start.
+    pub child_processes: Option<Arc<dyn ChildProcesses>>,
+    /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
+    /// is given back by the next request, or by [`Gateway::release`], which the host then calls.
+    pub release: Option<Waker>,
+}
+
+impl GatewaySettings {
+    /// Everything else as for a single process that owns its signals; crashes are reported.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            python: PythonSettings::default(),
+            mode,
+            multiprocess: false,
+            reserved_signals: Vec::new(),
+            fatal_exit_status: None,
+            fault_handler: true,
+            terminal: false,
+            child_processes: None,
+            release: None,
+        }
+    }
+}
+
+/// What the operator's directives say. What is the host's own is as [`GatewaySettings::new`] has it.
+impl From<&ProcessSettings> for GatewaySettings {
+    fn from(process: &ProcessSettings) -> Self {
+        let mode = match process.threads() {
+            Threads::Inline => Mode::Inline,
+            Threads::Pool { permits, max } => {
+                let stack = process.thread_stack_size().unwrap_or_default();
+                Mode::Threads(Limits { max_threads: max, stack, ..Limits::new(permits) })
+            }
+        };
+        let python = PythonSettings {
+            home: process.home().map(Into::into),
+            executable: process.executable().map(Into::into),
+            optimize: process.optimize(),
+            path: process.path(),
+        };
+        Self { python, ..Self::new(mode) }
+    }
+}
+
+/// The number of the main interpreter.
+const MAIN: usize = 0;
+
+/// CPython in this process, serving WSGI applications.
+///
+/// There is one per process, and it stays until the process ends: [`shutdown`](Self::shutdown) lets applications end
+/// in an orderly way but does not finalise Python, which is not safe while threads are alive.
+pub struct Gateway {
+    mode: Mode,
+    release: Option<Waker>,
+    main: &'static Home,
+    /// Dedicated interpreters, with the script's path or the module's name. Their numbers begin at 1, and none is removed.
+    own: Leaf<Vec<(PathBuf, &'static Home)>>,
+    on_shutdown: Leaf<Vec<Weak<dyn Shutdown>>>,
+}
+
+impl Gateway {
+    /// Starts Python. Call it once, in the process that serves (after any fork), on the thread that will call
+    /// [`begin`](Self::begin) when the mode is [`Mode::Inline`]. Blocks for 10 to 30 ms.
+    pub fn start(settings: &GatewaySettings, log: Arc<dyn ErrorLog>) -> Result<Self, StartError> {
+        let (mode, log) = (settings.mode, Log::new(log));
+        let inline_thread = matches!(mode, Mode::Inline).then(thread::this_thread);
+        runtime::start(&settings.python, &log)?;
+        if mode == Mode::Inline {
+            signals::keep_open(&settings.reserved_signals);
+        }
+        let setup = Setup {
+            path: settings.python.path.clone(),
+            multithread: matches!(mode, Mode::Threads(limits) if limits.permits > 1),
+            multiprocess: settings.multiprocess,
+            reserved_signals: settings.reserved_signals.clone(),
+            fatal_exit_status: settings.fatal_exit_status,
+            fault_handler: settings.fault_handler,
+            terminal: settings.terminal,
+        };
+        let release = settings.release.clone();
+        let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());
+        main.keep();
+        // SAFETY: Python has been started.
+        main.interpreter.set_state(unsafe { ffi::PyInterpreterState_Main() });
+        let result = {
+            // SAFETY: the thread that started Python holds the GIL.
+            let entered = unsafe { Attached::assume(main.interpreter) };
+            let token = entered.token();
+            processes::watch(token, settings.child_processes.clone(), main.interpreter.log.clone())
+                .and_then(|()| set_up(token))
+                .map_err(|_| StartError::Setup(token.take_error_line()))
+        };
+        // SAFETY: as above, and nothing has attached through `thread` yet.
+        unsafe { thread::adopt_starting_thread(main.interpreter) };
+        result?;
+        Ok(Self { mode, release, main, own: Leaf::default(), on_shutdown: Leaf::default() })
+    }
+
+    /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
+    /// that runs inline holds it over one event, so that what happens inside attaches for free; between events threads
+    /// of the application run.
+    pub fn attach(&self, at: &Location) -> Attached<'static> {
+        let home = self.home(at);
+        // One that is started later is attached to where it is needed.
+        let home = if std::ptr::eq(home, self.main) || home.interpreter.is_ready() { home } else { self.main };
+        Attached::new(home.interpreter)
+    }
+
+    /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first
+    /// [`Exchange::advance`], which also reports what went wrong here.
+    pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
+        let interpreter = self.home(at).interpreter;
+        let head_request = request.method() == b"HEAD";
+        if !interpreter.is_ready() && interpreter.ensure(&Log::new(Arc::clone(&parts.log))).is_err() {
+            return Exchange::failed(Exchange::cell(self.main.interpreter, at, head_request, parts));
+        }
+        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.look())
+    }
+
+    /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on
+    /// that thread, after the sink was dropped; it is not called when the request is refused here.
+    pub fn dispatch(
+        &self,
+        at: &Arc<Location>,
+        request: RequestSnapshot,
+        parts: HostParts,
+        done: Done,
+    ) -> Result<ExchangeHandle, Refused> {
+        let home = self.home(at);
+        let Some(pool) = &home.pool else { return Err(Refused::Inline) };
+        let streams = parts.body.as_ref().is_some_and(|body| body.streams());
+        let cell = Exchange::cell(home.interpreter, at, request.method() == b"HEAD", parts);
+        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done), streams };
+        match pool.submit(job) {
+            Ok(ticket) => Ok(ExchangeHandle::new(cell, home, ticket)),
+            Err(refused) => {
+                let (mut job, refused) = match refused {
+                    Overloaded::QueueFull(job) => (job, Refused::QueueFull),
+                    Overloaded::NoThread(job) => (job, Refused::NoThread),
+                    Overloaded::ShuttingDown(job) => (job, Refused::ShuttingDown),
+                };
+                job.done = None;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Loads an application before its first request: at once when inline, else on a thread of the pool. A failure is
+    /// in the log, and the first request tries again.
+    pub fn preload(&self, at: &Arc<Location>) {
+        let home = self.home(at);
+        match &home.pool {
+            None => preload(home.interpreter, at),
+            Some(pool) => {
+                // A pool that refuses is full of requests, which load it themselves.
+                let _ = pool.submit(Job {
+                    step: Step::Preload(home.interpreter, Arc::clone(at)),
+                    done: None,
+                    streams: false,
+                });
+            }
+        }
+    }
+
+    /// Gives back the memory of blocks that were dropped where Python does not run. Inline; on the host's thread, which waits
+    /// for the GIL if there is something to do. With threads they do it themselves.
+    pub fn release(&self) {
+        for home in self.homes() {
+            if home.interpreter.has_releases() {
+                drop(Attached::new(home.interpreter));
+            }
+        }
+    }
+
+    /// Whether a further request whose body [streams](crate::host::BodySource::streams) would wait for others of that kind,
+    /// because they have all threads that there are for them. A host can wait for more of the body in that case, since it is
+    /// wanted whole then.
+    pub fn is_full_of_streams(&self, at: &Location) -> bool {
+        self.home(at).pool.as_ref().is_some_and(|pool| pool.is_full_of_streams())
+    }
+
+    /// Exchanges that are queued or running on threads.
+    pub fn in_flight(&self) -> usize {
+        self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
+    }
+
+    /// Has a part of the host told by [`shutdown`](Self::shutdown) that exchanges on threads are not waited for any more. A
+    /// client whose exchange is abandoned would wait for ever.
+    pub fn on_shutdown(&self, part: &Arc<impl Shutdown + 'static>) {
+        let part: Weak<dyn Shutdown> = Arc::downgrade(part) as _;
+        let _gone: Vec<_> = self.on_shutdown.with(|parts| {
+            let gone = parts.extract_if(.., |part| part.strong_count() == 0).collect();
+            parts.push(part);
+            gone
+        });
+    }
+
+    /// Waits for exchanges on threads and for threads of applications, at most `within`, then runs the functions that
+    /// applications have registered with `atexit`, at most `within` again, and flushes. Returns within a second after that; no
+    /// thread runs Python afterwards. Call it last; inline on the thread that started the gateway, with threads on any.
+    ///
+    /// An exchange whose response is taken by a task ends when that task runs: on the only thread of a runtime it does not
+    /// while this function waits. `wsgi_hyper::shutdown` is for that.
+    ///
+    /// Code that runs longer is abandoned, with a warning in the log. With threads this function returns then. If code in C
+    /// holds the GIL for ever (a regular expression that backtracks, a loop of an extension), it makes a later `exit` end the
+    /// process without exit handlers and C++ destructors. Inline it cannot return, since the applications run on this thread: it
+    /// ends the process by `_exit` with status 0.
+    pub fn shutdown(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let homes = self.homes();
+        let pools: Vec<_> = homes.iter().filter_map(|home| home.pool.as_ref()).collect();
+        // None takes anything while another one is waited for.
+        for pool in &pools {
+            pool.shutdown(Duration::ZERO);
+        }
+        let running = pools.iter().filter(|pool| !pool.shutdown(remaining(deadline))).count();
+        if running > 0 {
+            self.main.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
+        }
+        let parts = self.on_shutdown.with(|parts| parts.clone());
+        parts.iter().filter_map(Weak::upgrade).for_each(|part| part.abandoned());
+        let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
+        match self.mode {
+            Mode::Inline => exit::end_inline(self.main, own, deadline, within),
+            Mode::Threads(limits) => {
+                exit::end_on_threads(self.main, own, deadline, within, limits.stack);
+                self.main.interpreter.log.flush();
+            }
+        }
+    }
+
+    /// Where an application runs.
+    fn home(&self, at: &Location) -> &'static Home {
+        match at.interpreter(|| self.choose_interpreter(at)) {
+            MAIN => self.main,
+            number => self.own.with(|own| own[number - 1].1),
+        }
+    }
+
+    /// The number of the interpreter of a location, which is made if there is none of its name.
+    fn choose_interpreter(&self, at: &Location) -> usize {
+        let Some(name) = own_name(at) else { return MAIN };
+        let mut new = None;
+        let number = self.own.with(|own| {
+            if let Some(index) = own.iter().position(|(other, _)| *other == name) {
+                return index + 1;
+            }
+            let home = self.new_home(name.clone());
+            new = Some(home);
+            own.push((name, home));
+            own.len()
+        });
+        new.into_iter().for_each(Home::keep);
+        number
+    }
+
+    fn new_home(&self, name: PathBuf) -> &'static Home {
+        let main = self.main.interpreter;
+        let kind = Kind::Own { name, main };
+        let (setup, log) = (Arc::clone(&main.setup), main.log.clone());
+        Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode, self.release.as_ref())
+    }
+
+    fn homes(&self) -> Vec<&'static Home> {
+        self.own.with(|own| [self.main].into_iter().chain(own.iter().map(|(_, home)| *home)).collect())
+    }
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// As many requests wait for a thread as may wait.
+    #[error("too many requests are waiting for a thread")]
+    QueueFull,
+    /// There is no thread, and the system refuses one; a line of the gateway's log says why.
+    #[error("cannot start a thread")]
+    NoThread,
+    /// The gateway is being shut down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+    /// The gateway has no threads: it runs inline.
+    #[error("the gateway runs applications inline")]
+    Inline,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Lines;
+    use crate::pool::StackSize;
+
+    #[test]
+    fn settings_are_what_the_directives_say() {
+        let settings = |lines: &[&str]| {
+            GatewaySettings::from(&Lines::new(lines, "/srv".as_ref()).expect("valid directives").process)
+        };
+        let given = settings(&[
+            "wsgi_threads 3 max=7",
+            "wsgi_thread_stack_size 1m",
+            "wsgi_python_optimize 1",
+            "wsgi_python_path /",
+        ]);
+        let stack = StackSize::new(1 << 20).expect("an allowed size");
+        assert_eq!(given.mode, Mode::Threads(Limits { permits: 3, max_threads: 7, queue: 1024, stack }));
+        assert_eq!((given.python.optimize, given.python.path), (Some(1), vec![PathBuf::from("/")]));
+        assert_eq!(settings(&["wsgi_threads 0"]).mode, Mode::Inline);
+        assert_eq!(settings(&[]).mode, Mode::Threads(Limits::new(1)));
+    }
+}

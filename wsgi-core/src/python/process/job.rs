@@ -1,0 +1,201 @@
+//! What threads of a pool do: requests, and what Python wants from its threads besides.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::fault_stack::FaultStack;
+use crate::error::Fault;
+use crate::failpoint::failpoint;
+use crate::host::Level;
+use crate::pool::{Limits, Pool, StackSize, Task, Threads, panic_message};
+use crate::python::application::location::Location;
+use crate::python::attach::interpreter::Interpreter;
+use crate::python::attach::thread::{self, Attached};
+use crate::python::exchange::Exchange;
+use crate::python::exchange::cell::ExchangeCell;
+use crate::python::exchange::environ;
+use crate::python::exchange::reply::Summary;
+use crate::snapshot::RequestSnapshot;
+
+pub(crate) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
+    let pool = Arc::new(Pool::new(limits, PythonThreads { interpreter }));
+    let weak = Arc::downgrade(&pool);
+    interpreter.on_release(move || {
+        if let Some(pool) = weak.upgrade() {
+            pool.nudge();
+        }
+    });
+    pool
+}
+
+/// What threads of the pool do besides exchanges.
+struct PythonThreads {
+    interpreter: &'static Interpreter,
+}
+
+impl Threads for PythonThreads {
+    type Guard = ThreadGuard;
+
+    fn start(&self) -> ThreadGuard {
+        failpoint("thread_start");
+        let stack = self.interpreter.setup.fault_handler.then(FaultStack::new).flatten();
+        ThreadGuard { interpreter: self.interpreter, _stack: stack }
+    }
+
+    fn drain(&self) {
+        failpoint("thread_drain");
+        // Attaching releases what waits to be released.
+        drop(Attached::new(self.interpreter));
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) {
+        let message = panic_message(panic);
+        self.interpreter.log.log(Level::Alert, &format!("panic in an application thread: {message}"));
+    }
+
+    fn cannot_start(&self, stack: StackSize, error: &io::Error) {
+        let name = self.interpreter.name().display();
+        let text = format!(
+            "cannot start a thread with a stack of {stack} for applications in the interpreter \"{name}\": {error}; lower \
+             \"wsgi_thread_stack_size\" or max= of \"wsgi_threads\", or raise the limit of the process that it has reached \
+             (number of processes and threads, address space)"
+        );
+        self.interpreter.log.log(Level::Error, &text);
+    }
+}
+
+/// Loads an application; a failure is in the log.
+pub(crate) fn preload(interpreter: &'static Interpreter, location: &Location) {
+    if interpreter.ensure(&interpreter.log).is_err() {
+        return;
+    }
+    let found = location.look();
+    let attached = Attached::new(interpreter);
+    let _ = location.application(attached.token(), &interpreter.log, found);
+    interpreter.freezing.settle(attached.token(), &[]);
+}
+
+/// Takes a thread's Python state down with the thread.
+struct ThreadGuard {
+    interpreter: &'static Interpreter,
+    _stack: Option<FaultStack>,
+}
+
+impl Drop for ThreadGuard {
+    fn drop(&mut self) {
+        failpoint("thread_end");
+        if self.interpreter.is_ready() {
+            let attached = Attached::new(self.interpreter);
+            environ::forget(attached.token());
+        }
+        thread::retire(self.interpreter);
+    }
+}
+
+/// What a host does at the end of an exchange on a thread.
+pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
+
+/// What a pool thread does for one request.
+pub(crate) struct Job {
+    pub(crate) step: Step,
+    pub(crate) done: Option<Done>,
+    /// Its body may still have to come from the client.
+    pub(crate) streams: bool,
+}
+
+pub(crate) enum Step {
+    Begin { request: RequestSnapshot, cell: Arc<ExchangeCell> },
+    Run(Exchange),
+    Preload(&'static Interpreter, Arc<Location>),
+    Over,
+}
+
+// SAFETY: an exchange stays on the thread that began it (a task runs on one thread for its whole life); what travels
+// before that is Send by itself.
+unsafe impl Send for Job {}
+
+impl Task for Job {
+    fn streams(&self) -> bool {
+        self.streams
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (mut exchange, attached) = match std::mem::replace(&mut self.step, Step::Over) {
+            Step::Begin { request, cell } => {
+                cell.begin();
+                let unbegun = Unbegun(&cell);
+                failpoint("job");
+                if let Err(fault) = cell.interpreter.ensure(&cell.log) {
+                    drop(unbegun);
+                    self.finish(Err(fault));
+                    return Poll::Ready(());
+                }
+                // A system call, so before the thread attaches.
+                let found = cell.location.look();
+                // Once for both steps: other threads could keep the GIL from this one between them.
+                let attached = Attached::new(cell.interpreter);
+                let exchange = Exchange::new(&request, Arc::clone(&cell), found);
+                std::mem::forget(unbegun);
+                (exchange, attached)
+            }
+            Step::Run(exchange) => {
+                let attached = exchange.attach();
+                (exchange, attached)
+            }
+            Step::Preload(interpreter, location) => {
+                preload(interpreter, &location);
+                return Poll::Ready(());
+            }
+            Step::Over => return Poll::Ready(()),
+        };
+        let result = exchange.advance(cx);
+        drop(attached);
+        match result {
+            Poll::Pending => {
+                self.step = Step::Run(exchange);
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                drop(exchange);
+                self.finish(result);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Job {
+    fn finish(&mut self, result: Result<Summary, Fault>) {
+        if let Some(done) = self.done.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let fault = match &self.step {
+            Step::Begin { cell, .. } => {
+                cell.abandon();
+                Fault::Cancelled
+            }
+            Step::Run(_) | Step::Preload(..) => Fault::Cancelled,
+            // A step that has not come to its end, or else there is nobody left to be told: it has panicked.
+            Step::Over => Fault::Application,
+        };
+        // The host's objects go first.
+        self.step = Step::Over;
+        self.finish(Err(fault));
+    }
+}
+
+/// Abandons the cell of a request whose exchange does not come about.
+struct Unbegun<'a>(&'a ExchangeCell);
+
+impl Drop for Unbegun<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}

@@ -1,0 +1,157 @@
+//! Starting and stopping CPython in this process.
+
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use pyo3::ffi;
+
+use super::libpython::{BUILD_LIBRARY, BUILD_VERSION, library, version, version_text};
+use super::preflight::{self, PythonSettings};
+use crate::error::StartError;
+use crate::host::Level;
+use crate::record::Log;
+
+/// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
+pub(crate) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {
+    // SAFETY: asks for a flag only, at any time.
+    if unsafe { ffi::Py_IsInitialized() } != 0 {
+        return Err(StartError::AlreadyRunning);
+    }
+    let library = library().unwrap_or_default();
+    preflight::check_gil(&version_text(), &library)?;
+    check_library(log);
+    let plan = preflight::plan(settings)?;
+    if settings.home.is_some() {
+        // A directive wins over the environment, also where it is turned into an executable.
+        // SAFETY: the process has one thread as far as the environment is concerned: the host starts Python before
+        // anything that would read it.
+        unsafe { libc::unsetenv(c"PYTHONHOME".as_ptr()) };
+    }
+    preserving_sigint(|| initialise(&plan, settings.optimize))?;
+    ignore_file_size_signal();
+    Ok(())
+}
+
+/// As Python's own program does it: a file that grows beyond the limit is an `OSError` then, not the end of the process.
+/// Programs that the application starts take it over from there.
+fn ignore_file_size_signal() {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: reads the disposition of one signal, which is filled in where that succeeds, and changes it where it is at its
+    // default.
+    unsafe {
+        if libc::sigaction(libc::SIGXFSZ, ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_DFL
+        {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        }
+    }
+}
+
+fn initialise(plan: &preflight::Plan, optimize: Option<u8>) -> Result<(), StartError> {
+    let mut pre = MaybeUninit::<ffi::PyPreConfig>::uninit();
+    let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
+    // SAFETY: the configurations are initialised by Python's own functions before anything is read from them, used
+    // once, from one thread, and cleared.
+    unsafe {
+        ffi::PyPreConfig_InitPythonConfig(pre.as_mut_ptr());
+        let pre = &mut *pre.as_mut_ptr();
+        // The locale is the host's, and so is LANG; text is UTF-8 in any case.
+        pre.configure_locale = 0;
+        pre.coerce_c_locale = 0;
+        pre.utf8_mode = 1;
+        pre.parse_argv = 0;
+        checked(ffi::Py_PreInitialize(pre), plan)?;
+
+        ffi::PyConfig_InitPythonConfig(config.as_mut_ptr());
+        let config = &mut *config.as_mut_ptr();
+        config.parse_argv = 0;
+        config.install_signal_handlers = 0;
+        if let Some(level) = optimize {
+            config.optimization_level = level.into();
+        }
+        #[cfg(Py_3_11)]
+        {
+            config.safe_path = 1;
+        }
+        let result = set(config, &raw mut config.program_name, &plan.executable)
+            .and_then(|()| plan.home.as_ref().map_or(Ok(()), |home| set(config, &raw mut config.home, home)))
+            .and_then(|()| checked(ffi::Py_InitializeFromConfig(config), plan));
+        ffi::PyConfig_Clear(config);
+        result
+    }
+}
+
+/// # Safety
+///
+/// `field` is a string of the initialised `config`.
+unsafe fn set(config: *mut ffi::PyConfig, field: *mut *mut libc::wchar_t, value: &Path) -> Result<(), StartError> {
+    let value = CString::new(value.as_os_str().as_bytes())
+        .map_err(|_| StartError::Python { message: "a path contains NUL".to_owned(), home: None })?;
+    // SAFETY: the caller's promise; the string is copied.
+    unsafe {
+        let status = ffi::PyConfig_SetBytesString(config, field, value.as_ptr());
+        if ffi::PyStatus_Exception(status) == 0 { Ok(()) } else { Err(failure(&status, None)) }
+    }
+}
+
+fn checked(status: ffi::PyStatus, plan: &preflight::Plan) -> Result<(), StartError> {
+    // SAFETY: a status that Python has just returned.
+    if unsafe { ffi::PyStatus_Exception(status) } == 0 { Ok(()) } else { Err(failure(&status, plan.home.as_deref())) }
+}
+
+fn failure(status: &ffi::PyStatus, home: Option<&Path>) -> StartError {
+    StartError::Python { message: reason(status), home: home.map(Path::to_path_buf) }
+}
+
+/// What a status that is an error says.
+pub(crate) fn reason(status: &ffi::PyStatus) -> String {
+    let text = |pointer: *const c_char| {
+        // SAFETY: null or a static string of libpython.
+        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    };
+    match (text(status.func), text(status.err_msg)) {
+        (Some(function), Some(message)) => format!("{function}: {message}"),
+        (_, Some(message)) => message,
+        _ => "no reason given".to_owned(),
+    }
+}
+
+/// Tells when the dynamic linker has found another libpython than the one this was built for, and makes its symbols
+/// visible to extension modules, which a host that loads us privately (`RTLD_LOCAL`) has hidden from them.
+fn check_library(log: &Log) {
+    let Some(library) = library() else { return };
+    // SAFETY: the library is loaded already: this only promotes it. Its handle is never closed.
+    unsafe {
+        if let Ok(name) = CString::new(library.as_os_str().as_bytes()) {
+            libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL);
+        }
+    }
+    let version = version();
+    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if version != BUILD_VERSION || !same(&library, Path::new(BUILD_LIBRARY)) {
+        log.log(
+            Level::Warn,
+            &format!(
+                "running with Python {version} from {}, but built for Python {BUILD_VERSION} from {BUILD_LIBRARY}; \
+                 rebuild if applications misbehave",
+                library.display()
+            ),
+        );
+    }
+}
+
+/// `import signal` takes over SIGINT where it stands at its default; the signal is the host's.
+pub(crate) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: reads and restores the disposition of one signal.
+    let known = unsafe { libc::sigaction(libc::SIGINT, ptr::null(), before.as_mut_ptr()) } == 0;
+    let result = work();
+    if known {
+        // SAFETY: as above, with what was read.
+        unsafe { libc::sigaction(libc::SIGINT, before.as_ptr(), ptr::null_mut()) };
+    }
+    result
+}
