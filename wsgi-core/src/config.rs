@@ -17,7 +17,7 @@ mod venv;
 use std::fmt;
 use std::path::Path;
 
-use crate::host::Level;
+use crate::error_log::Level;
 
 pub use directives::{DIRECTIVES, Directive, directive};
 pub use error::DirectiveError;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::host::Level;
+use crate::error_log::Level;
 use crate::record::escape;
 
 /// Trouble on the side of the client or the network. It reaches the application as an `OSError` and the log quietly.

@@ -17,6 +17,8 @@ use crate::output::FilePart;
 
 pub use plain::PlainRequest;
 
+pub use crate::error_log::{ErrorLog, Level};
+
 /// The request line, headers and connection of one request, as borrowed bytes.
 ///
 /// It is read once, before the application is called, and never afterwards; values may point into memory that dies
@@ -258,22 +260,6 @@ pub enum BodyInterest {
     Unwanted,
 }
 
-/// A log that takes whole records, one line each, from any thread and at any time.
-pub trait ErrorLog: Send + Sync {
-    /// Logs `text`: one line without control characters. The host splits what its log would cut. Never blocks for long.
-    fn log(&self, level: Level, text: &str);
-
-    /// Whether so many lines wait to be written that a thread of an application should [wait](Self::wait_for_room) before it
-    /// writes another one. Asked after each record of a text that applications decide about.
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    /// Blocks until lines can be taken again, for a limited time. Called detached from Python. At the end of
-    /// [`Gateway::shutdown`](crate::python::Gateway::shutdown) as well, for what waits then would be lost.
-    fn wait_for_room(&self) {}
-}
-
 /// Lets a host keep its descriptors from processes that applications start, by any way that Python has.
 ///
 /// A process that a plain Python program starts has no descriptors but those that the program made inheritable: Python opens
@@ -292,27 +278,6 @@ pub trait ChildProcesses: Send + Sync + std::fmt::Debug {
 pub trait Shutdown: Send + Sync {
     /// Exchanges that are not complete by now are not waited for any more. Their sinks may never be dropped. Does not block.
     fn abandoned(&self);
-}
-
-/// Severity of a log record, in nginx's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For the curious.
-    Debug,
-    /// Part of normal operation, e.g. a client that left.
-    Info,
-    /// Worth knowing, e.g. an application was loaded.
-    Notice,
-    /// Something is odd and works nevertheless.
-    Warn,
-    /// A request failed.
-    Error,
-    /// The worker is impaired.
-    Crit,
-    /// A defect in the gateway itself.
-    Alert,
-    /// Nothing can be served.
-    Emerg,
 }
 
 /// Everything of one exchange that the gateway calls back into.

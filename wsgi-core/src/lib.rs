@@ -36,6 +36,7 @@
 pub mod config;
 pub mod environ;
 pub mod error;
+mod error_log;
 #[doc(hidden)]
 pub mod failpoint;
 pub mod head;

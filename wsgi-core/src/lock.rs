@@ -128,6 +128,8 @@ impl<T> DerefMut for LeafGuard<'_, T> {
 pub(crate) mod rules {
     use std::cell::Cell;
     use std::marker::PhantomData;
+    #[cfg(feature = "python")]
+    use std::sync::OnceLock;
 
     thread_local! {
         /// Leaf locks that this thread holds.
@@ -135,6 +137,16 @@ pub(crate) mod rules {
         /// Parts of exchanges that this thread holds, without those further up on the stack than a call of the host or of
         /// Python (see [`Fresh`]).
         static PARTS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Whether the calling thread is attached to Python.
+    #[cfg(feature = "python")]
+    static IS_ATTACHED: OnceLock<fn() -> bool> = OnceLock::new();
+
+    /// Python has been started, and threads are asked by `is_attached` whether they are attached.
+    #[cfg(feature = "python")]
+    pub(crate) fn ask_python(is_attached: fn() -> bool) {
+        let _ = IS_ATTACHED.set(is_attached);
     }
 
     /// Panics if this thread holds a leaf lock.
@@ -159,7 +171,10 @@ pub(crate) mod rules {
     #[track_caller]
     pub(super) fn sleeps() {
         #[cfg(feature = "python")]
-        assert!(!crate::python::is_attached(), "a thread sleeps while it is attached to Python");
+        assert!(
+            !IS_ATTACHED.get().is_some_and(|is_attached| is_attached()),
+            "a thread sleeps while it is attached to Python"
+        );
     }
 
     /// That a leaf lock is held.
@@ -223,6 +238,9 @@ pub(crate) mod rules {
 /// The same names, of no size and without code.
 #[cfg(not(debug_assertions))]
 pub(crate) mod rules {
+    #[cfg(feature = "python")]
+    pub(crate) fn ask_python(_: fn() -> bool) {}
+
     #[inline(always)]
     #[cfg(feature = "python")]
     pub(crate) fn no_leaf(_: &str) {}

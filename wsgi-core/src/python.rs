@@ -19,8 +19,6 @@ pub use application::loader::module_name;
 pub use application::location::{Location, LocationBuilder};
 pub use application::middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
 pub use attach::thread::Attached;
-#[cfg(debug_assertions)]
-pub(crate) use attach::thread::is_attached;
 pub use exchange::Exchange;
 pub use exchange::reply::Summary;
 pub use process::exit::exit_at_once;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::iter;
 use std::sync::Arc;
 
-use crate::host::{ErrorLog, Level};
+use crate::error_log::{ErrorLog, Level};
 
 /// The log of a host, for text that may contain anything.
 ///

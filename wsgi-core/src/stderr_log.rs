@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::host::{ErrorLog, Level};
+use crate::error_log::{ErrorLog, Level};
 use crate::line_writer::LineWriter;
 
 /// A log on stderr, one line a record: `[error] text`.
@@ -55,19 +55,5 @@ impl ErrorLog for StderrLog {
 }
 
 fn line(level: Level, text: &str) -> String {
-    format!("[{}] {text}\n", name(level))
-}
-
-/// As nginx names them.
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Notice => "notice",
-        Level::Warn => "warn",
-        Level::Error => "error",
-        Level::Crit => "crit",
-        Level::Alert => "alert",
-        Level::Emerg => "emerg",
-    }
+    format!("[{}] {text}\n", level.name())
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::target::dotted_name;
 use super::value::{Argument, shown_path};
 use super::{Contexts, DirectiveError, Flag, Layer, Scope, Target, TempPath, Variable};
+use crate::error_log::Level;
 use crate::head::AccelHeader;
-use crate::host::Level;
 use crate::reload::Mechanism;
 
 /// A directive: what an operator may write where, and what it does.

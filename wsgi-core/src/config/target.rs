@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::value::{Argument, shown, shown_path};
 use super::{DirectiveError, Notice};
-use crate::host::Level;
+use crate::error_log::Level;
 
 /// A callable, and where it is defined. Displayed for log lines: `script "/srv/app.py", callable "application"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -55,8 +55,7 @@ struct StandardError;
 
 impl ErrorLog for StandardError {
     fn log(&self, level: Level, text: &str) {
-        let level = format!("{level:?}").to_lowercase();
-        let line = format!("[{level}] {}: {text}\n", std::process::id());
+        let line = format!("[{}] {}: {text}\n", level.name(), std::process::id());
         // Not by Rust's own standard error: another thread may have held its lock as the process was forked.
         // SAFETY: the bytes of a string. Where they cannot be written, nothing can be said about that either.
         unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };

@@ -168,6 +168,7 @@ pub(crate) fn request_gil(interpreter: &Interpreter) {
 ///
 /// The calling thread holds the GIL and has never attached through this module.
 pub(crate) unsafe fn adopt_starting_thread(main: &Interpreter) {
+    rules::ask_python(is_attached);
     let state = state();
     // SAFETY: the caller holds the GIL.
     state.tstate.set(unsafe { ffi::PyEval_SaveThread() });

@@ -21,8 +21,7 @@ use crate::python::objects::raise::{Raised, type_error, value_error};
 use crate::python::objects::text::Text;
 use crate::record::{LineBuffer, Log};
 
-const LEVELS: [(&str, Level); 4] =
-    [("notice", Level::Notice), ("warn", Level::Warn), ("error", Level::Error), ("crit", Level::Crit)];
+const LEVELS: [Level; 4] = [Level::Notice, Level::Warn, Level::Error, Level::Crit];
 
 thread_local! {
     /// Borrowed while the host logs a line. A host that comes back into Python then, and prints, is refused.
@@ -42,7 +41,7 @@ struct Lines {
 
 impl Lines {
     fn finish(&mut self, log: &Log) {
-        for (buffer, (_, level)) in self.of_levels.iter_mut().zip(LEVELS) {
+        for (buffer, level) in self.of_levels.iter_mut().zip(LEVELS) {
             log.finish(level, buffer);
         }
     }
@@ -110,10 +109,10 @@ unsafe extern "C" fn write(
                 return Err(type_error(token, "write() takes exactly one argument"));
             }
             let level = token.to_text(*arguments)?;
-            let Some(index) = LEVELS.iter().position(|(name, _)| *name == level) else {
+            let Some(index) = LEVELS.iter().position(|known| known.name() == level) else {
                 return Err(value_error(token, "no such level"));
             };
-            let level = LEVELS[index].1;
+            let level = LEVELS[index];
             let bytes = Text::of_bytes(*arguments.add(1))?;
             let written =
                 with_log(token, |log| on_lines(|lines| bytes.write(token, log, level, &mut lines.of_levels[index])));
