@@ -1,6 +1,6 @@
 //! How an application is called (PEP 3333, "The Application/Framework Side"; "Environ Variables" for the dict).
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn application_is_called_once_with_two_positional_arguments(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(

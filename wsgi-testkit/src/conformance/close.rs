@@ -1,6 +1,6 @@
 //! `close()` of what an application returns (PEP 3333, "Specification Details").
 
-use super::{HostUnderTest, Served, Site};
+use super::host::{HostUnderTest, Served, Site};
 
 /// `/NAME` runs an application whose result tells of its steps; `/seen` says which there were, and forgets them.
 const RESULT: &str = "

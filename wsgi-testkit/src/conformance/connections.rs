@@ -1,7 +1,7 @@
 //! Several requests on one connection, and requests whose body is not read (PEP 3333, "Input and Error Streams", "HTTP
 //! 1.1 Expect/Continue").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 use crate::wire::{get, request};
 
 const READERS: &str = "

@@ -1,7 +1,7 @@
 //! The variables of environ (PEP 3333, "environ Variables"); those made of headers and of the path have files of
 //! their own.
 
-use super::{HostUnderTest, Site, get, post};
+use super::host::{HostUnderTest, Site, get, post};
 use crate::wire::{Client, request};
 use crate::{ENVIRON, Environ};
 

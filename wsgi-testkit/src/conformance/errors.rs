@@ -1,7 +1,7 @@
 //! Exceptions of applications: what the client gets, what the log says, and that the worker lives on (PEP 3333, "Error
 //! Handling").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 use crate::wire::Response;
 
 /// Raises the exception whose number is in the query, where the path says; `/worker` tells which process this is, and

@@ -1,6 +1,6 @@
 //! `wsgi.errors`, and what applications print (PEP 3333, "Input and Error Streams").
 
-use super::{HostUnderTest, Served, Site, get};
+use super::host::{HostUnderTest, Served, Site, get};
 use crate::Gate;
 
 /// Serves one request by these statements, with `errors` for the stream, and returns the complete log.

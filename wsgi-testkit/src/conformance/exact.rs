@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{After, HostUnderTest, Probe, Site};
+use super::host::{HostUnderTest, Site};
+use super::probe::{After, Probe};
 use crate::figure;
 use crate::wire::Response;
 

@@ -1,6 +1,6 @@
 //! The third argument of `start_response` (PEP 3333, "The start_response() Callable" and "Error Handling").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn exc_info_replaces_a_head_that_is_not_out(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(

@@ -1,7 +1,7 @@
 //! Middleware, the standard library's validator, and what hosts add of their own (PEP 3333, "Middleware: Components that
 //! Play Both Sides", "Server Extension APIs", "Thread Support").
 
-use super::{HostUnderTest, Site, get, post};
+use super::host::{HostUnderTest, Site, get, post};
 
 /// Whatever an extension does, it does it where middleware can see it.
 pub(super) fn a_middleware_sees_every_block_and_every_header(host: &dyn HostUnderTest) {

@@ -1,7 +1,7 @@
 //! What can fail besides the call and the iteration: what is returned, the loading of the script, the client (PEP 3333,
 //! "Error Handling").
 
-use super::{HostUnderTest, Served, Site, get};
+use super::host::{HostUnderTest, Served, Site, get};
 
 /// They all look like something to send to some server or other.
 pub(super) fn result_that_is_no_iterable_of_blocks_is_a_500(host: &dyn HostUnderTest) {

@@ -1,7 +1,7 @@
 //! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling"). Whether a host has a fast way for files
 //! is its own; what the client gets is the same.
 
-use super::{HostUnderTest, Served, Site};
+use super::host::{HostUnderTest, Served, Site};
 
 /// Kinds of files, and `/seen` for what has happened to them since.
 const FILES: &str = "

@@ -2,7 +2,7 @@
 //! (PEP 3333, "Optional Platform-Specific File Handling").
 
 use super::file_wrapper::serve;
-use super::{HostUnderTest, get, post};
+use super::host::{HostUnderTest, get, post};
 use crate::Request;
 
 pub(super) fn file_wrapper_takes_a_file_and_perhaps_a_block_size(host: &dyn HostUnderTest) {

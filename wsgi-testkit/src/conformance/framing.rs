@@ -1,6 +1,6 @@
 //! How bodies end on the wire (RFC 9112, 6.3; PEP 3333, "Handling the Content-Length Header", "Other HTTP Features").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 use crate::wire::{get, request};
 
 /// Bodies of known and of unknown length.

@@ -1,6 +1,6 @@
 //! Request headers in environ (PEP 3333, "environ Variables", the `HTTP_` ones; RFC 3875, 4.1.18).
 
-use super::{HostUnderTest, Served, Site, get, post};
+use super::host::{HostUnderTest, Served, Site, get, post};
 use crate::{ENVIRON, Environ, Request};
 
 /// The `HTTP_` variables of a request, one `KEY=value` each, in alphabetical order.

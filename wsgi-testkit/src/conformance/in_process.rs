@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use super::{HostUnderTest, Served, Site, Traits};
+use super::host::{HostUnderTest, Served, Site, Traits};
 use crate::wire::Response;
 use crate::{App, Captured, Host, Request};
 use wsgi_core::host::Level;

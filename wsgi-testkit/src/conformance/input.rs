@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{HostUnderTest, Site, get, post};
+use super::host::{HostUnderTest, Site, get, post};
 use crate::{Body, Request};
 
 /// Reads the body as the query says, and an `io.BytesIO` in the same way; answers with the first difference.

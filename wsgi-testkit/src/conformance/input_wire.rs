@@ -1,6 +1,6 @@
 //! `wsgi.input` where the body shares a connection with what comes after it (PEP 3333, "Input and Error Streams").
 
-use super::{HostUnderTest, Site, Traits, get, post};
+use super::host::{HostUnderTest, Site, Traits, get, post};
 use crate::wait_for;
 
 /// A server should not read past the client's Content-Length, and should simulate the end of a file there.

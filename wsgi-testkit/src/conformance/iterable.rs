@@ -1,7 +1,7 @@
 //! What an application returns (PEP 3333, "Specification Details", "Handling the Content-Length Header", "A Note On
 //! String Types").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn any_iterable_is_a_result(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{HostUnderTest, Served, Site};
+use super::host::{HostUnderTest, Served, Site};
 use crate::figure;
 use crate::malformed;
 use crate::wire::request;

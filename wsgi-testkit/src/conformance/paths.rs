@@ -1,7 +1,7 @@
 //! SCRIPT_NAME and PATH_INFO (PEP 3333, "environ Variables"; RFC 3875, 4.1.5 and 4.1.13), and the URL made from them
 //! ("URL Reconstruction").
 
-use super::{HostUnderTest, Served, Site, get};
+use super::host::{HostUnderTest, Served, Site, get};
 use crate::wire::Response;
 use crate::{ENVIRON, Environ};
 

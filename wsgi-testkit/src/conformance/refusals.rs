@@ -1,6 +1,6 @@
 //! Calls of `start_response` that PEP 3333 forbids ("The start_response() Callable", "Error Handling").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 /// Headers that describe a connection, as PEP 3333 has them from RFC 2616, and as clients and proxies know them since.
 pub(super) const HOP_BY_HOP: [&str; 10] = [

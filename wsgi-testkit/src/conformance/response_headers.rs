@@ -1,8 +1,8 @@
 //! Status and headers on their way to the client (PEP 3333, "The start_response() Callable", "A Note On String
 //! Types").
 
+use super::host::{HostUnderTest, Site, get};
 use super::refusals::HOP_BY_HOP;
-use super::{HostUnderTest, Site, get};
 use crate::wire::Response;
 
 /// Serves an application that answers with this status and these headers, both in Python, and a body.

@@ -1,6 +1,6 @@
 //! Control characters on their way into a head (CWE-113; PEP 3333, "The start_response() Callable").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 use crate::figure;
 use crate::wire::request;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{HostUnderTest, Served, Site};
+use super::host::{HostUnderTest, Served, Site};
 use crate::wire::{Client, request};
 use crate::{ENVIRON, Environ, figure};
 

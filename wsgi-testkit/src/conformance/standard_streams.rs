@@ -1,7 +1,7 @@
 //! The standard streams are Python's own text streams, and `wsgi.errors` has what they have.
 
 use super::errors_stream::{assert_logged, log_of};
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn standard_streams_are_text_streams_of_python(host: &dyn HostUnderTest) {
     log_of(

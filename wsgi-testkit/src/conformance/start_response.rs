@@ -1,6 +1,6 @@
 //! `start_response` as it is meant to be called (PEP 3333, "The start_response() Callable").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn start_response_takes_exc_info_or_not_and_returns_write(host: &dyn HostUnderTest) {
     for arguments in ["'200 OK', []", "'200 OK', [], None"] {

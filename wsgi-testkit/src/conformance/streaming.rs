@@ -1,6 +1,6 @@
 //! When blocks leave, and what happens when nobody takes them (PEP 3333, "Buffering and Streaming").
 
-use super::{HostUnderTest, Served, Site};
+use super::host::{HostUnderTest, Served, Site};
 use crate::Gate;
 use crate::wire::get;
 

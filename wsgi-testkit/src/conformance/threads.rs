@@ -1,6 +1,6 @@
 //! What the flags about threads promise (PEP 3333, "Thread Support").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 use crate::Gate;
 use crate::wire::get;
 

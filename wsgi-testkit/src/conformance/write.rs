@@ -1,6 +1,6 @@
 //! The write callable (PEP 3333, "The write() Callable").
 
-use super::{HostUnderTest, Site};
+use super::host::{HostUnderTest, Site};
 
 pub(super) fn start_response_returns_a_write_callable(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
