@@ -11,12 +11,28 @@ from pathlib import Path
 
 FLOORS = {
     "wsgi-core/src/python": [["attach"], ["objects"], ["application"], ["exchange"], ["process"]],
+    "wsgi-nginx/src": [
+        # nginx in Rust: names, records, the loop's thread, panics.
+        ["bindings", "descriptors", "guard", "kept", "log", "log_room", "loop_cell", "ngx", "preconditions", "temporary", "umask"],
+        # What a request and a worker are made of.
+        ["accel", "body", "event", "head", "mailbox", "reentry", "retire", "shares"],
+        ["conf", "request", "worker"],
+        # A request under way, and its sinks.
+        ["chain", "handover", "inline_sink", "response", "thread_sink"],
+        ["handler"],
+        # The module as nginx knows it.
+        ["directives", "entry"],
+    ],
 }
 
 # Files that are one idea and import each other.
 CIRCLES = {
     "wsgi-core/src/python": [
         {"attach/data", "attach/forked", "attach/interpreter", "attach/lock", "attach/thread", "attach/token"},
+    ],
+    "wsgi-nginx/src": [
+        # The way of a request, in several files.
+        {"handler", "handler/deliver", "handler/end", "handler/inline", "handler/resume"},
     ],
 }
 

@@ -1,7 +1,7 @@
 //! Response headers that an application addresses to nginx: `X-Accel-Redirect` and its family, as nginx obeys those of a
 //! proxied server (`ngx_http_upstream_process_headers`).
 
-use wsgi_core::head::{AccelHeader, ResponseHead};
+use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
 
 use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_pcalloc, ngx_str_t, ngx_uint_t};
 use crate::head;
@@ -18,13 +18,24 @@ pub(crate) enum Redirection {
     },
 }
 
+/// Obeys headers that are for nginx, unless they are `ignored`; false without memory.
+///
+/// # Safety
+///
+/// `request` is alive and its head has not been sent.
+pub(crate) unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+    let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
+    // SAFETY: the caller's promise.
+    named.all(|(name, value)| ignored.contains(name) || unsafe { obey_one(request, name, value) })
+}
+
 /// Obeys a header that changes the request itself; false without memory. A value that makes no sense does nothing, as in
 /// nginx.
 ///
 /// # Safety
 ///
 /// `request` is alive and its head has not been sent.
-pub(crate) unsafe fn obey(request: *mut Request, header: AccelHeader, value: &[u8]) -> bool {
+unsafe fn obey_one(request: *mut Request, header: AccelHeader, value: &[u8]) -> bool {
     // SAFETY: the caller's promise; what nginx keeps is in the request's pool.
     unsafe {
         match header {

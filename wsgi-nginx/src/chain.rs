@@ -21,11 +21,11 @@ use crate::accel::{self, Redirection};
 use crate::bindings::{
     ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_int_t, ngx_pcalloc, ngx_pool_cleanup_add,
 };
-use crate::conf::LocationConf;
-use crate::entry::MODULE;
+use crate::conf::{self, LocationConf};
+use crate::guard::guard;
 use crate::mailbox::Backlog;
 use crate::ngx::{self, Request};
-use crate::{entry, head, log, preconditions};
+use crate::{head, log, preconditions};
 
 /// Small blocks are copied into the request's pool up to this total, buffers included. The pool gives nothing back
 /// before the request ends; blocks beyond it have memory of their own, so that an endless stream stays small.
@@ -62,14 +62,10 @@ pub(crate) struct Output {
 // SAFETY: the pointers are followed on the event loop's thread only (`LoopCell`); dropping them does nothing.
 unsafe impl Send for Output {}
 
-/// Drops the blocks of a request whose pool goes.
-///
-/// # Safety
-///
-/// nginx calls this once with what [`Output`] has registered.
-pub(crate) unsafe fn release_blocks(data: *mut c_void) {
-    // SAFETY: the caller's promise.
-    drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) });
+/// Drops the blocks of a request whose pool goes, and with it what nginx was sending. `data` is what [`Output`] has registered.
+unsafe extern "C" fn release_blocks(data: *mut c_void) {
+    // SAFETY: nginx calls this once, with the box that was registered.
+    guard("release_blocks", (), || drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) }));
 }
 
 /// How far a response has come when its exchange ends.
@@ -164,7 +160,7 @@ impl Output {
         self.head_sent = true;
         // SAFETY: the request is alive, and this is the loop's thread.
         unsafe {
-            let conf: &LocationConf = ngx::location_conf(request, &raw const MODULE);
+            let conf = conf::of(request);
             if head.headers.has_accel()
                 && let Some(prepared) = self.prepare_accel(request, head, conf)?
             {
@@ -199,7 +195,7 @@ impl Output {
         let ignored = conf.settings.ignored_headers.unwrap_or_default();
         // SAFETY: the caller's promise.
         unsafe {
-            if !head::obey(request, head, ignored) {
+            if !accel::obey(request, head, ignored) {
                 return Err(out_of_memory());
             }
             let Some(target) = Accel::of(&head.headers, ignored).redirect else { return Ok(None) };
@@ -427,7 +423,7 @@ impl Output {
                 }
                 self.handed = Box::into_raw(Box::default());
                 (*cleanup).data = self.handed.cast();
-                (*cleanup).handler = Some(entry::release_blocks);
+                (*cleanup).handler = Some(release_blocks);
             }
             (*self.handed).push_back(handed);
         }

@@ -4,7 +4,7 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
 use wsgi_core::environ::Mount;
@@ -13,12 +13,75 @@ use wsgi_core::python::Location;
 use wsgi_core::reload::Mechanism;
 
 use crate::bindings::{
-    ngx_conf_t, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_pcalloc,
-    ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
+    ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_module_t, ngx_pcalloc, ngx_pool_cleanup_add, ngx_pool_t,
+    ngx_str_t,
 };
-use crate::entry::{self, MODULE};
+use crate::guard::guard;
+use crate::ngx::Request;
 use crate::retire::{NginxControl, Turn};
-use crate::{ngx, temporary, worker};
+use crate::{ngx, temporary};
+
+unsafe extern "C" {
+    /// The module's own record (`entry.rs`), which has its places in nginx's tables.
+    static ngx_http_wsgi_module: ngx_module_t;
+}
+
+/// Answers requests of a location (`ngx_http_core_loc_conf_t.handler`).
+pub(crate) type ContentHandler = unsafe extern "C" fn(*mut Request) -> ngx_int_t;
+
+/// Whether this process serves requests with the configuration: then nothing of it is dropped before the process ends.
+static SERVING: AtomicBool = AtomicBool::new(false);
+
+/// Called in a worker before its first request.
+pub(crate) fn set_serving() {
+    SERVING.store(true, Ordering::Relaxed);
+}
+
+/// The module's settings of the location that a request is in.
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn of<'a>(request: *const Request) -> &'a LocationConf {
+    // SAFETY: the caller's promise; `create` has made the record.
+    unsafe { ngx::location_conf(request, &raw const ngx_http_wsgi_module) }
+}
+
+/// The place of the module's context in a request (`ngx_http_set_ctx`).
+///
+/// # Safety
+///
+/// `request` is alive.
+pub(crate) unsafe fn context_of(request: *const Request) -> *mut *mut c_void {
+    // SAFETY: the caller's promise; every request has one place for each HTTP module.
+    unsafe { (*request).ctx.add(ngx_http_wsgi_module.ctx_index) }
+}
+
+/// The module's settings of the `http` block that is being read.
+///
+/// # Safety
+///
+/// `cf` is nginx's, inside an `http` block.
+pub(crate) unsafe fn parsed_main(cf: *mut ngx_conf_t) -> *mut MainConf {
+    // SAFETY: the caller's promise; `create` has made the record.
+    unsafe { ngx::parsed_main(cf, &raw const ngx_http_wsgi_module).cast() }
+}
+
+/// The module's settings of the `http` block of a cycle, if there is one.
+///
+/// # Safety
+///
+/// nginx's cycle, whose configuration has been read.
+pub(crate) unsafe fn main_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
+    // SAFETY: nginx's tables: for the http module the entry is its context, or null without an `http` block.
+    unsafe {
+        let http: *mut *mut *mut *mut c_void = (*cycle).conf_ctx;
+        let context: *mut ngx_http_conf_ctx_t = (*http.add(ngx_http_module.index)).cast();
+        let context = context.as_ref()?;
+        (*context.main_conf.add(ngx_http_wsgi_module.ctx_index)).cast::<MainConf>().as_ref()
+    }
+}
 
 /// Settings of the whole `http` block.
 #[derive(Default)]
@@ -93,10 +156,10 @@ pub(crate) unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
 static KEPT: Leaf<Vec<AtomicPtr<c_void>>> = Leaf::new(Vec::new());
 
 unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
-    entry::guard("drop_conf", (), || {
+    guard("drop_conf", (), || {
         // A worker's configuration goes away when the process ends, and holds applications: dropping them would run
         // their destructors after Python's last word. (A single process that reloads keeps the old one, too.)
-        if worker::has_started() {
+        if SERVING.load(Ordering::Relaxed) {
             KEPT.with(|kept| kept.push(AtomicPtr::new(data)));
         } else {
             // SAFETY: `data` was boxed in `create`, and the pool calls this once.
@@ -110,13 +173,18 @@ unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
 /// # Safety
 ///
 /// nginx calls this with what `create` made for both levels, and with `cf` standing in the inner one.
-pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> bool {
+pub(crate) unsafe fn merge(
+    cf: *mut ngx_conf_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+    content_handler: ContentHandler,
+) -> bool {
     // SAFETY: the caller's promise; the core module keeps a record of its own for every level.
     let (outer, inner, main, core) = unsafe {
         (
             &*outer.cast::<LocationConf>(),
             &mut *inner.cast::<LocationConf>(),
-            &mut *ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>(),
+            &mut *parsed_main(cf),
             &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>(),
         )
     };
@@ -164,7 +232,7 @@ pub(crate) unsafe fn merge(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut 
     };
     // Without a handler of its own nginx would serve files here.
     if core.lmt_excpt() != 0 && core.handler.is_none() {
-        core.handler = Some(entry::content_handler);
+        core.handler = Some(content_handler);
     }
     true
 }

@@ -17,8 +17,8 @@ use crate::bindings::{
     ngx_http_variable_t, ngx_log_stderr, ngx_quiet_mode, ngx_str_t, ngx_test_config, ngx_uint_t,
 };
 use crate::conf::{self, LocationConf, MainConf, Reference};
-use crate::entry::{self, MODULE};
-use crate::{log, ngx, temporary};
+use crate::guard::guard;
+use crate::{handler, log, ngx, temporary};
 
 /// Entries of nginx's table: one for each directive, and the end.
 pub(crate) const COMMANDS: usize = DIRECTIVES.len() + 1;
@@ -76,11 +76,21 @@ const fn command(index: usize, directive: &Directive) -> ngx_command_t {
     ngx_command_t {
         name: ngx_str_t { len: directive.name.len(), data: NAMES[index].as_ptr().cast_mut() },
         type_: kind as ngx_uint_t,
-        set: Some(entry::set_directive),
+        set: Some(set_directive),
         conf: NGX_HTTP_LOC_CONF_OFFSET,
         offset: index,
         post: std::ptr::null_mut(),
     }
+}
+
+/// The `set` of every directive.
+unsafe extern "C" fn set_directive(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    level: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes an entry of our table and the level's record.
+    guard("set_directive", ngx::CONF_ERROR, || unsafe { set(cf, command, level) })
 }
 
 /// Takes one directive (`ngx_command_t.set`).
@@ -88,13 +98,13 @@ const fn command(index: usize, directive: &Directive) -> ngx_command_t {
 /// # Safety
 ///
 /// nginx calls this with an entry of [`commands`] and the level's [`LocationConf`].
-pub(crate) unsafe fn set(cf: *mut ngx_conf_t, command: *mut ngx_command_t, level: *mut c_void) -> *mut c_char {
+unsafe fn set(cf: *mut ngx_conf_t, command: *mut ngx_command_t, level: *mut c_void) -> *mut c_char {
     // SAFETY: the caller's promise; the records were made by `conf::create`.
     let (directive, level, main, words, prefix) = unsafe {
         (
             &DIRECTIVES[(*command).offset],
             &mut *level.cast::<LocationConf>(),
-            &mut *ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>(),
+            &mut *conf::parsed_main(cf),
             (*(*cf).args).as_slice::<ngx_str_t>(),
             ngx::bytes(&(*(*cf).cycle).prefix),
         )
@@ -175,7 +185,7 @@ unsafe fn serve(cf: *mut ngx_conf_t) {
     // SAFETY: the caller's promise.
     unsafe {
         let core = &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>();
-        core.handler = Some(entry::content_handler);
+        core.handler = Some(handler::content_handler);
         if ngx::bytes(&core.name).ends_with(b"/") {
             core.set_auto_redirect(1);
         }
@@ -190,7 +200,7 @@ unsafe fn serve(cf: *mut ngx_conf_t) {
 pub(crate) unsafe fn check(cf: *mut ngx_conf_t) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let main = &*ngx::parsed_main(cf, &raw const MODULE).cast::<MainConf>();
+        let main = &*conf::parsed_main(cf);
         for reference in &main.references {
             for name in references(ngx::bytes(&reference.text)).filter(|name| !is_variable(cf, name)) {
                 let name = String::from_utf8_lossy(name);

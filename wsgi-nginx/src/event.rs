@@ -3,9 +3,9 @@
 //! `ngx_notify` would not do: epoll keeps one handler for it, which nginx's own thread pool uses.
 
 use std::ffi::c_void;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -17,18 +17,34 @@ use crate::bindings::{
     ngx_connection_t, ngx_cycle, ngx_cycle_t, ngx_event_actions, ngx_event_flags, ngx_event_t, ngx_free_connection,
     ngx_get_connection, ngx_log_t, ngx_uint_t,
 };
-use crate::handover::HandOver;
+use crate::guard::guard_again;
 use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{LoopCell, on_loop_thread};
-use crate::{entry, handler, log, ngx, worker};
+use crate::{log, ngx};
 
 static MAIL: Leaf<Vec<Letter>> = Leaf::new(Vec::new());
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
+/// A request whose application's thread has sent something.
+pub(crate) trait Deliver: Send + Sync {
+    /// Passes it on to nginx, on the loop's thread. Returns the bytes of log lines that were written.
+    fn deliver(&self) -> usize;
+}
+
+/// What the worker does when the loop is asked for it.
+pub(crate) struct Tasks {
+    /// Makes way for another worker.
+    pub(crate) retire: fn(),
+    /// Gives memory of responses back to Python.
+    pub(crate) release: fn(),
+}
+
+static TASKS: OnceLock<Tasks> = OnceLock::new();
+
 /// Something for the loop.
 enum Letter {
     /// A request has mail.
-    Request(Arc<HandOver>),
+    Request(Arc<dyn Deliver>),
     /// A line that belongs to no request; who waits for it is told when it is written.
     Log(Level, String, Option<SyncSender<()>>),
     /// The worker is to make way for another one.
@@ -38,7 +54,7 @@ enum Letter {
 }
 
 /// Has the loop empty the box of a request.
-pub(crate) fn announce(request: Arc<HandOver>) {
+pub(crate) fn announce(request: Arc<dyn Deliver>) {
     send(Letter::Request(request));
 }
 
@@ -80,12 +96,14 @@ fn ring() {
     unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
 }
 
-/// Opens the descriptor and has nginx watch it; says what failed.
+/// Opens the descriptor and has nginx watch it; says what failed. `tasks` are run when the loop is asked for them.
 ///
 /// # Safety
 ///
 /// `cycle` is nginx's, in a worker whose events are initialised.
-pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
+pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t, tasks: Tasks) -> Result<(), String> {
+    // A worker starts once.
+    let _ = TASKS.set(tasks);
     // SAFETY: a plain system call.
     let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if descriptor < 0 {
@@ -105,7 +123,7 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t) -> Result<(), String> {
             // A graceful exit does not report channels as sockets left open.
             (*event).set_channel(1);
         }
-        (*read).handler = Some(entry::mail_arrived);
+        (*read).handler = Some(mail_arrived);
         // Each write is an event of its own then, and the counter need not be read.
         let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
         match ngx_event_actions.add.map(|add| add(read, NGX_READ_EVENT, flags)) {
@@ -126,12 +144,18 @@ fn is_edge_triggered() -> bool {
     flags & BOTH == BOTH
 }
 
+/// Called by nginx with the event of the descriptor that [`open`] registered.
+unsafe extern "C" fn mail_arrived(event: *mut ngx_event_t) {
+    // SAFETY: nginx calls this with the event of our own descriptor.
+    guard_again("mail_arrived", || unsafe { empty_list(event) });
+}
+
 /// Empties the list.
 ///
 /// # Safety
 ///
-/// nginx calls this with the event of the descriptor that [`open`] registered.
-pub(crate) unsafe fn mail_arrived(event: *mut ngx_event_t) {
+/// `event` is that of the descriptor that [`open`] registered.
+unsafe fn empty_list(event: *mut ngx_event_t) {
     // SAFETY: the event's data is its connection; eight bytes, as an eventfd gives them. Reading comes before taking:
     // what is added in between finds the list empty or is taken along.
     unsafe {
@@ -190,10 +214,10 @@ unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
         match letter {
-            Letter::Request(request) => return handler::deliver(&request),
+            Letter::Request(request) => return request.deliver(),
             // A panic here must not keep the letters behind it until the next event.
-            Letter::Retire => entry::guard_again("retire", worker::retire),
-            Letter::Release => entry::guard_again("release", worker::release),
+            Letter::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
+            Letter::Release => guard_again("release", || run(|tasks| tasks.release)),
             Letter::Log(level, text, written) => {
                 let size = log_room::size(&text);
                 WORKER_LINES.leave(size);
@@ -207,6 +231,12 @@ unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
         }
     }
     0
+}
+
+fn run(task: impl Fn(&Tasks) -> fn()) {
+    if let Some(tasks) = TASKS.get() {
+        task(tasks)();
+    }
 }
 
 /// The worker's own error log, for lines that belong to no request.
@@ -286,7 +316,7 @@ impl Hold {
         // SAFETY: an event of our own, at an address that stays.
         unsafe {
             (*pointer).log = log;
-            (*pointer).handler = Some(entry::hold_expired);
+            (*pointer).handler = Some(hold_expired);
             // Log handlers of nginx's debug build look for a connection behind an event.
             (*pointer).data = pointer.cast();
             (*pointer).set_cancelable(1);
@@ -301,10 +331,8 @@ impl Hold {
     }
 }
 
-/// # Safety
-///
-/// nginx calls this with the event of [`Hold`].
-pub(crate) unsafe fn hold_expired(event: *mut ngx_event_t) {
-    // SAFETY: the caller's promise.
-    unsafe { ngx_add_timer(event, HOLD_PERIOD) };
+/// Called by nginx with the event of [`Hold`], which only holds a worker that is about to exit.
+unsafe extern "C" fn hold_expired(event: *mut ngx_event_t) {
+    // SAFETY: nginx calls this with our own timer's event.
+    guard_again("hold_expired", || unsafe { ngx_add_timer(event, HOLD_PERIOD) });
 }

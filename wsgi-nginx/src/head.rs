@@ -1,9 +1,8 @@
 //! From the core's response head to nginx's `headers_out`.
 
-use wsgi_core::head::{AccelHeader, AccelHeaders, Header, Ranges, ResponseHead};
+use wsgi_core::head::{AccelHeader, Header, Ranges, ResponseHead};
 use wsgi_core::response::Framing;
 
-use crate::accel;
 use crate::bindings::{ngx_list_push, ngx_parse_http_time, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};
 
@@ -51,17 +50,6 @@ pub(crate) unsafe fn allow_ranges(request: *mut Request, head: &ResponseHead) {
             (*request).set_single_range(u32::from(ranges == Ranges::One));
         }
     }
-}
-
-/// Obeys headers that are for nginx, unless they are `ignored`; false without memory.
-///
-/// # Safety
-///
-/// As for [`fill`].
-pub(crate) unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
-    let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
-    // SAFETY: the caller's promise.
-    named.all(|(name, value)| ignored.contains(name) || unsafe { accel::obey(request, name, value) })
 }
 
 /// Adds what nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`, `redirect`); false

@@ -10,8 +10,7 @@ use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
 
-use crate::conf::LocationConf;
-use crate::entry::MODULE;
+use crate::conf::{self, LocationConf};
 use crate::handover::HandOver;
 use crate::kept::Kept;
 use crate::loop_cell::Loop;
@@ -90,7 +89,7 @@ impl Unsent {
             return None;
         }
         // SAFETY: the request is not over.
-        let conf: &LocationConf = unsafe { ngx::location_conf(request, &raw const MODULE) };
+        let conf: &LocationConf = unsafe { conf::of(request) };
         let location = Arc::clone(conf.location.as_ref()?);
         Some(Box::new(Self { location, kept: Kept::default(), part: None }))
     }

@@ -14,6 +14,7 @@ mod descriptors;
 mod directives;
 mod entry;
 mod event;
+mod guard;
 mod handler;
 mod handover;
 mod head;

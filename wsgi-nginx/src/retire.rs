@@ -15,7 +15,7 @@ use wsgi_core::reload::WorkerControl;
 
 use crate::bindings::{NGX_PROCESS_SINGLE, ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_process};
 use crate::loop_cell::LoopCell;
-use crate::{entry, event, log};
+use crate::{event, log};
 
 /// Whether this worker has been asked to make way.
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -119,12 +119,17 @@ enum Stage {
 impl Retirement {
     /// # Safety
     ///
-    /// `log` outlives the process's last event, and nginx's timers are initialised.
-    pub(crate) unsafe fn new(turn: &'static Turn, delay: Duration, log: *mut ngx_log_t) -> LoopCell<Self> {
+    /// `log` outlives the process's last event, and nginx's timers are initialised. `due` may be called with any event.
+    pub(crate) unsafe fn new(
+        turn: &'static Turn,
+        delay: Duration,
+        log: *mut ngx_log_t,
+        due: unsafe extern "C" fn(*mut ngx_event_t),
+    ) -> LoopCell<Self> {
         // SAFETY: all-zero is how nginx starts its events.
         let timer: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
         timer.log = log;
-        timer.handler = Some(entry::retirement_due);
+        timer.handler = Some(due);
         // Log handlers of nginx's debug build look for a connection behind an event.
         timer.data = ptr::from_mut(timer).cast();
         // A worker that is told to exit anyway does not wait for it.

@@ -1,25 +1,26 @@
 //! Places in the pool for requests that share their connection with others (HTTP/2, HTTP/3), on the event loop's thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use wsgi_core::pool::{Limits, Shares};
 
 use crate::bindings::{ngx_connection_t, ngx_post_event, ngx_posted_next_events};
 use crate::loop_cell::{Loop, LoopCell};
 use crate::ngx::{Request, multiplexed};
-use crate::worker;
 
-/// The places of all connections of a worker.
-pub(crate) type Places = LoopCell<Shares<Key, Waiter>>;
+/// The places of all connections of this worker; none with inline execution.
+static PLACES: OnceLock<LoopCell<Shares<Key, Waiter>>> = OnceLock::new();
 
-pub(crate) fn new(limits: &Limits) -> Places {
-    LoopCell::new(Shares::new(limits.share()))
+/// Called in a worker with threads before its first request.
+pub(crate) fn start(limits: &Limits) {
+    // A worker starts once.
+    let _ = PLACES.set(LoopCell::new(Shares::new(limits.share())));
 }
 
 /// Names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Key {
+enum Key {
     /// nginx's number of it, which the connections that it makes up for streams of HTTP/2 have from the real one.
     Http2(u64),
     /// Its TLS, to which the connections that it makes up for streams of HTTP/3 point.
@@ -28,7 +29,7 @@ pub(crate) enum Key {
 
 /// A request that has no place yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiter {
+struct Waiter {
     request: *mut Request,
     is_placed: Arc<AtomicBool>,
 }
@@ -66,7 +67,7 @@ impl Place {
             }
             key(request)
         };
-        let places = &worker::running()?.places;
+        let places = PLACES.get()?;
         let waiter = Waiter { request, is_placed: Arc::default() };
         let is_placed = places.with(lp, |places| places.enter(key, waiter.clone()));
         waiter.is_placed.store(is_placed, Ordering::Relaxed);
@@ -81,11 +82,11 @@ impl Place {
     /// The request needs it no more. The next one of the connection has it. Does nothing the second time.
     #[cold]
     pub(crate) fn give_up(&self, lp: &Loop) {
-        let Some(worker) = worker::running() else { return };
+        let Some(places) = PLACES.get() else { return };
         if self.is_given_up.swap(true, Ordering::Relaxed) {
             return;
         }
-        let next = worker.places.with(lp, |places| match self.is_placed() {
+        let next = places.with(lp, |places| match self.is_placed() {
             true => places.leave(&self.key),
             false => {
                 places.forget(&self.key, &self.waiter);

@@ -1,26 +1,23 @@
 //! The module in a worker process: Python's start and end, and the requests in between.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use wsgi_core::host::Level;
-use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Mode};
 
 use crate::bindings::{
-    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_module, ngx_open_file_t,
-    ngx_process, ngx_terminate,
+    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t, ngx_open_file_t, ngx_process, ngx_terminate,
 };
-use crate::conf::MainConf;
+use crate::conf::{self, MainConf};
 use crate::descriptors::Descriptors;
-use crate::entry::MODULE;
-use crate::event::{self, Hold, WorkerLog};
+use crate::event::{self, Hold, Tasks, WorkerLog};
+use crate::guard::guard_again;
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
-use crate::shares::{self, Places};
-use crate::{log, log_room, umask};
+use crate::{log, log_room, shares, umask};
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,8 +48,6 @@ const FATAL_EXIT_STATUS: c_int = 2;
 pub(crate) struct Worker {
     pub(crate) gateway: Gateway,
     pub(crate) inline: bool,
-    /// For requests that share a connection.
-    pub(crate) places: Places,
     open: LoopCell<Open>,
     /// Where scripts may ask for a new process.
     retirement: Option<LoopCell<Retirement>>,
@@ -70,11 +65,6 @@ static WORKER: OnceLock<Option<Worker>> = OnceLock::new();
 /// The worker, if Python runs in it.
 pub(crate) fn running() -> Option<&'static Worker> {
     WORKER.get()?.as_ref()
-}
-
-/// Whether this process is a worker that serves applications (or would, had Python started).
-pub(crate) fn has_started() -> bool {
-    WORKER.get().is_some()
 }
 
 /// A request has its exchange. On the loop's thread.
@@ -105,7 +95,7 @@ fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
 }
 
 /// Blocks of responses were dropped where Python does not run.
-pub(crate) fn release() {
+fn release() {
     if let Some(worker) = running() {
         let _away = log_room::Away::new();
         worker.gateway.release();
@@ -113,13 +103,13 @@ pub(crate) fn release() {
 }
 
 /// A script has changed that asks for a new process. On the loop's thread.
-pub(crate) fn retire() {
+fn retire() {
     with_retirement(Retirement::begin);
 }
 
-/// The time of a worker that retires is over.
-pub(crate) fn retirement_due() {
-    with_retirement(Retirement::due);
+/// Called by nginx when a worker that makes way has waited long enough.
+unsafe extern "C" fn retirement_due(_event: *mut ngx_event_t) {
+    guard_again("retirement_due", || with_retirement(Retirement::due));
 }
 
 fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
@@ -146,10 +136,11 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
         return;
     }
     // SAFETY: the caller's promise.
-    let Some(main) = (unsafe { main_conf(cycle) }) else { return };
+    let Some(main) = (unsafe { conf::main_of(cycle) }) else { return };
     if main.locations.is_empty() {
         return;
     }
+    conf::set_serving();
     claim_loop_thread();
     umask::apply();
     // nginx would reap the application's children, and `subprocess` would take every failure for a success. SIGSYS nginx
@@ -181,7 +172,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
     let turn = main.turn.as_ref();
     // SAFETY: the caller's promise: events are initialised.
-    unsafe { event::open(cycle) }
+    unsafe { event::open(cycle, Tasks { retire, release }) }
         .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
     let mut settings = GatewaySettings::from(&main.process);
     settings.multiprocess = !single;
@@ -197,14 +188,13 @@ unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool)
     let hold = unsafe { Hold::new((*cycle).log) };
     let retirement = turn.map(|turn| {
         // SAFETY: as above.
-        unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log) }
+        unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log, retirement_due) }
     });
     let open = LoopCell::new(Open { count: 0, hold });
-    let (inline, places) = match settings.mode {
-        Mode::Inline => (true, shares::new(&Limits::new(1))),
-        Mode::Threads(limits) => (false, shares::new(&limits)),
-    };
-    Ok(Worker { gateway, inline, places, open, retirement })
+    if let Mode::Threads(limits) = settings.mode {
+        shares::start(&limits);
+    }
+    Ok(Worker { gateway, inline: settings.mode == Mode::Inline, open, retirement })
 }
 
 /// Lets applications end (`exit_process`).
@@ -250,16 +240,5 @@ unsafe fn flush_logs(cycle: *mut ngx_cycle_t) {
             }
             part = files.next;
         }
-    }
-}
-
-/// The module's settings of the `http` block, if there is one.
-unsafe fn main_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
-    // SAFETY: nginx's tables: for the http module the entry is its context, or null without an `http` block.
-    unsafe {
-        let http: *mut *mut *mut *mut c_void = (*cycle).conf_ctx;
-        let context: *mut ngx_http_conf_ctx_t = (*http.add(ngx_http_module.index)).cast();
-        let context = context.as_ref()?;
-        (*context.main_conf.add(MODULE.ctx_index)).cast::<MainConf>().as_ref()
     }
 }

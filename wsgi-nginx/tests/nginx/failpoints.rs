@@ -74,7 +74,7 @@ fn every_callback_has_a_failpoint_and_a_scenario() {
     assert!(callbacks.len() > 25, "{callbacks:?}");
     let points = callbacks::failpoints();
     for (function, point) in &callbacks {
-        let point = point.as_ref().unwrap_or_else(|| panic!("{function} is not guarded: see entry::guard, enter()"));
+        let point = point.as_ref().unwrap_or_else(|| panic!("{function} is not guarded: see guard::guard, enter()"));
         assert!(points.contains(point), "{function}: {point}");
         let own_name = point.rsplit('.').next() == Some(function);
         assert!(own_name, "{function} is guarded by the name of another one, {point}");
