@@ -3,7 +3,7 @@
 
 use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
 
-use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_pcalloc, ngx_str_t, ngx_uint_t};
+use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_str_t, ngx_uint_t};
 use crate::head;
 use crate::ngx::{self, Request};
 
@@ -18,72 +18,53 @@ pub(crate) enum Redirection {
     },
 }
 
-/// Obeys headers that are for nginx, unless they are `ignored`; false without memory.
-///
-/// # Safety
-///
-/// `request` is alive and its head has not been sent.
-pub(crate) unsafe fn obey(request: *mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
+/// Obeys headers that are for nginx, unless they are `ignored`; false without memory. The head has not been sent.
+pub(crate) fn obey(request: &mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
-    // SAFETY: the caller's promise.
-    named.all(|(name, value)| ignored.contains(name) || unsafe { obey_one(request, name, value) })
+    named.all(|(name, value)| ignored.contains(name) || obey_one(request, name, value))
 }
 
 /// Obeys a header that changes the request itself; false without memory. A value that makes no sense does nothing, as in
 /// nginx.
-///
-/// # Safety
-///
-/// `request` is alive and its head has not been sent.
-unsafe fn obey_one(request: *mut Request, header: AccelHeader, value: &[u8]) -> bool {
-    // SAFETY: the caller's promise; what nginx keeps is in the request's pool.
-    unsafe {
-        match header {
-            AccelHeader::LimitRate => {
-                let rate = str::from_utf8(value).ok().filter(|rate| rate.bytes().all(|byte| byte.is_ascii_digit()));
-                if let Some(rate) = rate.and_then(|rate| rate.parse::<isize>().ok()) {
-                    (*request).limit_rate = rate.unsigned_abs();
-                    (*request).set_limit_rate_set(1);
-                }
+fn obey_one(request: &mut Request, header: AccelHeader, value: &[u8]) -> bool {
+    match header {
+        AccelHeader::LimitRate => {
+            let rate = str::from_utf8(value).ok().filter(|rate| rate.bytes().all(|byte| byte.is_ascii_digit()));
+            if let Some(rate) = rate.and_then(|rate| rate.parse::<isize>().ok()) {
+                request.limit_rate = rate.unsigned_abs();
+                request.set_limit_rate_set(1);
             }
-            AccelHeader::Charset => {
-                let charset: *mut ngx_str_t = ngx_pcalloc((*request).pool, size_of::<ngx_str_t>()).cast();
-                let Some(text) = ngx::copy((*request).pool, value).filter(|_| !charset.is_null()) else { return false };
-                charset.write(text);
-                (*request).headers_out.override_charset = charset;
-            }
-            // The redirection and the buffering were obeyed before; nothing of an application is cached.
-            AccelHeader::Redirect | AccelHeader::Buffering | AccelHeader::Expires => {}
         }
+        AccelHeader::Charset => {
+            let charset: *mut ngx_str_t = request.zeroed();
+            let Some(text) = request.copy(value).filter(|_| !charset.is_null()) else { return false };
+            // SAFETY: memory of the request's pool for one string.
+            unsafe { charset.write(text) };
+            request.headers_out.override_charset = charset;
+        }
+        // The redirection and the buffering were obeyed before; nothing of an application is cached.
+        AccelHeader::Redirect | AccelHeader::Buffering | AccelHeader::Expires => {}
     }
     true
 }
 
-/// Prepares a request for another location: headers that nginx keeps beside a redirection are added to its answer. The
-/// error is the status to answer with instead.
-///
-/// # Safety
-///
-/// `request` is alive and its head has not been sent.
-pub(crate) unsafe fn prepare_redirection(
-    request: *mut Request,
+/// Prepares a request whose head has not been sent for another location: headers that nginx keeps beside a redirection are
+/// added to its answer. The error is the status to answer with instead.
+pub(crate) fn prepare_redirection(
+    request: &mut Request,
     head: &ResponseHead,
     target: &[u8],
 ) -> Result<Redirection, ngx::Status> {
-    // SAFETY: the caller's promise. nginx's own parser writes to `uri` and `args` and logs what it refuses.
-    unsafe {
-        if !head::add_for_redirection(request, head) {
-            return Err(ngx::INTERNAL_SERVER_ERROR);
-        }
-        let Some(mut uri) = ngx::copy((*request).pool, target) else { return Err(ngx::INTERNAL_SERVER_ERROR) };
-        if target.starts_with(b"@") {
-            return Ok(Redirection::Named(uri));
-        }
-        let mut args = ngx_str_t::empty();
-        let mut flags: ngx_uint_t = NGX_HTTP_LOG_UNSAFE;
-        if ngx_http_parse_unsafe_uri(request, &raw mut uri, &raw mut args, &raw mut flags) != ngx::OK {
-            return Err(ngx::NOT_FOUND);
-        }
-        Ok(Redirection::Path { uri, args })
+    if !head::add_for_redirection(request, head) {
+        return Err(ngx::INTERNAL_SERVER_ERROR);
     }
+    let mut uri = request.copy(target).ok_or(ngx::INTERNAL_SERVER_ERROR)?;
+    if target.starts_with(b"@") {
+        return Ok(Redirection::Named(uri));
+    }
+    let mut args = ngx_str_t::empty();
+    let mut flags: ngx_uint_t = NGX_HTTP_LOG_UNSAFE;
+    // SAFETY: a live request. nginx's own parser writes to the copy and to `args`, and logs what it refuses.
+    let code = unsafe { ngx_http_parse_unsafe_uri(request, &raw mut uri, &raw mut args, &raw mut flags) };
+    if code == ngx::OK { Ok(Redirection::Path { uri, args }) } else { Err(ngx::NOT_FOUND) }
 }

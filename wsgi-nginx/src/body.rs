@@ -28,39 +28,29 @@ pub(crate) struct Source {
 ///
 /// # Safety
 ///
-/// `request` is alive and its body has been read; with `inline` it outlives the result.
-pub(crate) unsafe fn source(request: *mut Request, inline: bool) -> io::Result<Source> {
+/// The body has been read. With `inline` the request outlives the result.
+pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Source> {
     let mut segments = Vec::new();
     let mut length = 0;
-    // SAFETY: the caller's promise: a chain of buffers that are in memory or in a file.
-    unsafe {
-        let body = (*request).request_body;
-        let mut link = if body.is_null() { std::ptr::null_mut() } else { (*body).bufs };
-        while let Some(entry) = link.as_ref() {
-            let buffer = &*entry.buf;
-            let segment = if buffer.in_file() != 0 {
-                let (start, end) = (buffer.file_pos as u64, buffer.file_last as u64);
-                Segment::File { file: Descriptor::new((*buffer.file).fd, inline)?, start, end }
-            } else {
-                // The buffer that ends a chunked body has no memory: its pointers are null.
-                let bytes = usize::try_from(buffer.last.offset_from(buffer.pos)).unwrap_or(0);
-                let data = if bytes == 0 { &[][..] } else { std::slice::from_raw_parts(buffer.pos, bytes) };
-                Segment::Memory(data.to_vec())
-            };
-            length += segment.length();
-            if segment.length() > 0 {
-                segments.push(segment);
-            }
-            link = entry.next;
+    for buffer in request.body_buffers() {
+        let segment = if buffer.in_file() != 0 {
+            // SAFETY: a buffer in a file has one; inline it is open for longer than it is read, as the caller promises.
+            let file = unsafe { Descriptor::new((*buffer.file).fd, inline)? };
+            Segment::File { file, start: buffer.file_pos as u64, end: buffer.file_last as u64 }
+        } else {
+            Segment::Memory(buffer.bytes().to_vec())
+        };
+        length += segment.length();
+        if segment.length() > 0 {
+            segments.push(segment);
         }
-        let headers = &(*request).headers_in;
-        let announced = headers.chunked() != 0 || !headers.content_length.is_null();
-        let own = request == (*request).main;
-        Ok(Source {
-            body: (length > 0).then(|| Box::new(Body::new(segments, length)) as Box<dyn BodySource>),
-            length: (length > 0 || (own && announced)).then_some(length),
-        })
     }
+    let headers = &request.headers_in;
+    let announced = headers.chunked() != 0 || !headers.content_length.is_null();
+    Ok(Source {
+        body: (length > 0).then(|| Box::new(Body::new(segments, length)) as Box<dyn BodySource>),
+        length: (length > 0 || (request.is_main() && announced)).then_some(length),
+    })
 }
 
 /// Segments in their order, and a position in them.

@@ -39,23 +39,21 @@ pub(crate) fn set_serving() {
 }
 
 /// The module's settings of the location that a request is in.
-///
-/// # Safety
-///
-/// `request` is alive.
-pub(crate) unsafe fn of<'a>(request: *const Request) -> &'a LocationConf {
-    // SAFETY: the caller's promise; `create` has made the record.
+pub(crate) fn of(request: &Request) -> &'static LocationConf {
+    // SAFETY: a live request, and `create` has made the record. A process that serves keeps it to its end (`drop_conf`).
     unsafe { ngx::location_conf(request, &raw const ngx_http_wsgi_module) }
 }
 
-/// The place of the module's context in a request (`ngx_http_set_ctx`).
-///
-/// # Safety
-///
-/// `request` is alive.
-pub(crate) unsafe fn context_of(request: *const Request) -> *mut *mut c_void {
-    // SAFETY: the caller's promise; every request has one place for each HTTP module.
-    unsafe { (*request).ctx.add(ngx_http_wsgi_module.ctx_index) }
+/// The module's context in a request; null if there is none (`ngx_http_get_module_ctx`).
+pub(crate) fn context(request: &Request) -> *mut c_void {
+    // SAFETY: a live request has one place for each HTTP module.
+    unsafe { *request.ctx.add(ngx_http_wsgi_module.ctx_index) }
+}
+
+/// Replaces the module's context in a request (`ngx_http_set_ctx`).
+pub(crate) fn set_context(request: &mut Request, context: *mut c_void) {
+    // SAFETY: a live request has one place for each HTTP module.
+    unsafe { *request.ctx.add(ngx_http_wsgi_module.ctx_index) = context };
 }
 
 /// The module's settings of the `http` block that is being read.

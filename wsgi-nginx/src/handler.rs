@@ -1,11 +1,11 @@
 //! A request from nginx's content phase to its end, in both execution modes.
 //!
-//! nginx reads the body, `begin` starts the exchange. Inline the application runs right there, and again from
-//! `resume` when the client has taken what there was. With threads `deliver` passes on what the application's thread
-//! has mailed. `finish` ends the request; `over` is nginx's word that it is gone, whoever ended it.
+//! nginx reads the body, [`begin`] starts the exchange. Inline the application runs right there, and again from `resume` when
+//! the client has taken what there was. With threads `deliver` forwards what the application's thread has sent. `end::finish`
+//! ends the request; nginx calls `request_over` when the request is destroyed, whoever ended it.
 //!
-//! Every call of nginx's filters or of Python can come back into this file for the same request: no cell is borrowed then
-//! (see [`Loop`]), and the request may be over afterwards.
+//! Every call of nginx's filters or of Python can come back into these files for the same request: no cell is borrowed then,
+//! and no [`Req`] is left, since the request may be over afterwards.
 
 mod deliver;
 mod end;
@@ -15,212 +15,211 @@ mod resume;
 use std::sync::Arc;
 
 use wsgi_core::host::{BodyInterest, ErrorLog, HostParts, Level};
-use wsgi_core::python::Refused;
+use wsgi_core::python::{Location, Refused};
 use wsgi_core::snapshot::RequestSnapshot;
 
-use end::{finalize, guard_request};
-use inline::{turn, went};
+use end::guard_request;
+use inline::{advance_inline, after_turn};
 
-use crate::bindings::{ngx_http_cleanup_add, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_next_events};
+use crate::bindings::{ngx_http_test_reading, ngx_int_t, ngx_str_t};
 use crate::chain::Output;
-use crate::conf;
+use crate::conf::{self, LocationConf};
 use crate::guard::guard;
 use crate::handover::{HandOver, Run};
 use crate::inline_sink::InlineSink;
-use crate::loop_cell::Loop;
 use crate::mailbox::Mail;
-use crate::ngx::{self, Request, multiplexed};
+use crate::ngx::{self, Request};
+use crate::req::Req;
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
-use crate::{body, head, log, log_room, reentry, worker};
+use crate::worker::{self, Worker};
+use crate::{body, head, log_room};
 
 /// Answers a request of a location with `wsgi_pass`.
 pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
-    // SAFETY: nginx calls content handlers with a live request.
-    guard("content_handler", ngx::INTERNAL_SERVER_ERROR, || unsafe { handle(request) })
+    guard("content_handler", ngx::INTERNAL_SERVER_ERROR, || {
+        if worker::running().is_none() {
+            // The reason is in the log since the worker's start.
+            return ngx::INTERNAL_SERVER_ERROR;
+        }
+        // SAFETY: nginx calls content handlers with a live request.
+        unsafe { Req::enter(request, handle) }
+    })
 }
 
-/// The content handler.
-///
-/// # Safety
-///
-/// nginx calls this with a live request.
-unsafe fn handle(request: *mut Request) -> ngx_int_t {
-    if worker::running().is_none() {
-        // Why is in the log since the worker's start.
-        return ngx::INTERNAL_SERVER_ERROR;
+/// Has nginx read the body. An answer of nginx's own, such as 413, is returned; otherwise [`begin`] ends the request.
+fn handle(mut req: Req<'_>) -> ngx_int_t {
+    if has_no_body(&req) {
+        // As nginx does where it has nothing to read, without the bookkeeping.
+        req.add_count();
+        let request = req.as_ptr();
+        // SAFETY: alive, and the `Req` is not used from here on.
+        unsafe { body_arrived(request) };
+        return ngx::DONE;
     }
-    let lp = &mut Loop::enter();
-    // SAFETY: the caller's promise. An answer of nginx's own, such as 413, is returned; else `begin` ends the request.
-    unsafe {
-        if has_no_body(request) {
-            // As nginx does where it has nothing to read, without the bookkeeping.
-            let main = (*request).main;
-            (*main).set_count((*main).count() + 1);
-            body_arrived(request);
-            return ngx::DONE;
-        }
-        let code = reentry::read_request_body(lp, request, Some(body_arrived));
-        if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
-    }
+    let code = req.read_body(Some(body_arrived));
+    if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
 }
 
 /// Whether the head says that no body follows. In later versions of HTTP only the end of the stream does.
-unsafe fn has_no_body(request: *const Request) -> bool {
-    // SAFETY: a live request.
-    unsafe {
-        let headers = &(*request).headers_in;
-        headers.content_length_n <= 0 && headers.chunked() == 0 && !multiplexed(request)
-    }
+fn has_no_body(request: &Request) -> bool {
+    let headers = &request.headers_in;
+    headers.content_length_n <= 0 && headers.chunked() == 0 && !request.is_multiplexed()
 }
 
-/// Goes on when the request body has arrived.
+/// Called by nginx when the request body has arrived.
 unsafe extern "C" fn body_arrived(request: *mut Request) {
-    // SAFETY: nginx calls back with the request whose body it has read.
-    guard_request("body_arrived", request, || unsafe { begin(request) });
+    // SAFETY: nginx calls back with the live request whose body it has read.
+    guard_request("body_arrived", request, || unsafe { Req::enter(request, begin) });
 }
 
-/// Starts the exchange.
-///
-/// # Safety
-///
-/// nginx calls this with a live request whose body has been read.
-pub(super) unsafe fn begin(request: *mut Request) {
-    let lp = &mut Loop::enter();
-    // SAFETY: the caller's promise holds to the end of this function, or until the request is finished in it.
-    unsafe {
-        let conf = conf::of(request);
-        let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
-            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-        };
-        // A request that shares its connection comes here twice if it has to wait for its place.
-        let hand_over = match context(request) {
-            Some(hand_over) if hand_over.run.with(lp, |run| matches!(run, Run::Waiting)) => hand_over,
-            _ => {
-                let hand_over = HandOver::new(Output::new(request), interest(request));
-                if !register(lp, request, &hand_over) {
-                    return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-                }
-                if !worker.inline && !hand_over.enter(lp, request) {
-                    hand_over.run.with(lp, |run| *run = Run::Waiting);
-                    return watch(request);
-                }
-                hand_over
+/// Everything that an exchange begins with.
+struct Start {
+    worker: &'static Worker,
+    location: &'static Arc<Location>,
+    conf: &'static LocationConf,
+    hand_over: Arc<HandOver>,
+    variables: Vec<(&'static str, ngx_str_t)>,
+    body: body::Source,
+}
+
+/// Starts the exchange of a request whose body has been read.
+fn begin(mut req: Req<'_>) {
+    match prepare(&mut req) {
+        Ok(Some(start)) if start.worker.inline => begin_inline(req, start),
+        Ok(Some(start)) => {
+            if let Err(refused) = dispatch(&mut req, start) {
+                refuse(req, refused);
             }
-        };
-        let Some(variables) = variables(request, conf) else {
-            return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-        };
-        let source = match body::source(request, worker.inline) {
-            Ok(source) => source,
-            Err(error) => {
-                log::write(
-                    (*(*request).connection).log,
-                    Level::Crit,
-                    &format!("cannot read the request body: {error}"),
-                );
-                return finalize(lp, request, ngx::INTERNAL_SERVER_ERROR);
-            }
-        };
-        let view = View::new(request, conf.mount(), &variables, source.length);
-        log::debug((*(*request).connection).log, format_args!("wsgi begin, inline: {}", worker.inline));
-        let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
-        if worker.inline {
-            let sink =
-                Box::new(InlineSink::new(Arc::clone(&hand_over), conf.settings.ignored_headers.unwrap_or_default()));
-            let parts = HostParts { body: source.body, sink, log };
-            let result = {
-                let _away = log_room::Away::new();
-                let _attached = worker.gateway.attach(location);
-                let exchange = worker.gateway.begin(location, &view, parts);
-                turn(lp, &hand_over, exchange)
-            };
-            went(lp, request, &hand_over, result);
-            return;
         }
-        let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
-        let parts = HostParts { body: source.body, sink, log };
-        let told = Arc::clone(&hand_over);
-        let done = Box::new(move |result| {
-            if let Err(fault) = result {
-                // Refused when the request is over: then there is nothing to answer.
-                let _ = told.post(Mail::Failed(fault), true);
-            }
-        });
-        match worker.gateway.dispatch(location, RequestSnapshot::new(&view), parts, done) {
-            Ok(handle) => {
-                hand_over.run.with(lp, |run| *run = Run::Threads(handle));
-                watch(request);
-            }
-            Err(refused) => overloaded(lp, request, refused),
-        }
+        Ok(None) => {}
+        Err(status) => req.finalize(status),
     }
 }
 
-/// Has nginx tell when the client leaves, and when it takes more.
-unsafe fn watch(request: *mut Request) {
-    // SAFETY: a live request.
-    unsafe {
-        (*request).read_event_handler = Some(ngx_http_test_reading);
-        (*request).write_event_handler = Some(resume::write_event);
-        let read = (*(*request).connection).read;
-        if (*read).pending_eof() != 0 {
-            // It has left before anybody asked, and there is no further event.
-            ngx_post_event(read, &raw mut ngx_posted_next_events);
+/// Makes the record of the request. `None`: it has to wait for its place among the requests of its connection, and comes here
+/// once more.
+fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
+    let conf = conf::of(req);
+    let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
+        return Err(ngx::INTERNAL_SERVER_ERROR);
+    };
+    let hand_over = match context(req) {
+        Some(hand_over) if hand_over.run.with(req.lp(), |run| matches!(run, Run::Waiting)) => hand_over,
+        _ => {
+            let hand_over = HandOver::new(Output::new(req), interest(req));
+            if !register(req, &hand_over) {
+                return Err(ngx::INTERNAL_SERVER_ERROR);
+            }
+            if !worker.inline && !hand_over.enter(req) {
+                hand_over.run.with(req.lp(), |run| *run = Run::Waiting);
+                watch(req);
+                return Ok(None);
+            }
+            hand_over
         }
+    };
+    let variables = variables(req, conf).ok_or(ngx::INTERNAL_SERVER_ERROR)?;
+    // SAFETY: inline, the exchange ends with the request at the latest.
+    let body = unsafe { body::source(req, worker.inline) }.map_err(|error| {
+        req.log(Level::Crit, &format!("cannot read the request body: {error}"));
+        ngx::INTERNAL_SERVER_ERROR
+    })?;
+    req.debug(format_args!("wsgi begin, inline: {}", worker.inline));
+    Ok(Some(Start { worker, location, conf, hand_over, variables, body }))
+}
+
+/// Runs the application on this thread, as far as the client takes its response.
+fn begin_inline(req: Req<'_>, start: Start) {
+    let Start { worker, location, conf, hand_over, variables, body } = start;
+    let ignored = conf.settings.ignored_headers.unwrap_or_default();
+    let lp = req.leave();
+    let result = {
+        let _away = log_room::Away::new();
+        let _attached = worker.gateway.attach(location);
+        let Some(mut req) = hand_over.request(lp) else { return };
+        let parts = HostParts {
+            body: body.body,
+            sink: Box::new(InlineSink::new(Arc::clone(&hand_over), ignored)),
+            log: Arc::<HandOver>::clone(&hand_over),
+        };
+        let view = View::new(&mut req, conf.mount(), &variables, body.length);
+        let exchange = worker.gateway.begin(location, &view, parts);
+        advance_inline(req.leave(), &hand_over, exchange)
+    };
+    after_turn(lp, &hand_over, result);
+}
+
+/// Has a thread of the pool answer.
+fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
+    let Start { worker, location, conf, hand_over, variables, body } = start;
+    let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
+    let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
+    let parts = HostParts { body: body.body, sink, log };
+    let for_done = Arc::clone(&hand_over);
+    let done = Box::new(move |result| {
+        if let Err(fault) = result {
+            // Refused when the request is over: then there is nothing to answer.
+            let _ = for_done.post(Mail::Failed(fault), true);
+        }
+    });
+    let snapshot = RequestSnapshot::new(&View::new(req, conf.mount(), &variables, body.length));
+    let handle = worker.gateway.dispatch(location, snapshot, parts, done)?;
+    hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
+    watch(req);
+    Ok(())
+}
+
+/// Has nginx call back when the client leaves, and when it takes more.
+fn watch(req: &mut Req<'_>) {
+    req.read_event_handler = Some(ngx_http_test_reading);
+    req.write_event_handler = Some(resume::write_event);
+    let read = req.connection_mut().read_event();
+    if read.pending_eof() != 0 {
+        // It has left before, and there is no further event.
+        read.post_next();
     }
 }
 
 /// Too much to do: the client may come back in a second. Python has no part in this.
-unsafe fn overloaded(lp: &mut Loop, request: *mut Request, refused: Refused) {
-    // SAFETY: a live request.
-    unsafe {
-        log::write((*(*request).connection).log, Level::Error, &format!("request refused: {refused}"));
-        let code = if head::add_plain(request, b"Retry-After", b"1") {
-            ngx::SERVICE_UNAVAILABLE
-        } else {
-            ngx::INTERNAL_SERVER_ERROR
-        };
-        finalize(lp, request, code);
-    }
+fn refuse(mut req: Req<'_>, refused: Refused) {
+    req.log(Level::Error, &format!("request refused: {refused}"));
+    let is_added = head::add_plain(&mut req, b"Retry-After", b"1");
+    req.finalize(if is_added { ngx::SERVICE_UNAVAILABLE } else { ngx::INTERNAL_SERVER_ERROR });
 }
 
-/// What can be said of the body before the head has passed nginx's filters: it is wanted, unless the request has
-/// conditions that nginx may answer with 304 or 412.
-unsafe fn interest(request: *const Request) -> Option<BodyInterest> {
-    // SAFETY: a live request.
-    let headers = unsafe { &(*request).headers_in };
+/// Whether the body is wanted, before the head has passed nginx's filters: it is, unless the request has conditions that nginx
+/// may answer with 304 or 412.
+fn interest(request: &Request) -> Option<BodyInterest> {
+    let headers = &request.headers_in;
     let conditional = [headers.if_modified_since, headers.if_unmodified_since, headers.if_match, headers.if_none_match]
         .iter()
         .any(|header| !header.is_null());
     (!conditional).then_some(BodyInterest::Wanted)
 }
 
-/// Makes the two sides of the request its context, and has nginx tell when it is over; false without memory.
-unsafe fn register(lp: &Loop, request: *mut Request, hand_over: &Arc<HandOver>) -> bool {
-    // SAFETY: a live request; the count that goes into the pointer comes back in `over`.
-    unsafe {
-        let cleanup = ngx_http_cleanup_add(request, 0);
-        if cleanup.is_null() {
-            return false;
-        }
-        let context = Arc::into_raw(Arc::clone(hand_over)).cast_mut().cast();
-        (*cleanup).data = context;
-        (*cleanup).handler = Some(end::request_over);
-        *conf::context_of(request) = context;
-        hand_over.count(lp);
-        true
+/// Makes the record the context of its request, and has nginx call back when the request is over; false without memory.
+fn register(req: &mut Req<'_>, hand_over: &Arc<HandOver>) -> bool {
+    // `end::take_context` takes this count back.
+    let context = Arc::into_raw(Arc::clone(hand_over)).cast_mut().cast();
+    if !req.on_end(Some(end::request_over), context) {
+        // SAFETY: the count that was taken above, which nothing else has.
+        drop(unsafe { Arc::from_raw(context.cast::<HandOver>()) });
+        return false;
     }
+    conf::set_context(req, context);
+    hand_over.count(req.lp());
+    true
 }
 
-/// The two sides of a request that is under way here.
-unsafe fn context(request: *const Request) -> Option<Arc<HandOver>> {
-    // SAFETY: a live request; its context is null or a pointer with a count of its own, until `over`.
+/// The record of a request that is under way here.
+fn context(request: &Request) -> Option<Arc<HandOver>> {
+    let context: *const HandOver = conf::context(request).cast_const().cast();
+    if context.is_null() {
+        return None;
+    }
+    // SAFETY: the context is a pointer with a count of its own until the request is over: `register` has made it.
     unsafe {
-        let context: *const HandOver = (*conf::context_of(request)).cast_const().cast();
-        if context.is_null() {
-            return None;
-        }
         Arc::increment_strong_count(context);
         Some(Arc::from_raw(context))
     }

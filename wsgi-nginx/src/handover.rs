@@ -13,7 +13,7 @@ use crate::log;
 use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{Loop, LoopCell, on_loop_thread};
 use crate::mailbox::{Gone, Mail, Mailbox};
-use crate::ngx::Request;
+use crate::req::Req;
 use crate::shares::Place;
 use crate::worker;
 
@@ -70,17 +70,20 @@ impl HandOver {
         worker::request_began(lp);
     }
 
-    /// Whether the request may have a thread. If not, it is in line for a place.
-    ///
-    /// # Safety
-    ///
-    /// `request` is that of this record, and is alive.
-    pub(crate) unsafe fn enter(&self, lp: &Loop, request: *mut Request) -> bool {
-        // SAFETY: the caller's promise; the place is given up when the request is over.
-        if let Some(place) = unsafe { Place::enter(lp, request) } {
+    /// Whether the request of this record may have a thread. If not, it is in line for a place.
+    pub(crate) fn enter(&self, req: &mut Req<'_>) -> bool {
+        // SAFETY: the place is given up when the request is over.
+        if let Some(place) = unsafe { Place::enter(req) } {
             let _ = self.place.set(place);
         }
         self.is_placed()
+    }
+
+    /// The request, unless it is over.
+    pub(crate) fn request<'lp>(&self, lp: &'lp mut Loop) -> Option<Req<'lp>> {
+        let request = self.output.with(lp, |output| output.request());
+        // SAFETY: a request that is not null is alive: `close` takes it away before nginx destroys it.
+        (!request.is_null()).then(|| unsafe { Req::new(lp, request) })
     }
 
     /// Whether the request has its turn.
@@ -115,9 +118,9 @@ impl HandOver {
         }
     }
 
-    /// The request is over: the application is told, nothing that it still sends reaches nginx. Returns the request, null if
-    /// it was over already. After a panic it may be called again, and goes on with what is left to do.
-    pub(crate) fn close(&self, lp: &mut Loop, gone: Gone) -> *mut Request {
+    /// Ends the exchange, and nothing that the application still sends reaches nginx. Returns the request, if it was not over
+    /// already. After a panic it may be called again, and goes on with what is left to do.
+    pub(crate) fn close<'lp>(&self, lp: &'lp mut Loop, gone: Gone) -> Option<Req<'lp>> {
         self.mailbox.close(gone);
         let run = self.run.with(lp, |run| std::mem::replace(run, Run::Over));
         if let Run::Threads(handle) = &run {
@@ -137,7 +140,8 @@ impl HandOver {
             }
             run => drop(run),
         }
-        request
+        // SAFETY: alive: nginx destroys it after its callback, or when the caller gives the exchange's count back.
+        (!request.is_null()).then(|| unsafe { Req::new(lp, request) })
     }
 }
 

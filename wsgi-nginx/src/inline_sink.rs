@@ -10,12 +10,11 @@ use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
 
-use crate::conf::{self, LocationConf};
+use crate::conf;
 use crate::handover::HandOver;
 use crate::kept::Kept;
 use crate::loop_cell::Loop;
 use crate::mailbox::Backlog;
-use crate::ngx::{self, multiplexed};
 
 /// So many items of one response in a row, then the event loop has its turn.
 const ITEMS_A_TURN: u32 = 64;
@@ -83,15 +82,9 @@ impl InlineSink {
 
 impl Unsent {
     #[cold]
-    fn new(lp: &Loop, hand_over: &HandOver) -> Option<Box<Self>> {
-        let request = hand_over.output.with(lp, |output| output.request());
-        if request.is_null() {
-            return None;
-        }
-        // SAFETY: the request is not over.
-        let conf: &LocationConf = unsafe { conf::of(request) };
-        let location = Arc::clone(conf.location.as_ref()?);
-        Some(Box::new(Self { location, kept: Kept::default(), part: None }))
+    fn new(lp: &mut Loop, hand_over: &HandOver) -> Option<Box<Self>> {
+        let location = conf::of(&*hand_over.request(lp)?).location.as_ref()?;
+        Some(Box::new(Self { location: Arc::clone(location), kept: Kept::default(), part: None }))
     }
 
     #[cold]
@@ -162,7 +155,7 @@ impl ResponseSink for InlineSink {
 
     fn drain(&mut self) -> Result<(), HostError> {
         if self.kept.is_none() && !drain(&mut Loop::enter(), &self.hand_over)? {
-            self.kept = Unsent::new(&Loop::enter(), &self.hand_over);
+            self.kept = Unsent::new(&mut Loop::enter(), &self.hand_over);
         }
         Ok(())
     }
@@ -179,37 +172,26 @@ impl ResponseSink for InlineSink {
 fn drain(lp: &mut Loop, hand_over: &HandOver) -> Result<bool, HostError> {
     let mut waiting_since = Instant::now();
     loop {
-        let (backlog, request) = hand_over.output.with(lp, |output| (output.backlog(), output.request()));
-        match backlog {
+        match hand_over.output.with(lp, |output| output.backlog()) {
             Backlog::None => return Ok(true),
             Backlog::Part => return Ok(false),
             Backlog::Client => {}
         }
-        // SAFETY: output is left, so that the request is not over.
-        let connection = unsafe { (*request).connection };
-        // SAFETY: as above.
-        let (write, limit) = unsafe { ((*connection).write, ngx::core_location(request).send_timeout) };
-        // SAFETY: a live connection and its event.
-        if unsafe { multiplexed(request) || (*write).delayed() != 0 } {
+        let mut req = hand_over.request(lp).ok_or(HostError::ClientGone)?;
+        if req.is_multiplexed() || req.connection_mut().write_event().delayed() != 0 {
             return Ok(false);
         }
-        // SAFETY: as above: nginx has noted whether the socket takes more.
-        let (ready, sent) = unsafe { ((*write).ready() != 0, (*connection).sent) };
-        if !ready {
-            // SAFETY: the connection is open.
-            wait_for_socket(unsafe { (*connection).fd }, limit, waiting_since)?;
-            // SAFETY: nginx tries to send only where it believes the socket to be ready.
-            unsafe { (*write).set_ready(1) };
+        let sent = req.connection().sent;
+        // nginx tries to send only where it believes the socket to be ready.
+        if req.connection_mut().write_event().ready() == 0 {
+            wait_for_socket(req.connection().fd, req.core_location().send_timeout, waiting_since)?;
+            req.connection_mut().write_event().set_ready(1);
         }
         hand_over.retry(lp)?;
-        if hand_over.output.with(lp, |output| output.request().is_null()) {
-            return Err(HostError::ClientGone);
-        }
-        // SAFETY: the request is not over.
-        let (still_ready, progress) = unsafe { ((*write).ready() != 0, (*connection).sent != sent) };
-        if progress {
+        let mut req = hand_over.request(lp).ok_or(HostError::ClientGone)?;
+        if req.connection().sent != sent {
             waiting_since = Instant::now();
-        } else if still_ready {
+        } else if req.connection_mut().write_event().ready() != 0 {
             // The socket takes more, and nginx gives it nothing: it waits for something else.
             return Ok(false);
         }

@@ -27,6 +27,7 @@ mod mailbox;
 mod ngx;
 mod preconditions;
 mod reentry;
+mod req;
 mod request;
 mod response;
 mod retire;

@@ -1,12 +1,16 @@
 //! nginx's words in Rust: return codes as they are used, strings, and access to the module's configuration.
 
+mod memory;
+mod record;
+
 use std::ffi::c_void;
 use std::slice;
 
 use crate::bindings::{
     NGX_DONE, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK,
     ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_uint_t,
+    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_parse_http_time, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_uint_t,
+    time_t,
 };
 
 pub(crate) type Request = ngx_http_request_t;
@@ -120,12 +124,9 @@ pub(crate) fn status(code: u16) -> ngx_uint_t {
     ngx_uint_t::from(code)
 }
 
-/// Whether several requests share the connection (HTTP/2, HTTP/3).
-///
-/// # Safety
-///
-/// `request` is alive.
-pub(crate) unsafe fn multiplexed(request: *const Request) -> bool {
-    // SAFETY: the caller's promise. 2000 and 3000 are nginx's numbers for these versions.
-    unsafe { (*request).http_version >= 2000 }
+/// The seconds since 1970 of a date of HTTP; `None` if it is none (`ngx_parse_http_time`).
+pub(crate) fn parse_time(date: &[u8]) -> Option<time_t> {
+    // SAFETY: nginx's parser reads that many bytes.
+    let time = unsafe { ngx_parse_http_time(date.as_ptr().cast_mut(), date.len()) };
+    (time != -1).then_some(time)
 }

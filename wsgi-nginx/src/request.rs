@@ -13,7 +13,7 @@ use crate::bindings::{
     socklen_t,
 };
 use crate::conf::LocationConf;
-use crate::ngx::{self, Request, multiplexed};
+use crate::ngx::{self, Request};
 
 /// Room for an address as text: nginx's `NGX_SOCKADDR_STRLEN` with a unix socket's path.
 const ADDRESS_LENGTH: usize = 128;
@@ -30,26 +30,20 @@ const TLS_VARIABLES: [(&str, &[u8]); 8] = [
     ("SSL_CLIENT_SERIAL", b"ssl_client_serial"),
 ];
 
-/// Evaluates the `wsgi_var` directives in force; `None` when nginx has no memory for a value.
-///
-/// # Safety
-///
-/// `request` is alive and `conf` is that of its location.
-pub(crate) unsafe fn variables(request: *mut Request, conf: &LocationConf) -> Option<Vec<(&str, ngx_str_t)>> {
-    conf.variables
-        .iter()
-        .map(|(name, value)| {
-            let mut text = ngx_str_t::empty();
-            // SAFETY: the caller's promise; the result lives in the request's pool or in the configuration.
-            let code = unsafe { ngx_http_complex_value(request, *value, &raw mut text) };
-            (code == ngx::OK).then_some((&**name, text))
-        })
-        .collect()
+/// Evaluates the `wsgi_var` directives in force, which are those of `conf`; `None` when nginx has no memory for a value.
+pub(crate) fn variables<'a>(request: &mut Request, conf: &'a LocationConf) -> Option<Vec<(&'a str, ngx_str_t)>> {
+    let values = conf.variables.iter().map(|(name, value)| {
+        let mut text = ngx_str_t::empty();
+        // SAFETY: a live request, and a value that was compiled with the configuration. The result lives as long as both.
+        let code = unsafe { ngx_http_complex_value(request, *value, &raw mut text) };
+        (code == ngx::OK).then_some((&**name, text))
+    });
+    values.collect()
 }
 
 /// A request with what takes more than a look into it.
 pub(crate) struct View<'a> {
-    request: *mut Request,
+    request: &'a Request,
     script_name: &'a [u8],
     path_info: &'a [u8],
     variables: &'a [(&'a str, ngx_str_t)],
@@ -60,73 +54,44 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// # Safety
-    ///
-    /// `request` is alive for `'a`, and this is the event loop's thread.
-    pub(crate) unsafe fn new(
-        request: *mut Request,
+    pub(crate) fn new(
+        request: &'a mut Request,
         mount: Mount<'_>,
         variables: &'a [(&'a str, ngx_str_t)],
         content_length: Option<u64>,
     ) -> Self {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if has_target_host(request) {
-                replace_host(request);
-            }
-            let (script_name, path_info) = split_path(path(request), mount);
-            let core = ngx::core_location(request);
-            let document_root = if core.root_lengths.is_null() {
-                ngx::bytes(&core.root)
-            } else {
-                variable(request, b"document_root").unwrap_or_default()
-            };
-            let tls = if !is_tls((*request).connection) {
-                Vec::new()
-            } else {
-                TLS_VARIABLES
-                    .iter()
-                    .filter_map(|(key, name)| {
-                        variable(request, name).filter(|value| !value.is_empty()).map(|value| (*key, value))
-                    })
-                    .collect()
-            };
-            Self {
-                request,
-                script_name,
-                path_info,
-                variables,
-                content_length,
-                document_root,
-                local: Local::of(request),
-                tls,
-            }
+        if has_target_host(request) {
+            replace_host(request);
         }
+        let local = Local::of(request);
+        // Evaluated by nginx, which writes to the request.
+        let root_is_text = request.core_location().root_lengths.is_null();
+        let root = if root_is_text { None } else { variable(request, b"document_root") };
+        let tls = if is_tls(request.connection()) { tls_variables(request) } else { Vec::new() };
+        let request: &Request = request;
+        let document_root = if root_is_text { text(&request.core_location().root) } else { root.unwrap_or_default() };
+        let (script_name, path_info) = split_path(path(request), mount);
+        Self { request, script_name, path_info, variables, content_length, document_root, local, tls }
     }
+}
 
-    fn request(&self) -> &'a Request {
-        // SAFETY: `new` was promised that the request lives for 'a.
-        unsafe { &*self.request }
-    }
-
-    fn text(&self, text: &'a ngx_str_t) -> &'a [u8] {
-        // SAFETY: strings of a live request.
-        unsafe { ngx::bytes(text) }
-    }
+/// The bytes of a string of a request, its connection or its configuration.
+fn text(text: &ngx_str_t) -> &[u8] {
+    // SAFETY: nginx's strings of a live request point to as many bytes, which stay as long as the request.
+    unsafe { ngx::bytes(text) }
 }
 
 impl RequestView for View<'_> {
     fn method(&self) -> &[u8] {
-        self.text(&self.request().method_name)
+        text(&self.request.method_name)
     }
 
     fn scheme(&self) -> Scheme {
-        // SAFETY: a live request has a connection.
-        if unsafe { is_tls(self.request().connection) } { Scheme::Https } else { Scheme::Http }
+        if is_tls(self.request.connection()) { Scheme::Https } else { Scheme::Http }
     }
 
     fn protocol(&self) -> &[u8] {
-        match self.text(&self.request().http_protocol) {
+        match text(&self.request.http_protocol) {
             b"" => b"HTTP/0.9",
             protocol => protocol,
         }
@@ -141,13 +106,12 @@ impl RequestView for View<'_> {
     }
 
     fn query(&self) -> &[u8] {
-        self.text(&self.request().args)
+        text(&self.request.args)
     }
 
     fn server(&self) -> Endpoint<'_> {
-        // SAFETY: a live request.
-        let configured = unsafe { ngx::bytes(&ngx::core_server(self.request).server_name) };
-        let requested = self.text(&self.request().headers_in.server);
+        let configured = text(&self.request.core_server().server_name);
+        let requested = text(&self.request.headers_in.server);
         let name = if is_plain_name(configured) {
             configured
         } else if requested.is_empty() {
@@ -159,12 +123,10 @@ impl RequestView for View<'_> {
     }
 
     fn peer(&self) -> Endpoint<'_> {
-        // SAFETY: a live request has a connection with the client's address.
-        unsafe {
-            let connection = &*self.request().connection;
-            let port = ngx_inet_get_port(connection.sockaddr);
-            Endpoint { name: ngx::bytes(&connection.addr_text), port: (port != 0).then_some(port) }
-        }
+        let connection = self.request.connection();
+        // SAFETY: a live connection has the client's address.
+        let port = unsafe { ngx_inet_get_port(connection.sockaddr) };
+        Endpoint { name: text(&connection.addr_text), port: (port != 0).then_some(port) }
     }
 
     fn content_length(&self) -> Option<u64> {
@@ -172,81 +134,68 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        // SAFETY: nginx's list of request headers, which nobody changes while the request is read.
-        unsafe { Headers::new(&raw const self.request().headers_in.headers.part) }.map(|header| HeaderField {
-            name: self.text(&header.key),
-            value: self.text(&header.value),
+        Headers::new(&self.request.headers_in.headers.part).map(|header| HeaderField {
+            name: header.name(),
+            value: header.text(),
             // `ngx_hash` over the lower-case name, as `name_hash` defines it.
             hash: header.hash as u32,
         })
     }
 
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let request = self.request();
+        let request = self.request;
         let tls = 5 + self.tls.len();
         // A host in the target where there is no header that it replaces.
-        // SAFETY: a live request.
-        let added = request.headers_in.host.is_null() && unsafe { has_target_host(request) };
+        let added = request.headers_in.host.is_null() && has_target_host(request);
         // One after the other: a chain of two lists would be asked twice for each.
         (0..tls + usize::from(added)).map(move |position| match position {
-            0 => ("REQUEST_URI", self.text(&request.unparsed_uri)),
-            1 => ("DOCUMENT_URI", self.text(&request.uri)),
+            0 => ("REQUEST_URI", text(&request.unparsed_uri)),
+            1 => ("DOCUMENT_URI", text(&request.uri)),
             2 => ("DOCUMENT_ROOT", self.document_root),
             3 => ("SERVER_ADDR", self.local.text()),
             4 => ("SERVER_SOFTWARE", NGINX_VER.to_bytes()),
             position if position < tls => self.tls[position - 5],
-            // SAFETY: a live request with a host in its line.
-            _ => ("HTTP_HOST", unsafe { target_host(request) }),
+            _ => ("HTTP_HOST", target_host(request)),
         })
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.variables.iter().map(|(name, value)| (*name, self.text(value)))
+        self.variables.iter().map(|(name, value)| (*name, text(value)))
     }
+}
+
+/// The variables of the connection's TLS that have a value.
+fn tls_variables<'a>(request: &mut Request) -> Vec<(&'static str, &'a [u8])> {
+    let values = TLS_VARIABLES.iter().map(|(key, name)| (*key, variable(request, name).unwrap_or_default()));
+    values.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The path that nginx has cleaned and rewritten. `rewrite` may leave out the slash that it begins with.
-///
-/// # Safety
-///
-/// `request` is alive for `'a`.
-unsafe fn path<'a>(request: *mut Request) -> &'a [u8] {
-    // SAFETY: the caller's promise; a copy is in the request's pool.
-    unsafe {
-        let path = ngx::bytes(&(*request).uri);
-        if path.starts_with(b"/") {
-            return path;
-        }
-        ngx::copy((*request).pool, &[b"/", path].concat()).map_or(b"/", |path| ngx::bytes(&path))
+fn path(request: &Request) -> &[u8] {
+    let path = text(&request.uri);
+    if path.starts_with(b"/") {
+        return path;
     }
+    let copy = request.copy(&[b"/", path].concat());
+    // SAFETY: memory of the request's pool.
+    copy.map_or(b"/", |path| unsafe { ngx::bytes(&path) })
 }
 
-/// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of a page
-/// have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
-///
-/// # Safety
-///
-/// `request` is alive.
+/// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of a
+/// page have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
 #[inline(always)]
-unsafe fn has_target_host(request: *const Request) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let main = (*request).main;
-        !(*main).host_end.is_null() && !multiplexed(main)
-    }
+fn has_target_host(request: &Request) -> bool {
+    let main = request.main_request();
+    !main.host_end.is_null() && !main.is_multiplexed()
 }
 
-/// That host, with its port if it has one.
-///
-/// # Safety
-///
-/// `request` is alive for `'a`, and [has it](has_target_host).
-unsafe fn target_host<'a>(request: *const Request) -> &'a [u8] {
-    // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand in
-    // the same line, which stays as long as the request.
+/// That host, with its port if it has one. The request [has it](has_target_host).
+fn target_host(request: &Request) -> &[u8] {
+    let main = request.main_request();
+    let (start, mut end) = (main.host_start.cast_const(), main.host_end.cast_const());
+    // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand
+    // in the same line, which stays as long as the request.
     unsafe {
-        let main = (*request).main;
-        let (start, mut end) = ((*main).host_start.cast_const(), (*main).host_end.cast_const());
         if *end == b':' {
             end = end.add(1);
             while (*end).is_ascii_digit() {
@@ -257,33 +206,26 @@ unsafe fn target_host<'a>(request: *const Request) -> &'a [u8] {
     }
 }
 
-/// Puts the host of the request line into the `Host` header, which does not count beside it (RFC 9112, 3.2.2): nginx has chosen the
-/// server by the first, and the application would read the second. Whatever reads the header later reads the same.
-///
-/// # Safety
-///
-/// `request` is alive, and has a host in its line.
+/// Puts the host of the request line into the `Host` header, which does not count beside it (RFC 9112, 3.2.2): nginx has chosen
+/// the server by the first, and the application would read the second. Later readers of the header read the same.
 #[cold]
-unsafe fn replace_host(request: *mut Request) {
-    // SAFETY: the caller's promise; null, or an element of the request's list, which this thread alone uses. The line stays as long
-    // as the request.
-    unsafe {
-        if let Some(header) = (*request).headers_in.host.as_mut() {
-            header.value = ngx::str_of(target_host(request));
-        }
+fn replace_host(request: &mut Request) {
+    let host = ngx::str_of(target_host(request));
+    // SAFETY: null, or an element of the list of a live request.
+    if let Some(header) = unsafe { request.headers_in.host.as_mut() } {
+        header.value = host;
     }
 }
 
 /// Whether the client has come by TLS.
 #[cfg(ngx_feature = "ssl")]
-unsafe fn is_tls(connection: *const ngx_connection_t) -> bool {
-    // SAFETY: a live request has a connection.
-    unsafe { !(*connection).ssl.is_null() }
+fn is_tls(connection: &ngx_connection_t) -> bool {
+    !connection.ssl.is_null()
 }
 
 /// An nginx without TLS has no place for it in its connections.
 #[cfg(not(ngx_feature = "ssl"))]
-unsafe fn is_tls(_connection: *const ngx_connection_t) -> bool {
+fn is_tls(_connection: &ngx_connection_t) -> bool {
     false
 }
 
@@ -296,16 +238,20 @@ fn is_plain_name(name: &[u8]) -> bool {
     }
 }
 
-/// The value of one of nginx's variables, if it has one.
-unsafe fn variable<'a>(request: *mut Request, name: &[u8]) -> Option<&'a [u8]> {
-    let mut text = ngx::str_of(name);
-    // SAFETY: a live request, on the loop's thread; names are in lower case, so that the plain hash is the right key.
-    unsafe {
-        let value = ngx_http_get_variable(request, &raw mut text, ngx_hash_key(text.data, text.len)).as_ref()?;
-        (value.valid() != 0 && value.not_found() == 0).then(|| {
-            if value.len() == 0 { &[][..] } else { std::slice::from_raw_parts(value.data, value.len() as usize) }
-        })
+/// The value of one of nginx's variables, if it has one. It lives as long as the request. Names are in lower case.
+fn variable<'a>(request: &mut Request, name: &[u8]) -> Option<&'a [u8]> {
+    let mut name = ngx::str_of(name);
+    // SAFETY: a live request. The plain hash of a name in lower case is its key; the value is null or in the request's pool.
+    let value = unsafe {
+        let key = ngx_hash_key(name.data, name.len);
+        ngx_http_get_variable(request, &raw mut name, key).as_ref()?
+    };
+    if value.valid() == 0 || value.not_found() != 0 {
+        return None;
     }
+    let bytes = ngx_str_t { len: value.len() as usize, data: value.data };
+    // SAFETY: as many bytes in the request's pool or in the configuration.
+    Some(unsafe { ngx::bytes(&bytes) })
 }
 
 /// nginx's list, part by part.
@@ -315,13 +261,9 @@ struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// # Safety
-    ///
-    /// `part` is the first of a list of headers that stays as it is for `'a`.
-    unsafe fn new(part: *const ngx_list_part_t) -> Self {
-        // SAFETY: the caller's promise.
-        let part = unsafe { part.as_ref() };
-        Self { part, rest: part.map_or(&[], elements) }
+    /// `part` is the first of a list of headers.
+    fn new(part: &'a ngx_list_part_t) -> Self {
+        Self { part: Some(part), rest: elements(part) }
     }
 }
 
@@ -364,32 +306,32 @@ thread_local! {
 impl Local {
     const UNKNOWN: Self = Self { text: [0; ADDRESS_LENGTH], length: 0, port: None };
 
-    /// # Safety
-    ///
-    /// `request` is alive.
-    unsafe fn of(request: *mut Request) -> Rc<Self> {
-        // SAFETY: the caller's promise. nginx asks the system for the address once a connection.
-        unsafe {
-            let connection = (*request).connection;
-            if ngx_connection_local_sockaddr(connection, ptr::null_mut(), 0) != ngx::OK {
-                return Rc::new(Self::UNKNOWN);
-            }
-            let (address, length) = ((*connection).local_sockaddr, (*connection).local_socklen);
-            let raw = std::slice::from_raw_parts(address.cast::<u8>(), length as usize);
-            LAST.with_borrow_mut(|(known, local)| {
-                if known != raw {
-                    *local = Rc::new(Self::format(address, length));
-                    known.clear();
-                    known.extend_from_slice(raw);
-                }
-                Rc::clone(local)
-            })
+    fn of(request: &mut Request) -> Rc<Self> {
+        // SAFETY: a live connection. nginx asks the system for the address once a connection.
+        if unsafe { ngx_connection_local_sockaddr(request.connection, ptr::null_mut(), 0) } != ngx::OK {
+            return Rc::new(Self::UNKNOWN);
         }
+        let connection = request.connection();
+        let (address, length) = (connection.local_sockaddr, connection.local_socklen);
+        // SAFETY: an address that nginx has filled in, of this length.
+        let raw = unsafe { std::slice::from_raw_parts(address.cast::<u8>(), length as usize) };
+        LAST.with_borrow_mut(|(known, local)| {
+            if known != raw {
+                // SAFETY: an address that nginx has filled in.
+                *local = Rc::new(unsafe { Self::format(address, length) });
+                known.clear();
+                known.extend_from_slice(raw);
+            }
+            Rc::clone(local)
+        })
     }
 
+    /// # Safety
+    ///
+    /// `address` is an address of this length.
     unsafe fn format(address: *mut sockaddr, length: socklen_t) -> Self {
         let mut local = Self::UNKNOWN;
-        // SAFETY: an address that nginx has filled in; the text fits or is cut by nginx.
+        // SAFETY: an address, as the caller promises; the text fits or is cut by nginx.
         unsafe {
             local.length = ngx_sock_ntop(address, length, local.text.as_mut_ptr(), ADDRESS_LENGTH, 0);
             let port = ngx_inet_get_port(address);

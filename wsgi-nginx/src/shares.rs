@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use wsgi_core::pool::{Limits, Shares};
 
-use crate::bindings::{ngx_connection_t, ngx_post_event, ngx_posted_next_events};
+use crate::bindings::ngx_connection_t;
 use crate::loop_cell::{Loop, LoopCell};
-use crate::ngx::{Request, multiplexed};
+use crate::ngx::Request;
+use crate::req::Req;
 
 /// The places of all connections of this worker; none with inline execution.
 static PLACES: OnceLock<LoopCell<Shares<Key, Waiter>>> = OnceLock::new();
@@ -58,18 +59,15 @@ impl Place {
     ///
     /// # Safety
     ///
-    /// `request` is alive until the place is given up.
-    pub(crate) unsafe fn enter(lp: &Loop, request: *mut Request) -> Option<Self> {
-        // SAFETY: the caller's promise.
-        let key = unsafe {
-            if !multiplexed(request) || request != (*request).main {
-                return None;
-            }
-            key(request)
-        };
+    /// The place is given up before the request is over.
+    pub(crate) unsafe fn enter(req: &mut Req<'_>) -> Option<Self> {
+        if !req.is_multiplexed() || !req.is_main() {
+            return None;
+        }
         let places = PLACES.get()?;
-        let waiter = Waiter { request, is_placed: Arc::default() };
-        let is_placed = places.with(lp, |places| places.enter(key, waiter.clone()));
+        let key = key(req);
+        let waiter = Waiter { request: req.as_ptr(), is_placed: Arc::default() };
+        let is_placed = places.with(req.lp(), |places| places.enter(key, waiter.clone()));
         waiter.is_placed.store(is_placed, Ordering::Relaxed);
         Some(Self { key, waiter, is_given_up: AtomicBool::new(false) })
     }
@@ -96,30 +94,26 @@ impl Place {
         if let Some(next) = next {
             next.is_placed.store(true, Ordering::Relaxed);
             // SAFETY: a request that waits is alive: it is forgotten when it is over.
-            unsafe { ngx_post_event((*(*next.request).connection).write, &raw mut ngx_posted_next_events) };
+            unsafe { (*next.request).connection_mut().write_event().post_next() };
         }
     }
 }
 
-/// # Safety
-///
-/// `request` is alive.
-unsafe fn key(request: *const Request) -> Key {
-    // SAFETY: the caller's promise. 3000 is nginx's number for HTTP/3.
-    unsafe {
-        let connection = (*request).connection;
-        if (*request).http_version >= 3000 { Key::Http3(tls(connection)) } else { Key::Http2((*connection).number) }
+fn key(request: &Request) -> Key {
+    // nginx's number for HTTP/3 is 3000.
+    match request.connection() {
+        connection if request.http_version >= 3000 => Key::Http3(tls(connection)),
+        connection => Key::Http2(connection.number),
     }
 }
 
 #[cfg(ngx_feature = "ssl")]
-unsafe fn tls(connection: *const ngx_connection_t) -> usize {
-    // SAFETY: a live request has a connection.
-    unsafe { (*connection).ssl as usize }
+fn tls(connection: &ngx_connection_t) -> usize {
+    connection.ssl as usize
 }
 
 /// An nginx without TLS has no HTTP/3.
 #[cfg(not(ngx_feature = "ssl"))]
-unsafe fn tls(_connection: *const ngx_connection_t) -> usize {
+fn tls(_connection: &ngx_connection_t) -> usize {
     0
 }

@@ -17,16 +17,12 @@ impl Deliver for HandOver {
     fn deliver(&self) -> usize {
         let connection = self.connection(&Loop::enter());
         let mut lines = 0;
-        // SAFETY: this is the loop's thread.
-        let delivered = is_done("deliver", || lines = unsafe { pass_on(&mut Loop::enter(), self) });
-        if !delivered {
+        if !is_done("deliver", || lines = forward(&mut Loop::enter(), self)) {
             is_done("deliver", || {
                 let lp = &mut Loop::enter();
-                // SAFETY: of what is left in the box nothing but log lines counts.
-                unsafe {
-                    fail(lp, self);
-                    pass_on(lp, self);
-                }
+                fail(lp, self);
+                // Of what is left in the box nothing but log lines counts.
+                forward(lp, self);
             });
         }
         if let Some(connection) = connection {
@@ -37,62 +33,64 @@ impl Deliver for HandOver {
     }
 }
 
-/// Hands the mail of the application's thread to nginx, ends the request with the last of it, and tells the thread how
-/// things stand. Returns the bytes of log lines.
-pub(super) unsafe fn pass_on(lp: &mut Loop, hand_over: &HandOver) -> usize {
-    let (request, behind_part) =
-        hand_over.output.with(lp, |output| (output.request(), output.backlog() == Backlog::Part));
-    let mut end = None;
-    let mut passed = false;
+/// Hands the mail of the application's thread to nginx, ends the request with the last of it, and reports to the thread how far
+/// the client is. Returns the bytes of log lines.
+pub(super) fn forward(lp: &mut Loop, hand_over: &HandOver) -> usize {
+    let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
     let mail = hand_over.mailbox.take(behind_part);
     let lines = mail.iter().map(Mail::line).sum();
     if lines > 0 {
         hand_over.lines.leave(lines);
     }
+    let mut end = None;
+    let mut passed = false;
     for mail in mail {
-        let result = match mail {
-            Mail::Log(level, text) => {
-                hand_over.log(level, &text);
-                continue;
-            }
-            // The end is known; only log lines matter.
-            _ if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) => continue,
-            Mail::Head(head) => hand_over.send_head(lp, &head),
-            Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
-            Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
-            Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),
-            Mail::Flush => hand_over.flush(lp),
-            Mail::Finish => hand_over.finish(lp).inspect(|()| end = Some(End::Complete)),
-            Mail::Failed(fault) => {
-                end = Some(End::Fault(fault));
-                continue;
-            }
-        };
-        passed = true;
-        if let Err(error) = result {
-            end = Some(End::Fault(Fault::Host(error)));
-        } else if hand_over.output.with(lp, |output| output.is_given_away()) {
-            end = Some(End::Complete);
+        if let Mail::Log(level, text) = &mail {
+            hand_over.log(*level, text);
+        } else if end.is_none() && !hand_over.output.with(lp, |output| output.is_closed()) {
+            (end, passed) = (forward_one(lp, hand_over, mail), true);
         }
     }
     if hand_over.output.with(lp, |output| output.is_closed()) {
         return lines;
     }
-    // SAFETY: the request is not over; `finish` comes last.
-    unsafe {
-        if passed && end.is_none() && hand_over.output.with(lp, |output| output.is_blocked()) {
-            wait_for_client(lp, request);
-        }
-        report(lp, hand_over);
-        if let Some(end) = end {
-            finish(lp, request, hand_over, end);
-        }
+    if passed
+        && end.is_none()
+        && hand_over.output.with(lp, |output| output.is_blocked())
+        && let Some(req) = hand_over.request(lp)
+    {
+        wait_for_client(req);
+    }
+    report_progress(lp, hand_over);
+    if let Some(end) = end {
+        finish(lp, hand_over, end);
     }
     lines
 }
 
-/// Tells the application's thread how things stand with the client.
-fn report(lp: &Loop, hand_over: &HandOver) {
+/// Hands one item to nginx. Returns how the exchange has ended, if it has.
+fn forward_one(lp: &mut Loop, hand_over: &HandOver, mail: Mail) -> Option<End> {
+    let result = match mail {
+        Mail::Log(..) => return None,
+        Mail::Failed(fault) => return Some(End::Fault(fault)),
+        Mail::Head(head) => hand_over.send_head(lp, &head),
+        Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
+        Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
+        Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),
+        Mail::Flush => hand_over.flush(lp),
+        Mail::Finish => match hand_over.finish(lp) {
+            Ok(()) => return Some(End::Complete),
+            failed => failed,
+        },
+    };
+    match result {
+        Err(error) => Some(End::Fault(Fault::Host(error))),
+        Ok(()) => hand_over.output.with(lp, |output| output.is_given_away()).then_some(End::Complete),
+    }
+}
+
+/// Reports to the application's thread how far the client is.
+fn report_progress(lp: &Loop, hand_over: &HandOver) {
     let (backlog, head_sent, interest) =
         hand_over.output.with(lp, |output| (output.backlog(), output.head_sent(), output.interest()));
     match interest {

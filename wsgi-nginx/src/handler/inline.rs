@@ -1,6 +1,5 @@
 //! Turns of an application that runs on the event loop.
 
-use std::ffi::c_void;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
 
@@ -9,13 +8,12 @@ use wsgi_core::python::Exchange;
 use super::end::{End, finish};
 use super::resume::wait_for_client;
 use super::watch;
-use crate::bindings::{ngx_http_post_request, ngx_post_event, ngx_posted_next_events};
 use crate::handover::{HandOver, Run};
 use crate::loop_cell::Loop;
-use crate::ngx::Request;
 
-/// Lets an inline exchange run, attached to Python. It is put back if it is to go on, unless `over` has come meanwhile.
-pub(super) fn turn(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
+/// Advances an inline exchange; the caller is attached to Python. The exchange is put back if it is to go on, unless the request
+/// is over by then.
+pub(super) fn advance_inline(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
     hand_over.run.with(lp, |run| *run = Run::InlineNow);
     let mut cx = Context::from_waker(Waker::noop());
     match exchange.advance(&mut cx) {
@@ -32,26 +30,20 @@ pub(super) fn turn(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) 
     }
 }
 
-/// After a turn: ends the request, or waits for what the exchange waits for.
-pub(super) unsafe fn went(lp: &mut Loop, request: *mut Request, hand_over: &HandOver, result: Poll<End>) {
+/// Ends the request after a turn, or waits for what the exchange waits for.
+pub(super) fn after_turn(lp: &mut Loop, hand_over: &HandOver, result: Poll<End>) {
     if let Poll::Ready(end) = result {
-        // SAFETY: the request is alive, unless it is over, which `finish` looks at first.
-        return unsafe { finish(lp, request, hand_over, end) };
+        return finish(lp, hand_over, end);
     }
-    let (over, blocked) = hand_over.output.with(lp, |output| (output.request().is_null(), output.is_blocked()));
-    if over {
-        return;
-    }
-    // SAFETY: the request is not over.
-    unsafe {
-        watch(request);
-        if blocked {
-            wait_for_client(lp, request);
-        } else if request.cast::<c_void>() == (*(*request).connection).data {
-            // The exchange gives way after many blocks: others first.
-            ngx_post_event((*(*request).connection).write, &raw mut ngx_posted_next_events);
-        } else {
-            ngx_http_post_request(request, ptr::null_mut());
-        }
+    let is_blocked = hand_over.output.with(lp, |output| output.is_blocked());
+    let Some(mut req) = hand_over.request(lp) else { return };
+    watch(&mut req);
+    if is_blocked {
+        wait_for_client(req);
+    } else if ptr::eq(req.connection().data.cast(), &raw const *req) {
+        // The exchange gives way after many blocks: others first.
+        req.connection_mut().write_event().post_next();
+    } else {
+        req.post();
     }
 }

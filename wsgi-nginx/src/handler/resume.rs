@@ -3,87 +3,80 @@
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::Level;
 
-use super::deliver::pass_on;
-use super::end::{End, finalize, finish, guard_request};
-use super::inline::{turn, went};
+use super::deliver::forward;
+use super::end::{End, finish, guard_request};
+use super::inline::{advance_inline, after_turn};
 use super::{begin, context};
-use crate::bindings::{ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_handle_write_event};
 use crate::handover::Run;
-use crate::loop_cell::Loop;
+use crate::log_room;
 use crate::mailbox::Gone;
 use crate::ngx::{self, Request};
-use crate::{log, log_room};
+use crate::req::Req;
 
-/// Goes on when the client takes more, or when the request has been posted.
+/// Called by nginx when the client takes more, and when the request has been posted.
 pub(super) unsafe extern "C" fn write_event(request: *mut Request) {
     // SAFETY: nginx calls this with a live request.
-    guard_request("write_event", request, || unsafe { resume(request) });
+    guard_request("write_event", request, || unsafe { Req::enter(request, resume) });
 }
 
 /// The client takes more, has taken nothing for too long, or another module has posted the request.
-///
-/// # Safety
-///
-/// nginx calls this with a live request.
-unsafe fn resume(request: *mut Request) {
-    let lp = &mut Loop::enter();
-    // SAFETY: the caller's promise.
-    unsafe {
-        let Some(hand_over) = context(request) else { return };
-        let connection = (*request).connection;
-        let event = (*connection).write;
-        if (*event).timedout() != 0 {
-            log::write((*connection).log, Level::Info, "client timed out");
-            (*connection).set_timedout(1);
-            hand_over.close(lp, Gone::TimedOut);
-            return finalize(lp, request, ngx::REQUEST_TIME_OUT);
+fn resume(mut req: Req<'_>) {
+    let Some(hand_over) = context(&req) else { return };
+    let event = req.connection_mut().write_event();
+    let is_delayed = event.delayed() != 0;
+    if event.timedout() != 0 {
+        req.log(Level::Info, "client timed out");
+        req.connection_mut().set_timedout(1);
+        if let Some(req) = hand_over.close(req.leave(), Gone::TimedOut) {
+            req.finalize(ngx::REQUEST_TIME_OUT);
+        }
+        return;
+    }
+    let lp = req.leave();
+    if hand_over.output.with(lp, |output| output.is_blocked()) {
+        if !is_delayed && hand_over.retry(lp).is_err() {
+            return finish(lp, &hand_over, End::Fault(Fault::Host(HostError::ClientGone)));
         }
         if hand_over.output.with(lp, |output| output.is_blocked()) {
-            if (*event).delayed() == 0 && hand_over.retry(lp).is_err() {
-                // Unless it is over: then there is nothing to finalize.
-                return finish(lp, request, &hand_over, End::Fault(Fault::Host(HostError::ClientGone)));
-            }
-            if hand_over.output.with(lp, |output| output.is_blocked()) {
-                return wait_for_client(lp, request);
-            }
+            return hand_over.request(lp).map_or((), wait_for_client);
         }
-        if (*event).timer_set() != 0 && (*event).delayed() == 0 {
-            ngx_del_timer(event);
+    }
+    let Some(mut req) = hand_over.request(lp) else { return };
+    let event = req.connection_mut().write_event();
+    if event.delayed() == 0 {
+        event.stop_timer();
+    }
+    let run = hand_over.run.with(req.lp(), |run| match run {
+        Run::Inline(_) => Some(std::mem::replace(run, Run::InlineNow)),
+        Run::Waiting => Some(Run::Waiting),
+        Run::Threads(_) => None,
+        Run::InlineNow | Run::Over => Some(Run::Over),
+    });
+    match run {
+        // Blocks that were kept while the response waited for another part of its page follow.
+        None => _ = forward(req.leave(), &hand_over),
+        Some(Run::Inline(exchange)) => {
+            let lp = req.leave();
+            let result = {
+                let _away = log_room::Away::new();
+                let _attached = exchange.attach();
+                advance_inline(lp, &hand_over, exchange)
+            };
+            after_turn(lp, &hand_over, result);
         }
-        let run = hand_over.run.with(lp, |run| match run {
-            Run::Inline(_) => Some(std::mem::replace(run, Run::InlineNow)),
-            Run::Waiting => Some(Run::Waiting),
-            Run::Threads(_) => None,
-            Run::InlineNow | Run::Over => Some(Run::Over),
-        });
-        match run {
-            // Blocks that were kept while the response waited for another part of its page follow.
-            None => _ = pass_on(lp, &hand_over),
-            Some(Run::Inline(exchange)) => {
-                let result = {
-                    let _away = log_room::Away::new();
-                    let _attached = exchange.attach();
-                    turn(lp, &hand_over, exchange)
-                };
-                went(lp, request, &hand_over, result);
-            }
-            Some(Run::Waiting) if hand_over.is_placed() => begin(request),
-            Some(_) => {}
-        }
+        Some(Run::Waiting) if hand_over.is_placed() => begin(req),
+        Some(_) => {}
     }
 }
 
 /// Arms the write event and `send_timeout`, as `ngx_http_writer` does.
-pub(super) unsafe fn wait_for_client(lp: &mut Loop, request: *mut Request) {
-    // SAFETY: a live request.
-    unsafe {
-        let event: *mut ngx_event_t = (*(*request).connection).write;
-        let core = ngx::core_location(request);
-        if (*event).delayed() == 0 {
-            ngx_add_timer(event, core.send_timeout);
-        }
-        if ngx_handle_write_event(event, core.send_lowat) != ngx::OK {
-            finalize(lp, request, ngx::ERROR);
-        }
+pub(super) fn wait_for_client(mut req: Req<'_>) {
+    let (timeout, low_watermark) = (req.core_location().send_timeout, req.core_location().send_lowat);
+    let event = req.connection_mut().write_event();
+    if event.delayed() == 0 {
+        event.start_timer(timeout);
+    }
+    if !event.watch_writes(low_watermark) {
+        req.finalize(ngx::ERROR);
     }
 }
