@@ -13,9 +13,8 @@ use wsgi_core::python::Location;
 use wsgi_core::reload::Mechanism;
 
 use crate::bindings::{
-    ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_module, ngx_int_t, ngx_module_t, ngx_pcalloc, ngx_pool_cleanup_add, ngx_pool_t,
-    ngx_str_t,
+    ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_module,
+    ngx_int_t, ngx_module_t, ngx_pool_cleanup_add, ngx_str_t,
 };
 use crate::guard::guard;
 use crate::ngx::Request;
@@ -57,13 +56,9 @@ pub(crate) fn set_context(request: &mut Request, context: *mut c_void) {
 }
 
 /// The module's settings of the `http` block that is being read.
-///
-/// # Safety
-///
-/// `cf` is nginx's, inside an `http` block.
-pub(crate) unsafe fn parsed_main(cf: *mut ngx_conf_t) -> *mut MainConf {
-    // SAFETY: the caller's promise; `create` has made the record.
-    unsafe { ngx::parsed_main(cf, &raw const ngx_http_wsgi_module).cast() }
+pub(crate) fn main_in(cf: &mut ngx_conf_t) -> &mut MainConf {
+    // SAFETY: inside of an `http` block, for which `create` has made the record. nginx reads with one thread.
+    unsafe { &mut *ngx::parsed_main(cf, &raw const ngx_http_wsgi_module).cast() }
 }
 
 /// The module's settings of the `http` block of a cycle, if there is one.
@@ -121,6 +116,21 @@ enum OwnedMount {
     Exact(Vec<u8>),
 }
 
+impl OwnedMount {
+    /// That of a location which has a name of its own.
+    fn of(core: &ngx_http_core_loc_conf_t) -> Self {
+        // SAFETY: the configuration's strings live as long as it does.
+        let name = unsafe { ngx::bytes(&core.name) };
+        if core.exact_match() != 0 {
+            Self::Exact(name.to_vec())
+        } else if core.named() != 0 || is_regex(core) {
+            Self::None
+        } else {
+            Self::Prefix(name.to_vec())
+        }
+    }
+}
+
 impl LocationConf {
     pub(crate) fn mount(&self) -> Mount<'_> {
         match &self.mount {
@@ -131,23 +141,14 @@ impl LocationConf {
     }
 }
 
-/// A default `T` that lives as long as the configuration.
-///
-/// # Safety
-///
-/// `cf` is nginx's.
-pub(crate) unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: the pool is the configuration's; the handler gets what was boxed here, once.
-    unsafe {
-        let cleanup = ngx_pool_cleanup_add((*cf).pool, 0);
-        if cleanup.is_null() {
-            return std::ptr::null_mut();
-        }
-        let conf = Box::into_raw(Box::<T>::default()).cast();
-        (*cleanup).data = conf;
-        (*cleanup).handler = Some(drop_conf::<T>);
-        conf
-    }
+/// A default `T` that lives as long as the configuration; null without memory.
+pub(crate) fn create<T: Default>(cf: &mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: the configuration's pool.
+    let Some(cleanup) = (unsafe { ngx_pool_cleanup_add(cf.pool, 0).as_mut() }) else { return std::ptr::null_mut() };
+    let conf = Box::into_raw(Box::<T>::default()).cast();
+    cleanup.data = conf;
+    cleanup.handler = Some(drop_conf::<T>);
+    conf
 }
 
 /// What [`drop_conf`] has kept: within reach, so that a leak checker tells it from what was lost.
@@ -167,44 +168,22 @@ unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
 }
 
 /// Completes the settings of an inner level from the outer one (`merge_loc_conf`); false after nginx has said what is wrong.
-///
-/// # Safety
-///
-/// nginx calls this with what `create` made for both levels, and with `cf` standing in the inner one.
-pub(crate) unsafe fn merge(
-    cf: *mut ngx_conf_t,
-    outer: *mut c_void,
-    inner: *mut c_void,
+/// `cf` stands in the inner one.
+pub(crate) fn merge(
+    cf: &mut ngx_conf_t,
+    outer: &LocationConf,
+    inner: &mut LocationConf,
     content_handler: ContentHandler,
 ) -> bool {
-    // SAFETY: the caller's promise; the core module keeps a record of its own for every level.
-    let (outer, inner, main, core) = unsafe {
-        (
-            &*outer.cast::<LocationConf>(),
-            &mut *inner.cast::<LocationConf>(),
-            &mut *parsed_main(cf),
-            &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>(),
-        )
-    };
     // Blocks of `if` and `limit_except`: they go by the name of the location around them.
-    let nameless = core.noname() != 0;
+    let nameless = cf.core_location().noname() != 0;
     let own_target = inner.settings.target.is_some();
     inner.settings.inherit(&outer.settings, nameless);
-    // SAFETY: `cf` is nginx's.
-    if inner.settings.target.is_some() && !unsafe { temporary::settle(cf, &mut inner.settings) } {
+    if inner.settings.target.is_some() && !temporary::settle(cf, &mut inner.settings) {
         return false;
     }
-    // SAFETY: the configuration's strings live as long as it does.
-    let name = unsafe { ngx::bytes(&core.name) };
-    inner.mount = if nameless {
-        outer.mount.clone()
-    } else if core.exact_match() != 0 {
-        OwnedMount::Exact(name.to_vec())
-    } else if core.named() != 0 || is_regex(core) {
-        OwnedMount::None
-    } else {
-        OwnedMount::Prefix(name.to_vec())
-    };
+    inner.mount = if nameless { outer.mount.clone() } else { OwnedMount::of(cf.core_location()) };
+    let main = main_in(cf);
     inner.variables = inner
         .settings
         .variables
@@ -229,6 +208,7 @@ pub(crate) unsafe fn merge(
         }
     };
     // Without a handler of its own nginx would serve files here.
+    let core = cf.core_location();
     if core.lmt_excpt() != 0 && core.handler.is_none() {
         core.handler = Some(content_handler);
     }
@@ -243,14 +223,4 @@ fn is_regex(core: &ngx_http_core_loc_conf_t) -> bool {
 #[cfg(not(ngx_feature = "pcre"))]
 fn is_regex(_core: &ngx_http_core_loc_conf_t) -> bool {
     false
-}
-
-/// A compiled value of its own in the configuration's pool, zeroed; null without memory.
-///
-/// # Safety
-///
-/// `pool` is the configuration's.
-pub(crate) unsafe fn complex_value(pool: *mut ngx_pool_t) -> *mut ngx_http_complex_value_t {
-    // SAFETY: the caller's promise.
-    unsafe { ngx_pcalloc(pool, size_of::<ngx_http_complex_value_t>()).cast() }
 }

@@ -3,22 +3,20 @@
 //! The table of directives, their rules and their messages stand in [`wsgi_core::config`]; here values are compiled
 //! that may hold nginx variables, and the content handler is set.
 
-use std::ffi::{OsStr, c_char, c_void};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{c_char, c_void};
 
-use wsgi_core::config::{Context, DIRECTIVES, Directive, Place, Scope};
+use wsgi_core::config::{Context, DIRECTIVES, Directive, Scope};
 use wsgi_core::host::Level;
 
 use crate::bindings::{
     NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_log_error, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_variable_t, ngx_log_stderr, ngx_quiet_mode, ngx_str_t, ngx_test_config, ngx_uint_t,
+    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_variable_t, ngx_str_t, ngx_uint_t,
 };
-use crate::conf::{self, LocationConf, MainConf, Reference};
+use crate::conf::{self, LocationConf, Reference};
 use crate::guard::guard;
-use crate::{handler, log, ngx, temporary};
+use crate::{handler, ngx, temporary};
 
 /// Entries of nginx's table: one for each directive, and the end.
 pub(crate) const COMMANDS: usize = DIRECTIVES.len() + 1;
@@ -89,140 +87,101 @@ unsafe extern "C" fn set_directive(
     command: *mut ngx_command_t,
     level: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes an entry of our table and the level's record.
-    guard("set_directive", ngx::CONF_ERROR, || unsafe { set(cf, command, level) })
+    guard("set_directive", ngx::CONF_ERROR, || {
+        // SAFETY: nginx passes an entry of our table and what `conf::create` has made for the level.
+        let is_taken = unsafe { set(&mut *cf, &DIRECTIVES[(*command).offset], &mut *level.cast()) };
+        if is_taken { ngx::CONF_OK } else { ngx::CONF_ERROR }
+    })
 }
 
-/// Takes one directive (`ngx_command_t.set`).
-///
-/// # Safety
-///
-/// nginx calls this with an entry of [`commands`] and the level's [`LocationConf`].
-unsafe fn set(cf: *mut ngx_conf_t, command: *mut ngx_command_t, level: *mut c_void) -> *mut c_char {
-    // SAFETY: the caller's promise; the records were made by `conf::create`.
-    let (directive, level, main, words, prefix) = unsafe {
-        (
-            &DIRECTIVES[(*command).offset],
-            &mut *level.cast::<LocationConf>(),
-            &mut *conf::parsed_main(cf),
-            (*(*cf).args).as_slice::<ngx_str_t>(),
-            ngx::bytes(&(*(*cf).cycle).prefix),
-        )
-    };
+/// Takes one directive; false after nginx has said what is wrong.
+fn set(cf: &mut ngx_conf_t, directive: &Directive, level: &mut LocationConf) -> bool {
+    let words = cf.words();
     // SAFETY: words of the file live as long as the configuration.
     let arguments: Vec<&[u8]> = words[1..].iter().map(|word| unsafe { ngx::bytes(word) }).collect();
+    let (context, place, prefix) = (context(cf), cf.place(), cf.prefix());
+    let main = conf::main_in(cf);
     let mut scope = Scope {
         level: &mut level.settings,
         process: &mut main.process,
-        // SAFETY: the caller's promise.
-        context: unsafe { context(cf) },
-        // SAFETY: as above.
-        place: unsafe { place(cf) },
-        prefix: Path::new(OsStr::from_bytes(prefix)),
+        context,
+        place,
+        prefix: &prefix,
         notices: Vec::new(),
     };
     let result = directive.apply(&mut scope, &arguments);
     for notice in scope.notices {
-        // SAFETY: `cf` is nginx's.
-        unsafe { tell(cf, notice.level, &notice.text) };
+        cf.log(notice.level, &notice.text);
     }
     if let Err(error) = result {
-        // SAFETY: `cf` is nginx's.
-        unsafe { tell(cf, Level::Emerg, &error.to_string()) };
-        return ngx::CONF_ERROR;
+        cf.log(Level::Emerg, &error.to_string());
+        return false;
     }
-    // SAFETY: as above; a directive that adds a variable has two arguments.
-    unsafe {
-        if level.settings.variables.iter().any(|variable| variable.number == main.values.len()) {
-            if !compile(cf, main, words[2]) {
-                return ngx::CONF_ERROR;
-            }
-            main.references.push(Reference { text: words[2], place: place(cf) });
-        }
-        match directive.name {
-            "wsgi_pass" => serve(cf),
-            "wsgi_temp_path"
-                if !temporary::register(cf, level.settings.temp_path.as_ref(), temporary::Origin::Here) =>
-            {
-                return ngx::CONF_ERROR;
-            }
-            _ => {}
-        }
+    let known = conf::main_in(cf).values.len();
+    // A directive that adds a variable has two arguments.
+    if level.settings.variables.iter().any(|variable| variable.number == known) && !add_value(cf, words[2]) {
+        return false;
     }
-    ngx::CONF_OK
+    match directive.name {
+        "wsgi_pass" => serve(cf.core_location()),
+        "wsgi_temp_path" => {
+            return temporary::register(cf, level.settings.temp_path.as_ref(), temporary::Origin::Here);
+        }
+        _ => {}
+    }
+    true
 }
 
-/// Compiles the value of the variable that was just added. nginx itself reports what is wrong with it.
-///
-/// # Safety
-///
-/// `cf` is nginx's.
-unsafe fn compile(cf: *mut ngx_conf_t, main: &mut MainConf, mut text: ngx_str_t) -> bool {
-    // SAFETY: a zeroed set of flags means none; the value outlives the request for it.
-    unsafe {
-        let value = conf::complex_value((*cf).pool);
-        if value.is_null() {
-            return false;
-        }
-        let mut request: ngx_http_compile_complex_value_t = std::mem::zeroed();
-        request.cf = cf;
-        request.value = &raw mut text;
-        request.complex_value = value;
-        if ngx_http_compile_complex_value(&raw mut request) != ngx::OK {
-            return false;
-        }
-        main.values.push(value);
-        true
+/// Compiles the value of the variable that was just added; false after nginx has said what is wrong with it.
+fn add_value(cf: &mut ngx_conf_t, mut text: ngx_str_t) -> bool {
+    let value: *mut ngx_http_complex_value_t = cf.zeroed();
+    if value.is_null() {
+        return false;
     }
+    // SAFETY: numbers and pointers that may be null: no flags.
+    let mut request: ngx_http_compile_complex_value_t = unsafe { std::mem::zeroed() };
+    (request.cf, request.value, request.complex_value) = (&raw mut *cf, &raw mut text, value);
+    // SAFETY: a complete request; the value lives as long as the configuration, and so do the words.
+    if unsafe { ngx_http_compile_complex_value(&raw mut request) } != ngx::OK {
+        return false;
+    }
+    let place = cf.place();
+    let main = conf::main_in(cf);
+    main.values.push(value);
+    main.references.push(Reference { text, place });
+    true
 }
 
-/// Makes the location answer with an application.
-///
-/// # Safety
-///
-/// `cf` stands in a location.
-unsafe fn serve(cf: *mut ngx_conf_t) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let core = &mut *ngx::parsed_location(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_loc_conf_t>();
-        core.handler = Some(handler::content_handler);
-        if ngx::bytes(&core.name).ends_with(b"/") {
-            core.set_auto_redirect(1);
-        }
+/// Makes a location answer with an application.
+fn serve(core: &mut ngx_http_core_loc_conf_t) {
+    core.handler = Some(handler::content_handler);
+    // SAFETY: the location's name lives as long as the configuration.
+    if unsafe { ngx::bytes(&core.name) }.ends_with(b"/") {
+        core.set_auto_redirect(1);
     }
 }
 
-/// Checks what only the whole configuration can tell.
-///
-/// # Safety
-///
-/// `cf` stands in the `http` block, which has been read to its end.
-pub(crate) unsafe fn check(cf: *mut ngx_conf_t) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let main = &*conf::parsed_main(cf);
-        for reference in &main.references {
-            for name in references(ngx::bytes(&reference.text)).filter(|name| !is_variable(cf, name)) {
-                let name = String::from_utf8_lossy(name);
-                tell(
-                    cf,
-                    Level::Warn,
-                    &format!("\"wsgi_var\" in {} uses \"${name}\", which is not known", reference.place),
-                );
-            }
-        }
-        match main.process.check() {
-            Ok(()) => true,
-            Err(error) => {
-                tell(cf, Level::Emerg, &error.to_string());
-                false
-            }
+/// Checks what only the whole configuration can tell, at the end of the `http` block; false after nginx has said what is wrong.
+pub(crate) fn check(cf: &mut ngx_conf_t) -> bool {
+    let main = conf::main_in(cf);
+    let (references, checked) = (std::mem::take(&mut main.references), main.process.check());
+    for reference in &references {
+        // SAFETY: words of the file live as long as the configuration.
+        let text = unsafe { ngx::bytes(&reference.text) };
+        let unknown: Vec<_> = names_in(text).filter(|name| !is_variable(cf.core_main(), name)).collect();
+        for name in unknown {
+            let name = String::from_utf8_lossy(name);
+            cf.log(Level::Warn, &format!("\"wsgi_var\" in {} uses \"${name}\", which is not known", reference.place));
         }
     }
+    if let Err(error) = &checked {
+        cf.log(Level::Emerg, &error.to_string());
+    }
+    checked.is_ok()
 }
 
 /// Names of the variables in a value, without those of captures, which have numbers.
-fn references(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn names_in(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b'$').skip(1).filter_map(|rest| {
         let rest = rest.strip_prefix(b"{").unwrap_or(rest);
         let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(rest.len());
@@ -232,62 +191,29 @@ fn references(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether a module or the configuration has defined a variable. nginx itself looks later, and then tells no place.
-///
-/// # Safety
-///
-/// `cf` stands in the `http` block, which has been read to its end.
-unsafe fn is_variable(cf: *mut ngx_conf_t, name: &[u8]) -> bool {
+fn is_variable(core: &ngx_http_core_main_conf_t, name: &[u8]) -> bool {
     // SAFETY: until the end of the block nginx keeps a list of all names, in lower case, and of prefixes.
-    unsafe {
-        let core = &*ngx::parsed_main(cf, &raw const ngx_http_core_module).cast::<ngx_http_core_main_conf_t>();
-        let keys = (*core.variables_keys).keys.as_slice::<ngx_hash_key_t>();
-        let prefixes = core.prefix_variables.as_slice::<ngx_http_variable_t>();
-        keys.iter().any(|key| ngx::bytes(&key.key).eq_ignore_ascii_case(name))
-            || prefixes.iter().any(|prefix| {
-                let prefix = ngx::bytes(&prefix.name);
-                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-            })
-    }
+    let (keys, prefixes) = unsafe {
+        (
+            (*core.variables_keys).keys.as_slice::<ngx_hash_key_t>(),
+            core.prefix_variables.as_slice::<ngx_http_variable_t>(),
+        )
+    };
+    // SAFETY: strings of the configuration.
+    let text = |text: &ngx_str_t| unsafe { ngx::bytes(text) };
+    keys.iter().any(|key| text(&key.key).eq_ignore_ascii_case(name))
+        || prefixes.iter().any(|prefix| {
+            let prefix = text(&prefix.name);
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
 }
 
-/// # Safety
-///
-/// `cf` is nginx's.
-unsafe fn context(cf: *mut ngx_conf_t) -> Context {
-    // SAFETY: the caller's promise.
-    match unsafe { (*cf).cmd_type } {
+fn context(cf: &ngx_conf_t) -> Context {
+    match cf.cmd_type {
         NGX_HTTP_MAIN_CONF => Context::Http,
         NGX_HTTP_SRV_CONF => Context::Server,
         NGX_HTTP_LIF_CONF => Context::IfInLocation,
         NGX_HTTP_LMT_CONF => Context::LimitExcept,
         _ => Context::Location,
-    }
-}
-
-/// # Safety
-///
-/// `cf` is nginx's.
-unsafe fn place(cf: *mut ngx_conf_t) -> Place {
-    // SAFETY: the caller's promise; nothing is read from a file only with `-g`, which this module has no directives for.
-    unsafe {
-        let file = (*cf).conf_file;
-        Place { file: String::from_utf8_lossy(ngx::bytes(&(*file).file.name)).into_owned(), line: (*file).line }
-    }
-}
-
-/// # Safety
-///
-/// `cf` is nginx's.
-unsafe fn tell(cf: *mut ngx_conf_t, level: Level, text: &str) {
-    let line = ngx::str_of(text.as_bytes());
-    // SAFETY: `%V` takes a pointer to a string. nginx adds file and line.
-    unsafe {
-        ngx_conf_log_error(log::number(level), cf, 0, c"%V".as_ptr(), &raw const line);
-        // nginx shows no more than warnings on the terminal, but whoever tests a configuration wants to read it all.
-        if ngx_test_config != 0 && ngx_quiet_mode == 0 && level < Level::Warn {
-            let line = format!("[notice] {text} in {}", place(cf));
-            let line = ngx::str_of(line.as_bytes());
-            ngx_log_stderr(0, c"%V".as_ptr(), &raw const line);
-        }
     }
 }

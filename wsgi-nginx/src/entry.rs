@@ -65,25 +65,26 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     guard("create_main_conf", std::ptr::null_mut(), || {
         umask::remember();
         // SAFETY: nginx's own configuration record.
-        unsafe { conf::create::<MainConf>(cf) }
+        conf::create::<MainConf>(unsafe { &mut *cf })
     })
 }
 
 unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx's own configuration record.
-    guard("create_location_conf", std::ptr::null_mut(), || unsafe { conf::create::<LocationConf>(cf) })
+    guard("create_location_conf", std::ptr::null_mut(), || conf::create::<LocationConf>(unsafe { &mut *cf }))
 }
 
 unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
     guard("merge_location_conf", ngx::CONF_ERROR, || {
-        // SAFETY: nginx passes what `create_location_conf` made for the two levels.
-        if unsafe { conf::merge(cf, outer, inner, handler::content_handler) } { ngx::CONF_OK } else { ngx::CONF_ERROR }
+        // SAFETY: nginx passes what `create_location_conf` has made for the two levels.
+        let (cf, outer, inner) = unsafe { (&mut *cf, &*outer.cast(), &mut *inner.cast()) };
+        if conf::merge(cf, outer, inner, handler::content_handler) { ngx::CONF_OK } else { ngx::CONF_ERROR }
     })
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this at the end of the `http` block.
-    guard("postconfiguration", ngx::ERROR, || if unsafe { directives::check(cf) } { ngx::OK } else { ngx::ERROR })
+    guard("postconfiguration", ngx::ERROR, || if directives::check(unsafe { &mut *cf }) { ngx::OK } else { ngx::ERROR })
 }
 
 /// Never fails: a worker that reports an error here is not started again, and its clients wait for ever.

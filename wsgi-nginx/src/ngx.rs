@@ -1,6 +1,7 @@
 //! nginx's words in Rust: return codes as they are used, strings, and access to the module's configuration.
 
 mod memory;
+mod reading;
 mod record;
 
 use std::ffi::c_void;
@@ -104,7 +105,7 @@ pub(crate) unsafe fn core_server<'a>(request: *const Request) -> &'a ngx_http_co
 /// # Safety
 ///
 /// `cf` is nginx's, inside an `http` block.
-pub(crate) unsafe fn parsed_location(cf: *mut ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
+pub(crate) unsafe fn parsed_location(cf: *const ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
     // SAFETY: inside `http`, the context is a set of three tables with one entry for each HTTP module.
     unsafe { *(*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).loc_conf.add((*module).ctx_index) }
 }
@@ -114,7 +115,7 @@ pub(crate) unsafe fn parsed_location(cf: *mut ngx_conf_t, module: *const ngx_mod
 /// # Safety
 ///
 /// `cf` is nginx's, inside an `http` block.
-pub(crate) unsafe fn parsed_main(cf: *mut ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
+pub(crate) unsafe fn parsed_main(cf: *const ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
     // SAFETY: as above.
     unsafe { *(*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).main_conf.add((*module).ctx_index) }
 }

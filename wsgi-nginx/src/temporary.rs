@@ -1,13 +1,12 @@
 //! Folders for temporary files: nginx makes them at its start, and gives them to its workers' user.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::ptr;
 
 use wsgi_core::config::{LevelSettings, TempPath};
 
-use crate::bindings::{NGX_HTTP_CLIENT_TEMP_PATH, ngx_add_path, ngx_conf_t, ngx_pagesize, ngx_path_t, ngx_pcalloc};
+use crate::bindings::{NGX_HTTP_CLIENT_TEMP_PATH, ngx_add_path, ngx_conf_t, ngx_pagesize, ngx_path_t, ngx_str_t};
 use crate::ngx;
 
 /// The default, where whoever builds the module does not want it beside nginx's own.
@@ -27,23 +26,16 @@ pub(crate) enum Origin {
 
 /// Fills in what the host knows of the defaults for a location that serves an application; false after nginx has said
 /// what is wrong.
-///
-/// # Safety
-///
-/// `cf` is nginx's.
-pub(crate) unsafe fn settle(cf: *mut ngx_conf_t, settings: &mut LevelSettings) -> bool {
+pub(crate) fn settle(cf: &mut ngx_conf_t, settings: &mut LevelSettings) -> bool {
     // SAFETY: set at nginx's start.
     settings.write_buffer_size.get_or_insert(unsafe { ngx_pagesize });
     if settings.temp_path.is_some() {
         return true;
     }
-    // SAFETY: the caller's promise.
-    let prefix = Path::new(OsStr::from_bytes(unsafe { ngx::bytes(&(*(*cf).cycle).prefix) }));
-    let path = prefix.join(default());
+    let path = cf.prefix().join(default());
     let path = std::path::absolute(&path).unwrap_or(path);
     let folder = settings.temp_path.insert(TempPath { path, levels: DEFAULT_LEVELS.to_vec() });
-    // SAFETY: as above.
-    unsafe { register(cf, Some(folder), Origin::Default) }
+    register(cf, Some(folder), Origin::Default)
 }
 
 /// `wsgi_temp` beside the folder for request bodies that nginx was built with.
@@ -58,32 +50,22 @@ fn default() -> PathBuf {
 }
 
 /// Has nginx make the folder, as `ngx_conf_set_path_slot` does; false after nginx has said what is wrong.
-///
-/// # Safety
-///
-/// `cf` is nginx's.
-pub(crate) unsafe fn register(cf: *mut ngx_conf_t, folder: Option<&TempPath>, origin: Origin) -> bool {
+pub(crate) fn register(cf: &mut ngx_conf_t, folder: Option<&TempPath>, origin: Origin) -> bool {
     let Some(TempPath { path, levels }) = folder else { return true };
-    // SAFETY: the caller's promise. The record and its name live in the configuration's pool.
-    unsafe {
-        let mut record: *mut ngx_path_t = ngx_pcalloc((*cf).pool, size_of::<ngx_path_t>()).cast();
-        let mut name = path.as_os_str().as_bytes().to_vec();
-        name.push(0);
-        let Some(copy) = ngx::copy((*cf).pool, &name) else { return false };
-        let Some(place) = record.as_mut() else { return false };
-        place.name = copy;
-        // The NUL behind it is for the system.
-        place.name.len -= 1;
-        for (level, digits) in place.level.iter_mut().zip(levels) {
-            *level = *digits;
-            place.len += digits + 1;
-        }
-        if origin == Origin::Here {
-            place.conf_file = (*(*cf).conf_file).file.name.data;
-            place.line = (*(*cf).conf_file).line;
-        } else {
-            place.conf_file = ptr::null_mut();
-        }
-        ngx_add_path(cf, &raw mut record) != ngx::ERROR
+    // The NUL is for the system.
+    let Some(name) = cf.copy(&[path.as_os_str().as_bytes(), b"\0"].concat()) else { return false };
+    let mut record: *mut ngx_path_t = cf.zeroed();
+    // SAFETY: null, or memory of the configuration's pool.
+    let Some(place) = (unsafe { record.as_mut() }) else { return false };
+    place.name = ngx_str_t { len: name.len - 1, data: name.data };
+    for (level, digits) in place.level.iter_mut().zip(levels) {
+        *level = *digits;
+        place.len += digits + 1;
     }
+    if origin == Origin::Here {
+        // SAFETY: the file that is read.
+        (place.conf_file, place.line) = unsafe { ((*cf.conf_file).file.name.data, (*cf.conf_file).line) };
+    }
+    // SAFETY: the record and its name live in the configuration's pool.
+    unsafe { ngx_add_path(cf, &raw mut record) != ngx::ERROR }
 }
