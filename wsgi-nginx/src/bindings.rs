@@ -58,7 +58,7 @@ impl ngx_array_t {
         if self.nelts == 0 {
             return &[];
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: `nelts` elements of this type, as the caller promises.
         unsafe { slice::from_raw_parts(self.elts.cast(), self.nelts) }
     }
 }
@@ -69,7 +69,7 @@ impl ngx_array_t {
 ///
 /// The event is alive until its timer has expired or is deleted. This is the loop's thread.
 pub(crate) unsafe fn ngx_add_timer(event: *mut ngx_event_t, milliseconds: ngx_msec_t) {
-    // SAFETY: the caller's promise; the tree is nginx's, and the event is in it if `timer_set` says so.
+    // SAFETY: the tree is nginx's, and the event is in it if `timer_set` says so.
     unsafe {
         let key = ngx_current_msec.wrapping_add(milliseconds);
         if (*event).timer_set() != 0 {
@@ -91,7 +91,7 @@ pub(crate) unsafe fn ngx_add_timer(event: *mut ngx_event_t, milliseconds: ngx_ms
 ///
 /// The event's timer is set. This is the loop's thread.
 pub(crate) unsafe fn ngx_del_timer(event: *mut ngx_event_t) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the event is in nginx's tree, since its timer is set.
     unsafe {
         ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
         (*event).set_timer_set(0);
@@ -104,7 +104,7 @@ pub(crate) unsafe fn ngx_del_timer(event: *mut ngx_event_t) {
 ///
 /// The event is alive until then, and `queue` is one of nginx's. This is the loop's thread.
 pub(crate) unsafe fn ngx_post_event(event: *mut ngx_event_t, queue: *mut ngx_queue_t) {
-    // SAFETY: the caller's promise; a queue is a ring, in which each element has neighbours.
+    // SAFETY: a queue is a ring, in which each element has neighbours.
     unsafe {
         if (*event).posted() == 0 {
             (*event).set_posted(1);

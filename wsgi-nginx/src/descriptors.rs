@@ -50,7 +50,7 @@ impl Descriptors {
     ///
     /// `cycle` is nginx's, in a process whose events are initialised, and nothing but nginx has opened descriptors.
     pub(crate) unsafe fn of_nginx(cycle: *const ngx_cycle_t, single: bool) -> io::Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: nginx's tables, which are complete once events are initialised.
         let (connections, count, listening) = unsafe {
             ((*cycle).connections.cast_const(), (*cycle).connection_n, (*cycle).listening.as_slice::<ngx_listening_t>())
         };

@@ -100,8 +100,8 @@ fn ring() {
 ///
 /// # Safety
 ///
-/// `cycle` is nginx's, in a worker whose events are initialised.
-pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t, tasks: Tasks) -> Result<(), String> {
+/// A worker whose events are initialised, with its cycle.
+pub(crate) unsafe fn open(cycle: &mut ngx_cycle_t, tasks: Tasks) -> Result<(), String> {
     // A worker starts once.
     let _ = TASKS.set(tasks);
     // SAFETY: a plain system call.
@@ -110,30 +110,29 @@ pub(crate) unsafe fn open(cycle: *mut ngx_cycle_t, tasks: Tasks) -> Result<(), S
         return Err(format!("eventfd() failed: {}", std::io::Error::last_os_error()));
     }
     DESCRIPTOR.store(descriptor, Ordering::Release);
-    // SAFETY: the caller's promise: what follows is `ngx_add_channel_event`, which nginx's headers for modules leave out.
-    unsafe {
-        let connection = ngx_get_connection(descriptor, (*cycle).log);
-        if connection.is_null() {
-            return Err("nginx has no connection left for it, see worker_connections".to_owned());
-        }
-        let (read, write) = ((*connection).read, (*connection).write);
-        (*connection).pool = (*cycle).pool;
-        for event in [read, write] {
-            (*event).log = (*cycle).log;
-            // A graceful exit does not report channels as sockets left open.
-            (*event).set_channel(1);
-        }
-        (*read).handler = Some(mail_arrived);
-        // Each write is an event of its own then, and the counter need not be read.
-        let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
-        match ngx_event_actions.add.map(|add| add(read, NGX_READ_EVENT, flags)) {
-            Some(ngx::OK) => Ok(()),
-            _ => {
-                ngx_free_connection(connection);
-                Err("nginx cannot watch it".to_owned())
-            }
-        }
+    // The rest is `ngx_add_channel_event`, which nginx's headers for modules leave out.
+    // SAFETY: a descriptor that is open, and the cycle's log.
+    let connection = unsafe { ngx_get_connection(descriptor, cycle.log).as_mut() };
+    let connection = connection.ok_or("nginx has no connection left for it, see worker_connections")?;
+    connection.pool = cycle.pool;
+    for event in [connection.read, connection.write] {
+        // SAFETY: the events of a connection that was just made.
+        let event = unsafe { &mut *event };
+        event.log = cycle.log;
+        // A graceful exit does not report channels as sockets left open.
+        event.set_channel(1);
     }
+    connection.read_event().handler = Some(mail_arrived);
+    // Each write is an event of its own then, and the counter need not be read.
+    let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
+    // SAFETY: the function of nginx's event method, and an event with a handler.
+    let added = unsafe { ngx_event_actions.add.map(|add| add(connection.read, NGX_READ_EVENT, flags)) };
+    if added != Some(ngx::OK) {
+        // SAFETY: the connection that nginx has just given, which nothing refers to.
+        unsafe { ngx_free_connection(connection) };
+        return Err("nginx cannot watch it".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether nginx's event method reports changes only (`NGX_CLEAR_EVENT`).
@@ -180,7 +179,7 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
     let mut mail = MAIL.with(std::mem::take).into_iter();
     let mut lines = 0;
     for letter in &mut mail {
-        // SAFETY: the caller's promise.
+        // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
         lines += unsafe { deliver(letter, log) };
         if lines > LINES_A_TURN {
             break;
@@ -200,7 +199,7 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
 /// As for [`take_turn`].
 pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
     for letter in MAIL.with(std::mem::take) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
         unsafe { deliver(letter, log) };
     }
 }
@@ -211,23 +210,21 @@ pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
 ///
 /// As for [`take_turn`].
 unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match letter {
-            Letter::Request(request) => return request.deliver(),
-            // A panic here must not keep the letters behind it until the next event.
-            Letter::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
-            Letter::Release => guard_again("release", || run(|tasks| tasks.release)),
-            Letter::Log(level, text, written) => {
-                let size = log_room::size(&text);
-                WORKER_LINES.leave(size);
-                log::write(process_log, level, &text);
-                if let Some(written) = written {
-                    // The thread that waited may have given up.
-                    let _ = written.try_send(());
-                }
-                return size;
+    match letter {
+        Letter::Request(request) => return request.deliver(),
+        // A panic here must not keep the letters behind it until the next event.
+        Letter::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
+        Letter::Release => guard_again("release", || run(|tasks| tasks.release)),
+        Letter::Log(level, text, written) => {
+            let size = log_room::size(&text);
+            WORKER_LINES.leave(size);
+            // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
+            unsafe { log::write(process_log, level, &text) };
+            if let Some(written) = written {
+                // The thread that waited may have given up.
+                let _ = written.try_send(());
             }
+            return size;
         }
     }
     0

@@ -22,7 +22,7 @@ const LONGEST: usize = 1536;
 /// `log` is alive, and this is the event loop's thread, or that thread uses nothing of nginx meanwhile.
 pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
     let level = number(level);
-    // SAFETY: the caller's promise.
+    // SAFETY: a log that is alive, as the caller promises.
     if unsafe { (*log).log_level } < level {
         return;
     }
@@ -84,7 +84,7 @@ pub(crate) fn number(level: Level) -> ngx_uint_t {
 ///
 /// As for [`write`].
 pub(crate) unsafe fn debug(log: *mut ngx_log_t, line: fmt::Arguments<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: a log that is alive, on the loop's thread, as the caller promises. `%V` takes a pointer to a string.
     unsafe {
         if cfg!(ngx_feature = "debug") && (*log).log_level & NGX_LOG_DEBUG_HTTP != 0 {
             let line = line.to_string();

@@ -43,7 +43,7 @@ pub(crate) unsafe fn bytes<'a>(text: &ngx_str_t) -> &'a [u8] {
     if text.len == 0 {
         return &[];
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: `len` bytes, as the caller promises.
     unsafe { slice::from_raw_parts(text.data, text.len) }
 }
 
@@ -116,7 +116,7 @@ pub(crate) unsafe fn parsed_location(cf: *const ngx_conf_t, module: *const ngx_m
 ///
 /// `cf` is nginx's, inside an `http` block.
 pub(crate) unsafe fn parsed_main(cf: *const ngx_conf_t, module: *const ngx_module_t) -> *mut c_void {
-    // SAFETY: as above.
+    // SAFETY: inside `http`, the context is a set of three tables with one entry for each HTTP module.
     unsafe { *(*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).main_conf.add((*module).ctx_index) }
 }
 

@@ -135,7 +135,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     if !single && process != NGX_PROCESS_WORKER {
         return;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the configuration has been read.
     let Some(main) = (unsafe { conf::main_of(cycle) }) else { return };
     if main.locations.is_empty() {
         return;
@@ -150,8 +150,8 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::signal(libc::SIGSYS, libc::SIG_DFL);
     }
-    // SAFETY: the caller's promise.
-    let worker = match unsafe { launch(cycle, main, single) } {
+    // SAFETY: a process of its own, with its events initialised, as the caller promises.
+    let worker = match unsafe { launch(&mut *cycle, main, single) } {
         Ok(worker) => Some(worker),
         Err(trouble) => {
             // SAFETY: the cycle's log, on the loop's thread.
@@ -169,26 +169,29 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     }
 }
 
-unsafe fn launch(cycle: *mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
+/// # Safety
+///
+/// As for [`start`].
+unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
     let turn = main.turn.as_ref();
-    // SAFETY: the caller's promise: events are initialised.
+    // SAFETY: events are initialised.
     unsafe { event::open(cycle, Tasks { retire, release }) }
         .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
     let mut settings = GatewaySettings::from(&main.process);
     settings.multiprocess = !single;
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();
     settings.fatal_exit_status = Some(FATAL_EXIT_STATUS);
-    // SAFETY: the caller's promise; Python has not been started.
+    // SAFETY: events are initialised, and Python has not been started.
     let descriptors = unsafe { Descriptors::of_nginx(cycle, single) }
         .map_err(|error| format!("cannot start Python: cannot list the descriptors of nginx: {error}"))?;
     settings.child_processes = Some(Arc::new(descriptors));
     settings.release = Some(event::release_waker());
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
-    // SAFETY: the caller's promise: timers are initialised. A worker that has started keeps it.
-    let hold = unsafe { Hold::new((*cycle).log) };
+    // SAFETY: timers are initialised, and the cycle's log stays as long as the worker.
+    let hold = unsafe { Hold::new(cycle.log) };
     let retirement = turn.map(|turn| {
-        // SAFETY: as above.
-        unsafe { Retirement::new(turn, main.process.retire_delay(), (*cycle).log, retirement_due) }
+        // SAFETY: timers are initialised, and the cycle's log stays as long as the worker.
+        unsafe { Retirement::new(turn, main.process.retire_delay(), cycle.log, retirement_due) }
     });
     let open = LoopCell::new(Open { count: 0, hold });
     if let Mode::Threads(limits) = settings.mode {
@@ -216,7 +219,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
         flush_logs(cycle);
     }
     log_room::with_loop_stopped(|| worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE }));
-    // SAFETY: as above.
+    // SAFETY: the loop's thread; the log lives as long as the cycle.
     unsafe { event::drain((*cycle).log) };
 }
 
