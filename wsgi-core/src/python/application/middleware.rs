@@ -57,7 +57,7 @@ impl<'py> Callable<'py> {
     ///
     /// `object` is null or a reference that the caller owns.
     pub unsafe fn replaced_by(self, object: *mut ffi::PyObject) -> Option<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: null or a reference that is ours from here on.
         unsafe { self.0.token().own(object) }.map(Self)
     }
 

@@ -74,7 +74,7 @@ impl<'py> Token<'py> {
 ///
 /// `object` is alive, and the thread is attached.
 pub(crate) unsafe fn new_ref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the caller's promise.
+    // SAFETY: a live object, attached.
     unsafe { ffi::Py_INCREF(object) };
     object
 }

@@ -33,7 +33,7 @@ impl Exchange {
         let kind = match reply.failure.as_deref() {
             // SAFETY: statics of the running interpreter.
             Some(HostError::ClientGone) => Some(unsafe { ffi::PyExc_BrokenPipeError }),
-            // SAFETY: as above.
+            // SAFETY: statics of the running interpreter.
             Some(HostError::TimedOut) => Some(unsafe { ffi::PyExc_TimeoutError }),
             Some(HostError::Io(_)) | None => None,
         };

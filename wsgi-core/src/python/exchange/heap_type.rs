@@ -173,7 +173,7 @@ pub(crate) unsafe fn enter<T>(
 ) -> T {
     // SAFETY: Python calls us attached, and interpreters live to the end of the process.
     let entered = unsafe { Attached::assume(&*(*object.cast::<Instance>()).interpreter) };
-    // SAFETY: the caller's promise.
+    // SAFETY: a live instance, attached.
     let cell = unsafe { cell(object) };
     let work = || {
         failpoint(name);

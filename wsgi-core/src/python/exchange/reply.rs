@@ -178,7 +178,7 @@ impl Reply {
         let early = accepted.take == 0 && accepted.head.is_some() && flush != Flush::Later && next == Next::Ask;
         // The end follows at once.
         let flush = if next == Next::Ask { flush } else { Flush::Later };
-        // SAFETY: as above.
+        // SAFETY: a live bytes object.
         unsafe { self.send(token, accepted, block, flush) }.map_err(Stop::Host)?;
         if early && let Some(sink) = self.sink.as_mut() {
             sink.flush().map_err(Stop::Host)?;
@@ -210,7 +210,7 @@ impl Reply {
             return self.collect(token, location, data).map_err(|error| Stop::Host(error.into()));
         }
         let accepted = self.response.write(length).map_err(Stop::Protocol)?;
-        // SAFETY: as above.
+        // SAFETY: a live bytes object.
         unsafe { self.send(token, accepted, block, Flush::Now) }.map_err(Stop::Host)?;
         match self.sink.as_mut() {
             Some(sink) => token.detached(|| sink.drain()).map_err(Stop::Host),

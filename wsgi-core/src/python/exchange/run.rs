@@ -104,45 +104,38 @@ impl Exchange {
             drop(guard);
             return Err(self.stopped(stop));
         }
-        // SAFETY: an exact list or tuple; each item is borrowed while nothing can change the list: from here to the end of
-        // the loop below the GIL is kept and no Python code runs.
-        unsafe {
-            let is_list = ffi::PyList_CheckExact(object) != 0;
-            let size = || if is_list { ffi::PyList_GET_SIZE(object) } else { ffi::PyTuple_GET_SIZE(object) };
-            let item = |index| {
-                if is_list { ffi::PyList_GET_ITEM(object, index) } else { ffi::PyTuple_GET_ITEM(object, index) }
-            };
-            let mut total = 0;
-            for index in 0..size() {
-                let block = item(index);
-                if ffi::PyBytes_Check(block) == 0 {
-                    drop(guard);
-                    return Err(self.not_bytes(block));
-                }
-                total += ffi::PyBytes_Size(block) as u64;
-            }
-            let reply = &mut *guard;
-            reply.response.declare_total(total);
-            if let Err(short) = reply.response.check_total() {
+        // SAFETY: an exact list or tuple. From here to the end of the loop below the GIL is kept and no Python code runs.
+        let blocks = unsafe { Blocks::of(object) };
+        let mut total = 0;
+        for index in 0..blocks.len() {
+            let block = blocks.get(index);
+            // SAFETY: a live object.
+            if unsafe { ffi::PyBytes_Check(block) } == 0 {
                 drop(guard);
-                return Err(self.stopped(Stop::Protocol(short)));
+                return Err(self.not_bytes(block));
             }
-            reply.declare_blocks(size() as usize, total);
-            let mut index = 0;
-            let mut outcome = Ok(());
-            while index < size() && outcome.is_ok() {
-                outcome = reply.item(token, item(index), Flush::Later).map(|next| {
-                    index = if next == Next::End { ffi::Py_ssize_t::MAX } else { index + 1 };
-                });
-            }
-            match outcome {
-                Ok(()) => self.finish(guard),
+            // SAFETY: a bytes object.
+            total += unsafe { ffi::PyBytes_Size(block) } as u64;
+        }
+        let reply = &mut *guard;
+        reply.response.declare_total(total);
+        if let Err(short) = reply.response.check_total() {
+            drop(guard);
+            return Err(self.stopped(Stop::Protocol(short)));
+        }
+        reply.declare_blocks(blocks.len() as usize, total);
+        for index in 0..blocks.len() {
+            // SAFETY: a bytes object, as was checked above.
+            match unsafe { reply.item(token, blocks.get(index), Flush::Later) } {
+                Ok(Next::End) => break,
+                Ok(Next::Ask | Next::Complete) => {}
                 Err(stop) => {
                     drop(guard);
-                    Err(self.stopped(stop))
+                    return Err(self.stopped(stop));
                 }
             }
         }
+        self.finish(guard)
     }
 
     pub(super) fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
@@ -298,6 +291,42 @@ impl Exchange {
             end_if_forked(token, || self.name());
             if closed.is_none() {
                 self.raised(token, "exception in close() of the result of");
+            }
+        }
+    }
+}
+
+/// The items of an exact list or tuple, borrowed.
+struct Blocks {
+    object: *mut ffi::PyObject,
+    is_list: bool,
+}
+
+impl Blocks {
+    /// # Safety
+    ///
+    /// `object` is an exact list or tuple that nothing changes as long as the result is used: the GIL is kept, and no Python
+    /// code runs.
+    unsafe fn of(object: *mut ffi::PyObject) -> Self {
+        // SAFETY: a live object.
+        Self { object, is_list: unsafe { ffi::PyList_CheckExact(object) } != 0 }
+    }
+
+    #[inline]
+    fn len(&self) -> ffi::Py_ssize_t {
+        // SAFETY: an exact list or tuple.
+        unsafe { if self.is_list { ffi::PyList_GET_SIZE(self.object) } else { ffi::PyTuple_GET_SIZE(self.object) } }
+    }
+
+    /// The item at an index below the length.
+    #[inline]
+    fn get(&self, index: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+        debug_assert!(index < self.len());
+        // SAFETY: an exact list or tuple that has this index.
+        unsafe {
+            match self.is_list {
+                true => ffi::PyList_GET_ITEM(self.object, index),
+                false => ffi::PyTuple_GET_ITEM(self.object, index),
             }
         }
     }

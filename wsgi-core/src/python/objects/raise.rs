@@ -31,12 +31,12 @@ pub(crate) fn type_error(token: Token<'_>, message: &str) -> Raised {
 }
 
 pub(crate) fn value_error(token: Token<'_>, message: &str) -> Raised {
-    // SAFETY: as above.
+    // SAFETY: a static of the running interpreter.
     raise(token, unsafe { ffi::PyExc_ValueError }, message)
 }
 
 pub(crate) fn runtime_error(token: Token<'_>, message: &str) -> Raised {
-    // SAFETY: as above.
+    // SAFETY: a static of the running interpreter.
     raise(token, unsafe { ffi::PyExc_RuntimeError }, message)
 }
 
@@ -54,9 +54,9 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
     let (kind, number) = match error {
         // SAFETY: statics of the running interpreter.
         HostError::ClientGone => (unsafe { ffi::PyExc_BrokenPipeError }, libc::EPIPE),
-        // SAFETY: as above.
+        // SAFETY: a static of the running interpreter.
         HostError::TimedOut => (unsafe { ffi::PyExc_TimeoutError }, libc::ETIMEDOUT),
-        // SAFETY: as above.
+        // SAFETY: a static of the running interpreter.
         HostError::Io(error) => (unsafe { ffi::PyExc_OSError }, error.raw_os_error().unwrap_or(libc::EIO)),
     };
     let message = CString::new(error.to_string()).unwrap_or_default();
@@ -100,7 +100,7 @@ pub(crate) fn raise_again(_token: Token<'_>, exception: *mut ffi::PyObject, trac
 /// The thread is attached.
 #[cfg(Py_3_12)]
 unsafe fn take_raised() -> *mut ffi::PyObject {
-    // SAFETY: the caller's promise.
+    // SAFETY: attached; a new reference or null results.
     unsafe { ffi::PyErr_GetRaisedException() }
 }
 

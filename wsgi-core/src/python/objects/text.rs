@@ -22,7 +22,7 @@ impl Text {
     ///
     /// `object` is a str that is alive.
     pub(crate) unsafe fn of_str(token: Token<'_>, object: *mut ffi::PyObject) -> Result<Self, Raised> {
-        // SAFETY: the caller's promise.
+        // SAFETY: a live str.
         let characters = unsafe { ffi::PyUnicode_GetLength(object) };
         Ok(Self::Str(token.to_text(object)?, characters))
     }

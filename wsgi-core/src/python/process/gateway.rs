@@ -142,7 +142,7 @@ impl Gateway {
                 .and_then(|()| set_up(token))
                 .map_err(|_| StartError::Setup(token.take_error_line()))
         };
-        // SAFETY: as above, and nothing has attached through `thread` yet.
+        // SAFETY: the thread that started Python holds the GIL, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
         Ok(Self { mode, release, main, own: Leaf::default(), on_shutdown: Leaf::default() })

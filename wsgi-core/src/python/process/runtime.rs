@@ -51,37 +51,46 @@ fn ignore_file_size_signal() {
 }
 
 fn initialise(plan: &preflight::Plan, optimize: Option<u8>) -> Result<(), StartError> {
-    let mut pre = MaybeUninit::<ffi::PyPreConfig>::uninit();
+    pre_initialise(plan)?;
     let mut config = MaybeUninit::<ffi::PyConfig>::uninit();
-    // SAFETY: the configurations are initialised by Python's own functions before anything is read from them, used
-    // once, from one thread, and cleared.
-    unsafe {
-        ffi::PyPreConfig_InitPythonConfig(pre.as_mut_ptr());
-        let pre = &mut *pre.as_mut_ptr();
-        // The locale is the host's, and so is LANG; text is UTF-8 in any case.
-        pre.configure_locale = 0;
-        pre.coerce_c_locale = 0;
-        pre.utf8_mode = 1;
-        pre.parse_argv = 0;
-        checked(ffi::Py_PreInitialize(pre), plan)?;
-
+    // SAFETY: the configuration is initialised by Python's own function before anything is read from it.
+    let config = unsafe {
         ffi::PyConfig_InitPythonConfig(config.as_mut_ptr());
-        let config = &mut *config.as_mut_ptr();
-        config.parse_argv = 0;
-        config.install_signal_handlers = 0;
-        if let Some(level) = optimize {
-            config.optimization_level = level.into();
-        }
-        #[cfg(Py_3_11)]
-        {
-            config.safe_path = 1;
-        }
+        config.assume_init_mut()
+    };
+    config.parse_argv = 0;
+    config.install_signal_handlers = 0;
+    if let Some(level) = optimize {
+        config.optimization_level = level.into();
+    }
+    #[cfg(Py_3_11)]
+    {
+        config.safe_path = 1;
+    }
+    // SAFETY: strings of an initialised configuration, which is used once, from one thread, and cleared.
+    unsafe {
         let result = set(config, &raw mut config.program_name, &plan.executable)
             .and_then(|()| plan.home.as_ref().map_or(Ok(()), |home| set(config, &raw mut config.home, home)))
             .and_then(|()| checked(ffi::Py_InitializeFromConfig(config), plan));
         ffi::PyConfig_Clear(config);
         result
     }
+}
+
+fn pre_initialise(plan: &preflight::Plan) -> Result<(), StartError> {
+    let mut config = MaybeUninit::<ffi::PyPreConfig>::uninit();
+    // SAFETY: the configuration is initialised by Python's own function before anything is read from it.
+    let config = unsafe {
+        ffi::PyPreConfig_InitPythonConfig(config.as_mut_ptr());
+        config.assume_init_mut()
+    };
+    // The locale is the host's, and so is LANG; text is UTF-8 in any case.
+    config.configure_locale = 0;
+    config.coerce_c_locale = 0;
+    config.utf8_mode = 1;
+    config.parse_argv = 0;
+    // SAFETY: an initialised configuration, once, from one thread.
+    checked(unsafe { ffi::Py_PreInitialize(config) }, plan)
 }
 
 /// # Safety
@@ -150,7 +159,7 @@ pub(crate) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
     let known = unsafe { libc::sigaction(libc::SIGINT, ptr::null(), before.as_mut_ptr()) } == 0;
     let result = work();
     if known {
-        // SAFETY: as above, with what was read.
+        // SAFETY: restores the disposition of one signal, which was read above.
         unsafe { libc::sigaction(libc::SIGINT, before.as_ptr(), ptr::null_mut()) };
     }
     result

@@ -145,7 +145,7 @@ unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
 /// The thread is attached.
 #[cfg(not(Py_3_12))]
 unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
-    // SAFETY: the caller's promise.
+    // SAFETY: attached; null or a new thread state results.
     let state = unsafe { ffi::Py_NewInterpreter() };
     if state.is_null() { Err("Py_NewInterpreter() failed".to_owned()) } else { Ok(state) }
 }

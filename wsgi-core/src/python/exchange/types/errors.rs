@@ -130,7 +130,7 @@ fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>) -> Result<&'a Exch
 ///
 /// `text` is alive.
 unsafe fn append(token: Token<'_>, cell: &ExchangeCell, text: *mut ffi::PyObject) -> Result<Text, Raised> {
-    // SAFETY: the caller's promise.
+    // SAFETY: a live object.
     let text = unsafe {
         if ffi::PyUnicode_Check(text) == 0 {
             return Err(type_error(token, "wsgi.errors takes str only (PEP 3333, Input and Error Streams)"));

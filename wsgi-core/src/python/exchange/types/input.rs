@@ -85,29 +85,37 @@ unsafe extern "C" fn readlines(
     arguments: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls a method of our type; the list is ours until it is returned.
+    // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "input.readlines", ptr::null_mut(), |token, cell| {
             // As with io: a hint of 0 or less is no hint.
             let hint = size(token, "readlines", arguments, count)?.filter(|&hint| hint > 0);
             let lines = token.own(ffi::PyList_New(0)).ok_or(Raised)?;
-            let Some(cell) = live(token, cell, "wsgi.input.readlines()")? else { return Ok(lines.into_ptr()) };
-            let mut total = 0;
-            let mut line = Vec::new();
-            while hint.is_none_or(|hint| total < hint) {
-                line.clear();
-                reading(token, cell, |input| input.read_line(None, &mut line))?;
-                if line.is_empty() {
-                    break;
-                }
-                total += line.len();
-                if ffi::PyList_Append(lines.as_ptr(), bytes(token, &line)?.as_ptr()) < 0 {
-                    return Err(Raised);
-                }
+            if let Some(cell) = live(token, cell, "wsgi.input.readlines()")? {
+                read_lines(token, cell, hint.unwrap_or(usize::MAX), &lines)?;
             }
             Ok(lines.into_ptr())
         })
     }
+}
+
+/// Appends lines to a list, until they have `hint` bytes in all or the body is at its end.
+fn read_lines(token: Token<'_>, cell: &ExchangeCell, hint: usize, lines: &Obj<'_>) -> Result<(), Raised> {
+    let mut total = 0;
+    let mut line = Vec::new();
+    while total < hint {
+        line.clear();
+        reading(token, cell, |input| input.read_line(None, &mut line))?;
+        if line.is_empty() {
+            break;
+        }
+        total += line.len();
+        // SAFETY: a list that no other code has seen, and a live object.
+        if unsafe { ffi::PyList_Append(lines.as_ptr(), bytes(token, &line)?.as_ptr()) } < 0 {
+            return Err(Raised);
+        }
+    }
+    Ok(())
 }
 
 unsafe extern "C" fn seek(
@@ -183,7 +191,7 @@ fn position(token: Token<'_>, position: u64) -> Result<*mut ffi::PyObject, Raise
 ///
 /// `object` is alive.
 unsafe fn number(token: Token<'_>, object: *mut ffi::PyObject) -> Result<i64, Raised> {
-    // SAFETY: the caller's promise.
+    // SAFETY: a live object; a new reference results, or an exception.
     unsafe {
         let number = token.own(ffi::PyNumber_Index(object)).ok_or(Raised)?;
         let value = ffi::PyLong_AsLongLong(number.as_ptr());

@@ -40,35 +40,36 @@ unsafe extern "C" fn start_response(
     flags: usize,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
+    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments, and names of arguments or null.
     unsafe {
         enter(object, "start_response", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("start_response belongs to a request");
-            cell.check(token, "start_response()")?;
             let count = ffi::PyVectorcall_NARGS(flags as _);
-            let Call { status, headers, error } = match parse_call(token, cell, arguments, count, keywords) {
-                Ok(call) => call,
-                Err(Raised) => {
-                    if let Ok(mut reply) = cell.reply(token) {
-                        reply.response.start_refused();
-                    }
-                    return Err(Raised);
-                }
-            };
-            let reply = cell.reply(token).map_err(|held| held.raise(token, "start_response()"));
-            let result = reply?.start(status, headers, error.is_some());
-            match (result, error) {
-                (Ok(()), _) => {
-                    let write = &token.interpreter().data().types.write;
-                    write.instance_of(token, object).map(|write| write.into_ptr())
-                }
-                (Err(ProtocolError::HeadSent), Some((exception, traceback))) => {
-                    Err(raise_again(token, exception, traceback))
-                }
-                (Err(error), _) => Err(protocol_error(token, &error)),
-            }
+            let call =
+                cell.check(token, "start_response()").map(|()| parse_call(token, cell, arguments, count, keywords));
+            start(token, cell, call?)?;
+            token.interpreter().data().types.write.instance_of(token, object).map(|write| write.into_ptr())
         })
     }
+}
+
+/// Starts the response, unless the arguments of the call could not be read.
+fn start(token: Token<'_>, cell: &ExchangeCell, call: Result<Call, Raised>) -> Result<(), Raised> {
+    let Call { status, headers, error } = match call {
+        Ok(call) => call,
+        Err(Raised) => {
+            if let Ok(mut reply) = cell.reply(token) {
+                reply.response.start_refused();
+            }
+            return Err(Raised);
+        }
+    };
+    let reply = cell.reply(token).map_err(|held| held.raise(token, "start_response()"));
+    let result = reply?.start(status, headers, error.is_some());
+    result.map_err(|refused| match (refused, error) {
+        (ProtocolError::HeadSent, Some((exception, traceback))) => raise_again(token, exception, traceback),
+        (refused, _) => protocol_error(token, &refused),
+    })
 }
 
 /// What `start_response` was called with.
@@ -88,28 +89,28 @@ unsafe fn parse_call(
     count: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
 ) -> Result<Call, Raised> {
-    // SAFETY: the caller's promise.
+    // SAFETY: null or a live tuple.
+    let names = if keywords.is_null() { 0 } else { unsafe { ffi::PyTuple_Size(keywords) } };
+    // SAFETY: a live tuple of str, since it is not empty.
+    if names > 0 && !(count == 2 && unsafe { is_exc_info_alone(keywords) }) {
+        return Err(type_error(
+            token,
+            "start_response() takes status and headers as positional arguments, and exc_info once, by position or by name \
+             (PEP 3333, The start_response() Callable)",
+        ));
+    }
+    if !(2..=3).contains(&count) {
+        let text = format!(
+            "start_response() takes 2 or 3 positional arguments, {count} were given \
+             (PEP 3333, The start_response() Callable)"
+        );
+        return Err(type_error(token, &text));
+    }
+    // SAFETY: two live arguments, and a third one where it is counted or named. No Python code runs in between.
     unsafe {
-        let given_by_name = !keywords.is_null() && ffi::PyTuple_Size(keywords) > 0;
-        if given_by_name && !(count == 2 && is_exc_info_alone(keywords)) {
-            return Err(type_error(
-                token,
-                "start_response() takes status and headers as positional arguments, and exc_info once, by position or by name \
-                 (PEP 3333, The start_response() Callable)",
-            ));
-        }
-        if !(2..=3).contains(&count) {
-            return Err(type_error(
-                token,
-                &format!(
-                    "start_response() takes 2 or 3 positional arguments, {count} were given \
-                     (PEP 3333, The start_response() Callable)"
-                ),
-            ));
-        }
         let status = parse_status(token, *arguments)?;
         let headers = parse_headers(token, cell, *arguments.add(1))?;
-        let error = if count == 3 || given_by_name { exception_of(token, *arguments.add(2))? } else { None };
+        let error = if count == 3 || names > 0 { exception_of(token, *arguments.add(2))? } else { None };
         Ok(Call { status, headers, error })
     }
 }
@@ -120,7 +121,7 @@ unsafe fn parse_call(
 ///
 /// `keywords` is a live tuple of str, as Python passes it.
 unsafe fn is_exc_info_alone(keywords: *mut ffi::PyObject) -> bool {
-    // SAFETY: the caller's promise; the item is borrowed.
+    // SAFETY: a live tuple; the item is borrowed from it.
     unsafe {
         ffi::PyTuple_Size(keywords) == 1
             && ffi::PyUnicode_CompareWithASCIIString(ffi::PyTuple_GetItem(keywords, 0), c"exc_info".as_ptr()) == 0
@@ -133,34 +134,39 @@ unsafe extern "C" fn write(
     flags: usize,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments.
+    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments, and names of arguments or null.
     unsafe {
         enter(object, "write", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("write belongs to a request");
             cell.check(token, "write()")?;
-            let keywords = if keywords.is_null() { 0 } else { ffi::PyTuple_Size(keywords) };
-            if ffi::PyVectorcall_NARGS(flags as _) != 1 || keywords > 0 {
-                return Err(type_error(
-                    token,
-                    "write() takes exactly one positional argument (PEP 3333, The write() Callable)",
-                ));
+            let names = if keywords.is_null() { 0 } else { ffi::PyTuple_Size(keywords) };
+            if ffi::PyVectorcall_NARGS(flags as _) != 1 || names > 0 {
+                let text = "write() takes exactly one positional argument (PEP 3333, The write() Callable)";
+                return Err(type_error(token, text));
             }
-            let block = *arguments;
-            if ffi::PyBytes_Check(block) == 0 {
-                return Err(type_error(
-                    token,
-                    &format!("write() takes bytes, not {} (PEP 3333, The write() Callable)", type_name(block)),
-                ));
-            }
-            // No Python runs while the lock is held: whatever is to be raised is raised below.
-            match send(token, cell, block) {
-                Ok(()) => Ok(new_ref(ffi::Py_None())),
-                Err(Refused::Protocol(error)) => Err(protocol_error(token, &error)),
-                Err(Refused::Host(error)) => Err(host_error(token, &error)),
-                Err(Refused::UnderWay(held)) => Err(held.raise(token, "write()")),
-            }
+            write_block(token, cell, *arguments)?;
+            Ok(new_ref(ffi::Py_None()))
         })
     }
+}
+
+/// # Safety
+///
+/// `block` is alive.
+unsafe fn write_block(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Raised> {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyBytes_Check(block) } == 0 {
+        // SAFETY: a live object.
+        let kind = unsafe { type_name(block) };
+        return Err(type_error(token, &format!("write() takes bytes, not {kind} (PEP 3333, The write() Callable)")));
+    }
+    // No Python runs while the lock is held: whatever is to be raised is raised below.
+    // SAFETY: a live `bytes` object.
+    unsafe { send(token, cell, block) }.map_err(|refused| match refused {
+        Refused::Protocol(error) => protocol_error(token, &error),
+        Refused::Host(error) => host_error(token, &error),
+        Refused::UnderWay(held) => held.raise(token, "write()"),
+    })
 }
 
 /// # Safety
@@ -172,7 +178,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
     if let Some(failure) = reply.failure.clone().filter(|_| reply.response.head_sent()) {
         return Err(Refused::Host(failure));
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: a live `bytes` object.
     unsafe { reply.write(token, &cell.location, block) }.map_err(|stop| match stop {
         Stop::Protocol(error) => Refused::Protocol(error),
         Stop::Host(error) => {
@@ -199,7 +205,7 @@ enum Refused {
 ///
 /// `status` is alive.
 unsafe fn parse_status(token: Token<'_>, status: *mut ffi::PyObject) -> Result<StatusLine, Raised> {
-    // SAFETY: the caller's promise; the bytes are used at once.
+    // SAFETY: a live object; the bytes are used at once.
     let bytes = unsafe { latin1(token, status, "status") }?;
     StatusLine::parse(bytes).map_err(|error| value_error(token, &error.to_string()))
 }
@@ -212,30 +218,21 @@ unsafe fn parse_headers(
     cell: &ExchangeCell,
     headers: *mut ffi::PyObject,
 ) -> Result<HeaderList, Raised> {
-    // SAFETY: the caller's promise. Items are borrowed from a list and tuples that nothing can change meanwhile: the
-    // GIL is held and nothing below calls back into Python, except to raise.
+    // SAFETY: a live object.
+    if unsafe { ffi::PyList_CheckExact(headers) } == 0 {
+        // SAFETY: a live object.
+        let kind = unsafe { type_name(headers) };
+        let text = format!("headers must be a list, not {kind} (PEP 3333, The start_response() Callable)");
+        return Err(type_error(token, &text));
+    }
+    let mut list = HeaderList::new();
+    // SAFETY: an exact list. Its items are borrowed: nothing can change the list or its tuples meanwhile, since the GIL is held
+    // and nothing below calls back into Python, except to raise.
     unsafe {
-        if ffi::PyList_CheckExact(headers) == 0 {
-            return Err(type_error(
-                token,
-                &format!(
-                    "headers must be a list, not {} (PEP 3333, The start_response() Callable)",
-                    type_name(headers)
-                ),
-            ));
-        }
-        let count = ffi::PyList_GET_SIZE(headers);
-        let mut list = HeaderList::new();
-        for index in 0..count {
+        for index in 0..ffi::PyList_GET_SIZE(headers) {
             let item = ffi::PyList_GET_ITEM(headers, index);
             if ffi::PyTuple_Check(item) == 0 || ffi::PyTuple_GET_SIZE(item) != 2 {
-                return Err(type_error(
-                    token,
-                    &format!(
-                        "header {index} must be a tuple (name, value), not {} (PEP 3333, The start_response() Callable)",
-                        type_name(item)
-                    ),
-                ));
+                return Err(no_header(token, index, item));
             }
             let name = latin1(token, ffi::PyTuple_GET_ITEM(item, 0), "header name")?;
             let value = latin1(token, ffi::PyTuple_GET_ITEM(item, 1), "header value")?;
@@ -245,8 +242,20 @@ unsafe fn parse_headers(
                 return Err(value_error(token, &error.to_string()));
             }
         }
-        Ok(list)
     }
+    Ok(list)
+}
+
+/// # Safety
+///
+/// `item` is alive.
+#[cold]
+unsafe fn no_header(token: Token<'_>, index: ffi::Py_ssize_t, item: *mut ffi::PyObject) -> Raised {
+    // SAFETY: a live object.
+    let kind = unsafe { type_name(item) };
+    let text =
+        format!("header {index} must be a tuple (name, value), not {kind} (PEP 3333, The start_response() Callable)");
+    type_error(token, &text)
 }
 
 /// The bytes of a str whose code points are all below U+0100, without a copy.
@@ -286,26 +295,24 @@ type Exception = (*mut ffi::PyObject, *mut ffi::PyObject);
 ///
 /// `exc_info` is alive.
 unsafe fn exception_of(token: Token<'_>, exc_info: *mut ffi::PyObject) -> Result<Option<Exception>, Raised> {
-    // SAFETY: a live object; items are borrowed from a tuple, which cannot change.
-    unsafe {
-        if exc_info == ffi::Py_None() {
-            return Ok(None);
-        }
-        if ffi::PyTuple_Check(exc_info) == 0 || ffi::PyTuple_GET_SIZE(exc_info) != 3 {
-            return Err(type_error(
-                token,
-                "exc_info must be a tuple of three, as sys.exc_info() gives (PEP 3333, The start_response() Callable)",
-            ));
-        }
-        let exception = ffi::PyTuple_GET_ITEM(exc_info, 1);
-        let traceback = ffi::PyTuple_GET_ITEM(exc_info, 2);
-        if ffi::PyExceptionInstance_Check(exception) == 0 {
-            return Err(type_error(
-                token,
-                "exc_info[1] must be an exception (PEP 3333, The start_response() Callable)",
-            ));
-        }
-        let traceback = if ffi::PyTraceBack_Check(traceback) == 0 { ptr::null_mut() } else { traceback };
-        Ok(Some((exception, traceback)))
+    // SAFETY: the singleton lives as long as Python.
+    if exc_info == unsafe { ffi::Py_None() } {
+        return Ok(None);
     }
+    // SAFETY: a live object; a tuple has a size.
+    if unsafe { ffi::PyTuple_Check(exc_info) == 0 || ffi::PyTuple_GET_SIZE(exc_info) != 3 } {
+        let text =
+            "exc_info must be a tuple of three, as sys.exc_info() gives (PEP 3333, The start_response() Callable)";
+        return Err(type_error(token, text));
+    }
+    // SAFETY: items are borrowed from a tuple of three, which cannot change.
+    let (exception, traceback) = unsafe { (ffi::PyTuple_GET_ITEM(exc_info, 1), ffi::PyTuple_GET_ITEM(exc_info, 2)) };
+    // SAFETY: a live object.
+    if unsafe { ffi::PyExceptionInstance_Check(exception) } == 0 {
+        let text = "exc_info[1] must be an exception (PEP 3333, The start_response() Callable)";
+        return Err(type_error(token, text));
+    }
+    // SAFETY: a live object.
+    let has_traceback = unsafe { ffi::PyTraceBack_Check(traceback) } != 0;
+    Ok(Some((exception, if has_traceback { traceback } else { ptr::null_mut() })))
 }
