@@ -21,9 +21,9 @@ pub use application::middleware::{Callable, Middleware, MiddlewareError, PythonM
 pub use attach::thread::Attached;
 pub use exchange::Exchange;
 pub use exchange::reply::Summary;
+pub use process::engine::Mode;
 pub use process::exit::exit_at_once;
 pub use process::gateway::{Gateway, GatewaySettings, Refused};
 pub use process::handle::ExchangeHandle;
-pub use process::home::Mode;
 pub use process::job::Done;
 pub use process::preflight::PythonSettings;

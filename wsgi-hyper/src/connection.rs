@@ -44,13 +44,13 @@ impl Default for Connection {
 
 /// A connection with its addresses as environ has them: text that is made once where a server can keep this.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct Addresses {
     pub(crate) local: Option<Address>,
     pub(crate) peer: Option<Address>,
     pub(crate) scheme: Scheme,
 }
 
-impl From<Connection> for Known {
+impl From<Connection> for Addresses {
     fn from(Connection { local, peer, scheme }: Connection) -> Self {
         Self { local: local.map(Address::from), peer: peer.map(Address::from), scheme }
     }

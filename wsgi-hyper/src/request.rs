@@ -9,7 +9,7 @@ use wsgi_core::config::Variable;
 use wsgi_core::environ::{decode_path, decode_prefix, host_and_port};
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
-use crate::connection::Known;
+use crate::connection::Addresses;
 
 /// Where in a server the application is mounted.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ pub(crate) struct View<'a> {
     uri: Cow<'a, str>,
     scheme: Scheme,
     server: Server<'a>,
-    known: &'a Known,
+    known: &'a Addresses,
     content_length: Option<u64>,
     software: &'a str,
     variables: &'a [Variable],
@@ -61,7 +61,7 @@ impl<'a> View<'a> {
     /// Reads a request, or says with which status it is to be refused.
     pub(crate) fn new(
         parts: &'a Parts,
-        known: &'a Known,
+        known: &'a Addresses,
         mount: &'a Mount,
         content_length: Option<u64>,
         software: &'a str,

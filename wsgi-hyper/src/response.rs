@@ -22,13 +22,13 @@ pub struct ResponseBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Application(Taker),
+    Application(ResponseReader),
     Text(Option<&'static str>),
 }
 
 impl ResponseBody {
-    pub(crate) fn new(taker: Taker) -> Self {
-        Self(Kind::Application(taker))
+    pub(crate) fn new(reader: ResponseReader) -> Self {
+        Self(Kind::Application(reader))
     }
 }
 
@@ -38,7 +38,7 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let block = match &mut self.0 {
-            Kind::Application(taker) => ready!(taker.poll_block(cx)),
+            Kind::Application(reader) => ready!(reader.poll_block(cx)),
             Kind::Text(text) => text.take().map(|text| Ok(Bytes::from_static(text.as_bytes()))),
         };
         Poll::Ready(block.map(|block| block.map(Frame::data)))
@@ -46,21 +46,21 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Application(taker) => taker.is_satisfied(),
+            Kind::Application(reader) => reader.is_satisfied(),
             Kind::Text(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Application(taker) => taker.owed.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Application(reader) => reader.owed.map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Text(text) => SizeHint::with_exact(text.map_or(0, |text| text.len() as u64)),
         }
     }
 }
 
 /// The end of an exchange that takes its response. Dropping it early cancels the exchange.
-pub(crate) struct Taker {
+pub(crate) struct ResponseReader {
     channel: Arc<Channel>,
     handle: ExchangeHandle,
     /// Has the response cut when the gateway ends before it does.
@@ -73,7 +73,7 @@ pub(crate) struct Taker {
     waited: bool,
 }
 
-impl Taker {
+impl ResponseReader {
     pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle, entry: Entry) -> Self {
         Self { channel, handle, _entry: entry, owed: None, warned: false, waited: false }
     }
@@ -120,7 +120,7 @@ impl Taker {
     }
 }
 
-impl Drop for Taker {
+impl Drop for ResponseReader {
     fn drop(&mut self) {
         if self.is_satisfied() {
             return self.channel.close(Closed::Satisfied);
@@ -130,9 +130,9 @@ impl Drop for Taker {
     }
 }
 
-impl std::fmt::Debug for Taker {
+impl std::fmt::Debug for ResponseReader {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Taker").field("owed", &self.owed).finish_non_exhaustive()
+        formatter.debug_struct("ResponseReader").field("owed", &self.owed).finish_non_exhaustive()
     }
 }
 

@@ -2,14 +2,14 @@
 
 mod access;
 mod framing;
+mod front;
 mod guarded;
 #[cfg(feature = "memory")]
 #[doc(hidden)]
 pub mod memory;
 mod merging;
-mod order;
 mod patient;
-mod strict;
+mod rules;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,9 +28,9 @@ use crate::connection::Connection;
 use crate::service::WsgiService;
 pub use access::Access;
 use access::AccessLog;
+use front::FrontService;
 use guarded::Guarded;
 use patient::Patient;
-use strict::Front;
 
 /// How long the head of a request may take, and a connection between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ impl Server {
                 Ok((stream, peer)) => {
                     let connection =
                         Connection { local: stream.local_addr().ok(), peer: Some(peer), scheme: Scheme::Http };
-                    let front = Front::new(service.clone(), connection, Arc::clone(&access));
+                    let front = FrontService::new(service.clone(), connection, Arc::clone(&access));
                     connections.spawn(connect(stream, front, stopped.clone(), log.clone()));
                 }
                 // Of one connection, or of too many of them: others end meanwhile.
@@ -119,7 +119,7 @@ impl Server {
 }
 
 /// One connection from its first request to its last.
-async fn connect(stream: TcpStream, front: Front, mut stop: watch::Receiver<bool>, log: Log) {
+async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiver<bool>, log: Log) {
     // A block of a generator does not wait for the next one. Where that cannot be had, nothing else suffers.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Guarded::new(Patient::new(stream, SEND_TIME)));

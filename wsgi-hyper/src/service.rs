@@ -21,10 +21,10 @@ use crate::arrival::Arrival;
 use crate::body::{Extent, Limits, Source};
 use crate::channel::Channel;
 use crate::collected::Collected;
-use crate::connection::{Connection, Known};
+use crate::connection::{Addresses, Connection};
 use crate::open::Open;
 use crate::request::{Mount, View};
-use crate::response::{ResponseBody, Taker, plain};
+use crate::response::{ResponseBody, ResponseReader, plain};
 use crate::sink::Sink;
 
 /// A WSGI application, served by the threads of a [`Gateway`].
@@ -58,7 +58,7 @@ struct Shared {
 }
 
 /// How long a client may neither send nor take anything while an application waits for it; nginx's `send_timeout`.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest body in chunks.
 const COLLECTED: u64 = 1 << 30;
@@ -79,7 +79,7 @@ impl WsgiService {
                 mount: Mount::default(),
                 log: Arc::new(StderrLog::default()),
                 software: concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")).to_owned(),
-                limits: Limits { patience: PATIENCE, pace: Pace::default() },
+                limits: Limits { patience: CLIENT_TIMEOUT, pace: Pace::default() },
                 collected: Some(COLLECTED),
                 open: Arc::default(),
             },
@@ -99,7 +99,7 @@ impl WsgiService {
     }
 
     /// As `answer`, for a request that comes on a connection which is known already.
-    pub(crate) fn answer_on<B>(&self, known: &Known, parts: &Parts, body: B) -> ResponseFuture
+    pub(crate) fn answer_on<B>(&self, known: &Addresses, parts: &Parts, body: B) -> ResponseFuture
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -171,7 +171,7 @@ impl WsgiService {
             }
         });
         match gateway.dispatch(location, snapshot, host, done) {
-            Ok(handle) => ResponseFuture(Stage::Waiting(Some(Taker::new(channel, handle, entry)))),
+            Ok(handle) => ResponseFuture(Stage::Waiting(Some(ResponseReader::new(channel, handle, entry)))),
             Err(refused) => {
                 log.log(Level::Error, &format!("request refused: {refused}"));
                 ResponseFuture::plain(match refused {
@@ -320,7 +320,7 @@ enum Stage {
     /// The body is waited for.
     Arriving(Pin<Box<dyn Future<Output = ResponseFuture> + Send>>),
     /// Taken when it is ready.
-    Waiting(Option<Taker>),
+    Waiting(Option<ResponseReader>),
     Plain(StatusCode),
 }
 
@@ -343,11 +343,11 @@ impl Future for ResponseFuture {
             Stage::Waiting(slot) => slot,
             Stage::Plain(status) => return Poll::Ready(Ok(plain(*status))),
         };
-        let taker = slot.as_mut().expect("a future is not polled after it was ready");
-        let head = ready!(taker.poll_head(cx));
-        let taker = slot.take();
-        Poll::Ready(Ok(match (head, taker) {
-            (Ok(parts), Some(taker)) => Response::from_parts(parts, ResponseBody::new(taker)),
+        let reader = slot.as_mut().expect("a future is not polled after it was ready");
+        let head = ready!(reader.poll_head(cx));
+        let reader = slot.take();
+        Poll::Ready(Ok(match (head, reader) {
+            (Ok(parts), Some(reader)) => Response::from_parts(parts, ResponseBody::new(reader)),
             (Err(status), _) => plain(status),
             (Ok(_), None) => plain(StatusCode::INTERNAL_SERVER_ERROR),
         }))

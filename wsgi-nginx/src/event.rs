@@ -22,7 +22,7 @@ use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{LoopCell, on_loop_thread};
 use crate::{log, ngx};
 
-static MAIL: Leaf<Vec<Letter>> = Leaf::new(Vec::new());
+static PENDING: Leaf<Vec<LoopTask>> = Leaf::new(Vec::new());
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
 /// A request whose application's thread has sent something.
@@ -42,7 +42,7 @@ pub(crate) struct Tasks {
 static TASKS: OnceLock<Tasks> = OnceLock::new();
 
 /// Something for the loop.
-enum Letter {
+enum LoopTask {
     /// A request has mail.
     Request(Arc<dyn Deliver>),
     /// A line that belongs to no request; who waits for it is told when it is written.
@@ -55,12 +55,12 @@ enum Letter {
 
 /// Has the loop empty the box of a request.
 pub(crate) fn announce(request: Arc<dyn Deliver>) {
-    send(Letter::Request(request));
+    send(LoopTask::Request(request));
 }
 
 /// Has the loop let this worker retire.
 pub(crate) fn retire() {
-    send(Letter::Retire);
+    send(LoopTask::Retire);
 }
 
 /// A waker that has the loop give memory of responses back to Python.
@@ -75,13 +75,13 @@ struct Release {
 
 impl Wake for Release {
     fn wake(self: Arc<Self>) {
-        send(Letter::Release);
+        send(LoopTask::Release);
     }
 }
 
-fn send(letter: Letter) {
-    let first = MAIL.with(|mail| {
-        mail.push(letter);
+fn send(task: LoopTask) {
+    let first = PENDING.with(|mail| {
+        mail.push(task);
         mail.len() == 1
     });
     if first {
@@ -170,37 +170,37 @@ unsafe fn empty_list(event: *mut ngx_event_t) {
 /// So many bytes of log lines in a turn, then the event loop goes on. It takes about a millisecond to write them.
 const LINES_A_TURN: usize = 32 * 1024;
 
-/// Delivers the letters in the list. After [`LINES_A_TURN`] bytes of log lines it leaves the others for the next turn.
+/// Delivers the tasks in the list. After [`LINES_A_TURN`] bytes of log lines it leaves the others for the next turn.
 ///
 /// # Safety
 ///
 /// This is the loop's thread, and `log` is alive.
 unsafe fn take_turn(log: *mut ngx_log_t) {
-    let mut mail = MAIL.with(std::mem::take).into_iter();
+    let mut mail = PENDING.with(std::mem::take).into_iter();
     let mut lines = 0;
-    for letter in &mut mail {
+    for task in &mut mail {
         // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
-        lines += unsafe { deliver(letter, log) };
+        lines += unsafe { deliver(task, log) };
         if lines > LINES_A_TURN {
             break;
         }
     }
     if mail.len() > 0 {
         let rest: Vec<_> = mail.collect();
-        MAIL.with(|mail| mail.splice(..0, rest).for_each(drop));
+        PENDING.with(|mail| mail.splice(..0, rest).for_each(drop));
         ring();
     }
 }
 
-/// Delivers all letters in the list.
+/// Delivers all tasks in the list.
 ///
 /// # Safety
 ///
 /// As for [`take_turn`].
 pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
-    for letter in MAIL.with(std::mem::take) {
+    for task in PENDING.with(std::mem::take) {
         // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
-        unsafe { deliver(letter, log) };
+        unsafe { deliver(task, log) };
     }
 }
 
@@ -209,13 +209,13 @@ pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
 /// # Safety
 ///
 /// As for [`take_turn`].
-unsafe fn deliver(letter: Letter, process_log: *mut ngx_log_t) -> usize {
-    match letter {
-        Letter::Request(request) => return request.deliver(),
-        // A panic here must not keep the letters behind it until the next event.
-        Letter::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
-        Letter::Release => guard_again("release", || run(|tasks| tasks.release)),
-        Letter::Log(level, text, written) => {
+unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t) -> usize {
+    match task {
+        LoopTask::Request(request) => return request.deliver(),
+        // A panic here must not keep the tasks behind it until the next event.
+        LoopTask::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
+        LoopTask::Release => guard_again("release", || run(|tasks| tasks.release)),
+        LoopTask::Log(level, text, written) => {
             let size = log_room::size(&text);
             WORKER_LINES.leave(size);
             // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
@@ -248,7 +248,7 @@ pub(crate) struct WorkerLog;
 static WORKER_LINES: LogRoom = LogRoom::new();
 
 /// How long a thread waits for its line to be written, should the loop be held up.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const CRITICAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ErrorLog for WorkerLog {
     fn log(&self, level: Level, text: &str) {
@@ -263,10 +263,10 @@ impl ErrorLog for WorkerLog {
         WORKER_LINES.enter(text);
         if level >= Level::Crit {
             let (sender, written) = sync_channel(1);
-            send(Letter::Log(level, text.to_owned(), Some(sender)));
-            let _ = written.recv_timeout(LAST_WORDS);
+            send(LoopTask::Log(level, text.to_owned(), Some(sender)));
+            let _ = written.recv_timeout(CRITICAL_LINE_TIMEOUT);
         } else {
-            send(Letter::Log(level, text.to_owned(), None));
+            send(LoopTask::Log(level, text.to_owned(), None));
         }
     }
 

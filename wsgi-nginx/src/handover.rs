@@ -39,7 +39,7 @@ pub(crate) enum Run {
     /// It waits for its next turn on the event loop.
     Inline(Exchange),
     /// It has its turn now, further down on the stack.
-    InlineNow,
+    InlineRunning,
     /// It runs on a thread, or waits for one.
     Threads(ExchangeHandle),
     /// It does not exist as yet: the request waits for a place among those of its connection.

@@ -20,7 +20,7 @@ use crate::mailbox::Backlog;
 const ITEMS_A_TURN: u32 = 64;
 
 /// An application that takes longer than this for an item is slow: blocks that wait for more are sent.
-const SLOW: Duration = Duration::from_millis(1);
+const SLOW_ITEM_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
 pub(crate) struct InlineSink {
@@ -61,7 +61,7 @@ impl InlineSink {
     /// Whether a block is sent although it may wait: the first one is, and one that came slowly. While the application makes an
     /// item nothing can be sent here, so blocks that wait then were taken for a quick sequence.
     fn is_slow(&self) -> bool {
-        self.asked.is_none_or(|asked| asked.elapsed() > SLOW)
+        self.asked.is_none_or(|asked| asked.elapsed() > SLOW_ITEM_INTERVAL)
     }
 
     /// Gives nginx the blocks that were kept. The event loop has its turn next, and sends them.

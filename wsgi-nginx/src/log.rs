@@ -21,7 +21,7 @@ const LONGEST: usize = 1536;
 ///
 /// `log` is alive, and this is the event loop's thread, or that thread uses nothing of nginx meanwhile.
 pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
-    let level = number(level);
+    let level = ngx_level(level);
     // SAFETY: a log that is alive, as the caller promises.
     if unsafe { (*log).log_level } < level {
         return;
@@ -65,7 +65,7 @@ pub(crate) unsafe fn has_only_files(mut log: *const ngx_log_t) -> bool {
 }
 
 /// nginx's number of a level.
-pub(crate) fn number(level: Level) -> ngx_uint_t {
+pub(crate) fn ngx_level(level: Level) -> ngx_uint_t {
     match level {
         Level::Emerg => NGX_LOG_EMERG,
         Level::Alert => NGX_LOG_ALERT,

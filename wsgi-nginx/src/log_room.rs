@@ -18,7 +18,7 @@ const LINE: usize = 64;
 
 /// How long a thread waits at most. The loop comes to its mail sooner, unless it is held up by something else than an
 /// application: a slow disk, or Python code that runs outside of a request.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of lines that wait.
 pub(crate) struct LogRoom(AtomicUsize);
@@ -48,7 +48,7 @@ impl LogRoom {
     pub(crate) fn wait(&self) {
         let guard = LOOP.lock();
         WAITING.fetch_add(1, Ordering::SeqCst);
-        let _ = guard.wait_timeout_while(&CHANGED, PATIENCE, |stopped| {
+        let _ = guard.wait_timeout_while(&CHANGED, STOP_TIMEOUT, |stopped| {
             self.is_full() && !*stopped && APPLICATIONS.load(Ordering::SeqCst) == 0
         });
         WAITING.fetch_sub(1, Ordering::SeqCst);

@@ -21,7 +21,7 @@ use crate::{event, log};
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// How soon a worker looks again whether it is its turn, in milliseconds.
-const PATIENCE: usize = 50;
+const TURN_INTERVAL: usize = 50;
 
 /// nginx as the host that replaces processes.
 pub(crate) struct NginxControl;
@@ -163,12 +163,12 @@ impl Retirement {
 
     /// Gives the turn to the next worker; this one ends.
     pub(crate) fn end(&self) {
-        self.turn.give_back(own());
+        self.turn.give_back(own_pid());
     }
 
     fn go_on(&mut self, requests: usize) {
-        if !self.turn.take(own()) {
-            return self.wait(PATIENCE);
+        if !self.turn.take(own_pid()) {
+            return self.wait(TURN_INTERVAL);
         }
         self.stage = Stage::Draining;
         if requests == 0 {
@@ -194,7 +194,7 @@ impl Retirement {
                  {requests} requests under way"
             );
             log::write(self.timer.log, Level::Notice, &text);
-            libc::kill(own(), libc::SIGQUIT);
+            libc::kill(own_pid(), libc::SIGQUIT);
         }
     }
 }
@@ -204,7 +204,7 @@ fn is_alive(process: i32) -> bool {
     unsafe { libc::kill(process, 0) == 0 }
 }
 
-fn own() -> i32 {
+fn own_pid() -> i32 {
     // SAFETY: always succeeds.
     unsafe { libc::getpid() }
 }

@@ -20,10 +20,10 @@ use crate::retire::Retirement;
 use crate::{log, log_room, shares, umask};
 
 /// How long a worker waits at its end for applications that still run, and for their threads.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same when nginx is told to stop at once: its master kills workers after a second.
-const HURRY: Duration = Duration::from_millis(500);
+const TERMINATE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// nginx's own signals: the master's commands, and what it handles or ignores in its workers.
 const RESERVED_SIGNALS: [c_int; 12] = [
@@ -208,7 +208,7 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
 pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     let Some(worker) = running() else { return };
     // SAFETY: nginx's global.
-    let hurry = unsafe { ngx_terminate } != 0;
+    let terminates = unsafe { ngx_terminate } != 0;
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
@@ -218,7 +218,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
         event::drain((*cycle).log);
         flush_logs(cycle);
     }
-    log_room::with_loop_stopped(|| worker.gateway.shutdown(if hurry { HURRY } else { PATIENCE }));
+    log_room::with_loop_stopped(|| worker.gateway.shutdown(if terminates { TERMINATE_TIMEOUT } else { QUIT_TIMEOUT }));
     // SAFETY: the loop's thread; the log lives as long as the cycle.
     unsafe { event::drain((*cycle).log) };
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Chance, PATIENCE, Process, wait_for, wire};
+use crate::{Chance, Process, WAIT_TIMEOUT, wait_for, wire};
 
 /// An application for [`withstand`]. It counts what it returns, and what of that is closed.
 pub const APPLICATION: &str = "
@@ -122,7 +122,7 @@ fn leave(address: SocketAddr, number: u64, seed: u64) {
 
 fn leave_once(address: SocketAddr, chance: &mut Chance) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
     let path = PATHS[chance.below(PATHS.len())];
     let request = match chance.below(3) {
         0 => wire::request("POST", path, "", &vec![b'x'; 1 + chance.below(40_000)]),

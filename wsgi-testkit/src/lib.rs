@@ -117,7 +117,7 @@ pub use runner::{App, Host, Pending};
 pub use sink::{CapturingLog, CapturingSink, Client};
 pub use stamps::Stamps;
 pub use validator::Violation;
-pub use waiting::{PATIENCE, wait_for};
+pub use waiting::{WAIT_TIMEOUT, wait_for};
 
 /// The host of the embedding guide, compiled and run with the documentation's tests.
 #[cfg(all(doctest, feature = "python"))]

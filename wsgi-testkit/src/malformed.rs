@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::conformance::{Served, get};
 use crate::nginx_version::NginxVersion;
-use crate::{PATIENCE, figure};
+use crate::{WAIT_TIMEOUT, figure};
 
 /// Tells of each request that it has got to the end of: method, path, length of the body, and the header `X`. `/seen`
 /// tells which there were since it was asked last. To be served at `/` on one thread, so that `/seen` comes last.
@@ -117,7 +117,7 @@ fn check(name: &str, host: &dyn Served, nginx: NginxVersion, column: impl Fn(&Ro
 /// Sends a request and [`NEXT`] behind it. If the host is expected to wait for more, the client leaves after a while.
 fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
     let mut stream = TcpStream::connect(host.address().expect("a host with connections")).expect("the host listens");
-    stream.set_read_timeout(Some(if waits { SILENCE } else { PATIENCE })).expect("a time-out");
+    stream.set_read_timeout(Some(if waits { SILENCE } else { WAIT_TIMEOUT })).expect("a time-out");
     // The host may have hung up before it has read all of it.
     let _ = stream.write_all(&[bytes, NEXT.as_bytes()].concat());
     let mut received = Vec::new();
@@ -126,7 +126,7 @@ fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             stream.shutdown(Shutdown::Write).expect("a connection");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
             // What it says to a client that has left is of no interest, but it must let go.
             let _ = stream.read_to_end(&mut Vec::new());
             true

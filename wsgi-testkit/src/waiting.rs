@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is sure to happen: generous, for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks until there is an answer; for what reports nothing by itself (a log file, the process table). Panics after
-/// [`PATIENCE`].
+/// [`WAIT_TIMEOUT`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + WAIT_TIMEOUT;
     loop {
         if let Some(answer) = question() {
             return answer;

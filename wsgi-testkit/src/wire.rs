@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::{PATIENCE, Request};
+use crate::{Request, WAIT_TIMEOUT};
 
 /// A request with a `Host`, and a `Content-Length` if there is a body. `headers` are whole lines with their ends.
 pub fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -77,10 +77,10 @@ enum End {
 }
 
 impl Client {
-    /// Takes over a connection. Whatever takes longer than [`PATIENCE`] is a failure.
+    /// Takes over a connection. Whatever takes longer than [`WAIT_TIMEOUT`] is a failure.
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
+        stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         Self { stream, buffer: Vec::new(), end: None }
     }
@@ -209,7 +209,7 @@ impl Client {
     pub fn has_answer_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a time-out");
         let arrived = !self.buffer.is_empty() || self.stream.peek(&mut [0]).is_ok();
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        self.stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
         arrived
     }
 

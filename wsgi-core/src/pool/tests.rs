@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::{Limits, Overloaded, Pool, StackSize, Task, Threads, Ticket};
 
 /// A hang is a failure, after a time that no loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Step = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + Send>;
 
@@ -161,7 +161,7 @@ impl Fixture {
     }
 
     fn shut_down(self) -> Vec<Event> {
-        assert!(self.pool.shutdown(PATIENCE), "shutdown timed out");
+        assert!(self.pool.shutdown(WAIT_TIMEOUT), "shutdown timed out");
         drop(self.pool);
         self.events.iter().collect()
     }
@@ -180,7 +180,7 @@ struct Parked {
 }
 
 fn next<T>(receiver: &Receiver<T>) -> T {
-    receiver.recv_timeout(PATIENCE).expect("nothing happened")
+    receiver.recv_timeout(WAIT_TIMEOUT).expect("nothing happened")
 }
 
 fn count(events: &[Event], test: impl Fn(&Event) -> bool) -> usize {

@@ -72,7 +72,7 @@ enum Stage {
 
 impl Exchange {
     /// Reads the request and prepares the call. Attaches the thread, unless it is attached. `found` is the version of the
-    /// application's file ([`Location::look`]).
+    /// application's file ([`Location::stamp_now`]).
     pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>, found: Option<Version>) -> Self {
         let attached = Attached::new(cell.interpreter);
         let token = attached.token();

@@ -1,13 +1,13 @@
 //! Floor 5: Python in this process, from its start to its end, and the threads that run applications.
 //!
 //! A [`Gateway`](gateway::Gateway) checks the installation (`preflight`), starts Python (`runtime`) and sets up an interpreter
-//! (`start`). Each interpreter has a `home`; with threads a home has a pool, whose tasks are `job`s. `exit` ends all of it.
+//! (`start`). Each interpreter has a `engine`; with threads an engine has a pool, whose tasks are `job`s. `exit` ends all of it.
 
+pub(crate) mod engine;
 pub(crate) mod exit;
 mod fault_stack;
 pub(crate) mod gateway;
 pub(crate) mod handle;
-pub(crate) mod home;
 mod installation;
 pub(crate) mod job;
 mod libpython;

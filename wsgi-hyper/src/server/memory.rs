@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::guarded::Guarded;
-use super::order::is_in_order;
+use super::rules::is_in_order;
 use super::strictest;
 use crate::response::plain;
 

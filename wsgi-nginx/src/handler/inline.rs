@@ -14,13 +14,13 @@ use crate::loop_cell::Loop;
 /// Advances an inline exchange; the caller is attached to Python. The exchange is put back if it is to go on, unless the request
 /// is over by then.
 pub(super) fn advance_inline(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
-    hand_over.run.with(lp, |run| *run = Run::InlineNow);
+    hand_over.run.with(lp, |run| *run = Run::InlineRunning);
     let mut cx = Context::from_waker(Waker::noop());
     match exchange.advance(&mut cx) {
         Poll::Pending => {
             // An exchange that is not put back is dropped where nothing is borrowed: it calls Python.
             let _over = hand_over.run.with(lp, |run| match run {
-                Run::InlineNow => std::mem::replace(run, Run::Inline(exchange)),
+                Run::InlineRunning => std::mem::replace(run, Run::Inline(exchange)),
                 _ => Run::Inline(exchange),
             });
             Poll::Pending

@@ -47,10 +47,10 @@ fn resume(mut req: Req<'_>) {
         event.stop_timer();
     }
     let run = hand_over.run.with(req.lp(), |run| match run {
-        Run::Inline(_) => Some(std::mem::replace(run, Run::InlineNow)),
+        Run::Inline(_) => Some(std::mem::replace(run, Run::InlineRunning)),
         Run::Waiting => Some(Run::Waiting),
         Run::Threads(_) => None,
-        Run::InlineNow | Run::Over => Some(Run::Over),
+        Run::InlineRunning | Run::Over => Some(Run::Over),
     });
     match run {
         // Blocks that were kept while the response waited for another part of its page follow.

@@ -65,7 +65,7 @@ impl ngx_conf_t {
     pub(crate) fn log(&mut self, level: Level, text: &str) {
         let line = ngx::str_of(text.as_bytes());
         // SAFETY: `%V` takes a pointer to a string.
-        unsafe { ngx_conf_log_error(log::number(level), self, 0, c"%V".as_ptr(), &raw const line) };
+        unsafe { ngx_conf_log_error(log::ngx_level(level), self, 0, c"%V".as_ptr(), &raw const line) };
         // SAFETY: numbers that nginx sets at its start.
         let is_test = unsafe { ngx_test_config != 0 && ngx_quiet_mode == 0 };
         if is_test && level < Level::Warn {

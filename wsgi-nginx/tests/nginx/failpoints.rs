@@ -5,7 +5,7 @@ mod callbacks;
 
 use std::time::Duration;
 
-use crate::harness::{Gate, HELLO, Mode, PATIENCE, Site, get, in_both_modes, python_says, request, wait_for};
+use crate::harness::{Gate, HELLO, Mode, Site, WAIT_TIMEOUT, get, in_both_modes, python_says, request, wait_for};
 
 /// While a configuration is read. `set_directive` is the first that nginx calls after the two that make records.
 const CONFIGURATION: [&str; 5] =
@@ -277,7 +277,7 @@ fn a_panic_in_write_event_cuts_the_response() {
         for head in [get("/endless"), b"GET /endless HTTP/1.0\r\n\r\n".to_vec()] {
             let mut client = nginx.connect();
             client.send(head);
-            assert!(client.has_answer_within(PATIENCE));
+            assert!(client.has_answer_within(WAIT_TIMEOUT));
             nginx.arm("write_event");
             let response = client.response();
             assert_eq!(response.status, 200);
@@ -422,7 +422,7 @@ fn a_panic_on_the_way_to_a_successor_does_not_stop_it() {
             // A request under way, which the worker waits for.
             let mut client = nginx.connect();
             client.send(get("/large"));
-            assert!(client.has_answer_within(PATIENCE));
+            assert!(client.has_answer_within(WAIT_TIMEOUT));
             std::fs::write(nginx.path("app.py"), SLOW.replace("old", "new")).expect("write a file");
             nginx.arm(name);
             assert_eq!(nginx.get("/").ok(), "old");

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use wsgi_testkit::figure;
 
-use crate::harness::{KEEPALIVE_MIN_TIMEOUT, LEDGER, Load, Mode, PATIENCE, Record, Site, nginx_version, wait_for};
+use crate::harness::{KEEPALIVE_MIN_TIMEOUT, LEDGER, Load, Mode, Record, Site, WAIT_TIMEOUT, nginx_version, wait_for};
 
 const WORKERS: usize = 2;
 
@@ -86,7 +86,7 @@ fn wait_for_answers(load: &Load, due: usize) {
         if load.answered() > last.0 {
             last = (load.answered(), Instant::now());
         }
-        assert!(last.1.elapsed() < PATIENCE, "nothing is answered any more");
+        assert!(last.1.elapsed() < WAIT_TIMEOUT, "nothing is answered any more");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }

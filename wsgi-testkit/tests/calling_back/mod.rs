@@ -11,7 +11,7 @@ use wsgi_core::host::{BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostPart
 use wsgi_core::lock::Leaf;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
-use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, PATIENCE, Request, get, post};
+use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, Request, WAIT_TIMEOUT, get, post};
 
 /// Keeps what it is given, and does what the path says.
 const OUTER: &str = "
@@ -130,7 +130,7 @@ impl Stage {
         let (done, ended) = mpsc::channel();
         let tell = Box::new(move |result| drop(done.send(result)));
         self.gateway.dispatch(at, RequestSnapshot::new(request), parts, tell).expect("there is room");
-        ended.recv_timeout(PATIENCE).expect("the exchange ends")
+        ended.recv_timeout(WAIT_TIMEOUT).expect("the exchange ends")
     }
 }
 
@@ -276,7 +276,7 @@ pub(crate) fn on_stage(mode: Mode, play: impl FnOnce(&Stage) + Send + 'static) {
         play(&Stage { gateway, inline: mode == Mode::Inline, folder });
         let _ = done.send(());
     });
-    match ended.recv_timeout(4 * PATIENCE) {
+    match ended.recv_timeout(4 * WAIT_TIMEOUT) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("the host waits for itself"),
         _ => player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }

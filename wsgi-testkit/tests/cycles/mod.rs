@@ -8,7 +8,7 @@ use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::host::HostParts;
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
 use wsgi_core::snapshot::RequestSnapshot;
-use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, PATIENCE, get, wait_for};
+use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, WAIT_TIMEOUT, get, wait_for};
 
 /// Makes cycles before its first block, and with its environ; `/count` tells how many of them are still there, and how many
 /// objects are frozen.
@@ -87,7 +87,7 @@ impl Played {
             }
             UnderWay::Thread(ended, client) => {
                 client.go_on();
-                assert!(ended.recv_timeout(PATIENCE).expect("the exchange ends"));
+                assert!(ended.recv_timeout(WAIT_TIMEOUT).expect("the exchange ends"));
                 client
             }
         };

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
 use wsgi_core::python::{Callable, Middleware, MiddlewareError};
-use wsgi_testkit::{Host, PATIENCE, Stamps, get};
+use wsgi_testkit::{Host, Stamps, WAIT_TIMEOUT, get};
 
 /// The classes stand in a module of their own: what the script makes of them is then destroyed as soon as nobody refers to
 /// it, and not when the garbage collector comes by.
@@ -66,7 +66,7 @@ pub(crate) fn versions_are_replaced_under_load(host: &'static Host) {
             edit(host, own, layer);
             let _ = done.send(());
         });
-        match ended.recv_timeout(2 * PATIENCE) {
+        match ended.recv_timeout(2 * WAIT_TIMEOUT) {
             Err(RecvTimeoutError::Timeout) => {
                 panic!("own interpreter {own}, layer {layer}: nothing is answered any more")
             }

@@ -7,7 +7,7 @@ use std::thread;
 use wsgi_core::host::Level;
 use wsgi_core::python::{GatewaySettings, Mode};
 use wsgi_testkit::frameworks::environment;
-use wsgi_testkit::{Host, PATIENCE, get, post};
+use wsgi_testkit::{Host, WAIT_TIMEOUT, get, post};
 
 /// Each path runs two stacks in turn: the first one to enter a call of the gateway is the first one to leave it.
 const APPLICATION: &str = "
@@ -139,7 +139,7 @@ pub(crate) fn changes_of_stacks_leave_python_usable(mode: Mode) {
         assert!(rest.iter().all(|line| line.level <= Level::Notice), "{rest:?}");
         let _ = done.send(());
     });
-    match ended.recv_timeout(4 * PATIENCE) {
+    match ended.recv_timeout(4 * WAIT_TIMEOUT) {
         Err(RecvTimeoutError::Timeout) => panic!("Python does not run any more"),
         _ => asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }

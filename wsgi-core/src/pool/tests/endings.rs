@@ -46,7 +46,7 @@ fn a_panic_is_reported_and_costs_neither_thread_nor_permit() {
         panic!("of a task");
     });
     assert!(
-        dropped.recv_timeout(PATIENCE).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected)
+        dropped.recv_timeout(WAIT_TIMEOUT).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Disconnected)
     );
     assert_eq!(fixture.run_held().thread, thread);
     let events = fixture.shut_down();
@@ -81,7 +81,7 @@ fn shutdown_waits_for_queued_running_and_waiting_tasks_and_then_ends_the_threads
     fixture.submit(told(&tell, ()));
     assert!(!fixture.pool.shutdown(Duration::ZERO));
     let ended = thread::scope(|scope| {
-        let shutdown = scope.spawn(|| fixture.pool.shutdown(PATIENCE));
+        let shutdown = scope.spawn(|| fixture.pool.shutdown(WAIT_TIMEOUT));
         drop(held);
         next(&ran);
         parked.waker.wake();
@@ -120,7 +120,7 @@ fn shutdown_gives_up_when_the_time_is_over() {
     let held = fixture.run_held();
     assert!(!fixture.pool.shutdown(Duration::from_millis(1)));
     drop(held);
-    assert!(fixture.pool.shutdown(PATIENCE));
+    assert!(fixture.pool.shutdown(WAIT_TIMEOUT));
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn tasks_that_stream_have_half_of_the_threads_and_others_run_beside_them() {
     assert_eq!([next(&streams.told), next(&streams.told)], ["goes on", "waits"]);
     assert!(streams.pool.withdraw(fourth_ticket).is_none());
     drop((second, third, fourth));
-    assert!(streams.pool.shutdown(PATIENCE));
+    assert!(streams.pool.shutdown(WAIT_TIMEOUT));
     assert_eq!(streams.pool.in_flight(), 0);
 }
 
@@ -164,5 +164,5 @@ fn a_task_whose_stream_has_ended_gives_its_place_to_another_one() {
     let (_, second) = streams.stream().unwrap();
     assert_eq!([next(&streams.told), next(&streams.told)], ["waits"; 2]);
     drop((running, first, second));
-    assert!(streams.pool.shutdown(PATIENCE));
+    assert!(streams.pool.shutdown(WAIT_TIMEOUT));
 }

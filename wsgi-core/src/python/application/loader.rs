@@ -84,11 +84,11 @@ impl Loaded {
 }
 
 /// Why an application is not there.
-enum Trouble {
+enum LoadFailure {
     /// A Python exception, which is set; what failed.
     Raised(String),
     /// All there is to say.
-    Said(String),
+    Message(String),
 }
 
 /// Loads the application of `source`, or finds it loaded in the version that was `found`. On failure everything is in
@@ -189,12 +189,12 @@ fn load_or_find<'py>(
                 new
             };
             Err(match trouble {
-                Trouble::Raised(what) => match fetch(token) {
+                LoadFailure::Raised(what) => match fetch(token) {
                     Some(exception) if is_new(token.error_line(&exception)) => Failure::Raised(what, exception),
                     _ => Failure::Known,
                 },
-                Trouble::Said(what) if is_new(what.clone()) => Failure::Said(what),
-                Trouble::Said(_) => Failure::Known,
+                LoadFailure::Message(what) if is_new(what.clone()) => Failure::Said(what),
+                LoadFailure::Message(_) => Failure::Known,
             })
         }
     }
@@ -219,7 +219,7 @@ fn load_anew(
     version: Version,
     file: Option<PathBuf>,
     again: bool,
-) -> Result<(Application, Option<String>), Trouble> {
+) -> Result<(Application, Option<String>), LoadFailure> {
     let what = describe(source.target());
     let _loading = LoadsApplication::new(token);
     let module = load_module(token, source, name, version);
@@ -230,11 +230,11 @@ fn load_anew(
         let reason = token.take_error_line();
         let hint =
             hint(token, c"other_callables", &module, Some(callable)).map_or(String::new(), |hint| format!("; {hint}"));
-        Trouble::Said(format!("{what} has no callable \"{callable}\": {reason}{hint}"))
+        LoadFailure::Message(format!("{what} has no callable \"{callable}\": {reason}{hint}"))
     })?;
     check_callable(&object, || format!("\"{callable}\" of {what}"))?;
     if let Some(complaint) = hint(token, c"complaint", &object, None) {
-        return Err(Trouble::Said(format!("callable \"{callable}\" of {what} {complaint}")));
+        return Err(LoadFailure::Message(format!("callable \"{callable}\" of {what} {complaint}")));
     }
     let doubt = hint(token, c"doubt", &object, None);
     let doubt = doubt.map(|doubt| format!("callable \"{callable}\" of {what} {doubt}"));
@@ -245,7 +245,9 @@ fn load_anew(
         end_if_forked(token, || name.clone());
         application = wrapped.map_err(|error| match error {
             MiddlewareError::Raised => raised(format!("cannot put {name} around {what}")),
-            MiddlewareError::Other(reason) => Trouble::Said(format!("cannot put {name} around {what}: {reason}")),
+            MiddlewareError::Other(reason) => {
+                LoadFailure::Message(format!("cannot put {name} around {what}: {reason}"))
+            }
         })?;
         check_callable(application.object(), || format!("what {name} has put around {what}"))?;
     }
@@ -266,14 +268,18 @@ fn hint(token: Token<'_>, function: &CStr, object: &Obj<'_>, wanted: Option<&str
     say().inspect_err(|Raised| token.clear_error()).ok().filter(|said| !said.is_empty())
 }
 
-fn raised(what: String) -> Trouble {
-    Trouble::Raised(what)
+fn raised(what: String) -> LoadFailure {
+    LoadFailure::Raised(what)
 }
 
-fn check_callable(object: &Obj<'_>, name: impl Fn() -> String) -> Result<(), Trouble> {
+fn check_callable(object: &Obj<'_>, name: impl Fn() -> String) -> Result<(), LoadFailure> {
     // SAFETY: a live object.
     let (callable, kind) = unsafe { (ffi::PyCallable_Check(object.as_ptr()) != 0, type_name(object.as_ptr())) };
-    if callable { Ok(()) } else { Err(Trouble::Said(format!("{} is not callable: it is of type {kind}", name()))) }
+    if callable {
+        Ok(())
+    } else {
+        Err(LoadFailure::Message(format!("{} is not callable: it is of type {kind}", name())))
+    }
 }
 
 /// The module of a target: the one that is loaded already, for all callables of one script share it, unless it is there

@@ -152,12 +152,12 @@ impl Location {
 
     /// Stats the file of the application if its policy asks for that: one system call, so not while attached to Python.
     #[inline]
-    pub(crate) fn look(&self) -> Option<Version> {
-        if self.source.is_watched() { self.look_closely() } else { None }
+    pub(crate) fn stamp_now(&self) -> Option<Version> {
+        if self.source.is_watched() { self.stamp() } else { None }
     }
 
     #[cold]
-    fn look_closely(&self) -> Option<Version> {
+    fn stamp(&self) -> Option<Version> {
         match self.target() {
             Target::Script { path, .. } => Some(self.source.version(path)),
             // The file of a module is known once it is loaded.
@@ -165,7 +165,7 @@ impl Location {
         }
     }
 
-    /// The application, loaded if need be; `found` is what [`look`](Self::look) has seen. On failure everything is in the
+    /// The application, loaded if need be; `found` is what [`stamp_now`](Self::stamp_now) has seen. On failure everything is in the
     /// log.
     #[inline]
     pub(crate) fn application(

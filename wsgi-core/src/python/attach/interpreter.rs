@@ -49,7 +49,7 @@ unsafe impl Sync for Interpreter {}
 pub(crate) enum Kind {
     Main,
     /// One for the applications of a script or module.
-    Own {
+    Dedicated {
         name: PathBuf,
         main: &'static Interpreter,
     },
@@ -100,7 +100,7 @@ impl Interpreter {
     pub(crate) fn main(&'static self) -> &'static Self {
         match self.kind {
             Kind::Main => self,
-            Kind::Own { main, .. } => main,
+            Kind::Dedicated { main, .. } => main,
         }
     }
 
@@ -108,7 +108,7 @@ impl Interpreter {
     pub(crate) fn name(&self) -> &Path {
         match &self.kind {
             Kind::Main => Path::new("main"),
-            Kind::Own { name, .. } => name,
+            Kind::Dedicated { name, .. } => name,
         }
     }
 

@@ -96,7 +96,7 @@ impl Reply {
         has_exc_info: bool,
     ) -> Result<(), ProtocolError> {
         if self.refresh {
-            ask_again(&mut headers);
+            add_refresh(&mut headers);
         }
         let replaced = self.sink.as_ref().is_some_and(|sink| sink.replaces_body(&headers));
         self.response.start(status, headers, has_exc_info)?;
@@ -359,7 +359,7 @@ fn is_gathered(gather: &mut Gather, sink: &mut dyn ResponseSink, block: &[u8]) -
 
 /// Tells the client to come back at once, unless the application has said when.
 #[cold]
-fn ask_again(headers: &mut HeaderList) {
+fn add_refresh(headers: &mut HeaderList) {
     if !headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"refresh")) {
         headers.push(b"Refresh", b"0").expect("a valid header");
     }

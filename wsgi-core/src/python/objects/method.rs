@@ -5,11 +5,11 @@ use std::ffi::{CStr, c_int};
 use pyo3::ffi;
 
 /// A method with positional arguments only.
-pub(crate) type Fast =
+pub(crate) type FastCallFn =
     unsafe extern "C" fn(*mut ffi::PyObject, *mut *mut ffi::PyObject, ffi::Py_ssize_t) -> *mut ffi::PyObject;
 
 /// One entry of a methods table.
-pub(crate) const fn method(name: &'static CStr, function: Fast, doc: &'static CStr) -> ffi::PyMethodDef {
+pub(crate) const fn method(name: &'static CStr, function: FastCallFn, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
-use super::home::Home;
+use super::engine::Engine;
 use crate::host::Level;
 use crate::pool::StackSize;
 use crate::python::attach::interpreter::Interpreter;
@@ -34,7 +34,7 @@ pub(crate) fn remaining(deadline: Instant) -> Duration {
 
 /// Ends the interpreters one after the other on this thread, the main one last, and keeps the GIL. Each has an equal share of
 /// the time until `deadline` for its threads. Ends the process if anything still runs `atexit_limit` after `deadline`.
-pub(crate) fn end_inline(main: &'static Home, own: Vec<&'static Home>, deadline: Instant, atexit_limit: Duration) {
+pub(crate) fn end_inline(main: &'static Engine, own: Vec<&'static Engine>, deadline: Instant, atexit_limit: Duration) {
     let log = main.interpreter.log.clone();
     let (finished, watchdog) = mpsc::channel::<()>();
     let watch = move || {
@@ -49,8 +49,8 @@ pub(crate) fn end_inline(main: &'static Home, own: Vec<&'static Home>, deadline:
         log_spawn_error(main.interpreter, &error, "its end has no time limit");
     }
     let mut waiting = own.len() as u32 + 1;
-    for home in own.into_iter().chain([main]) {
-        home.end(remaining(deadline) / waiting);
+    for engine in own.into_iter().chain([main]) {
+        engine.end(remaining(deadline) / waiting);
         waiting -= 1;
     }
     main.interpreter.log.flush();
@@ -62,24 +62,24 @@ pub(crate) fn end_inline(main: &'static Home, own: Vec<&'static Home>, deadline:
 /// of applications have until `deadline`, and functions of `atexit` until `atexit_limit` after it. Returns
 /// [`GIL_TIMEOUT`] later at the latest.
 pub(crate) fn end_on_threads(
-    main: &'static Home,
-    own: Vec<&'static Home>,
+    main: &'static Engine,
+    own: Vec<&'static Engine>,
     deadline: Instant,
     atexit_limit: Duration,
     stack: StackSize,
 ) {
     let (sender, ended) = mpsc::channel();
     let mut running = 0;
-    for home in [main].into_iter().chain(own) {
+    for engine in [main].into_iter().chain(own) {
         let sender = sender.clone();
         let end = move || {
-            home.end(remaining(deadline));
+            engine.end(remaining(deadline));
             // An error: the receiver has given up.
             let _ = sender.send(());
         };
         match spawn(stack, end) {
             Ok(()) => running += 1,
-            Err(error) => log_spawn_error(home.interpreter, &error, "its functions of atexit do not run"),
+            Err(error) => log_spawn_error(engine.interpreter, &error, "its functions of atexit do not run"),
         }
     }
     let deadline = deadline + atexit_limit;

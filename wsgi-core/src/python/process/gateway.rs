@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
+use super::engine::{Engine, Mode, dedicated_name};
 use super::exit::{self, remaining};
 use super::handle::ExchangeHandle;
-use super::home::{Home, Mode, own_name};
 use super::job::{Done, Job, Step, preload};
 use super::preflight::PythonSettings;
 use super::processes;
@@ -104,9 +104,9 @@ const MAIN: usize = 0;
 pub struct Gateway {
     mode: Mode,
     release: Option<Waker>,
-    main: &'static Home,
+    main: &'static Engine,
     /// Dedicated interpreters, with the script's path or the module's name. Their numbers begin at 1, and none is removed.
-    own: Leaf<Vec<(PathBuf, &'static Home)>>,
+    dedicated: Leaf<Vec<(PathBuf, &'static Engine)>>,
     on_shutdown: Leaf<Vec<Weak<dyn Shutdown>>>,
 }
 
@@ -130,7 +130,8 @@ impl Gateway {
             terminal: settings.terminal,
         };
         let release = settings.release.clone();
-        let main = Home::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());
+        let main =
+            Engine::new(Interpreter::new(Kind::Main, Arc::new(setup), log, inline_thread), mode, release.as_ref());
         main.keep();
         // SAFETY: Python has been started.
         main.interpreter.set_state(unsafe { ffi::PyInterpreterState_Main() });
@@ -145,28 +146,28 @@ impl Gateway {
         // SAFETY: the thread that started Python holds the GIL, and nothing has attached through `thread` yet.
         unsafe { thread::adopt_starting_thread(main.interpreter) };
         result?;
-        Ok(Self { mode, release, main, own: Leaf::default(), on_shutdown: Leaf::default() })
+        Ok(Self { mode, release, main, dedicated: Leaf::default(), on_shutdown: Leaf::default() })
     }
 
     /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
     /// that runs inline holds it over one event, so that what happens inside attaches for free; between events threads
     /// of the application run.
     pub fn attach(&self, at: &Location) -> Attached<'static> {
-        let home = self.home(at);
+        let engine = self.engine(at);
         // One that is started later is attached to where it is needed.
-        let home = if std::ptr::eq(home, self.main) || home.interpreter.is_ready() { home } else { self.main };
-        Attached::new(home.interpreter)
+        let engine = if std::ptr::eq(engine, self.main) || engine.interpreter.is_ready() { engine } else { self.main };
+        Attached::new(engine.interpreter)
     }
 
     /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first
     /// [`Exchange::advance`], which also reports what went wrong here.
     pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
-        let interpreter = self.home(at).interpreter;
+        let interpreter = self.engine(at).interpreter;
         let head_request = request.method() == b"HEAD";
         if !interpreter.is_ready() && interpreter.ensure(&Log::new(Arc::clone(&parts.log))).is_err() {
             return Exchange::failed(Exchange::cell(self.main.interpreter, at, head_request, parts));
         }
-        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.look())
+        Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.stamp_now())
     }
 
     /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on
@@ -178,13 +179,13 @@ impl Gateway {
         parts: HostParts,
         done: Done,
     ) -> Result<ExchangeHandle, Refused> {
-        let home = self.home(at);
-        let Some(pool) = &home.pool else { return Err(Refused::Inline) };
+        let engine = self.engine(at);
+        let Some(pool) = &engine.pool else { return Err(Refused::Inline) };
         let streams = parts.body.as_ref().is_some_and(|body| body.streams());
-        let cell = Exchange::cell(home.interpreter, at, request.method() == b"HEAD", parts);
+        let cell = Exchange::cell(engine.interpreter, at, request.method() == b"HEAD", parts);
         let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done), streams };
         match pool.submit(job) {
-            Ok(ticket) => Ok(ExchangeHandle::new(cell, home, ticket)),
+            Ok(ticket) => Ok(ExchangeHandle::new(cell, engine, ticket)),
             Err(refused) => {
                 let (mut job, refused) = match refused {
                     Overloaded::QueueFull(job) => (job, Refused::QueueFull),
@@ -200,13 +201,13 @@ impl Gateway {
     /// Loads an application before its first request: at once when inline, else on a thread of the pool. A failure is
     /// in the log, and the first request tries again.
     pub fn preload(&self, at: &Arc<Location>) {
-        let home = self.home(at);
-        match &home.pool {
-            None => preload(home.interpreter, at),
+        let engine = self.engine(at);
+        match &engine.pool {
+            None => preload(engine.interpreter, at),
             Some(pool) => {
                 // A pool that refuses is full of requests, which load it themselves.
                 let _ = pool.submit(Job {
-                    step: Step::Preload(home.interpreter, Arc::clone(at)),
+                    step: Step::Preload(engine.interpreter, Arc::clone(at)),
                     done: None,
                     streams: false,
                 });
@@ -217,9 +218,9 @@ impl Gateway {
     /// Gives back the memory of blocks that were dropped where Python does not run. Inline; on the host's thread, which waits
     /// for the GIL if there is something to do. With threads they do it themselves.
     pub fn release(&self) {
-        for home in self.homes() {
-            if home.interpreter.has_releases() {
-                drop(Attached::new(home.interpreter));
+        for engine in self.engines() {
+            if engine.interpreter.has_releases() {
+                drop(Attached::new(engine.interpreter));
             }
         }
     }
@@ -228,12 +229,12 @@ impl Gateway {
     /// because they have all threads that there are for them. A host can wait for more of the body in that case, since it is
     /// wanted whole then.
     pub fn is_full_of_streams(&self, at: &Location) -> bool {
-        self.home(at).pool.as_ref().is_some_and(|pool| pool.is_full_of_streams())
+        self.engine(at).pool.as_ref().is_some_and(|pool| pool.is_full_of_streams())
     }
 
     /// Exchanges that are queued or running on threads.
     pub fn in_flight(&self) -> usize {
-        self.homes().iter().filter_map(|home| home.pool.as_ref()).map(|pool| pool.in_flight()).sum()
+        self.engines().iter().filter_map(|engine| engine.pool.as_ref()).map(|pool| pool.in_flight()).sum()
     }
 
     /// Has a part of the host told by [`shutdown`](Self::shutdown) that exchanges on threads are not waited for any more. A
@@ -260,8 +261,8 @@ impl Gateway {
     /// ends the process by `_exit` with status 0.
     pub fn shutdown(&self, within: Duration) {
         let deadline = Instant::now() + within;
-        let homes = self.homes();
-        let pools: Vec<_> = homes.iter().filter_map(|home| home.pool.as_ref()).collect();
+        let engines = self.engines();
+        let pools: Vec<_> = engines.iter().filter_map(|engine| engine.pool.as_ref()).collect();
         // None takes anything while another one is waited for.
         for pool in &pools {
             pool.shutdown(Duration::ZERO);
@@ -272,7 +273,10 @@ impl Gateway {
         }
         let parts = self.on_shutdown.with(|parts| parts.clone());
         parts.iter().filter_map(Weak::upgrade).for_each(|part| part.abandoned());
-        let own = homes.into_iter().filter(|home| !home.interpreter.is_main() && home.interpreter.is_ready()).collect();
+        let own = engines
+            .into_iter()
+            .filter(|engine| !engine.interpreter.is_main() && engine.interpreter.is_ready())
+            .collect();
         match self.mode {
             Mode::Inline => exit::end_inline(self.main, own, deadline, within),
             Mode::Threads(limits) => {
@@ -283,39 +287,39 @@ impl Gateway {
     }
 
     /// Where an application runs.
-    fn home(&self, at: &Location) -> &'static Home {
+    fn engine(&self, at: &Location) -> &'static Engine {
         match at.interpreter(|| self.choose_interpreter(at)) {
             MAIN => self.main,
-            number => self.own.with(|own| own[number - 1].1),
+            number => self.dedicated.with(|own| own[number - 1].1),
         }
     }
 
     /// The number of the interpreter of a location, which is made if there is none of its name.
     fn choose_interpreter(&self, at: &Location) -> usize {
-        let Some(name) = own_name(at) else { return MAIN };
+        let Some(name) = dedicated_name(at) else { return MAIN };
         let mut new = None;
-        let number = self.own.with(|own| {
+        let number = self.dedicated.with(|own| {
             if let Some(index) = own.iter().position(|(other, _)| *other == name) {
                 return index + 1;
             }
-            let home = self.new_home(name.clone());
-            new = Some(home);
-            own.push((name, home));
+            let engine = self.new_engine(name.clone());
+            new = Some(engine);
+            own.push((name, engine));
             own.len()
         });
-        new.into_iter().for_each(Home::keep);
+        new.into_iter().for_each(Engine::keep);
         number
     }
 
-    fn new_home(&self, name: PathBuf) -> &'static Home {
+    fn new_engine(&self, name: PathBuf) -> &'static Engine {
         let main = self.main.interpreter;
-        let kind = Kind::Own { name, main };
+        let kind = Kind::Dedicated { name, main };
         let (setup, log) = (Arc::clone(&main.setup), main.log.clone());
-        Home::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode, self.release.as_ref())
+        Engine::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode, self.release.as_ref())
     }
 
-    fn homes(&self) -> Vec<&'static Home> {
-        self.own.with(|own| [self.main].into_iter().chain(own.iter().map(|(_, home)| *home)).collect())
+    fn engines(&self) -> Vec<&'static Engine> {
+        self.dedicated.with(|own| [self.main].into_iter().chain(own.iter().map(|(_, engine)| *engine)).collect())
     }
 }
 

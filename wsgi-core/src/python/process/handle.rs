@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::home::Home;
+use super::engine::Engine;
 use crate::pool::Ticket;
 use crate::python::exchange::cell::ExchangeCell;
 
@@ -11,13 +11,13 @@ use crate::python::exchange::cell::ExchangeCell;
 pub struct ExchangeHandle {
     cell: Arc<ExchangeCell>,
     /// Where it waits for a thread.
-    home: &'static Home,
+    engine: &'static Engine,
     ticket: Ticket,
 }
 
 impl ExchangeHandle {
-    pub(crate) fn new(cell: Arc<ExchangeCell>, home: &'static Home, ticket: Ticket) -> Self {
-        Self { cell, home, ticket }
+    pub(crate) fn new(cell: Arc<ExchangeCell>, engine: &'static Engine, ticket: Ticket) -> Self {
+        Self { cell, engine, ticket }
     }
 
     /// The client has gone, or the host gives up: the iterable is closed at the next opportunity. An exchange that has not
@@ -26,7 +26,7 @@ impl ExchangeHandle {
     pub fn cancel(&self) {
         self.cell.cancel();
         if !self.cell.has_begun()
-            && let Some(pool) = &self.home.pool
+            && let Some(pool) = &self.engine.pool
         {
             drop(pool.withdraw(self.ticket));
         }

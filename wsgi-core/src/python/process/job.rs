@@ -71,7 +71,7 @@ pub(crate) fn preload(interpreter: &'static Interpreter, location: &Location) {
     if interpreter.ensure(&interpreter.log).is_err() {
         return;
     }
-    let found = location.look();
+    let found = location.stamp_now();
     let attached = Attached::new(interpreter);
     let _ = location.application(attached.token(), &interpreter.log, found);
     interpreter.freezing.settle(attached.token(), &[]);
@@ -133,7 +133,7 @@ impl Task for Job {
                     return Poll::Ready(());
                 }
                 // A system call, so before the thread attaches.
-                let found = cell.location.look();
+                let found = cell.location.stamp_now();
                 // Once for both steps: other threads could keep the GIL from this one between them.
                 let attached = Attached::new(cell.interpreter);
                 let exchange = Exchange::new(&request, Arc::clone(&cell), found);

@@ -23,10 +23,10 @@ use signals::watch_signals;
 
 /// How long requests under way may take after the first signal, and applications at their end after that.
 const GRACE: Duration = Duration::from_secs(8);
-const PATIENCE: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same after a second signal.
-const HURRY: Duration = Duration::from_millis(500);
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let folder = match std::env::current_dir() {
@@ -93,7 +93,7 @@ fn run(options: Options) -> Result<ExitCode, String> {
             std::process::exit(1);
         });
     }
-    gateway.shutdown(if graceful { PATIENCE } else { HURRY });
+    gateway.shutdown(if graceful { SHUTDOWN_TIMEOUT } else { ABORT_TIMEOUT });
     terminal.flush();
     Ok(if graceful { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::PATIENCE;
+use super::WAIT_TIMEOUT;
 
 /// One connection, without TLS (RFC 9113, 3.3).
 pub(crate) struct Http2 {
@@ -36,7 +36,7 @@ impl Http2 {
     /// Connects; the window of each stream has room for so many bytes of a body.
     pub(crate) fn connect(socket: &Path, window: u32) -> Self {
         let stream = UnixStream::connect(socket).expect("nginx listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
         let mut client = Self { stream, next: 1 };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("nginx reads");
         // SETTINGS_INITIAL_WINDOW_SIZE

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::{Nginx, PATIENCE};
+use super::{Nginx, WAIT_TIMEOUT};
 
 /// Answers with the number in the path and the worker's process id, after it has written the number down. A path of its
 /// own runs the query string.
@@ -153,7 +153,7 @@ impl Client {
 fn connect(port: u16) -> std::io::Result<TcpStream> {
     let connection = TcpStream::connect(("127.0.0.1", port))?;
     connection.set_nodelay(true)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(WAIT_TIMEOUT))?;
     Ok(connection)
 }
 

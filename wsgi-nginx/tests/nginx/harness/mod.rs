@@ -25,7 +25,7 @@ pub(crate) use nginx::{Nginx, children, kill};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
 pub(crate) use site::{KEEPALIVE_MIN_TIMEOUT, Mode, Site, body_temp_path, module, nginx_version, workspace};
 pub(crate) use wsgi_testkit::wire::{Client, Response, get, request};
-pub(crate) use wsgi_testkit::{ENVIRON, Environ, Gate, PATIENCE, wait_for};
+pub(crate) use wsgi_testkit::{ENVIRON, Environ, Gate, WAIT_TIMEOUT, wait_for};
 
 /// Runs a scenario with an application thread and inline; a failure tells which.
 pub(crate) fn in_both_modes(scenario: impl Fn(Mode)) {

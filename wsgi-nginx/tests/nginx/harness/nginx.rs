@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
 use super::site::Site;
-use super::{Client, PATIENCE, Response, request, wait_for};
+use super::{Client, Response, WAIT_TIMEOUT, request, wait_for};
 
 /// A running nginx. It is stopped, and its error log is judged, when this is dropped.
 pub(crate) struct Nginx {
@@ -45,7 +45,7 @@ impl Nginx {
             UnixStream::connect(&path).ok()
         });
         let mut probe = UnixStream::connect(&path).expect("nginx listens");
-        probe.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        probe.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
         probe.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("nginx listens");
         probe.read_exact(&mut [0; 12]).expect("a worker answers");
     }
@@ -167,7 +167,7 @@ impl Nginx {
             return Vec::new();
         }
         self.signal(libc::SIGQUIT);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + WAIT_TIMEOUT;
         while Instant::now() < end {
             if let Ok(Some(status)) = self.master.try_wait() {
                 return if status.success() { Vec::new() } else { vec![format!("nginx ended with {status}")] };

@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::access::{AccessLog, Entry, Logged, Start};
-use super::order::is_in_order;
-use crate::connection::{Connection, Known};
+use super::rules::is_in_order;
+use crate::connection::{Addresses, Connection};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
 
@@ -24,16 +24,16 @@ const NAME: HeaderValue = HeaderValue::from_static("wsgi-hyper");
 
 /// The service as one connection sees it.
 #[derive(Clone)]
-pub(super) struct Front {
+pub(super) struct FrontService {
     service: WsgiService,
     peer: Option<SocketAddr>,
-    known: Known,
+    known: Addresses,
     access: AccessLog,
     /// The end of the last body is told by the end of the connection.
     ends_by_closing: Arc<AtomicBool>,
 }
 
-impl Front {
+impl FrontService {
     pub(super) fn new(service: WsgiService, connection: Connection, access: AccessLog) -> Self {
         Self { service, peer: connection.peer, known: connection.into(), access, ends_by_closing: Arc::default() }
     }
@@ -43,7 +43,7 @@ impl Front {
     }
 }
 
-impl Service<Request<Incoming>> for Front {
+impl Service<Request<Incoming>> for FrontService {
     type Response = Response<Logged>;
     type Error = Infallible;
     type Future = Answer;

@@ -34,22 +34,22 @@ pub enum Mode {
 ///
 /// Its threads serve no other one: a thread has one Python thread state as long as it lives, which is the one that an
 /// extension module finds with `PyGILState_Ensure`.
-pub(crate) struct Home {
+pub(crate) struct Engine {
     pub(crate) interpreter: &'static Interpreter,
     /// None when inline.
     pub(crate) pool: Option<Arc<Pool<Job>>>,
 }
 
 /// All there are, also when their gateway is gone: within reach, so that a leak checker tells them from what was lost.
-static HOMES: Leaf<Vec<&'static Home>> = Leaf::new(Vec::new());
+static ENGINES: Leaf<Vec<&'static Engine>> = Leaf::new(Vec::new());
 
-impl std::fmt::Debug for Home {
+impl std::fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Home").field(&self.interpreter.name()).finish()
+        formatter.debug_tuple("Engine").field(&self.interpreter.name()).finish()
     }
 }
 
-impl Home {
+impl Engine {
     /// Never freed: it lives to the end of the process, as its interpreter does, and is to be [kept](Self::keep). No thread
     /// is started as yet. Inline, `release` is woken when references wait to be released.
     pub(crate) fn new(interpreter: Interpreter, mode: Mode, release: Option<&Waker>) -> &'static Self {
@@ -68,7 +68,7 @@ impl Home {
 
     /// Puts a new one within reach. Not part of [`new`](Self::new), which may run under a lock.
     pub(crate) fn keep(&'static self) {
-        HOMES.with(|homes| homes.push(self));
+        ENGINES.with(|engines| engines.push(self));
     }
 
     /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
@@ -105,7 +105,7 @@ impl Home {
 }
 
 /// What the interpreter of its own is called that a location asks for: the script or module, whatever the callable.
-pub(crate) fn own_name(location: &Location) -> Option<PathBuf> {
+pub(crate) fn dedicated_name(location: &Location) -> Option<PathBuf> {
     let settings = location.settings();
     let own = settings.is_on(Flag::Subinterpreters) && !settings.is_on(Flag::MainInterpreter);
     own.then(|| match location.target() {
