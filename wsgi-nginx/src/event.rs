@@ -177,14 +177,15 @@ const LINES_A_TURN: usize = 32 * 1024;
 /// This is the loop's thread, and `log` is alive.
 unsafe fn take_turn(log: *mut ngx_log_t) {
     let mut mail = PENDING.with(std::mem::take).into_iter();
-    let mut lines = 0;
+    let (mut lines, mut of_worker) = (0, 0);
     for task in &mut mail {
         // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
-        lines += unsafe { deliver(task, log) };
+        lines += unsafe { deliver(task, log, &mut of_worker) };
         if lines > LINES_A_TURN {
             break;
         }
     }
+    leave(of_worker);
     if mail.len() > 0 {
         let rest: Vec<_> = mail.collect();
         PENDING.with(|mail| mail.splice(..0, rest).for_each(drop));
@@ -198,18 +199,27 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
 ///
 /// As for [`take_turn`].
 pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
+    let mut of_worker = 0;
     for task in PENDING.with(std::mem::take) {
         // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
-        unsafe { deliver(task, log) };
+        unsafe { deliver(task, log, &mut of_worker) };
+    }
+    leave(of_worker);
+}
+
+/// Makes room for further lines that belong to no request. Once a turn: it wakes all threads that wait for it.
+fn leave(written: usize) {
+    if written > 0 {
+        WORKER_LINES.leave(written);
     }
 }
 
-/// Returns the bytes of log lines that were written.
+/// Returns the bytes of log lines that were written. Those of lines that belong to no request are added to `of_worker`.
 ///
 /// # Safety
 ///
 /// As for [`take_turn`].
-unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t) -> usize {
+unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t, of_worker: &mut usize) -> usize {
     match task {
         LoopTask::Request(request) => return request.deliver(),
         // A panic here must not keep the tasks behind it until the next event.
@@ -217,7 +227,7 @@ unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t) -> usize {
         LoopTask::Release => guard_again("release", || run(|tasks| tasks.release)),
         LoopTask::Log(level, text, written) => {
             let size = log_room::size(&text);
-            WORKER_LINES.leave(size);
+            *of_worker += size;
             // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
             unsafe { log::write(process_log, level, &text) };
             if let Some(written) = written {

@@ -19,6 +19,10 @@ use crate::log_room;
 /// A thread goes on producing blocks while the loop has fewer bytes than this to take over.
 const ROOM: usize = 64 * 1024;
 
+/// The same for the number of blocks. Each takes a way through nginx's filters, which look at all buffers that a client has not
+/// taken: without a limit a generator of single bytes would hold up the loop for minutes.
+const BLOCKS: usize = 64;
+
 /// The box of one request.
 pub(crate) struct Mailbox {
     state: Leaf<State>,
@@ -31,6 +35,8 @@ struct State {
     mail: Vec<Mail>,
     /// Body bytes of `mail` that are in memory.
     waiting: usize,
+    /// Blocks in `mail` that are sent one by one.
+    blocks: usize,
     /// The loop knows that there is mail.
     announced: bool,
     backlog: Backlog,
@@ -107,6 +113,7 @@ impl Mailbox {
             return Ok(false);
         }
         state.waiting += length.unwrap_or(0);
+        state.blocks += usize::from(length.is_some());
         state.mail.push(mail);
         Ok(state.announce(announce))
     }
@@ -226,7 +233,7 @@ impl Mailbox {
         if behind_part && !state.mail.iter().any(Mail::is_end) {
             return state.mail.extract_if(.., |mail| matches!(mail, Mail::Log(..))).collect();
         }
-        state.waiting = 0;
+        (state.waiting, state.blocks) = (0, 0);
         std::mem::take(&mut state.mail)
     }
 
@@ -291,7 +298,7 @@ impl State {
 
     fn has_room(&self, full: bool) -> bool {
         match self.backlog {
-            Backlog::None => self.waiting < ROOM,
+            Backlog::None => self.waiting < ROOM && self.blocks < BLOCKS,
             Backlog::Client => false,
             Backlog::Part => !full,
         }

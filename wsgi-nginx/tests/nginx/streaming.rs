@@ -276,3 +276,34 @@ def stream(environ, start_response):
         assert_eq!(nginx.get("/other").ok(), "unset");
     });
 }
+
+/// nginx looks at all buffers that wait for a client whenever it is given another one.
+#[test]
+fn tiny_blocks_for_a_client_that_takes_nothing_do_not_hold_up_the_event_loop() {
+    const BLOCKS: &str = "
+def yielded(environ, start_response):
+    start_response('200 OK', [])
+    return (b'x' for _ in range(1_000_000))
+def written(environ, start_response):
+    write = start_response('200 OK', [])
+    for _ in range(1_000_000):
+        write(b'x')
+    return []
+";
+    let site = Site::new(Mode::Threads(4)).file("app.py", BLOCKS).file("html/static.txt", "static");
+    let site = site.location("/yielded", "wsgi_pass app.py yielded;").location("/written", "wsgi_pass app.py written;");
+    let nginx = site.location("/", "root html;").start();
+    for target in ["/yielded", "/written"] {
+        let mut client = nginx.connect();
+        client.send(get(target));
+        client.head();
+        // The client has begun to be served, and its socket fills.
+        let began = std::time::Instant::now();
+        while began.elapsed() < std::time::Duration::from_secs(3) {
+            let asked = std::time::Instant::now();
+            assert_eq!(nginx.get("/static.txt").ok(), "static");
+            let waited = asked.elapsed();
+            assert!(waited < std::time::Duration::from_secs(2), "{target}: {waited:?} for a static file");
+        }
+    }
+}
