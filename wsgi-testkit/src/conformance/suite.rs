@@ -265,6 +265,7 @@ suite! { $
     wire_conformance_suite, WIRE_CLAUSES:
     threads {
         wsgi_multithread_tells_how_many_requests_run_at_a_time
+        empty_items_of_an_iterator_in_c_let_other_requests_run
     }
     framing {
         unknown_length_is_chunked_in_http_1_1

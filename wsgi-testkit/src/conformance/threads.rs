@@ -39,3 +39,34 @@ def application(environ, start_response):
         assert_eq!(second.response().ok(), "False 1");
     }
 }
+
+/// An iterator that is written in C runs no bytecode, and so gives the GIL to nobody by itself.
+pub(super) fn empty_items_of_an_iterator_in_c_let_other_requests_run(host: &dyn HostUnderTest) {
+    if !host.traits().multithread {
+        return;
+    }
+    let site = host.serve(Site::of_functions(
+        "
+import itertools
+def empty(environ, start_response):
+    environ['wsgi.errors'].write('begins\\n')
+    start_response('200 OK', [])
+    return itertools.repeat(b'', 20_000_000)
+def other(environ, start_response):
+    start_response('200 OK', [])
+    return [b'other']
+",
+    ));
+    let mut client = site.connect();
+    client.send(get("/empty"));
+    site.logged("begins");
+    // It takes a second or two. Whether it is over shows in that the others are not answered before its end.
+    let over = std::thread::spawn(move || client.response());
+    let mut answered = 0;
+    while !over.is_finished() && answered < 5 {
+        assert_eq!(site.get("/other").ok(), "other");
+        answered += 1;
+    }
+    assert!(answered == 5 && !over.is_finished(), "{answered} other requests were answered meanwhile");
+    assert_eq!(over.join().expect("a response").ok(), "");
+}

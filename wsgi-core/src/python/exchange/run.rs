@@ -19,6 +19,10 @@ use crate::python::attach::token::{Held, Obj, Token};
 use crate::python::objects::convert::type_name;
 use crate::python::objects::raise::Raised;
 
+/// An iterable gives so many items before other threads may run Python, in case that it is written in C: then nothing else
+/// releases the GIL as long as the items are empty.
+const ITEMS_ATTACHED: usize = 256;
+
 /// How many items with nothing in them an iterable may give behind its Content-Length where its thread has other things to do.
 const EMPTY_ITEMS_INLINE: usize = 10_000;
 
@@ -139,7 +143,12 @@ impl Exchange {
     }
 
     pub(super) fn iterate(&mut self, token: Token<'_>, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
+        let mut items = 0_usize;
         while let Stage::Iterate { iterator, .. } = &self.stage {
+            items += 1;
+            if items.is_multiple_of(ITEMS_ATTACHED) {
+                token.detached(|| ());
+            }
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
             }
@@ -206,7 +215,10 @@ impl Exchange {
     fn run_out(&self, token: Token<'_>) {
         let Stage::Iterate { iterator, .. } = &self.stage else { return };
         let limit = if self.cell.interpreter.inline_thread.is_some() { EMPTY_ITEMS_INLINE } else { usize::MAX };
-        for _ in 0..limit {
+        for items in 1..=limit {
+            if items.is_multiple_of(ITEMS_ATTACHED) {
+                token.detached(|| ());
+            }
             rules::no_lock("the iterable is asked for a block");
             // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
             let block = unsafe { token.own(ffi::PyIter_Next(iterator.as_ptr())) };
