@@ -95,7 +95,8 @@ impl BodySource for Body {
         self.incoming.lock().expect(LOCK).read_body(read, size)
     }
     fn may_wait(&self) -> bool {
-        self.incoming.lock().expect(LOCK).reader.buffer().is_empty()
+        let incoming = self.incoming.lock().expect(LOCK);
+        !incoming.body.is_ready(incoming.reader.buffer())
     }
 }
 
@@ -132,8 +133,10 @@ fn answer(
     // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
     let mut fields: Vec<_> = all.into_iter().filter(|field| !field.name.contains(&b'_')).collect();
     // Clients of proxies send the whole URL, and so may others. Its host is the one that counts (RFC 9112, 3.2.2).
-    let mut target = Cow::Borrowed(target);
-    if let Some(url) = request.path.and_then(|target| target.strip_prefix("http://")) {
+    // A fragment is not for servers (RFC 9112, 3.2); nginx cuts it off, too.
+    let (sent, _) = target.split_once('#').unwrap_or((target, ""));
+    let mut target = Cow::Borrowed(sent);
+    if let Some(url) = without_scheme(sent) {
         let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
         if host_and_port(host.as_bytes()).is_none() {
             return refuse(stream, 400);
@@ -142,9 +145,7 @@ fn answer(
         fields.retain(|field| !field.name.eq_ignore_ascii_case(b"host"));
         fields.push(HeaderField::new(b"Host", host.as_bytes()));
     }
-    // A fragment is not for servers (RFC 9112, 3.2); nginx cuts it off, too.
-    let (sent, _) = target.split_once('#').unwrap_or((&target, ""));
-    let (path, query) = sent.split_once('?').unwrap_or((sent, ""));
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let Some(path) = decode_path(path.as_bytes()) else { return refuse(stream, 400) };
     let (script_name, path_info) = split_path(&path, Mount::Prefix(&site.prefix));
     if script_name.len() < site.prefix.len() {
@@ -160,7 +161,7 @@ fn answer(
         peer: Endpoint { name: peer.ip().to_string().as_bytes(), port: Some(peer.port()) },
         content_length: terms.body.declared(),
         headers: &fields,
-        extra: &[("REQUEST_URI", sent.as_bytes())],
+        extra: &[("REQUEST_URI", target.as_bytes())],
         variables: &site.location.settings().variables,
         ..PlainRequest::get(Endpoint { name: local.ip().to_string().as_bytes(), port: Some(local.port()) })
     });
@@ -201,6 +202,12 @@ fn answer(
     }
     reader.get_mut().deadline = Some(Instant::now() + LINGER_TIME);
     Ok(writer.is_reusable() && body.skip(reader, 256 * 1024))
+}
+
+/// What is behind `http://` or `https://` of a target of the absolute form. The scheme is the client's word, and decides nothing.
+fn without_scheme(target: &str) -> Option<&str> {
+    let (scheme, url) = target.split_once("://")?;
+    (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(url)
 }
 
 /// The host's own answer, and the last one.

@@ -113,3 +113,25 @@ def application(environ, start_response):
     assert!(log.contains("code that holds the GIL still running at exit is abandoned"), "{log}");
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
 }
+
+#[test]
+fn a_body_that_stops_within_a_line_keeps_no_permit() {
+    // Four permits, and a client for each.
+    for begun in ["5", "5\r", "5;a=b", "5\r\nhello", "5\r\nhello\r", "0\r\n", "0\r\nX-A: 1"] {
+        let site = reading();
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let mut client = site.connect();
+                client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{begun}"));
+                client
+            })
+            .collect();
+        let asked = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(site.get("/").ok(), "/ ");
+        }
+        // A client has 20 seconds for the next byte.
+        assert!(asked.elapsed() < Duration::from_secs(10), "{begun:?}: {:?}", asked.elapsed());
+        drop(clients);
+    }
+}

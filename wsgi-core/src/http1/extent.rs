@@ -93,6 +93,17 @@ impl Extent {
         })
     }
 
+    /// Whether [`read`](Self::read) needs no more than the `buffered` bytes of the connection. `false` if that is not certain. For
+    /// [`BodySource::may_wait`](crate::host::BodySource::may_wait).
+    pub fn is_ready(&self, buffered: &[u8]) -> bool {
+        if !self.chunked {
+            return self.is_at_end() || !buffered.is_empty();
+        }
+        // A read goes on to the end of the line that follows a chunk.
+        let rest = usize::try_from(self.left).ok().and_then(|left| buffered.get(left..));
+        self.left > 0 && rest.map_or(!buffered.is_empty(), |rest| rest.contains(&b'\n'))
+    }
+
     /// Reads what the application has left, up to `limit` bytes of the connection; whether the next request begins here. If
     /// not, the connection cannot be used any more.
     pub fn skip(&mut self, connection: &mut impl BufRead, limit: u64) -> bool {
@@ -318,6 +329,23 @@ mod tests {
         assert!(chunked().skip(&mut &*chunks, chunks.len() as u64));
         assert!(!chunked().skip(&mut &*chunks, chunks.len() as u64 - 1), "lines count as well");
         assert!(!sized().skip(&mut &data[..10], 20_000), "the client has left");
+    }
+
+    #[test]
+    fn a_read_is_ready_when_it_cannot_wait_for_the_connection() {
+        let mut sized = extent(1, &[("Content-Length", "2")]).expect("plain");
+        assert!(!sized.is_ready(b"") && sized.is_ready(b"a"));
+        assert_eq!(sized.read(&mut &b"ab"[..], &mut [0; 9]).expect("whole"), 2);
+        assert!(sized.is_ready(b""));
+        // The lines in front of a chunk and behind it belong to the read.
+        let mut body = chunked();
+        assert!(!body.is_ready(b"5\r\nhello\r\n"), "it is not worth the look");
+        assert_eq!(body.read(&mut &b"5\r\nhe"[..], &mut [0; 9]).expect("a part"), 2);
+        for (buffered, ready) in
+            [(&b""[..], false), (b"l", true), (b"ll", true), (b"llo", false), (b"llo\r", false), (b"llo\r\n", true)]
+        {
+            assert_eq!(body.is_ready(buffered), ready, "{}", buffered.escape_ascii());
+        }
     }
 
     #[test]
