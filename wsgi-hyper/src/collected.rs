@@ -43,13 +43,9 @@ impl Collected {
         self.failure.is_none().then_some(self.length)
     }
 
-    /// Reads all of a body. The error is the status for a client whose body is no good: too slow (408), longer than `most` bytes
-    /// (413), or broken off (400).
-    pub(crate) async fn collect<B>(
-        mut source: Source<B>,
-        location: &Arc<Location>,
-        most: u64,
-    ) -> Result<Self, StatusCode>
+    /// Reads all of a body. The client's faults are a body that is too slow (408), longer than `most` bytes (413), or broken off
+    /// (400); the server's is a file that cannot be written (500).
+    pub(crate) async fn collect<B>(mut source: Source<B>, location: &Arc<Location>, most: u64) -> Result<Self, Refusal>
     where
         B: Body + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -61,18 +57,48 @@ impl Collected {
             while let Some(part) = source.take_part() {
                 length += part.len() as u64;
                 if length > most {
-                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                    return Err(Refusal::too_long(most));
                 }
-                spool = spool.add(part).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+                spool = spool.add(part).await.map_err(|error| Refusal::not_kept(location, &error))?;
             }
         }
         let failure = match source.take_failure() {
             // It has broken off, or what it has sent is no body.
-            Some(HostError::ClientGone) => return Err(StatusCode::BAD_REQUEST),
+            Some(HostError::ClientGone) => return Err(StatusCode::BAD_REQUEST.into()),
             failure => failure,
         };
-        let content = spool.finish().await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        let content = spool.finish().await.map_err(|error| Refusal::not_kept(location, &error))?;
         Ok(Self { content, length, position: 0, failure })
+    }
+}
+
+/// Why there is no body.
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// A line for the log, where an operator can do something about it.
+    pub(crate) line: Option<String>,
+}
+
+impl Refusal {
+    fn too_long(most: u64) -> Self {
+        let line = format!("a client intended to send a body without a length of more than {most} bytes");
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, line: Some(line) }
+    }
+
+    fn not_kept(location: &Location, error: &io::Error) -> Self {
+        let folder = location.settings().temp_path.as_ref().map_or_else(std::env::temp_dir, |temp| temp.path.clone());
+        let line = format!(
+            "cannot keep the request body for {} in a file below \"{}\": {error}",
+            location.target(),
+            folder.display()
+        );
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, line: Some(line) }
+    }
+}
+
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        Self { status, line: None }
     }
 }
 

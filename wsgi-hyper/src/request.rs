@@ -78,7 +78,6 @@ impl<'a> View<'a> {
             true => Cow::Owned(encode(&mount.prefix) + sent),
             false => Cow::Borrowed(sent),
         };
-        let tls = known.scheme == Scheme::Https || parts.uri.scheme_str() == Some("https");
         let (name, port) = match (requested(parts)?, &known.local) {
             (Some((name, port)), local) => (name, local.as_ref().map(|local| local.port).or(port)),
             (None, Some(local)) => (Cow::Borrowed(&*local.name), Some(local.port)),
@@ -89,7 +88,8 @@ impl<'a> View<'a> {
             script: mount.prefix.len(),
             path,
             uri,
-            scheme: if tls { Scheme::Https } else { Scheme::Http },
+            // Not that of the request line, nor `:scheme` of HTTP/2: a client writes there what it likes.
+            scheme: known.scheme,
             server: (name, port),
             known,
             content_length,

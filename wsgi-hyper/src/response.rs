@@ -143,6 +143,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
         StatusCode::NOT_FOUND => "404 Not Found\n",
         StatusCode::REQUEST_TIMEOUT => "408 Request Timeout\n",
         StatusCode::METHOD_NOT_ALLOWED => "405 Method Not Allowed\n",
+        StatusCode::PAYLOAD_TOO_LARGE => "413 Payload Too Large\n",
         StatusCode::SERVICE_UNAVAILABLE => "503 Service Unavailable\n",
         _ => "500 Internal Server Error\n",
     };
@@ -150,8 +151,14 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    // Who knows what the client means by what it sends next; after CONNECT it may not even be HTTP.
-    if matches!(status, StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::REQUEST_TIMEOUT) {
+    // The rest of a body may follow, bytes that are no request, or after CONNECT something else than HTTP.
+    if matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PAYLOAD_TOO_LARGE
+    ) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     match status {

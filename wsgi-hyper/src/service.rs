@@ -20,7 +20,7 @@ use wsgi_core::stderr_log::StderrLog;
 use crate::arrival::Arrival;
 use crate::body::{Extent, Limits, Source};
 use crate::channel::Channel;
-use crate::collected::Collected;
+use crate::collected::{Collected, Refusal};
 use crate::connection::{Addresses, Connection};
 use crate::open::Open;
 use crate::request::{Mount, View};
@@ -153,7 +153,12 @@ impl WsgiService {
                 request.snapshot.set_content_length(body.announced());
                 self.dispatch(request, Some(Box::new(body)))
             }
-            Err(status) => ResponseFuture::plain(status),
+            Err(Refusal { status, line }) => {
+                if let Some(line) = line {
+                    self.shared.log.log(Level::Error, &line);
+                }
+                ResponseFuture::plain(status)
+            }
         }
     }
 

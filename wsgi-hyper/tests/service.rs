@@ -156,7 +156,12 @@ def application(environ, start_response):
     }
     let (request, mut client) = post();
     let sending = tokio::spawn(async move { client.send_data(Bytes::from(vec![0; 3_000_001])).await });
-    assert_eq!(ask(&service, request).await.status(), 413);
+    let refused = ask(&service, request).await;
+    assert_eq!(
+        (refused.status(), refused.headers()["connection"].as_bytes()),
+        (http::StatusCode::PAYLOAD_TOO_LARGE, &b"close"[..])
+    );
+    assert_eq!(text(refused).await, "413 Payload Too Large\n");
     sending.await.unwrap().unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::wait_for;
 
 use crate::harness::Program;
@@ -12,7 +12,7 @@ use crate::harness::Program;
 #[test]
 fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
     let program = Program::serve(APPLICATION);
-    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, |path| {
+    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, IgnoredSignals::Reset, |path| {
         program.get(path).split_once("\r\n\r\n").expect("a body").1.to_owned()
     });
 }

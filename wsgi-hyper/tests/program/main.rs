@@ -113,6 +113,22 @@ fn directives_threads_and_another_callable_are_options() {
 }
 
 #[test]
+fn a_body_that_cannot_be_kept_is_500_with_a_line_in_the_log() {
+    let program = Program::with(HELLO, &["app.py", "--set", "wsgi_temp_path=spool"]);
+    let spool = program.folder().join("spool");
+    // There is a file where the folder is wanted.
+    let _ = std::fs::remove_dir_all(&spool);
+    std::fs::write(&spool, "").expect("a file");
+    let mut client = program.client();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    client.send(&format!("{head}{:x}\r\n{}\r\n0\r\n\r\n", 200_000, "x".repeat(200_000)));
+    let response = client.rest();
+    assert!(response.starts_with("HTTP/1.1 500 "), "{response}");
+    let line = program.errors.wait_for("cannot keep the request body for");
+    assert!(line.contains(&*spool.to_string_lossy()), "{line}");
+}
+
+#[test]
 fn a_module_is_found_in_the_current_folder() {
     let response = Program::with(SHOW, &["app"]).get("/?wsgi_gateway.script&wsgi.multithread");
     assert!(response.ends_with("'app' False"), "{response}");

@@ -96,7 +96,12 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
     if let Target::Script { path, .. } = &target
         && !path.is_file()
     {
-        return Err(format!("there is no file \"{}\"", path.display()));
+        let is_folder = path.is_dir();
+        let path = path.display();
+        return Err(match is_folder {
+            true => format!("\"{path}\" is a folder, and no script"),
+            false => format!("there is no file \"{path}\""),
+        });
     }
     if let Some(variable) = level.variables.iter().find(|variable| variable.value.contains(&b'$')) {
         return Err(format!("wsgi_var {}: variables of nginx are not known here", variable.name));
