@@ -74,6 +74,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
          override_charset server status status_line www_authenticate",
         "",
     ),
+    structure("ngx_http_log_ctx_t", "current_request", ""),
     structure(
         "ngx_http_module_t",
         "create_loc_conf create_main_conf create_srv_conf init_main_conf merge_loc_conf merge_srv_conf \
@@ -84,8 +85,8 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure(
         "ngx_http_request_t",
         "args connection ctx err_status headers_in headers_out host_end host_start http_protocol http_version limit_rate loc_conf \
-         main method method_name pool postponed read_event_handler request_body srv_conf unparsed_uri uri write_event_handler",
-        "allow_ranges buffered chunked count disable_not_modified header_only header_sent keepalive limit_rate_set \
+         main method method_name pool postponed read_event_handler request_body request_line srv_conf unparsed_uri uri write_event_handler",
+        "allow_ranges buffered chunked count disable_not_modified header_only header_sent internal keepalive limit_rate_set \
          post_action single_range \
          uri_changes",
     ),
@@ -93,7 +94,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_list_part_t", "elts nelts next", ""),
     structure("ngx_list_t", "part", ""),
     structure("ngx_listening_t", "fd", ""),
-    structure("ngx_log_t", "file log_level next writer", ""),
+    structure("ngx_log_t", "data file log_level next writer", ""),
     structure("ngx_module_t", "commands ctx ctx_index exit_process index init_process signature type version", ""),
     structure("ngx_open_file_t", "fd flush", ""),
     structure("ngx_path_t", "conf_file len level line name", ""),

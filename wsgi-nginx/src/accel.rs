@@ -21,7 +21,8 @@ pub(crate) enum Redirection {
 /// Obeys headers that are for nginx, unless they are `ignored`; false without memory. The head has not been sent.
 pub(crate) fn obey(request: &mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
-    named.all(|(name, value)| ignored.contains(name) || obey_one(request, name, value))
+    // Spaces around a value are no part of it (RFC 9110, 5.5).
+    named.all(|(name, value)| ignored.contains(name) || obey_one(request, name, value.trim_ascii()))
 }
 
 /// Obeys a header that changes the request itself; false without memory. A value that makes no sense does nothing, as in

@@ -149,12 +149,12 @@ impl HandOver {
 impl ErrorLog for HandOver {
     fn log(&self, level: Level, text: &str) {
         if on_loop_thread() {
-            let request = self.output.with(&Loop::enter(), |output| output.request());
-            // SAFETY: the loop's thread; a request that is not null is alive.
-            unsafe {
-                let log = if request.is_null() { (*ngx_cycle).log } else { (*(*request).connection).log };
-                log::write(log, level, text);
+            if let Some(req) = self.request(&mut Loop::enter()) {
+                req.name_in_log();
+                return req.log(level, text);
             }
+            // SAFETY: the loop's thread, and a worker has a cycle with a log.
+            unsafe { log::write((*ngx_cycle).log, level, text) };
         } else if level >= Level::Crit {
             event::WorkerLog.log(level, text);
         } else if !(self.lines.is_full() && event::write_without_the_loop(level, text)) {

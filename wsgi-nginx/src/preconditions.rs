@@ -10,10 +10,18 @@ use wsgi_core::head::{ResponseHead, is_listed};
 use crate::bindings::{NGX_HTTP_GET, NGX_HTTP_HEAD};
 use crate::ngx::{self, Request};
 
-/// Whether the request asks for a representation, so that nginx's filters may answer with 304, 206 or 412 in place of the
-/// application.
+/// Whether the client asks for a representation, so that nginx's filters may answer with 304, 206 or 412 in place of the
+/// application. A redirection makes a GET of any method (`X-Accel-Redirect`, `error_page`): the request line has that of the
+/// client, whose change may have been made before.
 pub(crate) fn may_be_judged(request: &Request) -> bool {
-    request.method & (NGX_HTTP_GET | NGX_HTTP_HEAD) != 0
+    let is_read = request.method & (NGX_HTTP_GET | NGX_HTTP_HEAD) != 0;
+    is_read && (request.internal() == 0 || is_read_by_the_client(request.main_request()))
+}
+
+#[cold]
+fn is_read_by_the_client(main: &Request) -> bool {
+    let line = main.request_line();
+    line.starts_with(b"GET ") || line.starts_with(b"HEAD ")
 }
 
 /// Whether the request has conditions that [`fail`] judges.

@@ -85,10 +85,12 @@ impl<'a> Accel<'a> {
         let mut accel = Self::default();
         for header in headers.iter() {
             let Some(name) = AccelHeader::named(header.name).filter(|name| !ignored.contains(*name)) else { continue };
+            // Spaces around a value are no part of it (RFC 9110, 5.5).
+            let value = header.value.trim_ascii();
             match name {
-                AccelHeader::Redirect if accel.redirect.is_none() => accel.redirect = Some(header.value),
-                AccelHeader::Buffering if header.value.eq_ignore_ascii_case(b"yes") => accel.buffering = Some(true),
-                AccelHeader::Buffering if header.value.eq_ignore_ascii_case(b"no") => accel.buffering = Some(false),
+                AccelHeader::Redirect if accel.redirect.is_none() => accel.redirect = Some(value),
+                AccelHeader::Buffering if value.eq_ignore_ascii_case(b"yes") => accel.buffering = Some(true),
+                AccelHeader::Buffering if value.eq_ignore_ascii_case(b"no") => accel.buffering = Some(false),
                 _ => {}
             }
         }
@@ -112,9 +114,9 @@ mod tests {
     fn the_first_redirection_counts_and_the_last_word_on_buffering() {
         let headers = list(&[
             ("X-Accel-Buffering", "no"),
-            ("x-accel-redirect", "/a"),
+            ("x-accel-redirect", " /a "),
             ("X-Accel-Redirect", "/b"),
-            ("X-ACCEL-BUFFERING", "Yes"),
+            ("X-ACCEL-BUFFERING", " Yes"),
             ("X-Accel-Buffering", "perhaps"),
         ]);
         let expected = Accel { redirect: Some(b"/a"), buffering: Some(true) };

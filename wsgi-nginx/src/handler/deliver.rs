@@ -36,6 +36,9 @@ impl Deliver for HandOver {
 /// Hands the mail of the application's thread to nginx, ends the request with the last of it, and reports to the thread how far
 /// the client is. Returns the bytes of log lines.
 pub(super) fn forward(lp: &mut Loop, hand_over: &HandOver) -> usize {
+    if let Some(req) = hand_over.request(lp) {
+        req.name_in_log();
+    }
     let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
     let mail = hand_over.mailbox.take(behind_part);
     let lines = mail.iter().map(Mail::line).sum();

@@ -9,7 +9,8 @@ use wsgi_core::host::Level;
 
 use crate::bindings::{
     ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_core_loc_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_msec_t, ngx_post_event, ngx_posted_next_events, ngx_table_elt_t,
+    ngx_http_core_srv_conf_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_msec_t, ngx_post_event,
+    ngx_posted_next_events, ngx_table_elt_t,
 };
 use crate::{log, ngx};
 
@@ -28,6 +29,12 @@ impl ngx_http_request_t {
     pub(crate) fn main_request(&self) -> &Self {
         // SAFETY: a live request has a main request, which lives longer.
         unsafe { &*self.main }
+    }
+
+    /// The request line as the client has sent it, or as nginx makes one of HTTP/2 and HTTP/3.
+    pub(crate) fn request_line(&self) -> &[u8] {
+        // SAFETY: a string of a live request.
+        unsafe { ngx::bytes(&self.request_line) }
     }
 
     pub(crate) fn is_main(&self) -> bool {
@@ -50,6 +57,17 @@ impl ngx_http_request_t {
     pub(crate) fn core_server(&self) -> &ngx_http_core_srv_conf_t {
         // SAFETY: a live request.
         unsafe { ngx::core_server(self) }
+    }
+
+    /// Has lines of the connection's log name this request, which is one of several of its page (`ngx_http_set_log_request`).
+    pub(crate) fn name_in_log(&self) {
+        let log = self.connection().log;
+        // SAFETY: the log of a connection of HTTP, whose data is nginx's record of what lines name.
+        unsafe {
+            if let Some(context) = (*log).data.cast::<ngx_http_log_ctx_t>().as_mut() {
+                context.current_request = ptr::from_ref(self).cast_mut();
+            }
+        }
     }
 
     /// Writes to the error log of the request.

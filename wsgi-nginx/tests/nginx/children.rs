@@ -1,6 +1,6 @@
 //! Child processes of applications, beside those of a plain Python program.
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 
 use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill, wait_for};
 
@@ -10,7 +10,7 @@ fn site(mode: Mode) -> Site {
 
 /// Answers of a worker are those of a plain program.
 fn as_in_a_plain_program(nginx: &Nginx, ways: &[&str]) {
-    compare(ways, Forked::Nothing, |path| nginx.get(path).ok());
+    compare(ways, Forked::Nothing, IgnoredSignals::Reset, |path| nginx.get(path).ok());
 }
 
 #[test]

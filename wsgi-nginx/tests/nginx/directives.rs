@@ -31,7 +31,7 @@ const EXAMPLES: &[Example] = &[
     Example {
         name: "wsgi_pass",
         good: "app.py",
-        bad: &[("$host", "variables are not supported"), ("mysite.wsgi:app", "the callable is the second argument")],
+        bad: &[("$host", "variables are not supported"), ("mysite.wsgi:app", "the callable is a separate word")],
         twice: Twice::Duplicate,
     },
     Example {

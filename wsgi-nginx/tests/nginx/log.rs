@@ -170,3 +170,28 @@ def application(environ, start_response):
         assert!(!["[error]", "[crit]", "[warn]"].iter().any(|level| log.contains(level)), "{log}");
     });
 }
+
+#[test]
+fn a_line_names_the_part_of_a_page_that_has_written_it() {
+    const SOURCE: &str = "
+def application(environ, start_response):
+    part = environ['PATH_INFO'][-1]
+    environ['wsgi.errors'].write('line of ' + part + '\\n')
+    start_response('200 OK', [('Content-Type', 'text/html')])
+    return [part.encode()]
+";
+    in_both_modes(|mode| {
+        let page: String = (1..=3).map(|part| format!("<!--#include virtual=\"/part/{part}\" -->")).collect();
+        let site = Site::new(mode).file("app.py", SOURCE).file("html/page.html", &page);
+        let nginx = site.location("/", "root html;\nssi on;").location("/part/", "wsgi_pass app.py;").start();
+        for _ in 0..5 {
+            assert_eq!(nginx.get("/page.html").ok(), "123");
+        }
+        let log = nginx.stop();
+        for part in 1..=3 {
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(&format!("line of {part}"))).collect();
+            let named = format!("subrequest: \"/part/{part}\"");
+            assert!(lines.len() == 5 && lines.iter().all(|line| line.contains(&named)), "{lines:?}");
+        }
+    });
+}

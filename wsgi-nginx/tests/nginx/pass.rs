@@ -279,7 +279,7 @@ fn dotted_name_of_an_existing_file_is_a_script() {
 
 #[test]
 fn variables_and_colons_in_the_target_are_refused_with_a_hint() {
-    for (target, hint) in [("$host.py", "variables"), ("mysite.wsgi:application", "second argument")] {
+    for (target, hint) in [("$host.py", "variables"), ("mysite.wsgi:application", "separate word")] {
         let check = Site::with_defaults().location("/", &format!("wsgi_pass {target};")).check();
         assert!(!check.succeeded, "{target} was accepted");
         assert!(check.output.contains("wsgi_pass") && check.output.contains(target), "{}", check.output);

@@ -46,6 +46,41 @@ fn site(mode: Mode) -> Nginx {
 }
 
 #[test]
+fn a_change_that_answers_by_a_redirection_is_no_read() {
+    const SOURCE: &str = r#"
+version = [1]
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/view":
+        start_response("200 OK", [("ETag", '"v%d"' % version[0]), ("Last-Modified", "Thu, 01 Jan 2015 00:00:00 GMT")])
+        return [b"version %d" % version[0]]
+    version[0] += 1
+    start_response("200 OK", [("X-Accel-Redirect", "/view")])
+    return []
+"#;
+    in_both_modes(|mode| {
+        let site = Site::new(mode).file("app.py", SOURCE).http("wsgi_allow_ranges on;");
+        let nginx = site.location("/", "wsgi_pass app.py;").start();
+        let mut client = nginx.connect();
+        let mut version = 1;
+        for method in ["PUT", "POST", "PATCH", "DELETE"] {
+            for condition in CONDITIONS.into_iter().chain(["If-None-Match: \"v2\"\r\n", "Range: bytes=0-1\r\n"]) {
+                client.send(request(method, "/", condition, b"x"));
+                let response = client.response();
+                version += 1;
+                assert_eq!(
+                    (response.status, response.text()),
+                    (200, format!("version {version}")),
+                    "{method} {condition}"
+                );
+            }
+        }
+        // A read that is redirected is still one.
+        client.send(request("GET", "/", "If-None-Match: *\r\n", b""));
+        assert_eq!(client.response().status, 304);
+    });
+}
+
+#[test]
 fn conditions_of_other_methods_than_get_and_head_are_the_application_s_business() {
     in_both_modes(|mode| {
         let nginx = site(mode);
