@@ -27,10 +27,15 @@ const ANSWERS: &str = "(environ, start_response):\n    start_response('200 OK', 
 #[test]
 fn a_callable_of_another_name_is_pointed_out() {
     for (source, hint) in [
-        (format!("def app{ANSWERS}"), "it has a callable \"app\", which is the second argument of wsgi_pass"),
+        (format!("def app{ANSWERS}"), "it has a callable \"app\": name it behind the script"),
         (
             "class Site:\n    def __call__(self, environ, start_response): pass\nblog = Site()\n".to_owned(),
-            "it has a callable \"blog\", which is the second argument of wsgi_pass",
+            "it has a callable \"blog\": name it behind the script",
+        ),
+        ("def main(e, s): pass\n".to_owned(), "it has a callable \"main\": name it behind the script"),
+        (
+            "class Site:\n    def __call__(self, environ, start_response): pass\n".to_owned(),
+            "it has a class \"Site\", whose objects may be applications: add a line \"application = Site()\"",
         ),
         ("def create_app(): pass\n".to_owned(), "add a line \"application = create_app()\""),
         // Proxies of frameworks raise outside of a request.
@@ -53,6 +58,8 @@ fn an_asgi_application_is_called_one() {
     for source in [
         "class Asgi:\n    async def __call__(self, scope, receive, send): pass\napplication = Asgi()\n",
         "async def application(scope, receive, send): pass\n",
+        "class Asgi:\n    def __call__(self, scope, receive, send): pass\napplication = Asgi()\n",
+        "def application(scope): pass\n",
         "class Asgi:\n    async def handle(self, scope, receive, send): pass\napplication = Asgi().handle\n",
     ] {
         let log = refused(source);
@@ -148,6 +155,22 @@ fn a_script_that_is_imported_by_its_own_name_runs_once() {
     );
     let site = Site::new(&source, &[("models_once.py", "from STEM import db\n")]);
     assert_eq!(site.text(), "(True, True, 1, True, True)");
+}
+
+#[test]
+fn a_circular_import_is_called_one() {
+    let site = Site::new("import models_circular\ndb = 1\n", &[("models_circular.py", "from STEM import db\n")]);
+    let captured = send(&site.app);
+    let log = captured.log_text(Level::Debug);
+    assert_eq!(captured.status(), 500, "{log}");
+    assert!(log.contains("partially initialized module") && log.contains("circular import"), "{log}");
+}
+
+#[test]
+fn a_class_whose_objects_are_applications_is_pointed_out() {
+    let log = refused("class Site:\n    def __call__(self, environ, start_response): pass\napplication = Site\n");
+    assert!(log.contains("is a class, and an application is one of its objects"), "{log}");
+    assert!(log.contains("\"application = Site()\""), "{log}");
 }
 
 #[test]

@@ -94,8 +94,7 @@ impl Target {
             refuse_colon(what)?;
         }
         let callable = match callable {
-            Some(callable) => dotted_name(callable.bytes)
-                .ok_or_else(|| callable.invalid("the callable must be a Python name, dotted or plain"))?,
+            Some(callable) => dotted_name(callable.bytes).ok_or_else(|| callable.invalid(no_name(callable.bytes)))?,
             None => DEFAULT_CALLABLE,
         }
         .to_owned();
@@ -123,12 +122,21 @@ impl Target {
     }
 }
 
+fn no_name(callable: &[u8]) -> &'static str {
+    match callable.ends_with(b")") {
+        true => {
+            "the callable must be a Python name: call a factory in the script, as in \"application = create_app()\""
+        }
+        false => "the callable must be a Python name, dotted or plain",
+    }
+}
+
 /// Other servers take `module:callable`. No such file exists, so that is what is meant.
 fn refuse_colon(what: Argument<'_>) -> Result<(), DirectiveError> {
     let text = what.shown();
     match text.rsplit_once(':') {
         Some((module, callable)) if !callable.contains('/') => {
-            Err(what.invalid(format!("the callable is the second argument: \"wsgi_pass {module} {callable};\"")))
+            Err(what.invalid(format!("the callable is a separate word: \"{module} {callable}\"")))
         }
         _ => Ok(()),
     }
@@ -252,10 +260,10 @@ mod tests {
         let folder = Folder::with(&["a:b"]);
         assert_eq!(
             folder.error(&["mysite.wsgi:app"]),
-            "invalid value \"mysite.wsgi:app\" in \"wsgi_pass\" directive, the callable is the second argument: \
-             \"wsgi_pass mysite.wsgi app;\""
+            "invalid value \"mysite.wsgi:app\" in \"wsgi_pass\" directive, the callable is a separate word: \
+             \"mysite.wsgi app\""
         );
-        assert!(folder.error(&["/srv/app.py:app"]).ends_with("\"wsgi_pass /srv/app.py app;\""));
+        assert!(folder.error(&["/srv/app.py:app"]).ends_with("\"/srv/app.py app\""));
         assert_eq!(folder.parse(&[b"a:b"]), Ok((folder.script("a:b", "application"), None)));
         assert!(folder.parse(&[b"/srv/a:b/app.py"]).is_ok());
     }

@@ -52,11 +52,33 @@ def other_callables(module, wanted):
     likely += [name for name, value in names.items() if is_application_object(name, value)]
     for name in likely:
         if name != wanted:
-            return f'it has a callable "{name}", which is the second argument of wsgi_pass: "wsgi_pass ... {name};"'
+            return named(name)
     for name in USUAL_FACTORIES:
-        if name != wanted and callable(names.get(name)):
+        value = names.get(name)
+        if name != wanted and callable(value):
+            signature = signature_of(value)
+            if signature is not None and signature.required == 2:
+                return named(name)
             return f'it has a callable "{name}", which may make one: add a line "{wanted} = {name}()"'
+    for name, value in names.items():
+        if is_class_of_applications(name, value, names.get("__name__")):
+            return f'it has a class "{name}", whose objects may be applications: add a line "{wanted} = {name}()"'
     return ""
+
+
+def named(name):
+    return (
+        f'it has a callable "{name}": name it behind the script, as in "wsgi_pass SCRIPT {name};" of nginx.conf or '
+        f'"wsgi-hyper SCRIPT {name}"'
+    )
+
+
+def is_class_of_applications(name, value, module):
+    """A class of the module itself whose objects are called with environ and start_response."""
+    if name.startswith("_") or not isinstance(value, type) or vars(value).get("__module__") != module:
+        return False
+    call = vars(value).get("__call__")
+    return isinstance(call, types.FunctionType) and Signature(call, True).names[:2] == ("environ", "start_response")
 
 
 def is_application_object(name, value):
@@ -71,22 +93,33 @@ def is_application_object(name, value):
     return signature is not None and signature.names[:2] == ("environ", "start_response")
 
 
+ASGI = (
+    "is an ASGI application, and WSGI is needed here: put a2wsgi.ASGIMiddleware around it, or run it on an ASGI server "
+    "behind proxy_pass"
+)
+
+
 def complaint(application):
     """Why an object that can be called is no WSGI application, or None."""
     signature = signature_of(application)
-    if signature is None or not signature.flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+    if signature is None:
         return None
-    if signature.names[-3:] == ("scope", "receive", "send"):
-        return (
-            "is an ASGI application, and WSGI is needed here: put a2wsgi.ASGIMiddleware around it, or run it on an ASGI server "
-            "behind proxy_pass"
-        )
+    # Also where a plain function returns the coroutine, and ASGI 2, which is called with the scope alone.
+    if signature.names[-3:] == ("scope", "receive", "send") or signature.names == ("scope",):
+        return ASGI
+    if not signature.flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+        return None
     return "is a coroutine function (async def), and WSGI needs a plain one; ASGI applications need an ASGI server"
 
 
 def doubt(application):
     """Why a call with environ and start_response will fail, as far as a signature tells, or None."""
     signature = signature_of(application)
+    if isinstance(application, type) and "__call__" in vars(application) and not hasattr(application, "__iter__"):
+        return (
+            "is a class, and an application is one of its objects: they can be called, but not iterated over. Add a line "
+            f'"application = {application.__name__}()" to the script'
+        )
     if signature is None or signature.takes(2):
         return None
     return (

@@ -62,6 +62,8 @@ def execute(name, path, version, before, search_locations):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     script_replaced(name, module)
+    # As importlib does it: what fails for want of a name in the meantime is called a circular import.
+    spec._initializing = True
     try:
         loader.exec_module(module)
     except BaseException:
@@ -71,6 +73,8 @@ def execute(name, path, version, before, search_locations):
             sys.modules[name] = before
             script_replaced(name, before)
         raise
+    finally:
+        spec._initializing = False
     versions[name] = version
     # A script may replace itself in sys.modules, as any module may.
     found = sys.modules.get(name, module)
