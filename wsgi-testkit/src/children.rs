@@ -54,14 +54,24 @@ pub enum Forked {
     Everything,
 }
 
+/// What a server makes of the signals that its parent has it ignore: nohup, and shells without job control, have programs
+/// ignore HUP, INT and QUIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnoredSignals {
+    /// It handles them, or restores their default.
+    Reset,
+    /// It leaves them ignored, and so do its children.
+    Inherited,
+}
+
 /// Asks a server that runs [`APPLICATION`] for each of `ways`, and panics unless each answer is that of a plain program.
 /// `ask` takes a path, and gives the body of the answer.
 #[track_caller]
-pub fn compare(ways: &[&str], forked: Forked, ask: impl Fn(&str) -> String) {
+pub fn compare(ways: &[&str], forked: Forked, signals: IgnoredSignals, ask: impl Fn(&str) -> String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = folder.path().join("plain_children.py");
     std::fs::write(&script, APPLICATION).expect("room for the script");
-    let expected = plain(&script, ask("/python").trim(), ways);
+    let expected = plain(&script, ask("/python").trim(), ways, signals);
     let mut differences = String::new();
     for way in ways {
         let (mut answer, plain) = (ask(&format!("/{way}")).trim().to_owned(), &expected[*way]);
@@ -80,13 +90,15 @@ pub fn compare(ways: &[&str], forked: Forked, ask: impl Fn(&str) -> String) {
 }
 
 /// What the script answers to each path when a thread of a plain program asks.
-fn plain(script: &Path, python: &str, ways: &[&str]) -> BTreeMap<String, String> {
-    // nohup, and shells without job control, start programs with these signals ignored. Servers reset them, and so does this.
-    const PROGRAM: &str = "
-import importlib.util, signal, sys, threading
+fn plain(script: &Path, python: &str, ways: &[&str], signals: IgnoredSignals) -> BTreeMap<String, String> {
+    const RESET: &str = "
+import signal
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+";
+    const PROGRAM: &str = "
+import importlib.util, sys, threading
 sys.path.insert(0, sys.argv[1])
 name = sys.argv[2]
 children = importlib.import_module(name)
@@ -100,7 +112,7 @@ thread.join()
     let folder = script.parent().expect("a script in a folder");
     let name = script.file_stem().expect("a script with a name");
     let output = Command::new(python)
-        .args(["-c", PROGRAM])
+        .args(["-c", &(if signals == IgnoredSignals::Reset { RESET } else { "" }.to_owned() + PROGRAM)])
         .args([folder.as_os_str(), name])
         .args(ways)
         .stdin(Stdio::null())

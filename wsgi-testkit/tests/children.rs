@@ -1,6 +1,6 @@
 //! Child processes of applications, beside those of a plain Python program: with whichever Python this was built for.
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, PROGRAMS, compare};
+use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::{Host, get};
 
 #[test]
@@ -8,7 +8,7 @@ fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
     let host = Host::shared();
     let app = host.app(APPLICATION);
     let ask = |path: &str| host.send(&app, get(path)).text();
-    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, ask);
+    compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, IgnoredSignals::Inherited, ask);
 }
 
 #[test]

@@ -98,14 +98,17 @@ pub(super) fn a_host_in_the_target_is_the_only_one(host: &dyn HostUnderTest) {
         ("http://[::1]:80/a", "1.1", "Host: other.example\r\n", "[::1]:80", "/a", ""),
         ("http://www.example.org?b=/c", "1.1", "Host: other.example\r\n", "www.example.org", "/", "b=/c"),
         ("http://www.example.org", "1.1", "Host: other.example\r\n", "www.example.org", "/", ""),
+        // A client cannot choose the scheme: Django takes a form of https for one of its own pages.
+        ("https://www.example.org/a", "1.1", "Host: other.example\r\n", "www.example.org", "/a", ""),
+        ("HTTP://www.example.org/a", "1.1", "Host: other.example\r\n", "www.example.org", "/a", ""),
         ("/a", "1.1", "Host: other.example\r\n", "other.example", "/a", ""),
         ("http://www.example.org/a", "1.0", "Connection: keep-alive\r\n", "www.example.org", "/a", ""),
     ] {
         client.send(format!("GET {target} HTTP/{version}\r\n{header}\r\n"));
         let environ = Environ::of(&client.response());
-        let found =
-            ["HTTP_HOST", "PATH_INFO", "QUERY_STRING"].map(|key| environ.get(key).unwrap_or("nothing").to_owned());
-        assert_eq!(found, [expected, path, query].map(|text| format!("'{text}'")), "{target}");
+        let found = ["HTTP_HOST", "PATH_INFO", "QUERY_STRING", "wsgi.url_scheme"]
+            .map(|key| environ.get(key).unwrap_or("nothing").to_owned());
+        assert_eq!(found, [expected, path, query, "http"].map(|text| format!("'{text}'")), "{target}");
     }
 }
 
