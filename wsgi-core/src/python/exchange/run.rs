@@ -146,8 +146,8 @@ impl Exchange {
         let mut items = 0_usize;
         while let Stage::Iterate { iterator, .. } = &self.stage {
             items += 1;
-            if items.is_multiple_of(ITEMS_ATTACHED) {
-                token.detached(|| ());
+            if items.is_multiple_of(ITEMS_ATTACHED) && let_others_run(token).is_err() {
+                return Poll::Ready(Err(self.escaped(token, "exception while iterating over the result of")));
             }
             if self.cell.is_cancelled() {
                 return Poll::Ready(Err(Fault::Cancelled));
@@ -216,8 +216,9 @@ impl Exchange {
         let Stage::Iterate { iterator, .. } = &self.stage else { return };
         let limit = if self.cell.interpreter.inline_thread.is_some() { EMPTY_ITEMS_INLINE } else { usize::MAX };
         for items in 1..=limit {
-            if items.is_multiple_of(ITEMS_ATTACHED) {
-                token.detached(|| ());
+            if items.is_multiple_of(ITEMS_ATTACHED) && let_others_run(token).is_err() {
+                self.raised(token, "exception while iterating over the result of");
+                return;
             }
             rules::no_lock("the iterable is asked for a block");
             // SAFETY: a live iterator; a new reference, or null at the end or with an exception.
@@ -306,6 +307,13 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Releases the GIL if another thread has asked for it for the switch interval. Bytecode does that: a thread that detached and
+/// attached at once would take it back before the other one has woken. An error: an exception was sent to this thread.
+#[cold]
+fn let_others_run(token: Token<'_>) -> Result<(), Raised> {
+    token.call(token.helper(c"let_others_run")?.as_ptr(), &[]).map(drop)
 }
 
 /// The items of an exact list or tuple, borrowed.

@@ -26,3 +26,7 @@ def log(level, text):
 
 
 gateway.log = log
+
+
+def let_others_run():
+    """Called between items of an iterable: an iterator in C runs no bytecode, at which Python looks who waits for the GIL."""
