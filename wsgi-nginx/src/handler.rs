@@ -99,6 +99,7 @@ fn begin(mut req: Req<'_>) {
 
 /// Makes the record of the request. `None`: it has to wait for its place among the requests of its connection, and comes here
 /// once more.
+#[inline(always)]
 fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
     let conf = conf::of(req);
     let (Some(worker), Some(location)) = (worker::running(), &conf.location) else {
@@ -130,6 +131,7 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
 }
 
 /// Runs the application on this thread, as far as the client takes its response.
+#[inline(always)]
 fn begin_inline(req: Req<'_>, start: Start) {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let ignored = conf.settings.ignored_headers.unwrap_or_default();

@@ -1,5 +1,7 @@
 //! What the event loop and the application's thread share about one request, from its begin to its end.
 
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use wsgi_core::error::HostError;
@@ -13,12 +15,15 @@ use crate::log;
 use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{Loop, LoopCell, on_loop_thread};
 use crate::mailbox::{Gone, Mail, Mailbox};
+use crate::ngx::Request;
 use crate::req::Req;
 use crate::shares::Place;
 use crate::worker;
 
 /// The two sides of one request.
 pub(crate) struct HandOver {
+    /// That of `output`, to be read without a borrow: null when the request is over.
+    request: AtomicPtr<Request>,
     /// nginx's side.
     pub(crate) output: LoopCell<Output>,
     /// Who runs the application.
@@ -54,6 +59,7 @@ impl HandOver {
     /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
     pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
+            request: AtomicPtr::new(output.request()),
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
             mailbox: Mailbox::new(interest),
@@ -81,7 +87,7 @@ impl HandOver {
 
     /// The request, unless it is over.
     pub(crate) fn request<'lp>(&self, lp: &'lp mut Loop) -> Option<Req<'lp>> {
-        let request = self.output.with(lp, |output| output.request());
+        let request = self.request.load(Ordering::Relaxed);
         // SAFETY: a request that is not null is alive: `close` takes it away before nginx destroys it.
         (!request.is_null()).then(|| unsafe { Req::new(lp, request) })
     }
@@ -100,10 +106,8 @@ impl HandOver {
     }
 
     /// The connection of the request, unless that is over.
-    pub(crate) fn connection(&self, lp: &Loop) -> Option<*mut ngx_connection_t> {
-        let request = self.output.with(lp, |output| output.request());
-        // SAFETY: a request that is not null is alive.
-        (!request.is_null()).then(|| unsafe { (*request).connection })
+    pub(crate) fn connection(&self, lp: &mut Loop) -> Option<*mut ngx_connection_t> {
+        self.request(lp).map(|req| req.connection)
     }
 
     /// Puts something in the box; `announce` has the loop look at once. On any thread.
@@ -131,6 +135,7 @@ impl HandOver {
         }
         self.leave(lp);
         let request = self.output.with(lp, Output::close);
+        self.request.store(ptr::null_mut(), Ordering::Relaxed);
         // An inline exchange closes the result of the application here, where nothing is borrowed. One that has its turn
         // further up on the stack notices there.
         match run {

@@ -54,6 +54,7 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    #[inline(always)]
     pub(crate) fn new(
         request: &'a mut Request,
         mount: Mount<'_>,

@@ -15,7 +15,7 @@ use crate::reentry;
 impl Deliver for HandOver {
     /// A panic ends this request, and no other.
     fn deliver(&self) -> usize {
-        let connection = self.connection(&Loop::enter());
+        let connection = self.connection(&mut Loop::enter());
         let mut lines = 0;
         if !is_done("deliver", || lines = forward(&mut Loop::enter(), self)) {
             is_done("deliver", || {

@@ -110,8 +110,8 @@ impl Exchange {
         }
         // SAFETY: an exact list or tuple. From here to the end of the loop below the GIL is kept and no Python code runs.
         let blocks = unsafe { Blocks::of(object) };
-        let mut total = 0;
-        for index in 0..blocks.len() {
+        let (count, mut total) = (blocks.len(), 0);
+        for index in 0..count {
             let block = blocks.get(index);
             // SAFETY: a live object.
             if unsafe { ffi::PyBytes_Check(block) } == 0 {
@@ -127,8 +127,8 @@ impl Exchange {
             drop(guard);
             return Err(self.stopped(Stop::Protocol(short)));
         }
-        reply.declare_blocks(blocks.len() as usize, total);
-        for index in 0..blocks.len() {
+        reply.declare_blocks(count as usize, total);
+        for index in 0..count {
             // SAFETY: a bytes object, as was checked above.
             match unsafe { reply.item(token, blocks.get(index), Flush::Later) } {
                 Ok(Next::End) => break,

@@ -287,6 +287,7 @@ impl Gateway {
     }
 
     /// Where an application runs.
+    #[inline(always)]
     fn engine(&self, at: &Location) -> &'static Engine {
         match at.interpreter(|| self.choose_interpreter(at)) {
             MAIN => self.main,
@@ -295,6 +296,7 @@ impl Gateway {
     }
 
     /// The number of the interpreter of a location, which is made if there is none of its name.
+    #[cold]
     fn choose_interpreter(&self, at: &Location) -> usize {
         let Some(name) = dedicated_name(at) else { return MAIN };
         let mut new = None;
