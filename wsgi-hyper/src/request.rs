@@ -88,7 +88,7 @@ impl<'a> View<'a> {
             script: mount.prefix.len(),
             path,
             uri,
-            // Not that of the request line, nor `:scheme` of HTTP/2: a client writes there what it likes.
+            // The scheme in the request line and `:scheme` of HTTP/2 are the client's choice, and do not count.
             scheme: known.scheme,
             server: (name, port),
             known,

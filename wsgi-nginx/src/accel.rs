@@ -65,7 +65,7 @@ pub(crate) fn prepare_redirection(
     }
     let mut args = ngx_str_t::empty();
     let mut flags: ngx_uint_t = NGX_HTTP_LOG_UNSAFE;
-    // SAFETY: a live request. nginx's own parser writes to the copy and to `args`, and logs what it refuses.
+    // SAFETY: a live request. nginx's parser writes to the copy and to `args`, and logs a target that it refuses.
     let code = unsafe { ngx_http_parse_unsafe_uri(request, &raw mut uri, &raw mut args, &raw mut flags) };
     if code == ngx::OK { Ok(Redirection::Path { uri, args }) } else { Err(ngx::NOT_FOUND) }
 }

@@ -1,4 +1,4 @@
-//! A live request, and what may end it.
+//! A request that is alive, on the event loop's thread.
 //!
 //! nginx frees a request within the calls of a module: with its last count, in a filter that fails, as the client leaves. A
 //! [`Req`] borrows the [`Loop`] exclusively. Calls that can come back into the module take the `Loop` or the `Req` itself (see
@@ -24,7 +24,7 @@ impl<'lp> Req<'lp> {
     ///
     /// `request` is not null, and alive until something that takes a `&mut Loop` is called.
     pub(crate) unsafe fn new(lp: &'lp mut Loop, request: *mut Request) -> Self {
-        // SAFETY: the caller's promise: not null.
+        // SAFETY: a request that is alive has an address.
         Self { request: unsafe { NonNull::new_unchecked(request) }, lp }
     }
 
@@ -85,14 +85,15 @@ impl Deref for Req<'_> {
     type Target = Request;
 
     fn deref(&self) -> &Request {
-        // SAFETY: alive, as `new` was promised. The module has no other reference: it would borrow the loop.
+        // SAFETY: alive, as `new` was promised. Nothing changes the request while the result is in use: this `Req` borrows the loop,
+        // and calls that leave the module take it by value. The log, which may be written meanwhile, only reads.
         unsafe { self.request.as_ref() }
     }
 }
 
 impl DerefMut for Req<'_> {
     fn deref_mut(&mut self) -> &mut Request {
-        // SAFETY: as for `deref`, and this one borrows the only `Req` exclusively.
+        // SAFETY: as for `deref`, and the result borrows this `Req` exclusively.
         unsafe { self.request.as_mut() }
     }
 }

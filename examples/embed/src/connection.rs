@@ -132,10 +132,10 @@ fn answer(
     let Some(terms) = Terms::new(minor_version, &all) else { return refuse(stream, 400) };
     // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
     let mut fields: Vec<_> = all.into_iter().filter(|field| !field.name.contains(&b'_')).collect();
-    // Clients of proxies send the whole URL, and so may others. Its host is the one that counts (RFC 9112, 3.2.2).
     // A fragment is not for servers (RFC 9112, 3.2); nginx cuts it off, too.
     let (sent, _) = target.split_once('#').unwrap_or((target, ""));
     let mut target = Cow::Borrowed(sent);
+    // Clients of proxies send the whole URL, and so may others. Its host replaces that of the header (RFC 9112, 3.2.2).
     if let Some(url) = without_scheme(sent) {
         let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
         if host_and_port(host.as_bytes()).is_none() {
@@ -204,7 +204,8 @@ fn answer(
     Ok(writer.is_reusable() && body.skip(reader, 256 * 1024))
 }
 
-/// What is behind `http://` or `https://` of a target of the absolute form. The scheme is the client's word, and decides nothing.
+/// The authority and path of a target of the absolute form, without `http://` or `https://`. The scheme is the client's choice, and
+/// changes nothing.
 fn without_scheme(target: &str) -> Option<&str> {
     let (scheme, url) = target.split_once("://")?;
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(url)

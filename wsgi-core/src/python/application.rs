@@ -1,4 +1,4 @@
-//! Floor 3: what is served, and how it is loaded.
+//! Floor 3: applications, and how they are loaded.
 //!
 //! A host serves a [`Location`](location::Location). The `loader` turns its `source` into a callable once, with the middleware
 //! around it, and again after a reload; locations with the same source share the result.

@@ -1,4 +1,4 @@
-//! Floor 1: which thread may touch Python, and what it may touch.
+//! Floor 1: threads, attached to Python and detached from it.
 //!
 //! A thread attaches to an [`Interpreter`](interpreter::Interpreter) (`thread`), which gives it a [`Token`](token::Token): the
 //! proof that every function below and above asks for. References under a token are `Obj`s; `Held` ones may travel to threads

@@ -54,24 +54,26 @@ def application(environ, start_response):
         start_response("200 OK", [("ETag", '"v%d"' % version[0]), ("Last-Modified", "Thu, 01 Jan 2015 00:00:00 GMT")])
         return [b"version %d" % version[0]]
     version[0] += 1
+    if environ["PATH_INFO"] == "/fails":
+        raise ValueError("expected")
     start_response("200 OK", [("X-Accel-Redirect", "/view")])
     return []
 "#;
     in_both_modes(|mode| {
         let site = Site::new(mode).file("app.py", SOURCE).http("wsgi_allow_ranges on;");
-        let nginx = site.location("/", "wsgi_pass app.py;").start();
+        let site = site.location("/", "wsgi_pass app.py;");
+        let nginx = site.location("/fails", "wsgi_pass app.py;\nerror_page 500 = /view;").start();
         let mut client = nginx.connect();
         let mut version = 1;
         for method in ["PUT", "POST", "PATCH", "DELETE"] {
             for condition in CONDITIONS.into_iter().chain(["If-None-Match: \"v2\"\r\n", "Range: bytes=0-1\r\n"]) {
-                client.send(request(method, "/", condition, b"x"));
-                let response = client.response();
-                version += 1;
-                assert_eq!(
-                    (response.status, response.text()),
-                    (200, format!("version {version}")),
-                    "{method} {condition}"
-                );
+                for target in ["/", "/fails"] {
+                    client.send(request(method, target, condition, b"x"));
+                    let response = client.response();
+                    version += 1;
+                    let expected = (200, format!("version {version}"));
+                    assert_eq!((response.status, response.text()), expected, "{method} {target} {condition}");
+                }
             }
         }
         // A read that is redirected is still one.

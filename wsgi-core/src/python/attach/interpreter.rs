@@ -19,7 +19,7 @@ use crate::record::Log;
 /// first needed (see [`ensure`](Self::ensure)).
 pub(crate) struct Interpreter {
     kind: Kind,
-    /// What it is set up with.
+    /// Settings of the bootstrap and of every environ.
     pub(crate) setup: Arc<Setup>,
     /// Where lines go that belong to no request.
     pub(crate) log: Log,
@@ -57,7 +57,7 @@ pub(crate) enum Kind {
 
 /// What the bootstrap and the environ of every interpreter depend on.
 pub(crate) struct Setup {
-    /// What goes in front of `sys.path`.
+    /// Folders in front of `sys.path`.
     pub(crate) path: Vec<PathBuf>,
     pub(crate) multithread: bool,
     pub(crate) multiprocess: bool,

@@ -160,7 +160,7 @@ unsafe fn write_block(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::Py
         let kind = unsafe { type_name(block) };
         return Err(type_error(token, &format!("write() takes bytes, not {kind} (PEP 3333, The write() Callable)")));
     }
-    // No Python runs while the lock is held: whatever is to be raised is raised below.
+    // No Python runs while the lock is held: exceptions are raised below.
     // SAFETY: a live `bytes` object.
     unsafe { send(token, cell, block) }.map_err(|refused| match refused {
         Refused::Protocol(error) => protocol_error(token, &error),
