@@ -8,9 +8,8 @@ use wsgi_core::environ::{Mount, split_path};
 use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
 use crate::bindings::{
-    NGINX_VER, ngx_connection_local_sockaddr, ngx_connection_t, ngx_hash_key, ngx_http_complex_value,
-    ngx_http_get_variable, ngx_inet_get_port, ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr,
-    socklen_t,
+    NGINX_VER, ngx_connection_local_sockaddr, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable,
+    ngx_inet_get_port, ngx_list_part_t, ngx_sock_ntop, ngx_str_t, ngx_table_elt_t, sockaddr, socklen_t,
 };
 use crate::conf::LocationConf;
 use crate::ngx::{self, Request};
@@ -68,7 +67,7 @@ impl<'a> View<'a> {
         // Evaluated by nginx, which writes to the request.
         let root_is_text = request.core_location().root_lengths.is_null();
         let root = if root_is_text { None } else { variable(request, b"document_root") };
-        let tls = if is_tls(request.connection()) { tls_variables(request) } else { Vec::new() };
+        let tls = if request.connection().tls() != 0 { tls_variables(request) } else { Vec::new() };
         let request: &Request = request;
         let document_root = if root_is_text { text(&request.core_location().root) } else { root.unwrap_or_default() };
         let (script_name, path_info) = split_path(path(request), mount);
@@ -88,7 +87,7 @@ impl RequestView for View<'_> {
     }
 
     fn scheme(&self) -> Scheme {
-        if is_tls(self.request.connection()) { Scheme::Https } else { Scheme::Http }
+        if self.request.connection().tls() != 0 { Scheme::Https } else { Scheme::Http }
     }
 
     fn protocol(&self) -> &[u8] {
@@ -216,18 +215,6 @@ fn replace_host(request: &mut Request) {
     if let Some(header) = unsafe { request.headers_in.host.as_mut() } {
         header.value = host;
     }
-}
-
-/// Whether the client has come by TLS.
-#[cfg(ngx_feature = "ssl")]
-fn is_tls(connection: &ngx_connection_t) -> bool {
-    !connection.ssl.is_null()
-}
-
-/// An nginx without TLS has no place for it in its connections.
-#[cfg(not(ngx_feature = "ssl"))]
-fn is_tls(_connection: &ngx_connection_t) -> bool {
-    false
 }
 
 /// Whether a configured name can stand for the server: neither empty, nor the catch-all `_`, nor a pattern.

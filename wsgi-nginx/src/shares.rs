@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use wsgi_core::pool::{Limits, Shares};
 
-use crate::bindings::ngx_connection_t;
 use crate::loop_cell::{Loop, LoopCell};
 use crate::ngx::Request;
 use crate::req::Req;
@@ -102,18 +101,7 @@ impl Place {
 fn key(request: &Request) -> Key {
     // nginx's number for HTTP/3 is 3000.
     match request.connection() {
-        connection if request.http_version >= 3000 => Key::Http3(tls(connection)),
+        connection if request.http_version >= 3000 => Key::Http3(connection.tls()),
         connection => Key::Http2(connection.number),
     }
-}
-
-#[cfg(ngx_feature = "ssl")]
-fn tls(connection: &ngx_connection_t) -> usize {
-    connection.ssl as usize
-}
-
-/// An nginx without TLS has no HTTP/3.
-#[cfg(not(ngx_feature = "ssl"))]
-fn tls(_connection: &ngx_connection_t) -> usize {
-    0
 }

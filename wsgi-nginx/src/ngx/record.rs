@@ -84,6 +84,18 @@ impl ngx_http_request_t {
 }
 
 impl ngx_connection_t {
+    /// The address of the connection's TLS, which streams of HTTP/3 share; 0 without TLS.
+    #[cfg(ngx_feature = "ssl")]
+    pub(crate) fn tls(&self) -> usize {
+        self.ssl.addr()
+    }
+
+    /// 0: an nginx without TLS has no place for it in its connections.
+    #[cfg(not(ngx_feature = "ssl"))]
+    pub(crate) fn tls(&self) -> usize {
+        0
+    }
+
     pub(crate) fn read_event(&mut self) -> &mut ngx_event_t {
         // SAFETY: a live connection has both events.
         unsafe { &mut *self.read }
