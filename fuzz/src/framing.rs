@@ -266,7 +266,7 @@ fn write_all(
 ) -> io::Result<()> {
     writer.write(Part::Head(head))?;
     for block in blocks {
-        writer.write(Part::Block(bytes::Bytes::copy_from_slice(block)))?;
+        writer.write(Part::Block { data: bytes::Bytes::copy_from_slice(block), flush: false })?;
         if numbers.flag() {
             writer.write(Part::Flush)?;
         }

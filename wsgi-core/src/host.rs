@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::error::HostError;
+use crate::error::{Fault, HostError};
 use crate::head::{HeaderList, ResponseHead};
 use crate::output::FilePart;
 
@@ -173,8 +173,8 @@ pub trait BodySource: Send {
 
 /// Where a response goes. Calls arrive in the order `send_head`, `send`..., `finish`, from one thread at a time.
 ///
-/// A response that is dropped before `finish` was cut short: the host must not let it look complete (it closes or
-/// resets the connection, or, when no head was sent, answers with an error of its own).
+/// A response that ends by [`fail`](Self::fail), or by being dropped, was cut short: the host must not let it look complete. It
+/// closes or resets the connection or, when no head was sent, answers with an error page.
 pub trait ResponseSink: Send {
     /// Takes status and headers. Does not block. The host may hold them back until the first `send` that is to be
     /// flushed, `flush` or `finish`.
@@ -205,12 +205,20 @@ pub trait ResponseSink: Send {
     /// `Pending` wakes `cx` once that can have changed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>>;
 
-    /// Blocks until everything taken so far has left the process or is sure to, bounded by the host's own send
-    /// time-out. Only for the unbuffered `write` callable (PEP 3333, "The write() Callable").
+    /// Blocks until a further block may be sent, as [`poll_ready`](Self::poll_ready) says, bounded by the host's own send
+    /// time-out. Only for the unbuffered `write` callable, whose blocks leave while the application goes on (PEP 3333, "The
+    /// write() Callable").
     fn drain(&mut self) -> Result<(), HostError>;
 
     /// The response is complete. Nothing follows.
     fn finish(&mut self) -> Result<(), HostError>;
+
+    /// The exchange has failed; its iterable is closed and the reason is in the log. [`Fault::status_hint`] says what to answer
+    /// if no head was sent. Called last, also after `finish` if the failure came later; not called for an exchange that the
+    /// host itself drops.
+    fn fail(&mut self, fault: &Fault) {
+        let _ = fault;
+    }
 }
 
 /// A block of response body.

@@ -1,306 +1,420 @@
-//! Hands a response from the thread of an application to one that writes it: for hosts with a thread for each client.
+//! Hands a response from the thread of an application to the side that sends it.
 //!
-//! The gateway pushes and must not be held up, a thread that writes to a socket pulls and waits. [`relay`] gives both
-//! ends: a [`RelaySink`] for [`HostParts`](crate::host::HostParts), and a [`Relay`] to iterate over.
+//! The gateway pushes and must not be held up; an event loop, a task or a thread takes and waits for its client. [`relay`] makes
+//! both ends: a [`RelaySink`] for [`HostParts`](crate::host::HostParts), and a [`Relay`], which a host reads in one of three
+//! ways:
+//!
+//! - a thread iterates over it, and sleeps until the next part comes;
+//! - a task calls [`poll_part`](Relay::poll_part);
+//! - an event loop takes everything at once with [`take_all`](Relay::take_all) when its waker is called, and says by
+//!   [`report`](Relay::report) how the sender may go on.
+//!
+//! A relay is bounded: the sender has room while fewer than `room` bytes and 64 blocks wait to be taken. The end that waits is
+//! woken once: the receiver when a part is to leave now, or when the sender waits; the sender when half of the room is free. So
+//! most parts are put and taken without a wake.
+//!
+//! The ends do not know which side the application is on. Turned round, with `()` for a head, a relay has the body of a request:
+//! an event loop pushes by [`RelaySink::send_block`] while [`RelaySink::poll_room`] has room, and the application's thread
+//! iterates.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar};
+mod blocks;
+#[cfg(test)]
+mod model;
+mod parker;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 
-use crate::error::HostError;
+use blocks::Blocks;
+pub use parker::Parker;
+use state::{End, Shared};
+
+use crate::error::{Fault, HostError};
 use crate::head::ResponseHead;
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
-use crate::lock::Leaf;
+use crate::output::FilePart;
 
-/// Both ends of a response. The application is asked for further blocks while fewer than `room` bytes are on their way.
-pub fn relay(room: usize) -> (RelaySink, Relay) {
-    let shared = Arc::new(Shared { room, state: Leaf::default(), changed: Condvar::new() });
-    (RelaySink { shared: Arc::clone(&shared) }, Relay { shared })
+/// A size for [`relay`] in bytes that suits clients of the internet.
+pub const ROOM: usize = 64 * 1024;
+
+/// Both ends of a response. The sender has room while fewer than `room` bytes wait to be taken.
+pub fn relay<H>(room: usize) -> (RelaySink<H>, Relay<H>) {
+    let shared = Shared::new(room);
+    let sink = RelaySink { shared: Arc::clone(&shared), ended: false, spools: false, parker: None };
+    (sink, Relay { shared, parker: None })
 }
 
-/// What a response consists of. It comes in this order, with any number of blocks and flushes in between.
+/// An item of a response. They come in this order, with any number of blocks in between.
 #[derive(Debug)]
-pub enum Part {
+pub enum Part<H = ResponseHead> {
     /// Status and headers.
-    Head(ResponseHead),
+    Head(H),
     /// A block of the body, never empty.
-    Block(Bytes),
-    /// All that came so far is to be sent now.
+    Block {
+        /// Its bytes.
+        data: Bytes,
+        /// Whether it is to be sent now, with everything before it.
+        flush: bool,
+    },
+    /// A block of the body in a file.
+    File {
+        /// Where it is.
+        part: FilePart,
+        /// Whether it is to be sent now, with everything before it.
+        flush: bool,
+    },
+    /// What came so far is to be sent now.
     Flush,
-    /// The response is complete, and to be sent. Where the iteration ends without it, the response was cut short.
+    /// The response is complete, and to be sent.
     End,
+    /// The response was cut short. The status is to be answered if no head came; without a status the client is gone.
+    Failed(Option<StatusCode>),
 }
 
-/// The gateway's end.
-pub struct RelaySink {
-    shared: Arc<Shared>,
+/// What a receiver wants of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// It is not known before the head was taken. The sender waits for it then.
+    AfterHead,
+    /// Blocks, as far as there is room.
+    Open,
+    /// No further block for now: the receiver has blocks that its client has not taken.
+    Full,
+    /// No further block for now, and the sender must not wait. It keeps blocks in the relay, see [`RelaySink::keep`].
+    Spool,
+    /// No block at all. Those that are sent are dropped.
+    Unwanted,
 }
 
-/// The writer's end: an iterator that waits for the next part.
+/// Why a receiver takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The client has everything it was promised. Parts that still come are dropped.
+    Satisfied,
+    /// The client has left. Sending fails with [`HostError::ClientGone`].
+    Gone,
+    /// The client took nothing for too long. Sending fails with [`HostError::TimedOut`].
+    TimedOut,
+}
+
+/// How a sender may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Whether a body is wanted.
+    pub interest: BodyInterest,
+    /// Whether blocks are to be [kept](RelaySink::keep) and not sent.
+    pub spool: bool,
+}
+
+/// The sender's end.
 ///
-/// To ask for a part says that the one before is dealt with: after a [`Part::Flush`], that all has left the process. It
-/// is what applications wait for. Drop the iterator when the client has gone: writing fails then, and what the application
-/// has returned is closed.
-pub struct Relay {
-    shared: Arc<Shared>,
+/// Dropped before the end of the response, it cuts the response short.
+pub struct RelaySink<H = ResponseHead> {
+    shared: Arc<Shared<H>>,
+    ended: bool,
+    /// The last [`Room`] said so.
+    spools: bool,
+    /// For the thread that waits for room.
+    parker: Option<Arc<Parker>>,
 }
 
-struct Shared {
-    room: usize,
-    state: Leaf<State>,
-    /// A part is there, the writer is idle, or one end has gone.
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    parts: VecDeque<Part>,
-    /// Bytes of blocks that wait, and of the one that is being written.
-    bytes: usize,
-    in_hand: usize,
-    /// The writer waits for a part.
-    idle: bool,
-    sink_gone: bool,
-    writer_gone: bool,
-    /// The exchange, where it waits for room.
-    waker: Option<Waker>,
-}
-
-impl Shared {
-    /// Changes something that the other end may wait for.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = self.state.with(change);
-        self.changed.notify_all();
-        result
+impl<H> RelaySink<H> {
+    /// Sends the head. It may wait for what follows.
+    pub fn head(&mut self, head: H) -> Result<(), HostError> {
+        let mut head = Some(head);
+        self.shared.put(|state| {
+            (state.head, state.head_sent) = (head.take(), true);
+            false
+        })
     }
-}
 
-impl RelaySink {
-    fn push(&mut self, parts: impl IntoIterator<Item = Part>, bytes: usize) -> Result<(), HostError> {
-        let mut parts = Some(parts);
-        let ripe = self.shared.state.with(|state| {
-            if state.writer_gone {
-                return Err(HostError::ClientGone);
+    /// Sends a block. Without `flush` it may wait for what follows.
+    pub fn send_block(&mut self, block: Bytes, flush: bool) -> Result<(), HostError> {
+        let mut block = Some(block);
+        self.shared.put(|state| match block.take_if(|_| !state.is_unwanted()) {
+            Some(block) => {
+                state.blocks.push(block, flush);
+                flush
             }
-            state.parts.extend(parts.take().into_iter().flatten());
-            state.bytes += bytes;
-            // A head or a block that is to wait for more is not worth waking the writer for, as long as more comes.
-            Ok(matches!(state.parts.back(), Some(Part::Flush | Part::End)) || state.bytes >= self.shared.room)
-        });
-        if ripe? {
-            self.shared.changed.notify_all();
+            None => false,
+        })
+    }
+
+    /// Sends a part of a file. Without `flush` it may wait for what follows.
+    pub fn send_file(&mut self, part: FilePart, flush: bool) -> Result<(), HostError> {
+        let mut part = Some(part);
+        self.shared.put(|state| match part.take_if(|_| !state.is_unwanted()) {
+            Some(part) => {
+                state.blocks.push_file(part, flush);
+                flush
+            }
+            None => false,
+        })
+    }
+
+    /// Sends a small block now. It is joined to those before it that were sent in the same way and were not taken.
+    pub fn join(&mut self, block: &[u8]) -> Result<(), HostError> {
+        self.shared.put(|state| {
+            let is_wanted = !state.is_unwanted();
+            if is_wanted {
+                state.blocks.join(block);
+            }
+            is_wanted
+        })
+    }
+
+    /// Keeps a block in memory while the receiver [spools](Demand::Spool). Returns false where memory has enough of them, or a
+    /// file has begun: then the block belongs into a file, and [`send_file`](Self::send_file) sends it.
+    pub fn keep(&mut self, block: &[u8]) -> Result<bool, HostError> {
+        let mut kept = true;
+        let room = self.shared.room();
+        self.shared.put(|state| {
+            kept = state.blocks.bytes() + block.len() <= room && !state.blocks.ends_with_file();
+            if kept {
+                state.blocks.join(block);
+            }
+            kept
+        })?;
+        Ok(kept)
+    }
+
+    /// Whether blocks are to be kept, as [`poll_room`](Self::poll_room) said last.
+    pub fn spools(&self) -> bool {
+        self.spools
+    }
+
+    /// Has everything that was sent leave now.
+    pub fn send_flush(&mut self) -> Result<(), HostError> {
+        self.shared.put(|state| {
+            state.flush();
+            true
+        })
+    }
+
+    /// Ends a complete response.
+    pub fn end(&mut self) -> Result<(), HostError> {
+        self.ended = true;
+        self.shared.put(|state| {
+            state.finish();
+            true
+        })
+    }
+
+    /// Ends a response that has failed, see [`Part::Failed`].
+    pub fn fail_with(&mut self, status: Option<StatusCode>) {
+        self.ended = true;
+        self.shared.end(End::Failed(status));
+    }
+
+    /// Whether a further block may be sent or kept. `Pending` wakes `cx` once that can have changed. With `spool_is_full` there
+    /// is no room for a block that would be kept.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>, spool_is_full: bool) -> Poll<Result<Room, HostError>> {
+        let polled = self.shared.poll_room(cx, spool_is_full);
+        if let Poll::Ready(Ok(room)) = &polled {
+            self.spools = room.spool;
         }
-        Ok(())
+        polled
+    }
+
+    /// Blocks until a further block may be sent or kept. Fails with [`HostError::TimedOut`] if nothing was taken for as long as
+    /// `timeout`.
+    pub fn wait_for_room(&mut self, timeout: Duration, spool_is_full: bool) -> Result<Room, HostError> {
+        let parker = Arc::clone(self.parker.get_or_insert_default());
+        let waker = Waker::from(Arc::clone(&parker));
+        let waiting = |sink: &Self| sink.shared.with(|state| state.blocks.bytes());
+        loop {
+            if let Poll::Ready(room) = self.poll_room(&mut Context::from_waker(&waker), spool_is_full) {
+                return room;
+            }
+            let before = waiting(self);
+            if !parker.park(timeout) && waiting(self) == before {
+                return Err(HostError::TimedOut);
+            }
+        }
+    }
+
+    /// A handle for a third party.
+    pub fn handle(&self) -> RelayHandle<H> {
+        RelayHandle { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl ResponseSink for RelaySink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
-        self.push([Part::Head(head)], 0)
+        self.head(head)
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
-        let block = chunk.into_bytes()?;
-        let bytes = block.len();
-        let flush = (flush != Flush::Later).then_some(Part::Flush);
-        self.push([Part::Block(block)].into_iter().chain(flush), bytes)
+        match (chunk, flush) {
+            (Chunk::Borrowed(block), Flush::Soon) => self.join(block),
+            (chunk, flush) => self.send_block(chunk.into_bytes()?, flush != Flush::Later),
+        }
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
-        self.push([Part::Flush], 0)
+        self.send_flush()
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
-        let room = self.shared.room;
-        // Wakers are cloned and dropped without the lock: they are code of who made them.
-        let mut waker = None;
-        loop {
-            let (polled, replaced) = self.shared.state.with(|state| match () {
-                () if state.writer_gone => (Poll::Ready(Err(HostError::ClientGone)), None),
-                () if state.bytes < room => (Poll::Ready(Ok(BodyInterest::Wanted)), None),
-                () => (Poll::Pending, waker.take().map(|waker| state.waker.replace(waker))),
-            });
-            if polled.is_ready() || replaced.is_some() {
-                return polled;
-            }
-            waker = Some(cx.waker().clone());
-        }
+        self.poll_room(cx, false).map_ok(|room| room.interest)
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
-        // A head alone may still wait for more.
-        self.flush()?;
-        let idle = |state: &State| state.writer_gone || state.idle && state.parts.is_empty();
-        let state = self.shared.state.lock().wait_while(&self.shared.changed, |state| !idle(state));
-        if state.writer_gone { Err(HostError::ClientGone) } else { Ok(()) }
+        self.wait_for_room(Duration::MAX, false).map(drop)
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
-        self.push([Part::End], 0)
+        self.end()
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        self.fail_with(fault.status_hint());
     }
 }
 
-impl Drop for RelaySink {
+impl<H> Drop for RelaySink<H> {
     fn drop(&mut self) {
-        self.shared.change(|state| state.sink_gone = true);
+        if !self.ended {
+            self.fail_with(Some(StatusCode::INTERNAL_SERVER_ERROR));
+        }
     }
 }
 
-impl Iterator for Relay {
-    type Item = Part;
+/// The receiver's end. Dropped before the end of the response, it is [closed](Self::close) as for a client that has left:
+/// sending fails, and the gateway closes what the application has returned.
+pub struct Relay<H = ResponseHead> {
+    shared: Arc<Shared<H>>,
+    /// For a thread that iterates.
+    parker: Option<Arc<Parker>>,
+}
 
-    fn next(&mut self) -> Option<Part> {
-        let room = self.shared.room;
-        let waker = self.shared.state.with(|state| {
-            state.bytes -= std::mem::take(&mut state.in_hand);
-            if state.bytes < room { state.waker.take() } else { None }
-        });
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        let mut state = self.shared.state.lock();
+impl<H> Relay<H> {
+    /// The next part; `None` after [`Part::End`] or [`Part::Failed`]. `Pending` wakes `cx` when a part is to leave.
+    pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Option<Part<H>>> {
+        self.shared.poll_part(cx)
+    }
+
+    /// Takes everything that is there, without waiting. The sender goes on when [`report`](Self::report) says so.
+    pub fn take_all(&self) -> Batch<H> {
+        self.take_if(|_| true)
+    }
+
+    /// As [`take_all`](Self::take_all), if the end of the response is there.
+    pub fn take_complete(&self) -> Batch<H> {
+        self.take_if(state::State::is_complete)
+    }
+
+    fn take_if(&self, condition: impl FnOnce(&state::State<H>) -> bool) -> Batch<H> {
+        self.shared.with(|state| {
+            if !condition(state) {
+                state.left();
+                return Batch { head: None, flush: false, blocks: Blocks::default(), end: None };
+            }
+            state.taken();
+            Batch {
+                head: state.head.take(),
+                flush: std::mem::take(&mut state.flush),
+                blocks: std::mem::take(&mut state.blocks),
+                end: state.take_end(),
+            }
+        })
+    }
+
+    /// Says how the sender may go on, as far as that has changed, and calls `waker` once when there is something to take: at
+    /// once if parts have come since [`take_all`](Self::take_all).
+    pub fn report(&self, demand: Option<Demand>, waker: Waker) {
+        self.shared.report(demand, waker);
+    }
+
+    /// Has the sender wait for [`report`](Self::report) when it has sent the head. Called before anything is sent.
+    pub fn ask_after_head(&self) {
+        self.shared.with(state::State::ask_after_head);
+    }
+
+    /// Whether the response is complete and was taken.
+    pub fn is_at_end(&self) -> bool {
+        self.shared.with(|state| state.is_at_end())
+    }
+
+    /// Takes no more. A sender that waits goes on.
+    pub fn close(&self, closed: Closed) {
+        self.shared.close(closed);
+    }
+}
+
+impl<H> Iterator for Relay<H> {
+    type Item = Part<H>;
+
+    /// Blocks until the next part comes.
+    fn next(&mut self) -> Option<Part<H>> {
+        let parker = self.parker.get_or_insert_default();
+        let waker = Waker::from(Arc::clone(parker));
         loop {
-            if let Some(part) = state.parts.pop_front() {
-                state.idle = false;
-                if let Part::Block(block) = &part {
-                    state.in_hand = block.len();
-                }
-                return Some(part);
+            if let Poll::Ready(part) = self.shared.poll_part(&Context::from_waker(&waker)) {
+                return part;
             }
-            if state.sink_gone {
-                return None;
-            }
-            if !std::mem::replace(&mut state.idle, true) {
-                self.shared.changed.notify_all();
-            }
-            state = state.wait(&self.shared.changed);
+            parker.park(Duration::MAX);
         }
     }
 }
 
-impl Drop for Relay {
+impl<H> Drop for Relay<H> {
     fn drop(&mut self) {
-        // Blocks may be Python's: they are dropped without the lock.
-        let (waker, _parts) = self.shared.change(|state| {
-            state.writer_gone = true;
-            (state.waker.take(), std::mem::take(&mut state.parts))
-        });
-        if let Some(waker) = waker {
-            waker.wake();
+        self.close(Closed::Gone);
+    }
+}
+
+/// Parts that were taken at once, in order.
+pub struct Batch<H = ResponseHead> {
+    head: Option<H>,
+    flush: bool,
+    blocks: Blocks,
+    end: Option<End>,
+}
+
+impl<H> Iterator for Batch<H> {
+    type Item = Part<H>;
+
+    fn next(&mut self) -> Option<Part<H>> {
+        if let Some(head) = self.head.take() {
+            return Some(Part::Head(head));
+        }
+        if std::mem::take(&mut self.flush) {
+            return Some(Part::Flush);
+        }
+        match self.blocks.pop() {
+            Some((data, flush)) => Some(state::part(data, flush)),
+            None => self.end.take().map(Part::of_end),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-    use std::thread;
+/// A relay as a third party sees it: the reader of a request's body, or the owner of all responses.
+pub struct RelayHandle<H = ResponseHead> {
+    shared: Arc<Shared<H>>,
+}
 
-    use super::*;
+impl<H> Clone for RelayHandle<H> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
 
-    const BLOCK: Chunk<'static> = Chunk::Borrowed(&[b'x'; 6]);
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
+impl<H> RelayHandle<H> {
+    /// Ends a response that the gateway will not end any more, see [`Part::Failed`].
+    pub fn fail_with(&self, status: Option<StatusCode>) {
+        self.shared.end(End::Failed(status));
     }
 
-    /// Whether there is room, and what tells that it may have changed.
-    fn poll(sink: &mut RelaySink) -> (Poll<Result<BodyInterest, HostError>>, Arc<Count>) {
-        let count = Arc::<Count>::default();
-        let polled = sink.poll_ready(&mut Context::from_waker(&Waker::from(Arc::clone(&count))));
-        (polled, count)
-    }
-
-    fn is_gone<T>(result: Result<T, HostError>) -> bool {
-        matches!(result, Err(HostError::ClientGone))
-    }
-
-    #[test]
-    fn parts_arrive_in_order_and_end_with_the_sink() {
-        let (mut sink, mut relay) = relay(10);
-        sink.send(Chunk::Borrowed(b"a"), Flush::Later).unwrap();
-        sink.send(Chunk::Borrowed(b"b"), Flush::Now).unwrap();
-        sink.finish().unwrap();
-        assert!(matches!(relay.next(), Some(Part::Block(block)) if block == "a"));
-        assert!(matches!(relay.next(), Some(Part::Block(block)) if block == "b"));
-        assert!(matches!(relay.next(), Some(Part::Flush)));
-        assert!(matches!(relay.next(), Some(Part::End)));
-        drop(sink);
-        assert!(relay.next().is_none());
-    }
-
-    #[test]
-    fn a_response_that_is_given_up_ends_without_an_end() {
-        let (sink, mut relay) = relay(10);
-        let dropped = thread::spawn(move || drop(sink));
-        assert!(relay.next().is_none());
-        dropped.join().unwrap();
-    }
-
-    #[test]
-    fn a_block_that_is_being_written_takes_room() {
-        let (mut sink, mut relay) = relay(10);
-        sink.send(BLOCK, Flush::Later).unwrap();
-        assert!(poll(&mut sink).0.is_ready());
-        sink.send(BLOCK, Flush::Later).unwrap();
-        let (pending, woken) = poll(&mut sink);
-        assert!(pending.is_pending());
-        relay.next();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
-        assert!(poll(&mut sink).0.is_pending());
-        let (_, woken) = poll(&mut sink);
-        relay.next();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(poll(&mut sink).0.is_ready());
-    }
-
-    #[test]
-    fn drain_returns_when_the_writer_has_flushed() {
-        let (mut sink, mut relay) = relay(10);
-        sink.send(BLOCK, Flush::Later).unwrap();
-        let written = Arc::<Count>::default();
-        let counted = Arc::clone(&written);
-        let writer = thread::spawn(move || {
-            while relay.next().is_some() {
-                counted.0.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        sink.drain().unwrap();
-        assert_eq!(written.0.load(Ordering::Relaxed), 2);
-        drop(sink);
-        writer.join().unwrap();
-    }
-
-    #[test]
-    fn blocks_that_fill_the_room_do_not_wait_for_more() {
-        let (mut sink, mut relay) = relay(10);
-        let writer = thread::spawn(move || (relay.next().is_some(), relay));
-        // Whether the writer waits already or not: it comes to the block.
-        sink.send(BLOCK, Flush::Later).unwrap();
-        sink.send(BLOCK, Flush::Later).unwrap();
-        assert!(writer.join().unwrap().0);
-    }
-
-    #[test]
-    fn a_writer_that_goes_frees_whoever_waits_for_it() {
-        let (mut sink, mut relay) = relay(1);
-        sink.send(BLOCK, Flush::Now).unwrap();
-        relay.next();
-        let (pending, woken) = poll(&mut sink);
-        assert!(pending.is_pending());
-        let draining = thread::spawn(move || (sink.drain(), sink));
-        drop(relay);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let (drained, mut sink) = draining.join().unwrap();
-        assert!(is_gone(drained) && is_gone(sink.send(BLOCK, Flush::Now)) && is_gone(sink.finish()));
-        assert!(matches!(poll(&mut sink).0, Poll::Ready(Err(HostError::ClientGone))));
+    /// The error of a response that cannot be sent any more; `Pending` wakes `cx` then. One waker has a place.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<HostError> {
+        self.shared.poll_closed(cx)
     }
 }

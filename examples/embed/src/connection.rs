@@ -12,7 +12,7 @@ use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Le
 use wsgi_core::http1::{Extent, Terms, Writer};
 use wsgi_core::input::Pace;
 use wsgi_core::lock::Leaf;
-use wsgi_core::relay::{Part, relay};
+use wsgi_core::relay::{Part, ROOM, relay};
 use wsgi_core::stderr_log::StderrLog;
 use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
 
@@ -168,7 +168,7 @@ fn answer(
     let awaited = Arc::new(Leaf::new(if terms.expects_continue { Some(stream.try_clone()?) } else { None }));
     let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
     let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
-    let (sink, relay) = relay(64 * 1024);
+    let (sink, relay) = relay(ROOM);
     let parts = HostParts { body, sink: Box::new(sink), log: Arc::new(StderrLog::default()) };
     let mut guard = incoming.lock().expect(LOCK);
     (guard.body, guard.pace, guard.too_slow) = (terms.body, Pace::default(), false);

@@ -73,12 +73,8 @@ impl<W: Write> Writer<W> {
     pub fn write(&mut self, part: Part) -> io::Result<()> {
         match part {
             Part::Head(head) => self.head(&head),
-            Part::Block(block) if self.chunked => {
-                write!(self.out, "{:x}\r\n", block.len())?;
-                self.out.write_all(&block)?;
-                self.out.write_all(b"\r\n")
-            }
-            Part::Block(block) => self.out.write_all(&block),
+            Part::Block { data, flush } => self.block(&data, flush),
+            Part::File { part, flush } => self.block(&part.map()?, flush),
             Part::Flush => self.out.flush(),
             Part::End => {
                 if self.chunked {
@@ -88,7 +84,20 @@ impl<W: Write> Writer<W> {
                 self.complete = true;
                 Ok(())
             }
+            // Not complete, which the end of the connection shows.
+            Part::Failed(_) => Ok(()),
         }
+    }
+
+    fn block(&mut self, data: &[u8], flush: bool) -> io::Result<()> {
+        if self.chunked {
+            write!(self.out, "{:x}\r\n", data.len())?;
+        }
+        self.out.write_all(data)?;
+        if self.chunked {
+            self.out.write_all(b"\r\n")?;
+        }
+        if flush { self.out.flush() } else { Ok(()) }
     }
 
     fn head(&mut self, head: &ResponseHead) -> io::Result<()> {
@@ -150,7 +159,7 @@ mod tests {
     }
 
     fn block(text: &'static str) -> Part {
-        Part::Block(Bytes::from_static(text.as_bytes()))
+        Part::Block { data: Bytes::from_static(text.as_bytes()), flush: false }
     }
 
     /// What is written of `parts`, without what each head here has, and whether the connection stays.
@@ -229,7 +238,7 @@ mod tests {
             let mut writer = Writer::new(&mut wire, minor_version, false, persistent, "test", || SystemTime::UNIX_EPOCH);
             writer.write(head("200 OK", &[("X-A", "1")], framing)).expect("in memory");
             for block in blocks {
-                writer.write(Part::Block(block.into())).expect("in memory");
+                writer.write(Part::Block { data: block.into(), flush: false }).expect("in memory");
             }
             writer.write(Part::End).expect("in memory");
             let reusable = writer.is_reusable();

@@ -140,7 +140,11 @@ impl Exchange {
             drop(current);
             // Destructors run from here on: of the iterable, of environ, of values of the context.
             end_if_forked(token, || self.name());
-            cell.expire(token);
+            let fault = match &result {
+                Poll::Ready(Err(fault)) => Some(fault),
+                _ => None,
+            };
+            cell.expire(token, fault);
             drop(self.context.take().map(|context| context.attach(token)));
             self.end(token);
         }
@@ -185,7 +189,7 @@ impl Drop for Exchange {
         self.stage = Stage::Over;
         drop(current);
         end_if_forked(attached.token(), || self.name());
-        cell.expire(attached.token());
+        cell.expire(attached.token(), None);
         drop(self.context.take());
         self.end(attached.token());
         end_if_forked(attached.token(), || self.name());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use super::reply::Reply;
+use crate::error::Fault;
 use crate::host::{Level, ResponseSink};
 use crate::input::Input;
 use crate::lock::Leaf;
@@ -102,27 +103,29 @@ impl ExchangeCell {
         self.errors.lock(token)
     }
 
-    /// Ends the life of everything that points here; the sink is dropped, whatever state it is in.
+    /// Ends the life of everything that points here; the sink is given `fault`, if there is one, and dropped.
     ///
     /// A part that a call further up on the stack of this thread holds is dropped with the cell: the host or a change of
     /// stacks has ended the exchange from within that call.
-    pub(crate) fn expire(&self, token: Token<'_>) {
+    pub(crate) fn expire(&self, token: Token<'_>, fault: Option<&Fault>) {
         self.live.store(false, Ordering::Release);
         if self.has_errors.load(Ordering::Acquire)
             && let Ok(mut errors) = self.errors(token)
         {
             self.log.finish(Level::Error, &mut errors);
         }
-        let sink = self.reply(token).ok().and_then(|mut reply| reply.sink.take());
+        let mut sink = self.reply(token).ok().and_then(|mut reply| reply.sink.take());
         let input = if self.has_input { self.input(token).ok().and_then(|mut input| input.take()) } else { None };
+        fail(&mut sink, fault);
         drop((sink, input));
     }
 
     /// As `expire`, for an exchange that never began: nothing of Python points here yet.
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(&self, fault: Option<&Fault>) {
         self.live.store(false, Ordering::Release);
-        let sink = self.reply.lock_alone().sink.take();
+        let mut sink = self.reply.lock_alone().sink.take();
         let input = self.input.lock_alone().take();
+        fail(&mut sink, fault);
         drop((sink, input));
     }
 
@@ -164,5 +167,12 @@ impl ExchangeCell {
     /// Who to wake when the exchange is cancelled while it waits.
     pub(crate) fn wait_with(&self, waker: &Waker) {
         drop(self.waker.replace(Some(waker.clone())));
+    }
+}
+
+#[inline]
+fn fail(sink: &mut Option<Box<dyn ResponseSink>>, fault: Option<&Fault>) {
+    if let (Some(sink), Some(fault)) = (sink, fault) {
+        sink.fail(fault);
     }
 }

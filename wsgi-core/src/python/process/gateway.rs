@@ -192,7 +192,9 @@ impl Gateway {
                     Overloaded::NoThread(job) => (job, Refused::NoThread),
                     Overloaded::ShuttingDown(job) => (job, Refused::ShuttingDown),
                 };
-                job.done = None;
+                (job.step, job.done) = (Step::Over, None);
+                // The host has its answer in what is returned here.
+                cell.abandon(None);
                 Err(refused)
             }
         }

@@ -128,7 +128,8 @@ impl Task for Job {
                 let unbegun = Unbegun(&cell);
                 failpoint("job");
                 if let Err(fault) = cell.interpreter.ensure(&cell.log) {
-                    drop(unbegun);
+                    std::mem::forget(unbegun);
+                    cell.abandon(Some(&fault));
                     self.finish(Err(fault));
                     return Poll::Ready(());
                 }
@@ -178,7 +179,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         let fault = match &self.step {
             Step::Begin { cell, .. } => {
-                cell.abandon();
+                cell.abandon(Some(&Fault::Cancelled));
                 Fault::Cancelled
             }
             Step::Run(_) | Step::Preload(..) => Fault::Cancelled,
@@ -196,6 +197,6 @@ struct Unbegun<'a>(&'a ExchangeCell);
 
 impl Drop for Unbegun<'_> {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.0.abandon(Some(&Fault::Application));
     }
 }

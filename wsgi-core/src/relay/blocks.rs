@@ -1,0 +1,111 @@
+//! The blocks that wait in a relay, first in first out. A single block, which is all of most responses, takes no allocation.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::output::FilePart;
+
+#[derive(Default)]
+pub(super) struct Blocks {
+    /// `None` only if there are no blocks at all.
+    first: Option<Queued>,
+    others: VecDeque<Queued>,
+    /// Bytes of the blocks that are in memory.
+    bytes: usize,
+}
+
+struct Queued {
+    block: Block,
+    flush: bool,
+}
+
+enum Block {
+    Whole(Bytes),
+    /// Small blocks that came faster than they are taken.
+    Joined(BytesMut),
+    File(FilePart),
+}
+
+/// A block as it leaves the queue.
+pub(super) enum Data {
+    Memory(Bytes),
+    File(FilePart),
+}
+
+impl Blocks {
+    pub(super) fn push(&mut self, block: Bytes, flush: bool) {
+        self.bytes += block.len();
+        self.add(Queued { block: Block::Whole(block), flush });
+    }
+
+    /// Appends to the last block if that was made by `join`, else adds a block.
+    pub(super) fn join(&mut self, block: &[u8]) {
+        self.bytes += block.len();
+        match self.last_mut() {
+            Some(Queued { block: Block::Joined(joined), .. }) => joined.extend_from_slice(block),
+            _ => self.add(Queued { block: Block::Joined(BytesMut::from(block)), flush: true }),
+        }
+    }
+
+    /// Adds a part of a file, or extends the last block by it where that ends at the same place of the same file.
+    pub(super) fn push_file(&mut self, part: FilePart, flush: bool) {
+        match self.last_mut() {
+            Some(Queued { block: Block::File(before), flush: flushed })
+                if Arc::ptr_eq(&before.file, &part.file) && before.start + before.len == part.start =>
+            {
+                before.len += part.len;
+                *flushed |= flush;
+            }
+            _ => self.add(Queued { block: Block::File(part), flush }),
+        }
+    }
+
+    /// Marks the last block to be flushed. Returns whether there is one.
+    pub(super) fn flush(&mut self) -> bool {
+        self.last_mut().map(|last| last.flush = true).is_some()
+    }
+
+    /// The next block, and whether it is to be flushed.
+    pub(super) fn pop(&mut self) -> Option<(Data, bool)> {
+        let next = self.others.pop_front();
+        let Queued { block, flush } = std::mem::replace(&mut self.first, next)?;
+        let data = match block {
+            Block::Whole(block) => Data::Memory(block),
+            Block::Joined(block) => Data::Memory(block.freeze()),
+            Block::File(part) => Data::File(part),
+        };
+        if let Data::Memory(block) = &data {
+            self.bytes -= block.len();
+        }
+        Some((data, flush))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn ends_with_file(&self) -> bool {
+        matches!(self.others.back().or(self.first.as_ref()), Some(Queued { block: Block::File(_), .. }))
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Queued> {
+        self.others.back_mut().or(self.first.as_mut())
+    }
+
+    fn add(&mut self, block: Queued) {
+        match self.first {
+            None => self.first = Some(block),
+            Some(_) => self.others.push_back(block),
+        }
+    }
+}

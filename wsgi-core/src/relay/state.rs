@@ -1,0 +1,341 @@
+//! What both ends of a relay share, and the rules: when there is room, and when an end is woken.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::StatusCode;
+
+use super::blocks::{Blocks, Data};
+use super::{Closed, Demand, Part, Room};
+use crate::error::HostError;
+use crate::host::BodyInterest;
+use crate::lock::{Leaf, LeafGuard};
+
+/// The most blocks that wait in a relay. A receiver spends time on each, however short it is: nginx's filters look at all
+/// buffers that a client has not taken, so that a generator of single bytes would hold up an event loop for minutes.
+pub(super) const BLOCKS: usize = 64;
+
+pub(super) struct Shared<H> {
+    /// In bytes.
+    room: usize,
+    state: Leaf<State<H>>,
+}
+
+pub(super) struct State<H> {
+    pub(super) head: Option<H>,
+    pub(super) head_sent: bool,
+    /// Everything before the first block is to leave now.
+    pub(super) flush: bool,
+    pub(super) blocks: Blocks,
+    end: Option<End>,
+    end_taken: bool,
+    demand: Demand,
+    closed: Option<Closed>,
+    /// The receiver was to be woken and had left no waker.
+    ripe: bool,
+    receiver: Option<Waker>,
+    /// The exchange, while it waits for room.
+    sender: Option<Waker>,
+    /// A third party that is to learn of the close.
+    watcher: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Complete,
+    Failed(Option<StatusCode>),
+}
+
+/// The result of a look at the state.
+pub(super) enum Looked<'a, T> {
+    Ready(T),
+    /// Nothing yet; the place of the waker.
+    Wait(&'a mut Option<Waker>),
+}
+
+impl<H> Shared<H> {
+    pub(super) fn new(room: usize) -> Arc<Self> {
+        let state = State {
+            head: None,
+            head_sent: false,
+            flush: false,
+            blocks: Blocks::default(),
+            end: None,
+            end_taken: false,
+            demand: Demand::Open,
+            closed: None,
+            ripe: false,
+            receiver: None,
+            sender: None,
+            watcher: None,
+        };
+        Arc::new(Self { room, state: Leaf::new(state) })
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Has the sender change the state by `work`, which returns whether the receiver is to look at once. After a close `work` is
+    /// not called; an error if nothing can be sent any more.
+    pub(super) fn put(&self, work: impl FnOnce(&mut State<H>) -> bool) -> Result<(), HostError> {
+        // Dropped without the lock if it is not called: it may have a block of Python's.
+        let mut work = Some(work);
+        let receiver = self.state.with(|state| match state.closed {
+            Some(closed) => closed.result().map(|()| None),
+            None => Ok(if work.take().is_some_and(|work| work(state)) { state.notify() } else { None }),
+        });
+        wake([receiver?]);
+        Ok(())
+    }
+
+    /// Ends the response, unless it has ended.
+    pub(super) fn end(&self, end: End) {
+        let receiver = self.state.with(|state| {
+            if state.closed.is_some() || state.end.is_some() {
+                return None;
+            }
+            state.end = Some(end);
+            state.notify()
+        });
+        wake([receiver]);
+    }
+
+    /// Whether a further block may be sent. With `spool_is_full` the sender cannot spool.
+    pub(super) fn poll_room(&self, cx: &Context<'_>, spool_is_full: bool) -> Poll<Result<Room, HostError>> {
+        let mut receiver = None;
+        let polled = self.poll(cx, |state| match state.look_for_room(self.room, spool_is_full) {
+            Some(found) => Looked::Ready(found),
+            None => {
+                // It was not woken for parts that were to leave with later ones.
+                if receiver.is_none() {
+                    receiver = state.notify_before_waiting();
+                }
+                Looked::Wait(&mut state.sender)
+            }
+        });
+        wake([receiver]);
+        polled
+    }
+
+    /// The next part; `None` after the end.
+    pub(super) fn poll_part(&self, cx: &Context<'_>) -> Poll<Option<Part<H>>> {
+        let mut sender = None;
+        let polled = self.poll(cx, |state| match state.pop() {
+            Some(part) => {
+                // Not as soon as there is room: the sender would run for each block.
+                if state.blocks.bytes() <= self.room / 2 && state.blocks.len() <= BLOCKS / 2 {
+                    sender = state.sender.take();
+                }
+                Looked::Ready(Some(part))
+            }
+            None if state.end_taken || state.closed.is_some() => Looked::Ready(None),
+            None => {
+                state.ripe = false;
+                Looked::Wait(&mut state.receiver)
+            }
+        });
+        wake([sender]);
+        polled
+    }
+
+    /// Runs `work` with the state. Wakers are not called in it.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<H>) -> T) -> T {
+        self.state.with(work)
+    }
+
+    /// See [`Relay::report`](super::Relay::report).
+    pub(super) fn report(&self, demand: Option<Demand>, waker: Waker) {
+        let mut waker = Some(waker);
+        let (again, sender, _replaced) = self.state.with(|state| {
+            if state.closed.is_some() {
+                return (None, None, None);
+            }
+            let sender = demand.and_then(|demand| {
+                state.demand = demand;
+                let goes_on = demand == Demand::Spool || state.look_for_room(self.room, false).is_some();
+                if goes_on { state.sender.take() } else { None }
+            });
+            if state.ripe && state.is_receivable() {
+                state.ripe = false;
+                return (waker.take(), sender, None);
+            }
+            (None, sender, std::mem::replace(&mut state.receiver, waker.take()))
+        });
+        wake([sender, again]);
+    }
+
+    /// Ends the receiving side; nothing is kept.
+    pub(super) fn close(&self, closed: Closed) {
+        let (sender, watcher, _dropped) = self.state.with(|state| {
+            state.closed.get_or_insert(closed);
+            let dropped = (state.head.take(), std::mem::take(&mut state.blocks), state.receiver.take());
+            (state.sender.take(), state.watcher.take(), dropped)
+        });
+        wake([sender, watcher]);
+    }
+
+    /// The error of a response that cannot be sent any more. `Pending` until then.
+    pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<HostError> {
+        self.poll(cx, |state| match state.closed.map(Closed::result) {
+            Some(Err(error)) => Looked::Ready(error),
+            _ => Looked::Wait(&mut state.watcher),
+        })
+    }
+
+    /// Looks at the state, and leaves the waker of `cx` where it is to wait. Wakers are cloned and dropped without the lock:
+    /// that runs code of others.
+    fn poll<T>(&self, cx: &Context<'_>, mut look: impl FnMut(&mut State<H>) -> Looked<'_, T>) -> Poll<T> {
+        let mut waker: Option<Waker> = None;
+        loop {
+            let mut state: LeafGuard<'_, State<H>> = self.state.lock();
+            let place = match look(&mut state) {
+                Looked::Ready(value) => return Poll::Ready(value),
+                Looked::Wait(place) => place,
+            };
+            if place.as_ref().is_some_and(|present| present.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if waker.is_some() {
+                let before = std::mem::replace(place, waker);
+                drop(state);
+                drop(before);
+                return Poll::Pending;
+            }
+            drop(state);
+            waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl<H> State<H> {
+    /// Whether blocks are dropped.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.demand == Demand::Unwanted
+    }
+
+    /// Adds the end of a complete response.
+    pub(super) fn finish(&mut self) {
+        self.end.get_or_insert(End::Complete);
+    }
+
+    /// Asks that the parts leave now.
+    pub(super) fn flush(&mut self) {
+        if !self.blocks.flush() {
+            self.flush = true;
+        }
+    }
+
+    pub(super) fn ask_after_head(&mut self) {
+        self.demand = Demand::AfterHead;
+    }
+
+    /// Whether the end is there and was not taken.
+    pub(super) fn is_complete(&self) -> bool {
+        self.end.is_some() && !self.end_taken
+    }
+
+    /// Whether the response is complete, and all of it was taken but for the end itself.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end == Some(End::Complete) && self.head.is_none() && self.blocks.is_empty()
+    }
+
+    /// The end, the first time it is asked for.
+    pub(super) fn take_end(&mut self) -> Option<End> {
+        let first = !std::mem::replace(&mut self.end_taken, self.end.is_some());
+        if first { self.end } else { None }
+    }
+
+    /// The receiver has looked.
+    pub(super) fn taken(&mut self) {
+        self.ripe = false;
+    }
+
+    /// The receiver has looked, and leaves the parts for another time.
+    pub(super) fn left(&mut self) {
+        self.ripe |= self.has_parts();
+    }
+
+    fn has_parts(&self) -> bool {
+        self.head.is_some() || !self.blocks.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Part<H>> {
+        if let Some(head) = self.head.take() {
+            return Some(Part::Head(head));
+        }
+        if std::mem::take(&mut self.flush) {
+            return Some(Part::Flush);
+        }
+        if let Some((data, flush)) = self.blocks.pop() {
+            return Some(part(data, flush));
+        }
+        self.take_end().map(Part::of_end)
+    }
+
+    /// Whether the sender need not wait, and how it goes on.
+    fn look_for_room(&self, room: usize, spool_is_full: bool) -> Option<Result<Room, HostError>> {
+        let wanted = Room { interest: BodyInterest::Wanted, spool: false };
+        match self.closed.map(Closed::result) {
+            Some(Ok(())) => return Some(Ok(wanted)),
+            Some(Err(error)) => return Some(Err(error)),
+            None => {}
+        }
+        let found = match self.demand {
+            Demand::Unwanted => Room { interest: BodyInterest::Unwanted, ..wanted },
+            Demand::Spool if !spool_is_full => Room { spool: true, ..wanted },
+            Demand::AfterHead if !self.head_sent => wanted,
+            Demand::Open if self.blocks.bytes() < room && self.blocks.len() < BLOCKS => wanted,
+            _ => return None,
+        };
+        Some(Ok(found))
+    }
+
+    /// Whether the receiver takes anything at the moment.
+    fn is_receivable(&self) -> bool {
+        self.demand != Demand::Spool || self.end.is_some()
+    }
+
+    /// The receiver is to look. Returns its waker.
+    fn notify(&mut self) -> Option<Waker> {
+        let waker = if self.is_receivable() { self.receiver.take() } else { None };
+        self.ripe |= waker.is_none();
+        waker
+    }
+
+    fn notify_before_waiting(&mut self) -> Option<Waker> {
+        if self.has_parts() { self.notify() } else { None }
+    }
+}
+
+pub(super) fn part<H>(data: Data, flush: bool) -> Part<H> {
+    match data {
+        Data::Memory(data) => Part::Block { data, flush },
+        Data::File(part) => Part::File { part, flush },
+    }
+}
+
+impl<H> Part<H> {
+    pub(super) fn of_end(end: End) -> Self {
+        match end {
+            End::Complete => Part::End,
+            End::Failed(status) => Part::Failed(status),
+        }
+    }
+}
+
+impl Closed {
+    /// What the sender gets that sends nevertheless.
+    fn result(self) -> Result<(), HostError> {
+        match self {
+            Closed::Satisfied => Ok(()),
+            Closed::Gone => Err(HostError::ClientGone),
+            Closed::TimedOut => Err(HostError::TimedOut),
+        }
+    }
+}
+
+/// Calls wakers, which take locks of others: ours is free again.
+pub(super) fn wake<const N: usize>(wakers: [Option<Waker>; N]) {
+    wakers.into_iter().flatten().for_each(Waker::wake);
+}
