@@ -1,5 +1,5 @@
-//! The programs of this crate find the libpython that they were built for, also where another one of the same name is
-//! installed.
+//! Links the programs of this crate so that they load the libpython they were built for, even where another one of the same
+//! name is installed.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! Making the environ of a request: `Gateway::begin`, with everything an exchange is made of, and no call.
+//! Making the environ of a request: `Gateway::begin`, which makes the whole exchange but does not call the application.
 
 use std::hint::black_box;
 
@@ -24,7 +24,7 @@ fn environ(criterion: &mut Criterion) {
                     let request = turns.next().expect("at least one request");
                     (request, host.parts(request))
                 },
-                // What it returns is dropped after the clock has stopped.
+                // The exchange returned is dropped after the clock has stopped.
                 |(request, parts)| host.begin(&location, black_box(request), parts),
                 BatchSize::NumIterations(64),
             );

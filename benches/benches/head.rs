@@ -5,11 +5,11 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wsgi_core::head::{HeadError, HeaderList, StatusLine};
 
-/// What an application answers with: three headers, which every framework sends.
+/// Headers of a usual response: three that every framework sends.
 const THREE: [(&str, &str); 3] =
     [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", "5120"), ("Vary", "Accept-Encoding, Cookie")];
 
-/// Others, which come ten times over.
+/// Further headers, which are repeated to make thirty in all.
 const FURTHER: [(&str, &str); 3] = [
     ("Set-Cookie", "sessionid=2c3f1a0b9d8e7f6a5b4c3d2e1f0a9b8c; HttpOnly; Path=/; SameSite=Lax"),
     ("X-Content-Type-Options", "nosniff"),

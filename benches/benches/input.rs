@@ -7,10 +7,10 @@ use wsgi_core::python::Mode;
 
 const SIZE: usize = 1 << 20;
 
-/// Lines of this many bytes, their end included.
+/// Length of a line in bytes, including the newline.
 const LINE: usize = 64;
 
-/// `READ` stands for a statement that counts what it reads, `COUNTED` for what it has to find.
+/// `READ` stands for a statement that counts the bytes or lines it reads, `COUNTED` for the count it must find.
 const APPLICATION: &str = r#"
 def application(environ, start_response):
     body = environ["wsgi.input"]

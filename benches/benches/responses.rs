@@ -5,7 +5,7 @@ use wsgi_benches::host::Host;
 use wsgi_benches::request::{BARE, Request};
 use wsgi_core::python::Mode;
 
-/// `BLOCKS` stands for a number.
+/// `BLOCKS` stands for the number of blocks.
 const LIST: &str = r#"
 blocks = [b"x" * 64] * BLOCKS
 

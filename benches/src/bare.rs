@@ -1,15 +1,15 @@
-//! The measure for the gateway: a bare loop over Python's C API that makes the same environ and the same call.
+//! The baseline for the gateway: a bare loop over Python's C API that makes the same environ and the same call.
 //!
-//! It is written as one writes such a loop in C. What can be made once is made once: interned keys, a dict with all that
-//! no request changes and a place for what each request does change, and the objects that may be shared (`wsgi.input` of
-//! requests without a body, `wsgi.errors`). For each request it copies that dict, makes a `str` of each value that comes from
-//! the client, and an object for `start_response`; it calls the application with a vectorcall, keeps status and headers,
-//! goes over them and over the blocks by pointer and length, as one must to send them, and gives everything back.
+//! It is written as such a loop usually is in C. Objects that can be made once are made once: interned keys, a dict with the
+//! entries that are the same for all requests and a slot for each that changes, and shared objects (`wsgi.input` of requests
+//! without a body, `wsgi.errors`). For each request it copies that dict, makes a `str` of each value that comes from the
+//! client, and an object for `start_response`; it calls the application with a vectorcall, keeps status and headers, goes
+//! over them and over the blocks by pointer and length, as a server must to send them, and releases everything.
 //!
-//! What it leaves out is what a server has to add. It knows the key of each header beforehand, takes no second header of a
-//! name, and withholds none. It checks types, but no character, and no rule about what is called when. It has no
-//! Content-Length, no write callable, no context of its own for each request, and nothing that tells an application's
-//! late call from a timely one. A request has no body.
+//! It leaves out the work that a server must add. It knows the key of each header beforehand, does not combine repeated
+//! headers, and withholds none. It checks types, but no characters and no rules about the order of calls. It has no
+//! Content-Length, no write callable, no context for each request, and cannot detect that an application calls too late. A
+//! request has no body.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::offset_of;
@@ -21,39 +21,39 @@ use crate::request::Request;
 
 type Object = *mut ffi::PyObject;
 
-/// An application in the Python of this process, and what calling it takes for requests with certain headers.
+/// An application in the Python of this process, prepared to be called for requests with certain headers.
 pub struct Application {
     callable: Object,
     environ: Object,
     start_response: *mut ffi::PyTypeObject,
     keys: [Object; LINE.len()],
-    /// The key of each header.
+    /// Environ key of each header.
     headers: Vec<Object>,
 }
 
-/// What the client decides, headers aside.
+/// Environ keys that are set from each request, headers aside.
 const LINE: [&CStr; 6] =
     [c"REQUEST_METHOD", c"PATH_INFO", c"QUERY_STRING", c"SERVER_PROTOCOL", c"REMOTE_ADDR", c"REMOTE_PORT"];
 
-/// Whoever gets an answer. Its parts come in this order, as they lie in the objects of the application.
+/// Receives a response. Its parts come in the order of the methods, borrowed from the application's objects.
 pub trait Client {
     fn status(&mut self, text: &[u8]);
     fn header(&mut self, name: &[u8], value: &[u8]);
     fn block(&mut self, data: &[u8]);
 }
 
-/// An application and the request that it answers again and again.
+/// An application and the request that it answers repeatedly.
 pub struct Bare {
     application: Application,
     request: Request,
-    /// `REMOTE_PORT`, as a connection has it at hand.
+    /// `REMOTE_PORT`. A server formats it once for each connection.
     peer_port: String,
 }
 
-/// Bytes that a client would get.
+/// Bytes that a client would receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Status, names and values.
+    /// Bytes of status, names and values.
     pub head: u64,
     pub body: u64,
 }
@@ -72,7 +72,7 @@ impl Client for Sent {
     }
 }
 
-/// What no request changes.
+/// Defines the entries of environ that are the same for all requests.
 const SETUP: &str = concat!(
     r#"
 import io, sys, wsgiref.util
@@ -103,15 +103,15 @@ environ = {
 );
 
 impl Bare {
-    /// Prepares to answer `request`, which has no body, with the callable `application` of a source text. Panics if
-    /// Python raises: there is nothing to measure then. What is made here stays.
+    /// Prepares to answer `request`, which has no body, with the callable `application` of the Python code `source`. Panics
+    /// if Python raises, as nothing can be measured then. Objects made here are never freed.
     ///
     /// # Safety
     ///
-    /// This thread is attached to Python.
+    /// The calling thread is attached to Python.
     pub unsafe fn new(source: &str, request: Request) -> Self {
         assert!(request.body.is_none(), "a bare loop has no body to read");
-        // SAFETY: as the caller says.
+        // SAFETY: the caller is attached to Python.
         let application = unsafe { Application::new(source, request.headers.iter().map(|(name, _)| *name)) };
         Self { application, request, peer_port: request.peer_port.to_string() }
     }
@@ -126,21 +126,21 @@ impl Bare {
         let line =
             [request.method, request.path, request.query, "HTTP/1.1", "127.0.0.1", &self.peer_port].map(str::as_bytes);
         let mut sent = Sent::default();
-        // SAFETY: as the caller says.
+        // SAFETY: the caller is attached to Python.
         unsafe { self.application.call(line, request.headers.iter().map(|(_, value)| value.as_bytes()), &mut sent) };
         sent
     }
 }
 
 impl Application {
-    /// Prepares to call the callable `application` of a source text for requests that have headers of these names and no
-    /// body. Panics if Python raises: there is nothing to measure then. What is made here stays.
+    /// Prepares to call the callable `application` of the Python code `source` for requests that have headers of these names
+    /// and no body. Panics if Python raises, as nothing can be measured then. Objects made here are never freed.
     ///
     /// # Safety
     ///
-    /// This thread is attached to Python.
+    /// The calling thread is attached to Python.
     pub unsafe fn new<'a>(source: &str, names: impl Iterator<Item = &'a str>) -> Self {
-        // SAFETY: attached; each result is checked, and owned for good.
+        // SAFETY: attached; each result is checked, and its reference never released.
         unsafe {
             let namespace = checked(ffi::PyDict_New());
             for source in [SETUP, source] {
@@ -159,8 +159,8 @@ impl Application {
         }
     }
 
-    /// Answers one request: `line` has what comes besides headers (in the order of `LINE`), `headers` the value of each.
-    /// Panics if Python raises.
+    /// Answers one request. `line` has the values of the keys in `LINE`, in that order; `headers` has the value of each
+    /// header. Panics if Python raises.
     ///
     /// # Safety
     ///
@@ -171,7 +171,7 @@ impl Application {
         headers: impl Iterator<Item = &'a [u8]>,
         client: &mut impl Client,
     ) {
-        // SAFETY: attached; new references are given back below, and items are borrowed from a list that lives.
+        // SAFETY: attached; new references are released below, and items are borrowed from a list that outlives their use.
         unsafe {
             let environ = self.environ(line, headers);
             let start_response = ffi::PyObject_New::<StartResponse>(self.start_response);
@@ -194,13 +194,13 @@ impl Application {
         }
     }
 
-    /// A new environ.
+    /// Makes the environ of a request.
     ///
     /// # Safety
     ///
     /// As for [`new`](Self::new).
     unsafe fn environ<'a>(&self, line: [&'a [u8]; 6], headers: impl Iterator<Item = &'a [u8]>) -> Object {
-        // SAFETY: attached; the dict is new, and takes references of its own.
+        // SAFETY: attached; the dict is new, and holds references to its keys and values.
         unsafe {
             let environ = checked(ffi::PyDict_Copy(self.environ));
             let headers = self.headers.iter().copied().zip(headers);
@@ -218,26 +218,26 @@ impl Application {
     }
 }
 
-/// The key of a header.
+/// Returns the environ key of a header.
 ///
 /// # Safety
 ///
-/// Attached.
+/// The calling thread is attached to Python.
 unsafe fn key(name: &str) -> Object {
     let key = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
     let key = CString::new(key).expect("a name without NUL");
-    // SAFETY: attached, and NUL-terminated.
+    // SAFETY: attached, and the string is NUL-terminated.
     unsafe { checked(ffi::PyUnicode_InternFromString(key.as_ptr())) }
 }
 
-/// Sends each block of what an application returned, and closes that.
+/// Sends each block of the iterable that an application returned, and closes it.
 ///
 /// # Safety
 ///
-/// Attached, with a live object.
+/// The calling thread is attached to Python, and `iterable` is a live object.
 unsafe fn send(iterable: Object, client: &mut impl Client) {
     let mut take = |block: Object| {
-        // SAFETY: a live object, which is checked.
+        // SAFETY: a live object, whose type is checked.
         unsafe {
             assert!(ffi::PyBytes_Check(block) != 0, "a block is bytes");
             client.block(std::slice::from_raw_parts(
@@ -246,7 +246,7 @@ unsafe fn send(iterable: Object, client: &mut impl Client) {
             ));
         }
     };
-    // SAFETY: as the caller says. A list has no close().
+    // SAFETY: attached, and the iterable is live, as the caller promises. A list has no close().
     unsafe {
         if ffi::PyList_CheckExact(iterable) != 0 {
             for index in 0..ffi::PyList_GET_SIZE(iterable) {
@@ -275,7 +275,7 @@ unsafe fn send(iterable: Object, client: &mut impl Client) {
     }
 }
 
-/// `start_response` of one request.
+/// The `start_response` object of one request.
 #[repr(C)]
 struct StartResponse {
     head: ffi::PyObject,
@@ -289,10 +289,10 @@ impl StartResponse {
     ///
     /// # Safety
     ///
-    /// Attached; nothing changes the headers meanwhile.
+    /// The calling thread is attached to Python, and the headers are not changed during the call.
     unsafe fn send(&self, client: &mut impl Client) {
         assert!(!self.status.is_null(), "start_response was called");
-        // SAFETY: references of our own to a str and a list; its items are borrowed.
+        // SAFETY: this object holds references to a str and a list; the list's items are borrowed.
         unsafe {
             client.status(text(&self.status));
             for index in 0..ffi::PyList_GET_SIZE(self.headers) {
@@ -304,13 +304,13 @@ impl StartResponse {
     }
 }
 
-/// The characters of a `str`.
+/// Returns the characters of a `str` as UTF-8.
 ///
 /// # Safety
 ///
-/// Attached, with an object that lives as long as the reference to it.
+/// The calling thread is attached to Python, and the object lives as long as the reference to it.
 unsafe fn text(object: &Object) -> &[u8] {
-    // SAFETY: a live str, which is checked; its characters are stored in UTF-8 if they are ASCII, or made so.
+    // SAFETY: a live str, which is checked. Python stores ASCII as UTF-8, and keeps the UTF-8 of other text with the object.
     unsafe {
         assert!(ffi::PyUnicode_Check(*object) != 0, "status, names and values are str");
         let mut length = 0;
@@ -332,14 +332,14 @@ unsafe extern "C" fn start(object: Object, arguments: *const Object, flags: usiz
         ffi::Py_INCREF(headers);
         ffi::Py_XDECREF(std::mem::replace(&mut (*this).status, status));
         ffi::Py_XDECREF(std::mem::replace(&mut (*this).headers, headers));
-        // In place of the write callable, which nobody calls.
+        // In place of the write callable, which the measured applications do not call.
         ffi::Py_INCREF(object);
         object
     }
 }
 
 unsafe extern "C" fn dealloc(object: Object) {
-    // SAFETY: the last reference to an object of our type is gone: what it holds is given back once.
+    // SAFETY: the last reference to an object of our type is gone, so the references it holds are released once.
     unsafe {
         let kind = ffi::Py_TYPE(object);
         let this = object.cast::<StartResponse>();
@@ -352,9 +352,9 @@ unsafe extern "C" fn dealloc(object: Object) {
 
 /// # Safety
 ///
-/// Attached.
+/// The calling thread is attached to Python.
 unsafe fn start_response_type() -> *mut ffi::PyTypeObject {
-    // SAFETY: attached; name and functions are static, the rest is copied.
+    // SAFETY: attached; name and functions are static, and Python copies the rest.
     unsafe {
         let mut members: [ffi::PyMemberDef; 2] = std::mem::zeroed();
         members[0].name = c"__vectorcalloffset__".as_ptr();

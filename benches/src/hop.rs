@@ -1,15 +1,15 @@
-//! The measure for wsgi-hyper: a plain hyper that has one dedicated thread make the bare call (see [`bare`](crate::bare)).
+//! The baseline for wsgi-hyper: a plain hyper that has one dedicated thread make the bare call (see [`bare`](crate::bare)).
 //!
-//! It is written as one writes such a server. The connection is wsgi-hyper's, with the same options of hyper and of the
+//! It is written as such a server usually is. The connection is wsgi-hyper's, with the same options of hyper and of the
 //! socket. A request moves to the thread as hyper has parsed it, through a channel of the standard library, which wakes the
 //! thread only if it sleeps; the response comes back through a oneshot of tokio. The thread keeps its Python state, attaches
-//! for the call and detaches before it answers. Status, headers and blocks are copied once, from Python's memory to what
-//! hyper sends; the body has a length, hyper adds Content-Length and Date.
+//! for the call and detaches before it answers. Status, headers and blocks are copied once, from Python's memory to the
+//! objects that hyper sends; the body has a length, hyper adds Content-Length and Date.
 //!
-//! What it leaves out is, besides what the bare loop leaves out, everything that goes wrong or goes on: its thread answers one
-//! request after the other and holds a response whole before any of it leaves, so there is no backpressure, no block that is
-//! on its way early, no cancelling, no limit to the queue, and no client that is given up. It looks at no Host header, decodes
-//! no path, and refuses nothing. It has no access lines. It is quick only while requests have the headers of the one before.
+//! Besides the omissions of the bare loop, it leaves out errors and concurrency: its thread answers one request after the
+//! other and holds the whole response before any of it is sent, so there is no backpressure, no early block, no cancelling,
+//! no limit on the queue, and no client is disconnected. It ignores the Host header, decodes no path, and refuses nothing. It
+//! writes no access lines. It is fast only while requests have the same headers as the request before.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -35,8 +35,8 @@ use crate::bare::{Application, Client};
 
 const NAME: HeaderValue = HeaderValue::from_static("wsgi-hyper");
 
-/// Serves the callable `application` of a source text until the runtime ends. Python has been started, and no thread is
-/// attached. Panics if something fails: there is nothing to measure then.
+/// Serves the callable `application` of the Python code `source` until the runtime ends. Python has been started, and no
+/// thread is attached. Panics if something fails, as nothing can be measured then.
 pub async fn serve(listener: TcpListener, source: String) {
     let (requests, taken) = mpsc::channel();
     std::thread::spawn(move || answer(&source, &taken));
@@ -45,13 +45,13 @@ pub async fn serve(listener: TcpListener, source: String) {
         let hop = Hop { requests: requests.clone(), peer: Arc::new(Peer::new(peer)) };
         tokio::spawn(async move {
             stream.set_nodelay(true).expect("a socket of TCP");
-            // How a client leaves is nobody's concern here.
+            // An error of the connection is ignored: clients may leave at any time.
             let _ = builder().serve_connection(TokioIo::new(stream), hop).await;
         });
     }
 }
 
-/// hyper as wsgi-hyper's server has it.
+/// Returns a builder for hyper with the options of wsgi-hyper's server.
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -66,7 +66,7 @@ fn builder() -> http1::Builder {
     builder
 }
 
-/// A client's address as text, made once for a connection.
+/// A client's address as text, formatted once for each connection.
 struct Peer {
     address: String,
     port: String,
@@ -78,7 +78,7 @@ impl Peer {
     }
 }
 
-/// A request on its way to the thread.
+/// A request, as it is sent to the thread.
 struct Job {
     request: Parts,
     peer: Arc<Peer>,
@@ -104,7 +104,7 @@ impl Service<Request<Incoming>> for Hop {
     }
 }
 
-/// The response to come.
+/// A response that the thread has not sent yet.
 struct Answer(oneshot::Receiver<Response<Full<Bytes>>>);
 
 impl Future for Answer {
@@ -115,30 +115,30 @@ impl Future for Answer {
     }
 }
 
-/// The thread.
+/// Answers requests until the channel closes; the body of the thread.
 fn answer(source: &str, jobs: &mpsc::Receiver<Job>) {
-    // SAFETY: Python runs. The state stays this thread's, which ends with the process.
+    // SAFETY: Python runs. Only this thread uses the state, and it runs until the process ends.
     let state = unsafe {
         ffi::PyGILState_Ensure();
         ffi::PyEval_SaveThread()
     };
     let mut prepared: Option<Prepared> = None;
     for Job { request, peer, reply } in jobs {
-        // SAFETY: the state of this thread, which is detached.
+        // SAFETY: the state is this thread's, and the thread is detached.
         unsafe { ffi::PyEval_RestoreThread(state) };
         let known = prepared.take().filter(|known| known.names.iter().eq(request.headers.keys()));
-        // SAFETY: attached.
+        // SAFETY: the thread was attached above.
         let known = prepared.insert(known.unwrap_or_else(|| unsafe { Prepared::new(source, &request) }));
-        // SAFETY: as above.
+        // SAFETY: the thread was attached above.
         let response = unsafe { known.answer(&request, &peer) };
-        // SAFETY: as above.
+        // SAFETY: the thread was attached above.
         unsafe { ffi::PyEval_SaveThread() };
-        // One that nobody waits for any more is dropped.
+        // The response is dropped if the connection no longer waits for it.
         let _ = reply.send(response.finish());
     }
 }
 
-/// The application for requests with certain headers.
+/// The application, prepared for requests with certain headers.
 struct Prepared {
     application: Application,
     names: Vec<HeaderName>,
@@ -147,10 +147,10 @@ struct Prepared {
 impl Prepared {
     /// # Safety
     ///
-    /// This thread is attached to Python.
+    /// The calling thread is attached to Python.
     unsafe fn new(source: &str, request: &Parts) -> Self {
         let names: Vec<_> = request.headers.keys().cloned().collect();
-        // SAFETY: as the caller says.
+        // SAFETY: the caller is attached to Python.
         let application = unsafe { Application::new(source, names.iter().map(HeaderName::as_str)) };
         Self { application, names }
     }
@@ -167,13 +167,13 @@ impl Prepared {
         let line = [method, uri.path(), uri.query().unwrap_or_default(), protocol, &peer.address, &peer.port];
         let mut response = Outgoing { response: Response::new(()), body: Vec::new() };
         let values = request.headers.values().map(HeaderValue::as_bytes);
-        // SAFETY: as the caller says.
+        // SAFETY: the caller is attached to Python.
         unsafe { self.application.call(line.map(str::as_bytes), values, &mut response) };
         response
     }
 }
 
-/// A response as hyper has it.
+/// A response in the types of hyper.
 struct Outgoing {
     response: Response<()>,
     body: Vec<u8>,

@@ -1,4 +1,4 @@
-//! An in-process host: requests from memory go through the gateway, and what it answers is counted.
+//! An in-process host: sends requests from memory through the gateway, and counts the bytes of the responses.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ pub struct Host {
     folder: PathBuf,
 }
 
-/// Bytes that the client got.
+/// Bytes that the client received.
 #[derive(Debug, Default)]
 struct Counts {
-    /// Status, names and values.
+    /// Bytes of status, names and values.
     head: AtomicU64,
     body: AtomicU64,
 }
 
 impl Host {
-    /// Starts Python. Panics when that fails: there is nothing to measure then.
+    /// Starts Python. Panics if that fails, as nothing can be measured then.
     pub fn start(mode: Mode) -> Self {
         let log = Arc::new(Stderr);
         let gateway =
@@ -42,7 +42,7 @@ impl Host {
         Self { gateway, log, counts: Box::leak(Box::default()), folder }
     }
 
-    /// A place that serves the callable `application` of a source text.
+    /// Returns a location that serves the callable `application` of the Python code `source`.
     pub fn serve(&self, source: &str) -> Arc<Location> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let path = self.folder.join(format!("app{}.py", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -50,12 +50,13 @@ impl Host {
         Location::new(Target::Script { path, callable: "application".to_owned() })
     }
 
-    /// Attaches this thread to Python until the result is dropped, as a host does around an event.
+    /// Attaches the calling thread to Python until the result is dropped, as a host does around an event.
     pub fn attach(&self, at: &Location) -> Attached<'static> {
         self.gateway.attach(at)
     }
 
-    /// What the gateway needs besides the request: an allocation for the body, if there is one, and one for the sink.
+    /// Returns the objects that the gateway needs besides the request: an allocation for the body, if there is one, and one
+    /// for the sink.
     pub fn parts(&self, request: &Request) -> HostParts {
         HostParts {
             body: request.source(),
@@ -64,12 +65,12 @@ impl Host {
         }
     }
 
-    /// Begins to answer, on this thread.
+    /// Begins to answer a request on the calling thread.
     pub fn begin(&self, at: &Arc<Location>, request: &Request, parts: HostParts) -> Exchange {
         self.gateway.begin(at, request, parts)
     }
 
-    /// Answers a request on this thread. Panics if that fails.
+    /// Answers a request on the calling thread. Panics if that fails.
     pub fn answer(&self, at: &Arc<Location>, request: &Request) -> Summary {
         let mut exchange = self.begin(at, request, self.parts(request));
         match exchange.advance(&mut Context::from_waker(Waker::noop())) {
@@ -79,7 +80,7 @@ impl Host {
         }
     }
 
-    /// Has a thread answer a request, and waits for it. Panics if that fails.
+    /// Has a thread of the pool answer a request, and blocks until it has. Panics if that fails.
     pub fn answer_on_thread(&self, at: &Arc<Location>, request: &Request) -> Summary {
         let (done, result) = channel();
         let ended = Box::new(move |outcome| drop(done.send(outcome)));
@@ -91,7 +92,7 @@ impl Host {
         outcome.unwrap_or_else(|fault| panic!("{}: {fault}", request.path))
     }
 
-    /// Bytes of heads (status, names and values) and of bodies so far.
+    /// Returns the bytes of heads (status, names and values) and of bodies sent so far.
     pub fn bytes(&self) -> (u64, u64) {
         (self.counts.head.load(Ordering::Relaxed), self.counts.body.load(Ordering::Relaxed))
     }
@@ -99,12 +100,12 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Temporary files that stay do no harm.
+        // An error is ignored: temporary files that stay do no harm.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A client that takes everything at once, and keeps nothing.
+/// A client that takes everything at once and discards it.
 struct Counting {
     counts: &'static Counts,
 }
@@ -144,7 +145,7 @@ impl ResponseSink for Counting {
     }
 }
 
-/// Shows what should not be: a measurement with warnings measures something else.
+/// Prints warnings and errors: a run that logs any does not measure the intended path.
 struct Stderr;
 
 impl ErrorLog for Stderr {

@@ -1,8 +1,8 @@
 //! Answers hello requests: `embedding bare|inline|threads bare|browser|changing COUNT`.
 //!
-//! `bare` is the loop over the C API that the gateway is measured by, `inline` the gateway on this thread, `threads` the
-//! gateway with one thread of its own. Python is started by the gateway for all three, so that it is in the same state. The
-//! first two keep the GIL between requests; what taking it costs is part of the third.
+//! `bare` is the loop over the C API that is the gateway's baseline, `inline` the gateway on this thread, `threads` the
+//! gateway with one thread in its pool. The gateway starts Python for all three, so that it is in the same state. The first
+//! two keep the GIL between requests; the third includes the cost of taking it.
 
 use std::env;
 
@@ -36,7 +36,7 @@ fn bare(requests: &[Request], count: usize) -> (u64, u64) {
     let prepared: Vec<Bare> = requests.iter().map(|request| unsafe { Bare::new(HELLO, *request) }).collect();
     let (mut head, mut body) = (0, 0);
     for bare in prepared.iter().cycle().take(count) {
-        // SAFETY: as above.
+        // SAFETY: attached for as long as `_attached` lives.
         let sent = unsafe { bare.answer() };
         head += sent.head;
         body += sent.body;

@@ -1,11 +1,11 @@
-//! Requests in memory, as a server that has parsed them would hand them over.
+//! Requests in memory, in the form that a server has after parsing.
 
 use std::io::Read as _;
 
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodySource, Endpoint, HeaderField, RequestView, Scheme};
 
-/// One request. Its names are hashed anew each time, as by a server that has no use for hashes of its own.
+/// One request. Its header names are hashed for each use, as by a server that keeps no hashes itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     pub method: &'static str,
@@ -17,12 +17,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// `GET` for the root, with these headers.
+    /// A `GET` of the root with these headers.
     pub const fn get(headers: &'static [(&'static str, &'static str)]) -> Self {
         Self { method: "GET", path: "/", query: "", peer_port: 50_000, headers, body: None }
     }
 
-    /// `POST` of a body.
+    /// A `POST` of a body.
     pub const fn post(body: &'static [u8]) -> Self {
         Self { method: "POST", body: Some(body), ..Self::get(BARE) }
     }
@@ -78,7 +78,7 @@ impl RequestView for Request {
     }
 }
 
-/// A body that has arrived.
+/// A body that has arrived in full.
 struct Source {
     rest: &'static [u8],
 }
@@ -97,10 +97,10 @@ impl BodySource for Source {
     }
 }
 
-/// What every client of HTTP/1.1 sends.
+/// Headers that every client of HTTP/1.1 sends.
 pub const BARE: &[(&str, &str)] = &[("Host", "localhost")];
 
-/// What a browser adds: eight headers more.
+/// Headers of a browser: eight more.
 pub const BROWSER: &[(&str, &str)] = &[
     ("Host", "localhost"),
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -113,7 +113,7 @@ pub const BROWSER: &[(&str, &str)] = &[
     ("DNT", "1"),
 ];
 
-/// Another browser: each of its values is another one, a few names too.
+/// Headers of another browser: every value differs, and a few names.
 pub const OTHER_BROWSER: &[(&str, &str)] = &[
     ("Host", "www.localhost"),
     ("User-Agent", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/17.5 Safari/605.1.15"),
@@ -126,7 +126,7 @@ pub const OTHER_BROWSER: &[(&str, &str)] = &[
     ("Priority", "u=0, i"),
 ];
 
-/// A browser behind proxies that have much to tell: thirty headers.
+/// Headers of a browser behind proxies that add many: thirty headers.
 pub const THIRTY: &[(&str, &str)] = &[
     ("Host", "localhost"),
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -160,8 +160,8 @@ pub const THIRTY: &[(&str, &str)] = &[
     ("CDN-Loop", "cdn.example.org"),
 ];
 
-/// What the instructions of the gateway are counted with, by name. Requests take turns, so that each of the last ones differs
-/// from the one before in nearly all that a client decides.
+/// Named sets of requests that the gateway's instructions are counted with. The requests of a set alternate, so in the last
+/// one each request differs from the one before in nearly all parts that a client controls.
 pub const SETS: [(&str, &[Request]); 3] = [
     ("bare", &[Request::get(BARE)]),
     ("browser", &[Request::get(BROWSER)]),

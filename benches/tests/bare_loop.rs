@@ -1,4 +1,4 @@
-//! What is compared does the same.
+//! Checks that the bare loop and the gateway do the same work.
 
 use wsgi_benches::HELLO;
 use wsgi_benches::bare::{Bare, Sent};
@@ -6,8 +6,8 @@ use wsgi_benches::host::Host;
 use wsgi_benches::request::SETS;
 use wsgi_core::python::Mode;
 
-/// Called in pairs: the second call of each raises unless its environ is that of the first. Objects of the server's own need
-/// only be there, and the two run different scripts.
+/// Called in pairs: the second call of each pair raises unless its environ equals that of the first. Objects that the server
+/// provides need only exist, and the two run different scripts.
 const COMPARING: &str = r#"
 import sys
 
@@ -26,7 +26,7 @@ def application(environ, start_response):
 
 #[test]
 fn bare_loop_makes_the_environ_of_the_gateway_and_sends_as_much() {
-    // In one test, on the thread that has started Python.
+    // One test, because Python must be used on the thread that started it.
     let host = Host::start(Mode::Inline);
     let (hello, comparing) = (host.serve(HELLO), host.serve(COMPARING));
     let _attached = host.attach(&hello);
@@ -36,9 +36,9 @@ fn bare_loop_makes_the_environ_of_the_gateway_and_sends_as_much() {
             host.answer(&hello, request);
             let (head, body) = host.bytes();
             let expected = Sent { head: head - before.0, body: body - before.1 };
-            // SAFETY: attached.
+            // SAFETY: attached for as long as `_attached` lives.
             assert_eq!(unsafe { Bare::new(HELLO, *request).answer() }, expected, "{set}");
-            // SAFETY: attached.
+            // SAFETY: attached for as long as `_attached` lives.
             unsafe { Bare::new(COMPARING, *request).answer() };
             host.answer(&comparing, request);
         }

@@ -1,8 +1,8 @@
 //! Serves an application until its standard input ends: `hop plain|server SCRIPT`.
 //!
-//! `plain` is the hyper with one thread that wsgi-hyper is measured by, `server` the server of wsgi-hyper with one permit, whose
-//! access lines go nowhere. Both have the runtime of the program `wsgi-hyper`, and the gateway starts Python for both, so that
-//! it is in the same state. The first line of output is the address.
+//! `plain` is the hyper with one thread that serves as the baseline for wsgi-hyper. `server` is the server of wsgi-hyper with
+//! one permit, and discards its access lines. Both use the runtime of the program `wsgi-hyper`, and for both the gateway
+//! starts Python, so that it is in the same state. The first line of output is the address.
 
 use std::env;
 use std::io::{Read as _, stdin};
@@ -21,7 +21,7 @@ use wsgi_hyper::{StderrLog, WsgiService};
 
 const USAGE: &str = "usage: hop plain|server SCRIPT";
 
-/// How long what is under way may take at the end.
+/// Time that requests in progress have to finish at the end.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -34,7 +34,7 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let (end, ended) = oneshot::channel::<()>();
     std::thread::spawn(move || {
-        // Nothing is expected but the end.
+        // No input is expected: the end of the input is the signal to stop.
         let _ = stdin().read_to_end(&mut Vec::new());
         drop(end);
     });
