@@ -1,4 +1,4 @@
-//! The program finds the libpython that it was built for; see docs/embedding.md.
+//! Links the program so that it loads the libpython it was built for; see docs/embedding.md.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

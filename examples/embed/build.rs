@@ -1,4 +1,4 @@
-//! The program finds the libpython that it was built for, also where another one of the same name is installed.
+//! Links the program so that it loads the libpython it was built for, even where another one of the same name is installed.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -16,25 +16,25 @@ use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_hyper::{StderrLog, WsgiService};
 
-/// All there is to it: a router whose last route is a Python application. Whatever tower has goes around it.
+/// Returns the routes: a router whose last route is a Python application. Any tower layer can be added around it.
 fn routes(gateway: &Arc<Gateway>) -> Result<Router, Box<dyn Error>> {
     let django = WsgiService::builder(gateway, &Location::new("demo.wsgi".parse()?)).stripped_prefix("/library");
     Ok(Router::new()
         .route("/", get(|| async { "This is axum, and the library is Django: /library/\n" }))
         .nest_service("/library/static", ServeDir::new(format!("{ROOT}/target/django_project/static")))
         .nest_service("/library", django.build())
-        // No limit on requests at a time: slow uploads would take all of it, and the gateway has limits of its own.
+        // No limit on concurrent requests: slow uploads would use it up, and the gateway limits requests itself.
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(30))))
 }
 
-/// Of the repository.
+/// Root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let listener = TcpListener::bind(&address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    // Before Python starts, which would take the first one for itself.
+    // Installed before Python starts: Python would handle SIGINT itself otherwise.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
 
     let mut settings = GatewaySettings::new(Mode::Threads(Limits::new(4)));

@@ -1,11 +1,11 @@
-//! Django beside Rust, over loopback.
+//! Django beside routes in Rust, over loopback.
 
 use std::process::Command;
 
 use wsgi_testkit::conformance::{Served, get};
 use wsgi_testkit::{End, Program};
 
-/// The example, with the project set up.
+/// Starts the example, with the project set up.
 fn serve() -> Box<dyn Served> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../prepare.sh");
     let python = ["WSGI_PYTHON", "PYO3_PYTHON"].iter().find_map(std::env::var_os).unwrap_or_else(|| "python3".into());
@@ -22,7 +22,7 @@ fn django_answers_below_its_prefix_and_rust_beside_it() {
     let site = serve();
     assert!(site.get("/").ok().starts_with("This is axum"));
     assert_eq!(site.get("/missing").status, 404);
-    // Django makes its links with SCRIPT_NAME.
+    // Django builds its links with SCRIPT_NAME.
     let page = site.get("/library/").ok();
     assert!(page.contains("href=\"/library/"), "{page}");
     let login = site.get("/library/admin/");

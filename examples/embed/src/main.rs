@@ -1,7 +1,7 @@
-//! A host of one's own: WSGI applications over `std::net`, a thread for each client.
+//! A small custom host: WSGI applications over `std::net`, a thread for each client.
 //!
-//! `embed-example 127.0.0.1:8000/prefix app.py "wsgi_threads 4" "wsgi_var NAME value"` serves until its standard input
-//! ends. It does what a host must do. For the open internet it lacks TLS, and a limit on how many clients there are.
+//! `embed-example 127.0.0.1:8000/prefix app.py "wsgi_threads 4" "wsgi_var NAME value"` serves until its standard input ends.
+//! It does everything that a host must do. For the open internet it lacks TLS, and a limit on the number of clients.
 
 mod connection;
 mod patient;
@@ -16,12 +16,12 @@ use wsgi_core::lock::Leaf;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_core::stderr_log::StderrLog;
 
-/// What is served.
+/// The application that this program serves, and its requests in progress.
 struct Site {
     gateway: Gateway,
     location: Arc<Location>,
     prefix: Vec<u8>,
-    /// Requests that have been read and whose clients have not got all of the answer.
+    /// Number of requests that have been read and whose responses have not been sent in full.
     busy: Leaf<usize>,
     changed: Condvar,
 }
@@ -32,13 +32,13 @@ impl Site {
         Busy(self)
     }
 
-    /// Waits for the answers on their way.
+    /// Blocks until all responses have been sent, or until `within` has passed.
     fn wait_until_idle(&self, within: Duration) {
         drop(self.busy.lock().wait_timeout_while(&self.changed, within, |busy| *busy > 0));
     }
 }
 
-/// One such request, until this is dropped.
+/// Counts one request as busy until it is dropped.
 struct Busy(&'static Site);
 
 impl Drop for Busy {
@@ -78,12 +78,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("Serving {app} on http://{}{shown}/", listener.local_addr()?);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that there is no thread for sees its connection closed.
+            // If no thread can be started for a client, its connection is closed.
             let _ = thread::Builder::new().spawn(move || connection::serve(&stream, site));
         }
     });
     io::copy(&mut io::stdin(), &mut io::sink())?;
-    // On the thread that has started it: requests end, then Python does.
+    // On the thread that started Python: requests end first, then Python does.
     site.gateway.shutdown(Duration::from_secs(5));
     site.wait_until_idle(connection::LINGER_TIME);
     Ok(())

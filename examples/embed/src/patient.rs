@@ -1,13 +1,13 @@
-//! How long a client may take.
+//! Timeouts for clients.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// How long a client may send or take nothing.
+/// How long a client may neither send nor receive anything.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
-/// Reads from a connection until a deadline, however little comes at a time.
+/// Reads from a connection until a deadline, even if the client sends only few bytes at a time.
 pub(crate) struct Patient {
     stream: TcpStream,
     pub(crate) deadline: Option<Instant>,

@@ -1,4 +1,4 @@
-//! Child processes of applications, beside those of a plain Python program.
+//! Child processes of applications, compared with those of a plain Python program.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The conformance suite on the example, which is a process of its own here: see docs/conformance.md.
+//! The conformance suite on the example, which runs as a separate process here: see docs/conformance.md.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What the example does beyond the conformance suite: refusals, and the end.
+//! Behaviour of the example that the conformance suite does not cover: refusals, and the shutdown.
 
 mod common;
 
@@ -107,7 +107,7 @@ def application(environ, start_response):
     let mut client = site.connect();
     client.send(get("/"));
     site.logged("holds");
-    // Five seconds for threads, as long again for atexit, and a moment.
+    // Five seconds for threads, five for atexit, and a margin.
     let asked = Instant::now();
     let log = site.stop();
     assert!(log.contains("code that holds the GIL still running at exit is abandoned"), "{log}");
@@ -116,7 +116,7 @@ def application(environ, start_response):
 
 #[test]
 fn a_body_that_stops_within_a_line_keeps_no_permit() {
-    // Four permits, and a client for each.
+    // There are four permits, and each client would hold one.
     for begun in ["5", "5\r", "5;a=b", "5\r\nhello", "5\r\nhello\r", "0\r\n", "0\r\nX-A: 1"] {
         let site = reading();
         let clients: Vec<_> = (0..4)
@@ -130,7 +130,7 @@ fn a_body_that_stops_within_a_line_keeps_no_permit() {
         for _ in 0..20 {
             assert_eq!(site.get("/").ok(), "/ ");
         }
-        // A client has 20 seconds for the next byte.
+        // A client may take 20 seconds for the next byte.
         assert!(asked.elapsed() < Duration::from_secs(10), "{begun:?}: {:?}", asked.elapsed());
         drop(clients);
     }

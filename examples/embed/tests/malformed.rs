@@ -1,4 +1,4 @@
-//! Malformed requests: the example has a parser of its own.
+//! Malformed requests: the example has its own parser.
 
 mod common;
 
@@ -6,23 +6,23 @@ use common::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, Site};
 use wsgi_testkit::malformed;
 
-/// Rows that nginx and wsgi-hyper judge alike, and the example otherwise.
+/// Rows that the example answers otherwise than nginx and wsgi-hyper do.
 const OTHERS: &[&str] = &[
-    // Refused here.
+    // Refused by the example only.
     "empty lines before the request",
     "target of the absolute form with another scheme",
-    // Methods are for the application: HTTP allows any token.
+    // Passed on to the application: HTTP allows any token as a method.
     "method in lower case",
     "method with other characters of a token",
     "TRACE",
     "body of TRACE",
     "chunked body of TRACE",
-    // A head may have 64 KiB, however long its lines are.
+    // A head may have 64 KiB; the length of its lines is not limited.
     "target of 9,000 bytes",
     "value of 9,000 bytes",
     "name of 9,000 bytes",
     "head of 40,000 bytes",
-    // Tabs around values are no part of them (RFC 9110, 5.5).
+    // White space around values is not part of them (RFC 9110, 5.5).
     "Content-Length with blanks around",
     "Transfer-Encoding with blanks around",
 ];

@@ -5,7 +5,7 @@ use std::process::Command;
 use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits};
 use wsgi_testkit::{End, Program};
 
-/// A process of its own for each application.
+/// Starts a separate process for each application.
 pub(crate) struct Host;
 
 impl HostUnderTest for Host {
