@@ -1,5 +1,5 @@
-//! Directives with any arguments: nothing panics, a message is one line and names its directive, and what is accepted is what
-//! was written.
+//! Directives with any arguments: nothing panics, a message is one line and names its directive, and an accepted value is the
+//! value that was written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,10 +18,10 @@ use wsgi_core::reload::Mechanism;
 
 use crate::fields;
 
-/// Stands between the words of a directive.
+/// Separates the words of a directive.
 const WORDS: u8 = 0x1f;
 
-/// Directives one after the other in one block, whose kind is that of the first byte.
+/// Applies directives one after the other in one block; the first byte selects the context.
 pub fn run(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
     let context = match kind {
@@ -58,7 +58,7 @@ fn block(data: &[u8], context: Context) {
         let result = match known {
             Some(known) => known.apply(&mut scope, arguments),
             None => match apply_line(&String::from_utf8_lossy(name), &mut scope) {
-                // White space around a name.
+                // A name with white space around it is accepted.
                 Ok(()) => return,
                 error => error,
             },
@@ -87,7 +87,7 @@ fn block(data: &[u8], context: Context) {
     inherited(&level);
 }
 
-/// A message says which directive it is about.
+/// Checks that a message names its directive, and that no valid value was refused.
 fn refused(error: &DirectiveError, name: &str, arguments: &[&[u8]]) {
     assert!(error.to_string().contains(&format!("\"{name}\"")), "{error}");
     let right = match (name, arguments) {
@@ -104,7 +104,7 @@ fn refused(error: &DirectiveError, name: &str, arguments: &[&[u8]]) {
     assert!(!right || !matches!(error, DirectiveError::InvalidValue { .. }), "{error}");
 }
 
-/// What was accepted, read once more.
+/// Checks that a directive was stored with the value that this file's parser reads.
 fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &ProcessSettings) {
     let first = arguments[0];
     match name {
@@ -195,7 +195,7 @@ const FLAGS: [(&str, Flag); Flag::ALL.len()] = [
     ("wsgi_strict", Flag::Strict),
 ];
 
-/// Digits alone, between two numbers.
+/// Parses digits only, as a number between `least` and `most`.
 fn number_of(digits: &[u8], least: usize, most: usize) -> Option<usize> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let number = digits
@@ -220,7 +220,7 @@ fn time(text: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis((number_of(digits, 0, usize::MAX)? as u64).checked_mul(*unit)?))
 }
 
-/// A block that says nothing has what is said around it.
+/// Checks that an empty block inherits all settings of the block around it.
 fn inherited(outer: &LevelSettings) {
     for nameless in [false, true] {
         let mut inner = LevelSettings::default();
@@ -236,7 +236,7 @@ fn inherited(outer: &LevelSettings) {
     }
 }
 
-/// The same as lines of text, for programs without blocks.
+/// Applies the same directives as lines of text, for programs without blocks.
 fn lines(data: &[u8]) {
     let text: Vec<String> =
         fields(data).map(|line| String::from_utf8_lossy(line).replace(char::from(WORDS), " ")).collect();
@@ -270,12 +270,12 @@ fn absolute(path: &Path) {
     assert!(path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0));
 }
 
-/// nginx appends where it stands.
+/// Checks that a message is one line: nginx appends file name and line number.
 fn one_line(text: &str) {
     assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
 }
 
-/// What relative paths lead to: a home, a virtual environment, an application.
+/// The folder that relative paths start from: it has a home, a virtual environment and applications.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let make = || {

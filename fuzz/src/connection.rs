@@ -1,5 +1,5 @@
-//! The server of wsgi-hyper: whichever way the bytes of a connection are cut, it receives the same requests, and each of them is
-//! what a reader finds there that knows HTTP/1.1 and no leniency. So nothing in a body becomes a request.
+//! The server of wsgi-hyper: however the bytes of a connection are cut into pieces, it receives the same requests, and each
+//! is the request that a strict parser of HTTP/1.1 finds. So no part of a body becomes a request.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +16,7 @@ use wsgi_hyper::server::memory::{Received, requests};
 use crate::framing::chunks;
 use crate::{Numbers, fields};
 
-/// Numbers for the sizes of pieces, then what the client sends.
+/// The input: numbers for the sizes of pieces, then the bytes that the client sends.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
     check(&whole, wire);
 }
 
-/// What a line or a head may have is more than an input is long: one byte that is nowhere allowed stands for many.
+/// Replaces up to four bytes 1 by 9,000 letters each: the limits of a line and of a head are larger than an input.
 fn lengthened(wire: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = wire.splitn(5, |byte| *byte == 1).collect();
     parts.join(&[b'x'; 9000][..])
@@ -48,14 +48,15 @@ fn received(wire: &[u8], sizes: Vec<usize>) -> Vec<Received> {
     RUNTIME.with_borrow(|runtime| runtime.block_on(requests(client)))
 }
 
-/// What may not depend on how the bytes came. Of a body that is cut short it is not told how much came before the error.
+/// The parts of a request that must not depend on how the bytes were cut. Of an incomplete body, the length received before
+/// the error may differ.
 fn told(request: &Received) -> String {
     let Parts { method, uri, version, headers, .. } = &request.head;
     let body = request.whole.then_some(&request.body);
     format!("{method} {uri} {version:?} {headers:?} {} {body:?}", request.in_order)
 }
 
-/// Each request is the next one on the wire.
+/// Checks that each request is the next one on the wire.
 fn check(requests: &[Received], wire: &[u8]) {
     let mut rest = wire;
     for request in requests {
@@ -99,7 +100,7 @@ fn check(requests: &[Received], wire: &[u8]) {
         };
         assert!(body.starts_with(&request.body));
         if !request.whole {
-            // It was the last one.
+            // No request follows an incomplete body.
             assert_eq!(told(request), told(requests.last().expect("there is one")));
             return;
         }
@@ -108,7 +109,7 @@ fn check(requests: &[Received], wire: &[u8]) {
     }
 }
 
-/// A client that sends its bytes in pieces, believes whatever comes, and leaves.
+/// A client that sends its bytes in pieces, accepts any response, and closes.
 struct Client {
     rest: Vec<u8>,
     sizes: Vec<usize>,

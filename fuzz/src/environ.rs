@@ -1,4 +1,4 @@
-//! Requests and what becomes of them in environ: no header of a client makes or changes a variable that is not its own.
+//! Requests and their environ: no header of a client makes or changes another variable than the header's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use wsgi_core::snapshot::RequestSnapshot;
 
 use crate::{Numbers, fields};
 
-/// The host's variables and the operator's. Of the latter each is taken once.
+/// Names of the host's variables, and below those of the operator's. Each of the latter is used once.
 const EXTRA: [&str; 5] = ["REQUEST_URI", "DOCUMENT_ROOT", "SERVER_ADDR", "SSL_CIPHER", "SERVER_NAME"];
 const VARIABLES: [&str; 20] = [
     "HTTP_X_USER",
@@ -34,7 +34,7 @@ const VARIABLES: [&str; 20] = [
     "DOCUMENT_ROOT",
 ];
 
-/// Some requests in a row, each a row of numbers and then its texts: names with values.
+/// The input: several requests in a row, each as numbers and then its texts, names with values.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let credentials = match texts.next() {
@@ -59,7 +59,7 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
         let (Some(name), Some(value)) = (texts.next(), texts.next()) else { break };
         headers.push((name.to_vec(), value.to_vec()));
     }
-    // Names beyond the slots that a cache has for them.
+    // More names than a cache has slots.
     if numbers.below(16) == 1 {
         headers.extend((0..numbers.byte()).map(|number| (format!("X-Many-{number}").into_bytes(), vec![number])));
     }
@@ -69,7 +69,7 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
     let mut named = BTreeSet::new();
     for number in 0..numbers.below(6) {
-        // A host has them in one order, mostly.
+        // A host mostly has them in the same order.
         let name = EXTRA[usize::from(number.wrapping_add(bits)) % EXTRA.len()];
         if extra.iter().all(|(known, _)| *known != name) {
             extra.push((name, numbers.take(2).to_vec()));
@@ -82,7 +82,7 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
             variables.push((name.to_owned(), numbers.take(size).to_vec()));
         }
     }
-    // Variables beyond the slots for them.
+    // More variables than there are slots.
     if numbers.below(16) == 1 {
         let (first, value) = (u16::from(numbers.byte()) * 2, numbers.take(1));
         variables.extend((first..first + 130).map(|number| (format!("MANY_{number}"), value.to_vec())));
@@ -95,7 +95,7 @@ fn request<'a>(numbers: &mut Numbers<'_>, texts: &mut impl Iterator<Item = &'a [
         server_port: (bits & 0x40 == 0).then_some(80),
         remote_addr: if bits & 0x20 == 0 { "127.0.0.1" } else { "" },
         content_length: (bits & 0x10 != 0).then_some(u64::from(bits)),
-        // With few bits all names fall together.
+        // With few bits, all names collide.
         hash_mask: if numbers.flag() { 3 } else { u32::MAX },
         headers,
         extra,
@@ -112,7 +112,8 @@ fn without_white_space(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What a client may decide: variables of headers by the prefix of CGI (RFC 3875, 4.1.18), and the type of its body.
+/// Checks that a client controls only the variables of headers by the prefix of CGI (RFC 3875, 4.1.18), and the type of its
+/// body.
 fn not_forged(environ: &Environ, silent: &Environ, request: &Request, credentials: Credentials) {
     let operator = |key: &str| request.variables.iter().any(|(name, _)| name == key);
     let keys: BTreeSet<_> = environ.keys().chain(silent.keys()).collect();
@@ -129,7 +130,7 @@ fn not_forged(environ: &Environ, silent: &Environ, request: &Request, credential
     for key in withheld {
         assert!(operator(key) || !environ.contains_key(key), "{key} comes from a header");
     }
-    // Where a name with dashes is there, no other spelling has a part in its value.
+    // If a name with dashes is present, headers in another spelling do not contribute to its value.
     let mut named: BTreeMap<Vec<u8>, Vec<(bool, &[u8])>> = BTreeMap::new();
     for (name, value) in &request.headers {
         let plain = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }).collect();

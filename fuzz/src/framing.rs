@@ -1,4 +1,4 @@
-//! HTTP/1 on a connection, for hosts without a server: where request bodies end, and responses as a client reads them.
+//! HTTP/1 on a connection, for hosts without a server: the end of request bodies, and responses as a client parses them.
 
 use std::io::{self, BufReader, Read, Write};
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use wsgi_core::response::Framing;
 
 use crate::{Numbers, fields};
 
-/// Numbers; what the connection brings after the head; names and values of headers.
+/// The input: numbers; the bytes that follow the head; names and values of headers.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
@@ -55,7 +55,7 @@ fn request(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], wire: &[u8]) {
         assert!(named("connection") > 0 || terms.persistent == (minor_version == 1));
     }
 
-    // The body as it is read, from pieces of some size, against the whole read at once.
+    // Compares the body read in pieces of some size with the whole body parsed at once.
     let (body, end) = match expected {
         Body::Length(length) => match usize::try_from(length).ok().and_then(|length| wire.get(..length)) {
             Some(body) => (body.to_vec(), Some(body.len())),
@@ -106,7 +106,7 @@ enum Body {
     Chunked,
 }
 
-/// RFC 9112, 6.3, without any leniency.
+/// Returns the framing of a body by RFC 9112, 6.3, without any leniency.
 fn framed(minor_version: u8, headers: &[(&[u8], &[u8])]) -> Option<Body> {
     let mut found = Vec::new();
     for (name, value) in headers {
@@ -129,7 +129,8 @@ fn framed(minor_version: u8, headers: &[(&[u8], &[u8])]) -> Option<Body> {
     }
 }
 
-/// The data of chunks, as far as they are in order, and where they end if they do. Sizes have up to `most` digits.
+/// Returns the data of the well-formed chunks, and the position after the last one if the body is complete. Sizes are at most
+/// `i64::MAX`.
 pub(crate) fn chunks(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
     let mut data = Vec::new();
     let mut position = 0;
@@ -172,7 +173,7 @@ pub(crate) fn chunks(wire: &[u8]) -> (Vec<u8>, Option<usize>) {
     (data, end)
 }
 
-/// Lines between chunks and trailers are no longer.
+/// Limit of a line between chunks, and of all trailers together, in bytes.
 const LINE: usize = 8 * 1024;
 
 /// A connection on which reads are interrupted, and which stays open at the end.
@@ -196,17 +197,17 @@ impl Read for Erratic<'_> {
     }
 }
 
-/// What nobody has read.
+/// The bytes that have not been read.
 fn rest(connection: BufReader<Erratic<'_>>) -> Vec<u8> {
     [connection.buffer(), connection.get_ref().rest].concat()
 }
 
-/// A response is written, and read again as a client does that knows only RFC 9112.
+/// Writes a response, and reads it as a client does that follows RFC 9112 strictly.
 fn response(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], text: &[u8]) {
     let (minor_version, head_request, persistent) = (numbers.below(2), numbers.flag(), numbers.flag());
     let mut list = HeaderList::new();
     for (name, value) in headers {
-        // What is refused is the application's to know.
+        // A refused header is left out; an application would get the error.
         let _ = list.push(name, value);
     }
     let code = 200 + u16::from(numbers.byte());
@@ -275,7 +276,7 @@ fn write_all(
     writer.write(Part::End)
 }
 
-/// A client that leaves after so many bytes.
+/// A client that leaves after `room` bytes.
 struct Limited {
     taken: Vec<u8>,
     room: usize,
@@ -296,7 +297,7 @@ impl Write for Limited {
     }
 }
 
-/// Head and body, the head well-formed.
+/// Returns head and body, after checking that the head is well-formed.
 fn parsed(wire: &[u8]) -> (String, Vec<u8>) {
     let mut headers = [httparse::EMPTY_HEADER; 600];
     let mut response = httparse::Response::new(&mut headers);
@@ -310,7 +311,7 @@ fn parsed(wire: &[u8]) -> (String, Vec<u8>) {
     (head, wire[length..].to_vec())
 }
 
-/// The value of a header that may be there once.
+/// Returns the value of a header that may occur only once.
 fn field(head: &str, name: &str) -> Option<String> {
     let mut values = head.split("\r\n").skip(1).filter_map(|line| {
         let (found, value) = line.split_once(": ")?;

@@ -1,10 +1,10 @@
-//! Status and headers of an application: what is accepted can be sent as it is, and nothing else is accepted.
+//! Status and headers of an application: an accepted one can be sent as it is, and no other is accepted.
 
 use wsgi_core::head::{HeadError, HeaderList, StatusLine};
 
 use crate::fields;
 
-/// A status, then names and values of headers.
+/// The input: a status, then names and values of headers.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     status(texts.next().unwrap_or_default());
@@ -29,14 +29,14 @@ fn status(line: &[u8]) {
     }
 }
 
-/// What a list has to hold after some pushes.
+/// The expected content of a list after some pushes.
 #[derive(Default)]
 struct Model {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
     content_length: Option<u64>,
 }
 
-/// Header fields that only the server may send (RFC 9110, 7.6.1; RFC 2616, 13.5.1), and the one that CGI has.
+/// Header fields that only the server may send (RFC 9110, 7.6.1; RFC 2616, 13.5.1), and `Status` of CGI.
 const REFUSED: [&str; 11] = [
     "connection",
     "keep-alive",
@@ -52,7 +52,7 @@ const REFUSED: [&str; 11] = [
 ];
 
 impl Model {
-    /// Whether a header is accepted.
+    /// Adds a header, and returns whether it is accepted.
     fn push(&mut self, name: &[u8], value: &[u8]) -> bool {
         let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         if name.is_empty() || !name.iter().all(token) {
@@ -61,7 +61,7 @@ impl Model {
         let name = String::from_utf8(name.to_vec()).expect("tokens are ASCII");
         let lower = name.to_lowercase();
         if lower == "content-length" {
-            // u128 holds twenty digits, and so many zeros in front of them change nothing.
+            // u128 holds twenty digits; leading zeros are cut before.
             let digits = value.iter().all(u8::is_ascii_digit) && !value.is_empty();
             let text = String::from_utf8_lossy(value).trim_start_matches('0').to_owned();
             let number = if text.len() > 20 { u128::MAX } else { format!("0{text}").parse().unwrap_or(u128::MAX) };
@@ -94,7 +94,7 @@ fn headers<'a>(texts: &mut impl Iterator<Item = &'a [u8]>) {
     assert!(!format!("{list:?}").contains(char::is_control));
 }
 
-/// Messages go into a traceback and into the log.
+/// Checks that a message is one short line: it goes into tracebacks and into the log.
 fn one_line(error: &HeadError) {
     let message = error.to_string();
     assert!(message.len() < 1000 && !message.contains(char::is_control), "{message:?}");

@@ -1,17 +1,17 @@
-//! Reads of a request body, held to those of a file with the same bytes.
+//! Reads of a request body, compared with those of a file with the same bytes.
 
 use wsgi_core::error::HostError;
 use wsgi_core::input::model::{Pieces, Step, compare};
 
 use crate::{Numbers, fields};
 
-/// A row of numbers, for how the body comes and for the reads; then the body.
+/// The input: numbers for the arrival of the body and for the reads, then the body.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
     let mut body = texts.next().unwrap_or_default().to_vec();
     if numbers.below(8) == 1 {
-        // Beyond the buffer for lines.
+        // Larger than the buffer for lines.
         body = body.repeat(1 + 30_000 / body.len().max(1));
     }
     let sizes = (0..numbers.below(4)).map(|_| numbers.size().max(1)).collect();

@@ -1,7 +1,7 @@
-//! What each fuzz target does with its input. The targets in `fuzz_targets/` hand it over from libFuzzer, `replay` from files.
+//! The code of each fuzz target. The targets in `fuzz_targets/` get their input from libFuzzer, `replay` from files.
 //!
 //! An input is text, split at [`SEPARATOR`], where the target reads text, and a row of numbers that choose operations where
-//! it drives a state machine: what a mutation does to an input stays small either way.
+//! it drives a state machine. Either way, a small mutation of the bytes is a small change of the input.
 
 pub mod config;
 pub mod connection;
@@ -19,7 +19,7 @@ pub mod spool;
 
 pub use decode::{Numbers, SEPARATOR, fields};
 
-/// A target: its name, and what it does with an input. It panics where a rule is broken.
+/// A target: its name, and the function that runs on an input and panics if a rule is broken.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.

@@ -1,10 +1,10 @@
-//! Paths of requests: decoded as by the rules written down once more, and split without losing a byte.
+//! Paths of requests: decoded as a second implementation of the rules decodes them, and split without losing a byte.
 
 use wsgi_core::environ::{Mount, decode_path, split_path};
 
 use crate::fields;
 
-/// A path as it is sent, and the prefix below which an application is mounted.
+/// The input: a path as sent, and the prefix that an application is mounted at.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let path = texts.next().unwrap_or_default();
@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// nginx's rules: escapes first, then segments on a stack.
+/// Decodes a path by nginx's rules: escapes first, then segments on a stack.
 fn model(path: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let mut position = 0;
@@ -54,7 +54,7 @@ fn model(path: &[u8]) -> Option<Vec<u8>> {
     Some([&folders, &b"/"[..], name].concat())
 }
 
-/// One segment further; `None` above the top.
+/// Enters one segment; `None` above the root.
 fn enter<'a>(folders: &mut Vec<&'a [u8]>, segment: &'a [u8]) -> Option<()> {
     match segment {
         b"" | b"." => {}
@@ -64,7 +64,7 @@ fn enter<'a>(folders: &mut Vec<&'a [u8]>, segment: &'a [u8]) -> Option<()> {
     Some(())
 }
 
-/// No path leads out of its root, whatever joins it to a folder later.
+/// Checks that a path cannot leave its root when it is joined to a folder later.
 fn clean(path: &[u8]) {
     assert!(path.starts_with(b"/") && !path.contains(&0));
     let segments: Vec<&[u8]> = path[1..].split(|byte| *byte == b'/').collect();

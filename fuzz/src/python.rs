@@ -1,5 +1,5 @@
-//! The whole gateway with Python in it: `start_response`, `write`, `wsgi.input`, `wsgi.errors` and what an application returns,
-//! called with objects of any kind, in any order, also after their request. The host sees proper exchanges whatever happens.
+//! The whole gateway with Python: `start_response`, `write`, `wsgi.input`, `wsgi.errors` and the iterables of applications,
+//! called with objects of any kind, in any order, also after their request. The host always sees well-formed exchanges.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use wsgi_testkit::{App, Body, Faults, Host, post};
 
 use crate::{Numbers, fields};
 
-/// Numbers for the request and its client; what the application does; the body.
+/// The input: numbers for the request and its client; the application's program; the body.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
@@ -41,7 +41,7 @@ fn host() -> &'static Host {
     Host::shared_with(Mode::Threads(Limits { max_threads: 4, queue: 4, ..Limits::new(1) }))
 }
 
-/// The application, with everything that an operator can switch on for responses or with nothing.
+/// Returns the application, with all response options that an operator can switch on, or with none.
 fn app(buffered: bool) -> &'static App {
     static APPS: OnceLock<[App; 2]> = OnceLock::new();
     let [plain, with] = APPS.get_or_init(|| {

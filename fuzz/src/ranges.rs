@@ -1,12 +1,12 @@
-//! What may be cut out of a response by a host: whatever an application calls, a response that says so has exactly the body
-//! that its head promises, and several parts are cut out of one block only.
+//! Ranges that a host may cut out of a response: whatever calls an application makes, a response that allows ranges has
+//! exactly the body that its head promises, and several ranges are allowed of a single block only.
 
 use wsgi_core::head::{HeaderList, Ranges, ResponseHead, StatusLine};
 use wsgi_core::response::{Accepted, Framing, HeadAt, Response};
 
 use crate::{Numbers, fields};
 
-/// Numbers for the calls; then a status, and names of headers.
+/// The input: numbers for the calls; then a status, and names of headers.
 pub fn run(data: &[u8]) {
     let mut texts = fields(data);
     let mut numbers = Numbers::new(texts.next().unwrap_or_default());
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     let head_request = numbers.below(8) == 1;
     let mut sent = Sent { response: Response::new(head_request, HeadAt::FirstBlock), head: None, blocks: Vec::new() };
     sent.response.start(status, headers, false).expect("the first call");
-    // As the gateway does: first what is written, then an iterable, of which it may know the length.
+    // In the gateway's order: first the calls of write, then an iterable, whose total length may be known.
     for _ in 0..numbers.below(3) {
         let length = u64::from(numbers.below(32));
         let accepted = sent.response.write(length);

@@ -1,12 +1,13 @@
-//! What applications print: one record for each line, whatever the pieces, and nothing in it that steers a log.
+//! Text that applications print: one record for each line, however the text is cut, and no control characters that a log
+//! would interpret.
 
 use wsgi_core::record::{LineBuffer, MAX_RECORD, split_record};
 
 use crate::fields;
 
-/// Pieces of text. Long lines are made of one that is repeated.
+/// The input: pieces of text. A long line is one piece, repeated.
 pub fn run(data: &[u8]) {
-    // More than one would only take time.
+    // One is enough: more would only take time.
     let mut long = 1;
     let texts: Vec<String> = fields(data).map(|piece| text(piece, &mut long)).collect();
     let mut expected = Vec::new();
@@ -19,7 +20,7 @@ pub fn run(data: &[u8]) {
             line.push(character);
         }
     }
-    // A carriage return at the very end is half of a line's end.
+    // A carriage return at the very end counts as half of a line end.
     let line = escaped(line.strip_suffix('\r').unwrap_or(&line));
     if !line.is_empty() {
         expected.push(line);
@@ -42,7 +43,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A piece; one that begins with `*` and a digit is repeated until it is near the limit of a record.
+/// Decodes a piece. If it begins with `*` and a digit, it is repeated until it is close to the limit of a record.
 fn text(piece: &[u8], long: &mut usize) -> String {
     let text = String::from_utf8_lossy(piece);
     let mut characters = text.chars();

@@ -1,10 +1,10 @@
-//! Calls of the response machine, held to its rules as facts about what has happened.
+//! Calls of the response state machine, checked against rules stated as facts about the calls so far.
 
 use wsgi_core::response::model::{Step, check_framing, compare};
 
 use crate::Numbers;
 
-/// Two numbers for the request, the rest for the calls.
+/// The input: two numbers for the request, the rest for the calls.
 pub fn run(data: &[u8]) {
     let mut numbers = Numbers::new(data);
     let (head_request, first_item) = (numbers.flag(), numbers.flag());
@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
     check_framing(head_request, first_item, &steps);
 }
 
-/// Statuses with rules of their own, and one with none.
+/// Statuses with special rules, and some without.
 const CODES: [u16; 8] = [200, 200, 200, 204, 205, 304, 500, 999];
 
 fn steps(numbers: &mut Numbers<'_>) -> Vec<Step> {
@@ -37,7 +37,7 @@ fn steps(numbers: &mut Numbers<'_>) -> Vec<Step> {
     steps
 }
 
-/// A length that is promised may be any: nothing is taken for it.
+/// A declared length may be any number: nothing is allocated for it.
 fn length(numbers: &mut Numbers<'_>) -> u64 {
     match numbers.byte() {
         255 => u64::MAX,

@@ -1,5 +1,5 @@
-//! What the write callable collects, in memory and in a file: the bytes are those that were written, and no file has a name.
-//! Where the disk fails at some point, that is told from then on.
+//! The write buffer, in memory and in a file: it holds the bytes that were written, and its file has no name. Once the disk
+//! has failed, every later push returns that error.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use wsgi_core::output::{SpoolStore, TempFolder, WriteBuffer};
 
 use crate::Numbers;
 
-/// Numbers: the limit of memory, when the disk fails, levels of folders, sizes of blocks.
+/// The input: numbers for the limit of memory, the time when the disk fails, levels of folders, and sizes of blocks.
 pub fn run(data: &[u8]) {
     let mut numbers = Numbers::new(data);
     let limit = numbers.size();
@@ -74,11 +74,11 @@ fn check(buffer: WriteBuffer, written: &[u8]) {
 }
 
 enum Disk {
-    /// No file can be made.
+    /// No file can be created.
     Refuses,
-    /// A file takes so many bytes.
+    /// A file takes this many bytes.
     Full(u64),
-    /// There is no such folder.
+    /// The folder does not exist.
     Missing(TempFolder),
     Folder(TempFolder),
 }
@@ -99,7 +99,7 @@ impl SpoolStore for Counted {
     }
 }
 
-/// A file in memory that does not grow.
+/// A file in memory that cannot grow.
 fn full(room: u64) -> io::Result<File> {
     let file = File::from(memfd_create(c"full", MemfdFlags::ALLOW_SEALING)?);
     file.set_len(room)?;
@@ -117,7 +117,8 @@ fn folder() -> &'static TempDir {
 }
 
 fn no_file_in(folder: &Path) {
-    // The folders get many; those that are there already had no file in them before.
+    // The folder fills with subfolders. Checking every 64th run is enough, as subfolders that exist already had no files in
+    // them before.
     static KNOWN: AtomicUsize = AtomicUsize::new(0);
     if !KNOWN.fetch_add(1, Ordering::Relaxed).is_multiple_of(64) {
         return;

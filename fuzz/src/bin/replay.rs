@@ -1,4 +1,4 @@
-//! `replay TARGET FILE...`: gives files to a target without libFuzzer, in folders all of them. For measuring coverage.
+//! `replay TARGET FILE...`: runs a target on files, and on all files in folders, without libFuzzer. For measuring coverage.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
