@@ -1,4 +1,4 @@
-//! Passes on which Python this is built for; says in one sentence what is missing for it.
+//! Passes the Python that this is built for on to the crate; if it cannot be used, fails with the reason in one sentence.
 
 #[path = "build/python.rs"]
 mod python;
@@ -20,8 +20,8 @@ fn main() {
     let free_threaded = config.target_abi().kind().is_free_threaded();
     let Python { executable, version, library, stdlib } =
         Python::ask(config.executable().unwrap_or("python3"), free_threaded).unwrap_or_else(|reason| give_up(&reason));
-    // The loader finds this library in our own tests; a link argument does not reach other crates, which ask for the
-    // folder (see wsgi-testkit/build.rs).
+    // The loader finds this library in our own tests. A link argument does not reach other crates: they read the folder from
+    // the metadata (see wsgi-testkit/build.rs).
     if let Some(folder) = Path::new(&library).parent() {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
         println!("cargo::metadata=lib_dir={}", folder.display());

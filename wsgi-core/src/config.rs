@@ -1,8 +1,9 @@
-//! Configuration: directives, their rules and messages, and what they add up to.
+//! Configuration: the directives, their rules and messages, and the settings they result in.
 //!
-//! The names and manners are nginx's, and every host shares them: it looks up a [`directive`], has it
-//! [applied](Directive::apply) to the level it stands in, and completes each level from the one around it with
-//! [`LevelSettings::inherit`]. What exists once a process gathers in [`ProcessSettings`]. Arguments are raw bytes.
+//! Names and conventions are nginx's, and every host shares them: it looks up a [`directive`], has it
+//! [applied](Directive::apply) to the block it is in, and completes each block from the one around it with
+//! [`LevelSettings::inherit`]. Settings that exist once per process are collected in [`ProcessSettings`]. Arguments are raw
+//! bytes.
 
 mod directives;
 mod error;
@@ -28,7 +29,7 @@ pub use process::{ProcessSettings, Threads};
 pub use target::{Target, TargetError};
 pub use venv::VenvConfig;
 
-/// Where a directive stands, and what it may change there.
+/// The position of a directive, and the settings it may change there.
 #[derive(Debug)]
 pub struct Scope<'a> {
     /// The settings of the block.
@@ -37,11 +38,11 @@ pub struct Scope<'a> {
     pub process: &'a mut ProcessSettings,
     /// The kind of the block.
     pub context: Context,
-    /// The directive's own position.
+    /// The directive's position.
     pub place: Place,
-    /// What relative paths are relative to.
+    /// The folder that relative paths start from.
     pub prefix: &'a Path,
-    /// What the operator should hear although the directive was accepted. Only ever appended to.
+    /// Remarks for the operator on accepted directives. Only ever appended to.
     pub notices: Vec<Notice>,
 }
 
@@ -51,7 +52,7 @@ impl Scope<'_> {
     }
 }
 
-/// A remark on the configuration, one line; nginx shows it on `nginx -t` and appends file and line.
+/// A remark on the configuration, in one line; nginx shows it on `nginx -t` and appends file and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// `Warn` or `Notice`.

@@ -1,4 +1,4 @@
-//! The table of directives: what nginx's commands, the options of other hosts and the documentation are made from.
+//! The table of directives, from which nginx's commands, the options of other hosts and the documentation are made.
 
 #[cfg(test)]
 mod tests;
@@ -13,30 +13,30 @@ use crate::error_log::Level;
 use crate::head::AccelHeader;
 use crate::reload::Mechanism;
 
-/// A directive: what an operator may write where, and what it does.
+/// A directive: its form, the blocks that allow it, and its effect.
 #[derive(Debug)]
 pub struct Directive {
-    /// Its name.
+    /// The directive's name.
     pub name: &'static str,
     /// Its form, as on nginx.org, with the semicolon.
     pub syntax: &'static str,
-    /// The directive that is in force when none is given, in full.
+    /// The full directive that corresponds to the default.
     pub default: Option<&'static str>,
-    /// The blocks it may stand in.
+    /// The blocks that allow it.
     pub contexts: Contexts,
-    /// How many arguments it takes.
+    /// The number of arguments.
     pub arguments: RangeInclusive<usize>,
-    /// One paragraph that says what it does.
+    /// One paragraph that describes its effect.
     pub summary: &'static str,
     set: fn(&mut Scope<'_>, &[Argument<'_>]) -> Result<(), DirectiveError>,
 }
 
 impl Directive {
-    /// Carries out the directive with `arguments`, those after its name, unquoted. After an error the configuration is
-    /// to be given up.
+    /// Applies the directive with `arguments`: those after its name, unquoted. After an error the host must discard the
+    /// configuration.
     pub fn apply(&self, scope: &mut Scope<'_>, arguments: &[&[u8]]) -> Result<(), DirectiveError> {
         let directive = self.name;
-        // nginx has checked both; other hosts have not.
+        // nginx has checked both already; other hosts have not.
         if !self.contexts.contains(scope.context) {
             return Err(DirectiveError::NotAllowedHere { directive });
         }
@@ -48,14 +48,14 @@ impl Directive {
     }
 }
 
-/// The directive of that name.
+/// Returns the directive of that name.
 pub fn directive(name: &str) -> Option<&'static Directive> {
     DIRECTIVES.iter().find(|directive| directive.name == name)
 }
 
 const EVERY_LEVEL: Contexts = Contexts::HTTP.or(Contexts::SERVER).or(Contexts::LOCATION);
 
-/// All directives there are.
+/// All directives.
 pub static DIRECTIVES: &[Directive] = &[
     Directive {
         name: "wsgi_pass",
@@ -345,7 +345,7 @@ fn set_var(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dire
         number: scope.process.number_variable(),
         place: scope.place.clone(),
     };
-    // An include that is overridden is the use of it; twice in one file is a slip.
+    // Overriding a variable of an included file is intended; setting it twice in one file is a mistake.
     if let Some(replaced) = scope.level.set_variable(variable)
         && replaced.place.file == scope.place.file
     {
@@ -355,7 +355,7 @@ fn set_var(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dire
     Ok(())
 }
 
-/// Prefixes of keys that belong to the gateway or to extensions of WSGI.
+/// Prefixes of keys that are reserved for the gateway and for extensions of WSGI.
 const RESERVED: [&str; 3] = ["wsgi.", "wsgi_gateway.", "x-wsgiorg."];
 
 fn variable_name<'a>(argument: Argument<'a>) -> Result<&'a str, DirectiveError> {
@@ -388,7 +388,7 @@ fn add_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), Dir
     Ok(())
 }
 
-/// The default callable of a middleware; that of `paste.lint`, for one.
+/// The default callable of a middleware module; `paste.lint` uses this name, for example.
 const DEFAULT_MIDDLEWARE: &str = "middleware";
 
 fn push_middleware(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
@@ -433,7 +433,7 @@ fn set_flag(scope: &mut Scope<'_>, arguments: &[Argument<'_>], flag: Flag) -> Re
     set_once(&mut scope.level.flags[flag as usize], arguments[0], Argument::flag)
 }
 
-/// The least that is worth collecting: a limit of 0 would mean a file for every byte.
+/// The smallest limit that is useful: a limit of 0 would create a file for every byte.
 const LEAST_WRITE_BUFFER: usize = 1024;
 
 fn set_write_buffer_size(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
@@ -466,7 +466,7 @@ fn ignore_headers(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(
     Ok(())
 }
 
-/// Sets what may stand once in a block.
+/// Sets a value that may be set once in a block.
 fn set_once<'a, T>(
     slot: &mut Option<T>,
     argument: Argument<'a>,

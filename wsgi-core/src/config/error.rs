@@ -1,82 +1,82 @@
-//! What an operator is told.
+//! Errors of directives, as the operator sees them.
 
 use super::Place;
 
-/// A directive that cannot be accepted: the host refuses the configuration. One line in nginx's manner; nginx appends
-/// ` in FILE:LINE`. Values are shown with control characters escaped.
+/// A directive that cannot be accepted: the host refuses the configuration. The message is one line in nginx's style; nginx
+/// appends ` in FILE:LINE`. Values are shown with control characters escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
-    /// There is no directive of this name. Where nginx reads the configuration, it says so itself.
+    /// No directive has this name. nginx reports that itself when it reads the configuration.
     #[error("unknown directive \"{name}\"")]
     Unknown {
-        /// What stands in its place.
+        /// The unknown name.
         name: String,
     },
-    /// It does not belong into this kind of block.
+    /// The directive is not allowed in this kind of block.
     #[error("\"{directive}\" directive is not allowed here")]
     NotAllowedHere {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
     },
     /// Too few or too many arguments.
     #[error("invalid number of arguments in \"{directive}\" directive")]
     ArgumentCount {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
     },
-    /// It stands in the same block already.
+    /// The directive is set in the same block already.
     #[error("\"{directive}\" directive is duplicate")]
     Duplicate {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
     },
     /// An argument breaks a rule.
     #[error("invalid value \"{value}\" in \"{directive}\" directive, {rule}")]
     InvalidValue {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
         /// The argument.
         value: String,
-        /// What is allowed instead.
+        /// The allowed values.
         rule: String,
     },
-    /// A parameter that the directive has not.
+    /// A parameter that the directive does not have.
     #[error("invalid parameter \"{parameter}\" in \"{directive}\" directive, {rule}")]
     InvalidParameter {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
         /// The argument.
         parameter: String,
-        /// What is allowed instead.
+        /// The allowed parameters.
         rule: String,
     },
-    /// A path at which there is not what is needed.
+    /// A path whose file or folder cannot be used.
     #[error("\"{path}\" in \"{directive}\" directive {trouble}")]
     UnusablePath {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
         /// The path, absolute.
         path: String,
-        /// What is wrong with it, e.g. `is not a folder`.
+        /// The problem, e.g. `is not a folder`.
         trouble: String,
     },
-    /// Two values for something that exists once a process.
+    /// Two values for a setting that exists once per process.
     #[error(
         "\"{directive}\" directive has the value \"{value}\" here but \"{first}\" in {place}; there is one Python for \
          the whole configuration"
     )]
     Conflict {
-        /// Its name.
+        /// The directive's name.
         directive: &'static str,
         /// The later value.
         value: String,
         /// The earlier value.
         first: String,
-        /// Where the earlier value stands.
+        /// Position of the earlier value.
         place: Place,
     },
-    /// An interpreter beside the virtual environment that is asked for.
+    /// An interpreter outside of the virtual environment that is configured.
     #[error(
         "\"wsgi_python_executable\" \"{executable}\" ({executable_place}) is not inside the virtual environment \
          \"{venv}\" of \"wsgi_python_home\" ({venv_place}); one of the two is enough"
@@ -84,11 +84,11 @@ pub enum DirectiveError {
     OutsideVenv {
         /// The interpreter.
         executable: String,
-        /// Where it is configured.
+        /// Position of its directive.
         executable_place: Place,
         /// The virtual environment.
         venv: String,
-        /// Where that is configured.
+        /// Position of its directive.
         venv_place: Place,
     },
 }

@@ -1,4 +1,4 @@
-//! The switches: directives that are `on` or `off` and mean something for the requests of their block.
+//! The switches: directives that are `on` or `off`, and apply to the requests of their block.
 
 /// A switch of [`LevelSettings`](super::LevelSettings). All are off by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,9 +8,9 @@ pub enum Flag {
     Preload,
     /// `wsgi_pass_authorization`: applications see Authorization and Proxy-Authorization.
     PassAuthorization,
-    /// `wsgi_enable_subinterpreters`: each script has an interpreter of its own.
+    /// `wsgi_enable_subinterpreters`: each script has a separate interpreter.
     Subinterpreters,
-    /// `wsgi_use_main_interpreter`: not so here.
+    /// `wsgi_use_main_interpreter`: applications of this block run in the main interpreter nevertheless.
     MainInterpreter,
     /// `wsgi_allow_ranges`: the host may answer with a part of the body.
     AllowRanges,
@@ -18,16 +18,16 @@ pub enum Flag {
     OptimizeSendHeaders,
     /// `wsgi_output_buffering`: blocks may be joined.
     OutputBuffering,
-    /// `wsgi_write_buffering`: what is written is collected until the application returns.
+    /// `wsgi_write_buffering`: blocks given to the write callable are collected until the application returns.
     WriteBuffering,
-    /// `wsgi_script_reloading`: the script is looked at with each request.
+    /// `wsgi_script_reloading`: each request checks whether the script has changed.
     ScriptReloading,
-    /// `wsgi_strict`: headers that belong to the server raise in `start_response`, instead of being left out.
+    /// `wsgi_strict`: headers that only the server may send raise in `start_response`, instead of being left out.
     Strict,
 }
 
 impl Flag {
-    /// All of them, each at the place of its number.
+    /// All switches, each at the index of its number.
     pub const ALL: [Self; 10] = [
         Self::Preload,
         Self::PassAuthorization,

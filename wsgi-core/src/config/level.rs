@@ -1,4 +1,4 @@
-//! Settings of one block, and how blocks inherit.
+//! Settings of one block, and the inheritance between blocks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use super::{Flag, Place, Target};
 use crate::head::AccelHeaders;
 use crate::reload::Mechanism;
 
-/// What a block sets. After [`inherit`](Self::inherit): what is in force there.
+/// The settings made in a block. After [`inherit`](Self::inherit): those in force there.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct LevelSettings {
-    /// The application, if requests of this block go to one.
+    /// The application, if the block has one.
     pub target: Option<Target>,
-    /// Variables, each name once.
+    /// The operator's variables, each name once.
     pub variables: Vec<Variable>,
-    /// The stack around the application, innermost first; empty after `wsgi_middleware off`, `None` where nothing is said.
+    /// The stack around the application, innermost first; empty after `wsgi_middleware off`, `None` if not set.
     pub middleware: Option<Vec<Layer>>,
-    /// How a script that has changed is reloaded (`wsgi_reload_mechanism`).
+    /// How a changed script is reloaded (`wsgi_reload_mechanism`).
     pub reload_mechanism: Option<Mechanism>,
-    /// Bytes of the write callable that memory holds (`wsgi_write_buffer_size`).
+    /// Bytes that the write callable collects in memory (`wsgi_write_buffer_size`).
     pub write_buffer_size: Option<usize>,
-    /// Where they go beyond that (`wsgi_temp_path`).
+    /// The folder for collected bytes beyond that (`wsgi_temp_path`).
     pub temp_path: Option<TempPath>,
     /// Response headers that nginx does not obey (`wsgi_ignore_headers`).
     pub ignored_headers: Option<AccelHeaders>,
@@ -30,28 +30,28 @@ pub struct LevelSettings {
     pub(super) flags: [Option<bool>; Flag::ALL.len()],
 }
 
-/// The usual memory page.
+/// The size of a memory page on most systems.
 const DEFAULT_WRITE_BUFFER: usize = 4096;
 
-/// One `wsgi_middleware`: a callable that takes the application and gives another one.
+/// One `wsgi_middleware`: a callable that takes the application and returns another one.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// Dotted name of the module it is imported from.
     pub module: String,
-    /// Its name there, which may have dots.
+    /// Its name in the module, which may have dots.
     pub callable: String,
-    /// Where the directive stands.
+    /// Position of the directive.
     pub place: Place,
 }
 
 impl Layer {
-    /// Whether both do the same.
+    /// Whether both name the same callable.
     pub fn is_same(&self, other: &Self) -> bool {
         self.module == other.module && self.callable == other.callable
     }
 }
 
-/// Displayed as the directive it comes from.
+/// Displayed as the directive that it comes from, with its position.
 impl fmt::Display for Layer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "\"wsgi_middleware {} {}\" in {}", self.module, self.callable, self.place)
@@ -74,18 +74,18 @@ pub struct Variable {
     pub name: Arc<str>,
     /// The value as written; the host evaluates its own variables in it.
     pub value: Arc<[u8]>,
-    /// Counts every `wsgi_var` of the configuration from 0, replaced ones included; hosts keep what they compiled from
-    /// `value` under it.
+    /// Number of this `wsgi_var` in the configuration, counted from 0, replaced ones included; a host stores the compiled
+    /// form of `value` under it.
     pub number: usize,
-    /// Where it stands.
+    /// Position of the directive.
     pub place: Place,
 }
 
 impl LevelSettings {
-    /// Completes the settings of an inner block from those of the `outer` one, which are complete already.
+    /// Completes the settings of an inner block with those of the `outer` block, which must be complete already.
     ///
-    /// Variables inherit name by name, the inherited ones first. The application goes to `nameless` blocks only (`if`
-    /// and `limit_except`): they are part of the location around them, whereas a nested location is another place.
+    /// Variables are inherited by name, the inherited ones first. The application is inherited by `nameless` blocks only
+    /// (`if` and `limit_except`): they are part of the location around them, whereas a nested location is another location.
     pub fn inherit(&mut self, outer: &Self, nameless: bool) {
         let own = std::mem::take(&mut self.variables);
         let overridden = |variable: &&Variable| own.iter().any(|own| own.name == variable.name);
@@ -108,12 +108,12 @@ impl LevelSettings {
         }
     }
 
-    /// Whether a switch is on here; all are off unless something else is said.
+    /// Whether a switch is on here. The default is off.
     pub fn is_on(&self, flag: Flag) -> bool {
         self.flags[flag as usize].unwrap_or(false)
     }
 
-    /// Bytes of the write callable that memory holds.
+    /// Returns how many bytes the write callable may collect in memory.
     pub fn write_buffer_size(&self) -> usize {
         self.write_buffer_size.unwrap_or(DEFAULT_WRITE_BUFFER)
     }
@@ -123,7 +123,7 @@ impl LevelSettings {
         self.flags[flag as usize] = Some(on);
     }
 
-    /// Adds a variable. Returns the one of that name it replaces.
+    /// Adds a variable. Returns the variable of the same name that it replaces.
     pub(super) fn set_variable(&mut self, variable: Variable) -> Option<Variable> {
         let earlier = self.variables.iter().position(|other| other.name == variable.name);
         let replaced = earlier.map(|index| self.variables.remove(index));
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(own.target, Some(target("own")));
     }
 
-    /// What one block says: names of variables, `preload`, whether it has an application, whether it is nameless.
+    /// The settings of one block: names of variables, `preload`, whether it has an application, whether it is nameless.
     type Block = (Vec<u8>, Option<bool>, bool, bool);
 
     fn level((names, preload, pass, _): &Block, depth: usize) -> LevelSettings {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model reads a block's settings off the whole chain, without any inheriting.
+        /// The model derives the settings of a block from the whole chain, without inheritance.
         #[test]
         fn inheritance_finds_the_innermost_value(
             blocks in prop::collection::vec(
@@ -239,7 +239,7 @@ mod tests {
                     inner.variables.iter().filter(|variable| *variable.name == *name).map(|v| v.number).collect();
                 prop_assert_eq!(found, Vec::from_iter(innermost));
             }
-            // Each block's own stand behind what it inherits, in their order.
+            // The variables of each block follow the inherited ones, in their order.
             prop_assert!(inner.variables.is_sorted_by_key(|variable| variable.number));
 
             let preload = blocks.iter().rev().find_map(|block| block.1);

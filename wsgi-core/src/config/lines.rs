@@ -1,4 +1,4 @@
-//! Directives as lines of text, for hosts without configuration files of nginx's kind: a command line, a test.
+//! Directives as lines of text, for hosts without configuration files like nginx's: a command line, a test.
 
 use std::path::Path;
 
@@ -13,19 +13,19 @@ pub fn apply_line(line: &str, scope: &mut Scope<'_>) -> Result<(), DirectiveErro
     directive.apply(scope, &words.map(str::as_bytes).collect::<Vec<_>>())
 }
 
-/// What directives amount to in a program that serves one application and has no blocks.
+/// The settings of a program that serves one application and has no blocks.
 #[derive(Debug, Default)]
 pub struct Lines {
     /// The settings of the application.
     pub level: LevelSettings,
-    /// Those of the process, checked.
+    /// The settings of the process, checked.
     pub process: ProcessSettings,
-    /// What the operator should hear all the same.
+    /// Remarks for the operator on accepted directives.
     pub notices: Vec<Notice>,
 }
 
 impl Lines {
-    /// Applies directives, each where it may stand: to the application, or to the process. Relative paths are taken from
+    /// Applies directives, each where it is allowed: to the application, or to the process. Relative paths start from
     /// `folder`.
     ///
     /// ```

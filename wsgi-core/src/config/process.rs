@@ -1,4 +1,4 @@
-//! Settings that exist once a process, from wherever in the configuration they come.
+//! Settings that exist once per process, regardless of their position in the configuration.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use super::venv::is_venv;
 use super::{Context, DirectiveError, Place};
 use crate::pool::StackSize;
 
-/// Which Python runs, where it finds modules, and how applications are executed.
+/// Settings of Python: the installation, the folders of modules, and how applications are executed.
 ///
-/// There is one Python a process, so a value may be repeated anywhere, but not contradicted.
+/// There is one Python per process, so a value may be repeated in any block, but not contradicted.
 #[derive(Debug, Default)]
 pub struct ProcessSettings {
     home: Option<Recorded<PathBuf>>,
@@ -24,7 +24,7 @@ pub struct ProcessSettings {
     variables: usize,
 }
 
-/// A value, and where it was first given.
+/// A value, and the position where it was first set.
 #[derive(Debug)]
 struct Recorded<T> {
     value: T,
@@ -38,9 +38,9 @@ pub enum Threads {
     Inline,
     /// On threads of the gateway.
     Pool {
-        /// Requests that may run Python at a time.
+        /// Requests that may run Python at the same time.
         permits: usize,
-        /// Threads there may be, those included whose request waits for its client. At least `permits`.
+        /// Limit of threads, including those whose request waits for its client. At least `permits`.
         max: usize,
     },
 }
@@ -53,20 +53,20 @@ impl Default for Threads {
 
 const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(5);
 
-/// `max` unless it is given, or more permits are.
+/// `max` by default, unless there are more permits.
 const DEFAULT_MAX_THREADS: usize = 256;
-/// More permits than this are a slip: Python runs on few CPUs at a time.
+/// More permits than this are a mistake: Python runs on few CPUs at a time.
 const MOST_PERMITS: usize = 1024;
-/// Half of what Linux gives a whole system by default (`kernel.pid_max`).
+/// Half of the threads that Linux allows in the whole system by default (`kernel.pid_max`).
 const MOST_THREADS: usize = 16384;
 
 impl ProcessSettings {
-    /// Where the standard library is, `prefix` or `prefix:exec_prefix`, or a virtual environment.
+    /// The folder of the standard library, as `prefix` or `prefix:exec_prefix`, or a virtual environment.
     pub fn home(&self) -> Option<&Path> {
         self.home.as_ref().map(|home| &*home.value)
     }
 
-    /// What `sys.executable` is to be.
+    /// The value of `sys.executable`.
     pub fn executable(&self) -> Option<&Path> {
         self.executable.as_ref().map(|executable| &*executable.value)
     }
@@ -76,7 +76,8 @@ impl ProcessSettings {
         self.optimize.as_ref().map(|optimize| optimize.value)
     }
 
-    /// What goes in front of `sys.path`: outer blocks first, then as the configuration has it, each folder once.
+    /// The folders that go in front of `sys.path`: those of outer blocks first, then in the order of the configuration, each
+    /// once.
     pub fn path(&self) -> Vec<PathBuf> {
         let mut entries: Vec<_> = self.path.iter().collect();
         entries.sort_by_key(|(context, _)| *context);
@@ -104,7 +105,7 @@ impl ProcessSettings {
         self.retire_delay.unwrap_or(DEFAULT_RETIRE_DELAY)
     }
 
-    /// Checks what only the whole configuration tells. Called once, at its end.
+    /// Checks the rules that concern several directives. Called once, at the end of the configuration.
     pub fn check(&self) -> Result<(), DirectiveError> {
         let (Some(home), Some(executable)) = (&self.home, &self.executable) else { return Ok(()) };
         if is_venv(&home.value) && !lies_in(&executable.value, &home.value) {
@@ -157,7 +158,7 @@ impl ProcessSettings {
         match path.metadata() {
             Err(error) => return Err(unusable(argument, &path, &format!("cannot be used: {error}"))),
             Ok(file) if !file.is_file() => return Err(unusable(argument, &path, "is not a file")),
-            // The master looks, mostly as root; whether the worker's user may run it is seen when Python starts.
+            // The master checks this, mostly as root. Whether the worker's user may execute it shows when Python starts.
             Ok(file) if file.permissions().mode() & 0o111 == 0 => {
                 return Err(unusable(argument, &path, "is not executable"));
             }
@@ -166,7 +167,7 @@ impl ProcessSettings {
         record(&mut self.executable, argument, path, place, |path| shown_path(path))
     }
 
-    /// Adds the folders of `dir[:dir...]`. Returns those that are not there.
+    /// Adds the folders of `dir[:dir...]`. Returns those that do not exist.
     pub(super) fn add_path(
         &mut self,
         argument: Argument<'_>,
@@ -176,7 +177,7 @@ impl ProcessSettings {
         let mut missing = Vec::new();
         for part in argument.bytes.split(|byte| *byte == b':') {
             if part.is_empty() {
-                // Python's own PYTHONPATH takes it for the current folder.
+                // Python's PYTHONPATH would take it for the current folder.
                 return Err(argument.invalid("no folder between \":\" may be empty"));
             }
             let folder = Argument { bytes: part, ..argument }.path(prefix)?;
@@ -224,14 +225,14 @@ impl ProcessSettings {
         Ok(())
     }
 
-    /// The number of the next variable.
+    /// Returns the number of the next variable.
     pub(super) fn number_variable(&mut self) -> usize {
         self.variables += 1;
         self.variables - 1
     }
 }
 
-/// The value of `max=`.
+/// Parses the value of `max=`.
 fn most_threads(parameter: Argument<'_>, permits: usize) -> Result<usize, DirectiveError> {
     let invalid = |rule: String| DirectiveError::InvalidParameter {
         directive: parameter.directive,
@@ -247,7 +248,7 @@ fn most_threads(parameter: Argument<'_>, permits: usize) -> Result<usize, Direct
         .ok_or_else(|| invalid(format!("the number must be from {permits} to {MOST_THREADS}")))
 }
 
-/// Keeps the first value; a later one must be equal.
+/// Stores the first value; a later one must be equal.
 fn record<T: PartialEq>(
     slot: &mut Option<Recorded<T>>,
     argument: Argument<'_>,
@@ -270,7 +271,8 @@ fn record<T: PartialEq>(
     }
 }
 
-/// Whether a file is below a folder, links in its own name apart: a virtual environment's python is one.
+/// Whether a file is below a folder. A link at its last component is not followed: the python of a virtual environment is a
+/// link.
 fn lies_in(file: &Path, folder: &Path) -> bool {
     match (file.parent().map(Path::canonicalize), folder.canonicalize()) {
         (Some(Ok(parent)), Ok(folder)) => parent.starts_with(folder),
@@ -301,8 +303,8 @@ mod tests {
         Place { file: "nginx.conf".to_owned(), line }
     }
 
-    /// A folder with `base` and `other` (homes), `venv` (a virtual environment whose python is a link to `base/bin/python`),
-    /// and `plain`, which is not executable.
+    /// Makes a folder with `base` and `other` (homes), `venv` (a virtual environment whose python is a link to
+    /// `base/bin/python`), and `plain`, which is not executable.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let at = |name| folder.path().join(name);

@@ -8,10 +8,11 @@ use super::value::{Argument, shown, shown_path};
 use super::{DirectiveError, Notice};
 use crate::error_log::Level;
 
-/// A callable, and where it is defined. Displayed for log lines: `script "/srv/app.py", callable "application"`.
+/// A callable and the file or module that defines it. Displayed for log lines: `script "/srv/app.py", callable
+/// "application"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A file, which need not exist until it is asked for.
+    /// A file, which need not exist until a request needs it.
     Script {
         /// Absolute path.
         path: PathBuf,
@@ -22,7 +23,7 @@ pub enum Target {
     Module {
         /// Dotted name.
         name: String,
-        /// As above.
+        /// A Python name, dotted for an attribute of an object.
         callable: String,
     },
 }
@@ -38,8 +39,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// For programs without directives: `mysite.wsgi:application`, `/srv/app.py:app`, either without its callable
-/// (`application` then). What is no dotted name is a file, taken from the current folder if it is relative.
+/// For programs without directives: `mysite.wsgi:application`, `/srv/app.py:app`, either without its callable (`application`
+/// then). A name that is not a dotted Python name is a file; a relative one starts from the current folder.
 impl FromStr for Target {
     type Err = TargetError;
 
@@ -73,11 +74,11 @@ pub struct TargetError {
     trouble: String,
 }
 
-/// The default callable (PEP 3333 leaves the name open; every server has this one).
+/// The default callable (PEP 3333 does not define a name; every server uses this one).
 pub(super) const DEFAULT_CALLABLE: &str = "application";
 
 impl Target {
-    /// Reads the arguments of `wsgi_pass`, and looks into the file system to tell scripts from modules.
+    /// Parses the arguments of `wsgi_pass`. Looks for the file to distinguish scripts from modules.
     pub(super) fn parse(
         prefix: &Path,
         what: Argument<'_>,
@@ -131,7 +132,7 @@ fn no_name(callable: &[u8]) -> &'static str {
     }
 }
 
-/// Other servers take `module:callable`. No such file exists, so that is what is meant.
+/// Refuses `module:callable`, the syntax of other servers. No file of that name exists, so it is meant as such.
 fn refuse_colon(what: Argument<'_>) -> Result<(), DirectiveError> {
     let text = what.shown();
     match text.rsplit_once(':') {
@@ -142,7 +143,7 @@ fn refuse_colon(what: Argument<'_>) -> Result<(), DirectiveError> {
     }
 }
 
-/// `text` if it can be a module: `app.py` is meant as a file by everybody.
+/// Returns `text` if it can name a module. `app.py` is always taken as a file.
 fn module_name(text: &[u8]) -> Option<&str> {
     dotted_name(text).filter(|name| name.rsplit('.').next() != Some("py"))
 }
@@ -151,7 +152,7 @@ pub(super) fn dotted_name(text: &[u8]) -> Option<&str> {
     str::from_utf8(text).ok().filter(|text| text.split('.').all(is_identifier))
 }
 
-/// Python's rule (PEP 3131) as near as the standard library's character classes come to it.
+/// Python's rule for identifiers (PEP 3131), as close as the character classes of the standard library allow.
 fn is_identifier(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|first| first == '_' || first.is_alphabetic())

@@ -1,4 +1,4 @@
-//! One argument of a directive, and the kinds of values it may hold.
+//! One argument of a directive, and parsers for its kinds of values.
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::DirectiveError;
 
-/// An argument that knows which directive it belongs to, so that its error can say so.
+/// An argument with the name of its directive, for error messages.
 #[derive(Clone, Copy)]
 pub(super) struct Argument<'a> {
     pub(super) directive: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Argument<'a> {
 }
 
 impl Argument<'_> {
-    /// `on` or `off`, in any case as nginx takes them.
+    /// Parses `on` or `off`, in any case, as nginx does.
     pub(super) fn flag(self) -> Result<bool, DirectiveError> {
         match self.bytes {
             on if on.eq_ignore_ascii_case(b"on") => Ok(true),
@@ -25,7 +25,7 @@ impl Argument<'_> {
         }
     }
 
-    /// Decimal digits, within `allowed`; `None` otherwise.
+    /// Parses decimal digits; `None` if there are other characters, or the number is not `allowed`.
     pub(super) fn number(self, allowed: RangeInclusive<usize>) -> Option<usize> {
         if !self.bytes.iter().all(u8::is_ascii_digit) {
             return None;
@@ -33,7 +33,7 @@ impl Argument<'_> {
         str::from_utf8(self.bytes).ok()?.parse().ok().filter(|number| allowed.contains(number))
     }
 
-    /// A number of bytes, with `k` or `m` behind it for 2^10 and 2^20 of them (`ngx_parse_size`).
+    /// Parses a number of bytes; `k` or `m` after it multiplies by 2^10 or 2^20 (`ngx_parse_size`).
     pub(super) fn size(self) -> Option<usize> {
         let (digits, unit) = match self.bytes.split_last()? {
             (b'k' | b'K', digits) => (digits, 1 << 10),
@@ -43,7 +43,7 @@ impl Argument<'_> {
         Argument { bytes: digits, ..self }.number(0..=usize::MAX)?.checked_mul(unit).filter(|_| !digits.is_empty())
     }
 
-    /// A time: a number of seconds, or with `ms`, `s`, `m`, `h` or `d` behind it (`ngx_parse_time`, one unit).
+    /// Parses a time: a number of seconds, or a number followed by `ms`, `s`, `m`, `h` or `d` (`ngx_parse_time`, one unit).
     pub(super) fn time(self) -> Option<Duration> {
         let digits = self.bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (number, unit) = self.bytes.split_at(digits);
@@ -59,8 +59,8 @@ impl Argument<'_> {
         Some(Duration::from_millis((number as u64).checked_mul(milliseconds)?))
     }
 
-    /// A path, absolute, without trailing or doubled `/`. Links and `..` stay: a virtual environment is known by the
-    /// name of its link.
+    /// Parses a path, and makes it absolute, without trailing or doubled `/`. Links and `..` are kept: a virtual environment
+    /// is identified by the name of its link.
     pub(super) fn path(self, prefix: &Path) -> Result<PathBuf, DirectiveError> {
         if self.bytes.is_empty() || self.bytes.contains(&0) {
             return Err(self.invalid("it must be a path"));
@@ -80,7 +80,7 @@ impl Argument<'_> {
     }
 }
 
-/// Text as messages show it, in one line: control characters are escaped, what is not UTF-8 is replaced.
+/// Returns text for messages, in one line: control characters are escaped, invalid UTF-8 is replaced.
 pub(super) fn shown(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for char in String::from_utf8_lossy(bytes).chars() {
@@ -89,7 +89,7 @@ pub(super) fn shown(bytes: &[u8]) -> String {
     text
 }
 
-/// [`shown`], for paths.
+/// Returns a path for messages; see [`shown`].
 pub(super) fn shown_path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }

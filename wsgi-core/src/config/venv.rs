@@ -1,17 +1,17 @@
-//! Virtual environments, as far as their `pyvenv.cfg` tells about them.
+//! Virtual environments, as their `pyvenv.cfg` describes them.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The entries of a `pyvenv.cfg` that tell which Python made the environment.
+/// The entries of a `pyvenv.cfg` that identify the Python that made the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VenvConfig {
     /// `home`: the folder of the program that made the environment.
     pub home: Option<PathBuf>,
-    /// `version` (the venv module) or `version_info` (virtualenv, uv): the version of Python, as it is written there.
+    /// `version` (the venv module) or `version_info` (virtualenv, uv): the version of Python, as written there.
     pub version: Option<String>,
     /// `executable` (the venv module) or `base-executable` (virtualenv): the program that made the environment.
     pub executable: Option<PathBuf>,
@@ -23,7 +23,7 @@ impl VenvConfig {
         Some(Self::parse(&fs::read(folder.join("pyvenv.cfg")).ok()?))
     }
 
-    /// The first entry of each kind counts, as for CPython; case and spaces around keys do not.
+    /// Parses the file. The first entry of each kind counts, as in CPython; case and spaces around keys are ignored.
     fn parse(text: &[u8]) -> Self {
         let mut config = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
@@ -54,7 +54,7 @@ fn minor(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Whether a virtual environment lies at `folder`.
+/// Whether `folder` is a virtual environment.
 pub(super) fn is_venv(folder: &Path) -> bool {
     folder.join("pyvenv.cfg").is_file()
 }

@@ -1,4 +1,4 @@
-//! What the table and its setters do with what operators write.
+//! Tests of the table and its setters with arguments of operators.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Context, LevelSettings, Notice, Place, ProcessSettings, Threads};
 use super::*;
 
-/// One block of a configuration that is being read.
+/// One block of a configuration while it is read.
 #[derive(Default)]
 struct Block {
     level: LevelSettings,
@@ -50,7 +50,7 @@ fn the_table_is_complete_and_well_formed() {
         assert!(entry.syntax.starts_with(entry.name) && entry.syntax.ends_with(';'), "{}", entry.syntax);
         assert!(entry.default.is_none_or(|text| text.starts_with(entry.name) && text.ends_with(';')));
         assert!(entry.summary.ends_with('.') && !entry.summary.contains('\n'));
-        // nginx counts up to seven arguments.
+        // nginx supports up to seven arguments.
         assert!(entry.arguments.start() <= entry.arguments.end() && *entry.arguments.end() <= 7);
     }
     assert!(directive("wsgi_nonsense").is_none());
