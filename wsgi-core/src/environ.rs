@@ -1,11 +1,11 @@
-//! environ as plain data: the variables of a request, and how they differ from those of the request before.
+//! environ as plain data: the variables of a request, and the differences from those of the request before.
 //!
-//! Most of what two requests in a row say is the same, so a host's dictionary is not filled anew: an [`EnvironCache`]
-//! stands beside a dictionary that holds the previous request's variables and reports only what has changed
-//! ([`Changes`]). The dictionary is then copied for the application.
+//! Most variables have the same value in consecutive requests, so a host's dictionary is not filled anew: an [`EnvironCache`]
+//! accompanies a dictionary that holds the previous request's variables, and reports only the changes ([`Changes`]). The
+//! dictionary is then copied for the application.
 //!
-//! Where a variable comes from, the first that has it wins: the operator's variables, what CGI requires
-//! (PEP 3333, "environ Variables"), the host's own, the request's headers.
+//! If several sources set a variable, the first of these wins: the operator's variables, the variables that CGI requires (PEP
+//! 3333, "environ Variables"), the host's own, the request's headers.
 
 mod authority;
 mod cache;
@@ -28,26 +28,26 @@ pub use decode::{decode_path, decode_prefix};
 pub use name::Credentials;
 pub use path::{Mount, split_path};
 
-/// Takes what [`EnvironCache::update`] reports. Keys are ASCII unless the operator's are not; values are raw bytes,
-/// to be decoded as latin-1.
+/// Receives the reports of [`EnvironCache::update`]. Keys are ASCII unless an operator chose others; values are raw bytes, to
+/// be decoded as latin-1.
 pub trait Changes {
-    /// The dictionary gets this value. Reported again only when the value changes.
+    /// Sets the value of a key in the dictionary. Reported again only when the value changes.
     fn set(&mut self, slot: SlotId, key: &str, value: &[u8]);
 
-    /// The dictionary has this key, and loses it.
+    /// Removes a key that the dictionary has.
     fn remove(&mut self, slot: SlotId, key: &str);
 
-    /// This request has this value, whatever the dictionary holds under the key: it belongs into the copy only. At
-    /// most one for each key and request.
+    /// Sets the value of a key for this request only: it belongs in the copy, in place of any value in the dictionary. At
+    /// most once for each key and request.
     fn once(&mut self, key: &str, value: &[u8]);
 }
 
-/// Place of a key in a cache. A slot keeps its key as long as its cache lives.
+/// Index of a key in a cache. A slot keeps its key as long as its cache lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId(u16);
 
 impl SlotId {
-    /// A small number, from 0 without large gaps; there are never more than 500.
+    /// Returns a small number: indices start at 0 without large gaps, and there are never more than 500.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }

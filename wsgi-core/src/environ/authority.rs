@@ -1,14 +1,14 @@
-//! The host that a client asks for.
+//! The host that a client requests.
 
 use std::borrow::Cow;
 
 use http::uri::Authority;
 
-/// Host and port of the value of a Host header, or of the authority of a target (RFC 9110, 7.2). The host is in lower case and
-/// without a dot at its end. The port may be missing or empty, and is at most 65535.
+/// Parses host and port from a Host header, or from the authority of a target (RFC 9110, 7.2). The host is returned in lower
+/// case and without a trailing dot. The port may be missing or empty, and is at most 65535.
 ///
-/// `None` for anything else: a user in front, an empty host, an empty label, an escape, a byte above ASCII. nginx refuses the
-/// same with 400, since 1.29.4 (`ngx_http_validate_host`).
+/// `None` for anything else: a user in front, an empty host, an empty label, an escape, a byte above ASCII. nginx refuses
+/// these with 400, since 1.29.4 (`ngx_http_validate_host`).
 pub fn host_and_port(authority: &[u8]) -> Option<(Cow<'_, str>, Option<u16>)> {
     let (host, port) = match simple(authority) {
         Some((host, port)) => (Cow::Borrowed(host), port),
@@ -18,8 +18,8 @@ pub fn host_and_port(authority: &[u8]) -> Option<(Cow<'_, str>, Option<u16>)> {
     (!host.is_empty() && !has_empty_label).then_some((host, port))
 }
 
-/// A host as nearly all clients write it: a name in lower case or an address of version 4, and perhaps a port. It is what
-/// [`any`] would find, without a copy.
+/// Parses the host in the form that nearly all clients send: a name in lower case or an address of version 4, and perhaps a
+/// port. The result is that of [`any`], without a copy.
 fn simple(authority: &[u8]) -> Option<(&str, Option<u16>)> {
     let is_simple = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     let end = authority.iter().position(|byte| !is_simple(byte)).unwrap_or(authority.len());

@@ -7,11 +7,11 @@ use super::name::{self, Credentials, Destination, NameTable};
 use super::slots::{Purpose, Slots};
 use crate::host::{HeaderField, RequestView};
 
-/// What a dictionary of variables holds, and how to bring it up to date.
+/// Remembers the variables that a dictionary holds, and reports how to update it.
 ///
-/// Its memory is bounded whatever clients send: long values and names beyond a number are not kept, but reported with
-/// each request ([`Changes::once`]). A request like the one before costs a comparison for each value and allocates
-/// nothing.
+/// Its memory is bounded, whatever clients send: long values, and names beyond a limit, are not kept but reported with each
+/// request ([`Changes::once`]). A request with the same values as the one before costs a comparison for each value, and
+/// allocates nothing.
 pub struct EnvironCache {
     slots: Slots,
     names: NameTable,
@@ -23,7 +23,7 @@ pub struct EnvironCache {
 }
 
 impl EnvironCache {
-    /// A cache beside a dictionary that has none of the variables yet.
+    /// Creates a cache for a dictionary that has none of the variables yet.
     pub fn new(credentials: Credentials) -> Self {
         Self {
             slots: Slots::new(),
@@ -35,7 +35,7 @@ impl EnvironCache {
         }
     }
 
-    /// Reports what makes the dictionary that of `request`.
+    /// Reports the changes that turn the dictionary into that of `request`.
     pub fn update<R: RequestView>(&mut self, request: &R, changes: &mut impl Changes) {
         self.slots.begin();
         let mut collected = Collected::default();
@@ -44,7 +44,8 @@ impl EnvironCache {
             Some(overrides) => self.put_overridden(request, &overrides, changes),
         }
         self.put_extra(request, &mut collected, changes);
-        // What a header passes through here is inlined by force: left to the compiler, a request costs a third more.
+        // The functions that each header passes through here are inlined by force: left to the compiler, a request costs a
+        // third more.
         for HeaderField { name, value, hash } in request.headers() {
             match self.names.find(name, hash) {
                 Some(Destination::Slot(slot)) => self.take(slot, name, value, &mut collected),
@@ -58,7 +59,7 @@ impl EnvironCache {
         self.slots.sweep(changes);
     }
 
-    /// The operator's variables come first, so that nothing is reported that they replace.
+    /// Handles the operator's variables. They come first, so that no value is reported that they replace.
     #[inline]
     fn put_variables<'a, R: RequestView>(
         &mut self,
@@ -82,7 +83,7 @@ impl EnvironCache {
         overrides
     }
 
-    /// Compiled for its caller: without overrides nothing is left of them.
+    /// Inlined into each caller: without overrides, the code for them is optimized away.
     #[inline(always)]
     fn put_fixed<'a, R: RequestView>(&mut self, request: &'a R, overrides: &Overrides<'a>, changes: &mut impl Changes) {
         let mut buffer = Vec::new();
@@ -120,7 +121,7 @@ impl EnvironCache {
                 _ => self.find_extra(position, key),
             };
             match slot {
-                // What the gateway makes itself is not the host's to change.
+                // A host cannot change the variables that the gateway makes itself.
                 Some(slot) if slot < fixed::COUNT => {}
                 Some(slot) => self.slots.settle(slot, Some(value), changes),
                 None => collected.settle(key, Some(value), changes),
@@ -135,7 +136,7 @@ impl EnvironCache {
         Some(slot)
     }
 
-    /// Takes a header that belongs into a slot.
+    /// Handles a header that has a slot.
     #[inline(always)]
     fn take<'a>(&mut self, slot: usize, name: &'a [u8], value: &'a [u8], collected: &mut Collected<'a>) {
         match self.slots.claim(slot, Some(value), collected.next()) {
@@ -155,7 +156,7 @@ impl EnvironCache {
         collected: &mut Collected<'a>,
     ) {
         if claim == Claim::Unchanged {
-            // Not so: it has a second part.
+            // The value did change: there is a second header of the name.
             let first = self.slots.collect(slot, collected.next());
             collected.push_joined(slot, name, first, value);
         } else {
@@ -163,7 +164,7 @@ impl EnvironCache {
         }
     }
 
-    /// Takes a header whose name is not in the table.
+    /// Handles a header whose name is not in the table.
     #[cold]
     fn meet<'a>(&mut self, field: HeaderField<'a>, collected: &mut Collected<'a>) {
         if name::has_underscore(field.name) {
@@ -180,7 +181,7 @@ impl EnvironCache {
         }
     }
 
-    /// The slot for a header, unless this request has done without one for the same key.
+    /// Returns the slot for a header, unless an earlier header of this request with the same key got none.
     fn find_header(&mut self, key: &str, collected: &Collected<'_>) -> Option<usize> {
         if collected.is_loose(key) {
             return None;
@@ -188,14 +189,14 @@ impl EnvironCache {
         self.slots.find(key, Purpose::Header { common: name::is_common(key) })
     }
 
-    /// Brings up to date what the headers have changed.
+    /// Reports the values that the headers have changed.
     fn put_collected(&mut self, mut collected: Collected<'_>, changes: &mut impl Changes) {
         for HeaderField { name, value, .. } in collected.postponed() {
             let Some(key) = name::variable(name, self.credentials) else { continue };
             match self.find_header(&key, &collected) {
                 Some(slot) => match self.slots.claim(slot, None, collected.next()) {
                     Ok(_) => collected.push(Some(slot), name, value),
-                    // The dashed form goes before it.
+                    // The header in the dashed form takes precedence.
                     Err(Claim::Unchanged) => {}
                     Err(claim) => collected.join(claim, name, value),
                 },
@@ -211,7 +212,7 @@ impl EnvironCache {
     }
 }
 
-/// Notes what stood at a position. Positions after one without a slot are not noted.
+/// Stores the entry for a position. Positions after one without a slot are not stored.
 fn remember<T>(list: &mut Vec<T>, position: usize, entry: T) {
     if position == list.len() {
         list.push(entry);

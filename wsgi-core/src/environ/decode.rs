@@ -1,13 +1,13 @@
-//! Request paths as applications get them: decoded, without dot segments, with single slashes.
+//! Request paths as applications receive them: decoded, without dot segments, with single slashes.
 //!
-//! These are nginx's rules (`ngx_http_parse_complex_uri`, `merge_slashes on`), so that an application sees the same
-//! below every host. REQUEST_URI has the path as it was sent.
+//! These are nginx's rules (`ngx_http_parse_complex_uri`, `merge_slashes on`), so that an application sees the same path on
+//! every host. REQUEST_URI has the path as it was sent.
 
 use std::borrow::Cow;
 
 /// Decodes the path of a request, for [`split_path`](super::split_path): percent-escapes and dot segments are resolved,
-/// slashes merged. `None` for one that is to be refused with 400: without a `/` at its beginning, with an invalid escape,
-/// a NUL, or a way out at the top.
+/// slashes merged. Returns `None` for a path that must be refused with 400: it does not begin with `/`, has an invalid escape
+/// or a NUL, or leaves its root.
 ///
 /// ```
 /// use wsgi_core::environ::decode_path;
@@ -34,7 +34,7 @@ pub fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
                 continue;
             }
         }
-        // What stands for a folder ends like one.
+        // A path that ends in a dot segment, or in a slash, denotes a folder and ends in a slash.
         if last {
             clean.push(b'/');
         }
@@ -42,8 +42,8 @@ pub fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(clean))
 }
 
-/// A prefix of paths that an operator gives (`/mnt`), in the form that decoded paths have: a prefix in another form would never
-/// match. Empty for the root, else without a slash at its end. `None` if no path could begin with it; a `%` is written `%25`.
+/// Converts a prefix of paths from an operator (`/mnt`) to the form of decoded paths: a prefix in another form would never
+/// match. Empty for the root, else without a trailing slash. `None` if no path can begin with it; a `%` is written `%25`.
 ///
 /// ```
 /// use wsgi_core::environ::decode_prefix;
@@ -56,7 +56,7 @@ pub fn decode_prefix(prefix: &str) -> Option<Vec<u8>> {
     Some(super::path::without_slash(&decoded).to_vec())
 }
 
-/// Whether nothing is to be done with a path. Some of which nothing would become are not recognized.
+/// Whether a path needs no changes. Some such paths are not recognized.
 fn is_clean(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
         && !path.iter().any(|byte| matches!(byte, b'%' | 0))
@@ -128,7 +128,7 @@ mod tests {
         #[test]
         fn no_path_leads_out_of_its_root(path in "/?([/.ab]|%2[eEfF5]|%0[01]|%[4a]?|[\\x00-\\x7f]){0,12}") {
             let Some(decoded) = decode_path(path.as_bytes()) else {
-                // What is plain is never refused.
+                // A path without special characters is never refused.
                 prop_assert!(!path.starts_with('/') || path.contains(['%', '\0', '.']));
                 return Ok(());
             };
@@ -136,7 +136,7 @@ mod tests {
             let segments: Vec<&[u8]> = decoded[1..].split(|byte| *byte == b'/').collect();
             prop_assert!(segments.iter().all(|segment| !matches!(*segment, b"." | b"..")));
             prop_assert!(segments[..segments.len() - 1].iter().all(|segment| !segment.is_empty()));
-            // Once decoded, a path without escapes stays as it is.
+            // Decoding is idempotent for paths without escapes.
             if !decoded.contains(&b'%') {
                 let again = decode_path(&decoded);
                 prop_assert_eq!(again.as_deref(), Some(&*decoded));

@@ -1,9 +1,9 @@
 //! Comparison of short texts.
 
-/// Whether two texts are the same.
+/// Whether two texts are equal.
 ///
-/// An environ compares some forty texts, most of them short: here they cost 8 to 12 instructions each, and 20 to 30
-/// with the call of `memcmp` that `==` is (callgrind, x86-64, glibc 2.36).
+/// An environ compares some forty texts, most of them short: here they cost 8 to 12 instructions each, and 20 to 30 with
+/// `==`, which calls `memcmp` (callgrind, x86-64, glibc 2.36).
 #[inline(always)]
 pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {

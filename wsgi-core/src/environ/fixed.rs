@@ -1,4 +1,4 @@
-//! The variables that every request has, or whose values depend on one another.
+//! The variables that every request has, and those whose values depend on one another.
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::path;
 use crate::host::{RequestView, Scheme};
 
-/// Their number; they have the first slots.
+/// Number of these variables; they have the first slots.
 pub(super) const COUNT: usize = 14;
 
-/// Their keys, by position.
+/// Keys of these variables, by position.
 pub(super) const KEYS: [&str; COUNT] = [
     "REQUEST_METHOD",
     "SCRIPT_NAME",
@@ -41,20 +41,20 @@ const REMOTE_ADDR: usize = 11;
 const REMOTE_PORT: usize = 12;
 const CONTENT_LENGTH: usize = 13;
 
-/// Those that the scheme alone decides, overrides aside.
+/// Positions of the variables that depend on the scheme alone, unless overridden.
 pub(super) const BY_SCHEME: Range<usize> = GATEWAY_INTERFACE..REMOTE_ADDR;
 
-/// What the operator wants instead of the values of a request.
+/// Values of the operator that replace those of a request.
 #[derive(Default)]
 pub(super) struct Overrides<'a>([Option<&'a [u8]>; COUNT]);
 
 impl<'a> Overrides<'a> {
-    /// `value` is for the key at `position`.
+    /// Sets the value for the key at `position`.
     pub(super) fn set(&mut self, position: usize, value: &'a [u8]) {
         self.0[position] = Some(value);
     }
 
-    /// A key that may be missing: an empty override removes it.
+    /// Returns the value of a key that may be missing: an empty override removes it.
     #[inline(always)]
     fn optional(&self, position: usize, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
         match self.0[position] {
@@ -63,13 +63,13 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// A key that is never empty: an empty override does nothing.
+    /// Returns the value of a key that is never empty: an empty override is ignored.
     #[inline(always)]
     fn filled(&self, position: usize, value: &'a [u8]) -> Option<&'a [u8]> {
         Some(self.0[position].filter(|value| !value.is_empty()).unwrap_or(value))
     }
 
-    /// The scheme by which the client reaches the server, which may be a proxy's in front.
+    /// Returns the scheme that the client uses, which may be that of a proxy in front.
     #[inline(always)]
     fn scheme(&self, connection: Scheme) -> Scheme {
         let is = |position: usize, text: &[u8]| {
@@ -84,7 +84,8 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// SCRIPT_NAME and PATH_INFO. A SCRIPT_NAME alone moves the border between them, if the path begins with it.
+    /// Returns SCRIPT_NAME and PATH_INFO. An override of SCRIPT_NAME alone moves the border between them, if the path begins
+    /// with it.
     #[inline]
     fn paths<R: RequestView>(&self, request: &'a R, buffer: &'a mut Vec<u8>) -> (&'a [u8], &'a [u8]) {
         let (script, path) = (request.script_name(), request.path_info());
@@ -97,7 +98,7 @@ impl<'a> Overrides<'a> {
     }
 }
 
-/// The scheme of the last request, and the texts of its numbers.
+/// The scheme of the last request, and its numbers as text.
 #[derive(Default)]
 pub(super) struct Last {
     /// `None` after overrides.
@@ -105,11 +106,11 @@ pub(super) struct Last {
     server_port: Decimal,
     remote_port: Decimal,
     content_length: Decimal,
-    /// The name of the server, if it is an address in brackets.
+    /// The name of the server in brackets, if it is an address of version 6.
     bracketed: Vec<u8>,
 }
 
-/// Whether the values [`BY_SCHEME`] are those of the last request.
+/// Whether the values of [`BY_SCHEME`] equal those of the last request.
 #[inline(always)]
 pub(super) fn has_same_scheme<R: RequestView>(request: &R, overrides: &Overrides<'_>, last: &mut Last) -> bool {
     let plain = overrides.0[BY_SCHEME].iter().all(Option::is_none);
@@ -118,7 +119,7 @@ pub(super) fn has_same_scheme<R: RequestView>(request: &R, overrides: &Overrides
     plain && before == scheme
 }
 
-/// The values of a request, by position. `buffer` is empty and may hold one of them.
+/// Returns the values of a request, by position. `buffer` must be empty, and may hold one of the values.
 #[inline(always)]
 pub(super) fn values<'a, R: RequestView>(
     request: &'a R,
@@ -154,10 +155,10 @@ pub(super) fn values<'a, R: RequestView>(
     ]
 }
 
-/// An address of version 6 in brackets, as it stands in a URL (RFC 3875, 4.1.14); any other name as it is.
+/// Returns an address of version 6 in brackets, as in a URL (RFC 3875, 4.1.14), and any other name unchanged.
 #[inline(always)]
 fn server_name<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    // The first letter rules out most names.
+    // The first character rules out most names.
     match name {
         [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':', ..] if name.contains(&b':') => bracketed(name, buffer),
         name => name,
@@ -177,7 +178,7 @@ fn bracketed<'a>(name: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
-/// A number and its text, made only when it is another one.
+/// A number and its text, which is formatted only when the number changes.
 struct Decimal {
     number: u64,
     /// Right-aligned.

@@ -1,4 +1,5 @@
-//! The rules of environ once more, without a cache; and a dictionary that follows the reports of a cache, for comparison.
+//! A second implementation of the rules of environ, without a cache; and a dictionary that follows the reports of a cache,
+//! for comparison.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +12,7 @@ mod request;
 /// Keys and values as an application sees them.
 pub type Environ = BTreeMap<String, Vec<u8>>;
 
-/// A dictionary that follows the reports of a cache, as strict as Python's.
+/// A dictionary that applies the reports of a cache. Panics if a report changes nothing, or removes a missing key.
 #[derive(Default)]
 pub(super) struct Dictionary {
     pub(super) held: Environ,
@@ -44,19 +45,19 @@ impl Changes for Dictionary {
     }
 }
 
-/// A dictionary beside its cache.
+/// A dictionary and its cache.
 pub struct Follower {
     pub(super) cache: EnvironCache,
     pub(super) dictionary: Dictionary,
 }
 
 impl Follower {
-    /// An empty one.
+    /// Creates an empty dictionary.
     pub fn new(credentials: Credentials) -> Self {
         Self { cache: EnvironCache::new(credentials), dictionary: Dictionary::default() }
     }
 
-    /// What an application gets for a request.
+    /// Returns the environ that an application gets for a request.
     pub fn environ(&mut self, request: &impl RequestView) -> Environ {
         self.dictionary.once.clear();
         self.dictionary.reports = 0;
@@ -67,7 +68,7 @@ impl Follower {
     }
 }
 
-/// The rules, in the order in which they are written: values of the server, headers, then the operator's changes.
+/// Implements the rules in the order of their description: values of the server, headers, then the operator's changes.
 pub fn model(request: &Request, credentials: Credentials) -> Environ {
     let mut environ = Environ::new();
     let mut put = |key: &str, value: &[u8]| environ.insert(key.to_owned(), value.to_vec());
@@ -101,7 +102,7 @@ pub fn model(request: &Request, credentials: Credentials) -> Environ {
         put("CONTENT_LENGTH", length.to_string().as_bytes());
     }
     for (key, value) in &request.extra {
-        // What the gateway makes itself is not the host's to change.
+        // A host cannot change the variables that the gateway makes itself.
         if !fixed::KEYS.contains(key) {
             put(key, value);
         }

@@ -1,33 +1,33 @@
-//! Header names: which variable a request header becomes, and a table that finds its slot.
+//! Header names: the variable of a request header, and a table that finds its slot.
 
 use super::equal::equal;
 use crate::host::name_hash;
 
-/// What applications see of the credentials that a client sends: `Authorization` and `Proxy-Authorization`.
+/// Whether applications see the credentials that a client sends: `Authorization` and `Proxy-Authorization`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nothing: they are not for scripts (RFC 3875, 9.2).
+    /// The headers are left out: they are not for scripts (RFC 3875, 9.2).
     Withheld,
-    /// The headers as they are.
+    /// The headers are passed unchanged.
     Passed,
 }
 
 /// The variables of credentials.
 const CREDENTIALS: [&str; 2] = ["HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"];
 
-/// Variables that no client sets with a header, whichever way it is spelled.
+/// Variables that a client cannot set with a header in any spelling.
 const WITHHELD: [&str; 5] = [
-    // Libraries take it for the address of a proxy to use ("httpoxy").
+    // Libraries would use its value as the address of a proxy ("httpoxy").
     "HTTP_PROXY",
-    // The body is de-chunked and the connection is the host's.
+    // The host de-chunks the body and manages the connection.
     "HTTP_TRANSFER_ENCODING",
     "HTTP_KEEP_ALIVE",
-    // They are CONTENT_TYPE and CONTENT_LENGTH.
+    // These headers become CONTENT_TYPE and CONTENT_LENGTH.
     "HTTP_CONTENT_TYPE",
     "HTTP_CONTENT_LENGTH",
 ];
 
-/// Variables that have a slot even if a client has used up the slots for headers with names of its own.
+/// Variables that get a slot even if a client has used up the slots with unusual header names.
 const COMMON: [&str; 43] = [
     "CONTENT_TYPE",
     "HTTP_HOST",
@@ -74,8 +74,8 @@ const COMMON: [&str; 43] = [
     "HTTP_TRACEPARENT",
 ];
 
-/// The variable for a header; `None` if there is none: the header is withheld, or its name is not a token
-/// (RFC 9110, 5.1), which only a careless host lets through.
+/// Returns the variable for a header. `None` if the header is withheld, or its name is not a token (RFC 9110, 5.1), which a
+/// host should have refused.
 pub(super) fn variable(name: &[u8], credentials: Credentials) -> Option<String> {
     if name.eq_ignore_ascii_case(b"content-type") {
         return Some("CONTENT_TYPE".to_owned());
@@ -104,27 +104,26 @@ fn withheld(credentials: Credentials) -> impl Iterator<Item = &'static &'static 
     WITHHELD.iter().chain(credentials)
 }
 
-/// Whether a name may be another spelling of one with dashes.
+/// Whether a name may be another spelling of a dashed name.
 pub(super) fn has_underscore(name: &[u8]) -> bool {
     name.contains(&b'_')
 }
 
-/// Whether a header with this variable is so usual that it always deserves a slot.
+/// Whether a header with this variable is so common that it always gets a slot.
 pub(super) fn is_common(key: &str) -> bool {
     COMMON.contains(&key)
 }
 
-/// What stands between the values of a header that was sent several times: RFC 9110, 5.3; for cookies RFC 6265, 4.2.
+/// Returns the separator between the values of a repeated header: RFC 9110, 5.3; for cookies RFC 6265, 4.2.
 pub(super) fn separator(name: &[u8]) -> &'static [u8] {
     if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " }
 }
 
 const PREFIX: &str = "HTTP_";
 
-/// Names that were met already, found by their hash. None has an underscore: those are another spelling of a name
-/// with dashes.
+/// Header names seen so far, found by their hash. None has an underscore: such a name is another spelling of a dashed name.
 pub(super) struct NameTable {
-    /// Index + 1 into `names`, 0 if free; a name stands in the first free bucket at or after that of its hash.
+    /// Index + 1 into `names`, 0 if free; a name is in the first free bucket at or after that of its hash.
     buckets: [u8; 256],
     names: Vec<Name>,
 }
@@ -132,24 +131,24 @@ pub(super) struct NameTable {
 struct Name {
     hash: u32,
     destination: Destination,
-    /// As it was last received. Clients of a kind spell alike, so this is what is compared.
+    /// The name as last received. Clients of a kind use the same spelling, so this is compared first.
     spelling: Box<[u8]>,
 }
 
-/// What is known of a header name.
+/// The handling of a header name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Destination {
-    /// Its value belongs into this slot.
+    /// The value belongs in this slot.
     Slot(usize),
-    /// The application does not see it.
+    /// The application does not see the header.
     Withheld,
 }
 
 impl NameTable {
-    /// Most names it takes. There are always free buckets, which end a search.
+    /// Maximum number of names. Some buckets always stay free, to end a search.
     const CAPACITY: usize = 224;
 
-    /// A table that knows what is withheld.
+    /// Creates a table of the withheld names.
     pub(super) fn new(credentials: Credentials) -> Self {
         let mut table = Self { buckets: [0; 256], names: Vec::new() };
         for key in withheld(credentials).filter(|key| **key != "HTTP_CONTENT_TYPE") {
@@ -159,7 +158,7 @@ impl NameTable {
         table
     }
 
-    /// What is known of `name`.
+    /// Returns the handling of `name`, if the table has it.
     #[inline(always)]
     pub(super) fn find(&mut self, name: &[u8], hash: u32) -> Option<Destination> {
         let mut bucket = hash as u8;
@@ -176,7 +175,7 @@ impl NameTable {
         }
     }
 
-    /// Remembers a name that [`find`](Self::find) does not find, as long as there is room.
+    /// Adds a name that [`find`](Self::find) did not find, unless the table is full.
     pub(super) fn learn(&mut self, name: &[u8], hash: u32, destination: Destination) {
         if self.names.len() == Self::CAPACITY {
             return;

@@ -1,22 +1,21 @@
-//! SCRIPT_NAME and PATH_INFO.
+//! Splitting a path into SCRIPT_NAME and PATH_INFO.
 
-/// How the host found the application that answers a path.
+/// How the host selected the application for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mount<'a> {
     /// By a prefix of the path, e.g. nginx's `location /app`.
     Prefix(&'a [u8]),
     /// By the whole path, e.g. nginx's `location = /app`.
     Exact(&'a [u8]),
-    /// By something that names no part of the path, e.g. a regular expression.
+    /// By a rule that names no part of the path, e.g. a regular expression.
     None,
 }
 
 /// Splits a decoded path, which begins with `/`, into SCRIPT_NAME and PATH_INFO.
 ///
-/// SCRIPT_NAME never ends in `/`, PATH_INFO is empty or begins with it, and one after the other they are `uri`. A
-/// prefix counts only at the border of a segment: `/application` is not below `/app`. Both parts have the bytes of
-/// `uri`; the prefix is compared without case, because the host has matched it already and some file systems make it
-/// do so without case.
+/// SCRIPT_NAME never ends in `/`, PATH_INFO is empty or begins with it, and concatenated they are `uri`. A prefix matches
+/// only at the border of a segment: `/application` is not below `/app`. Both parts have the bytes of `uri`; the prefix is
+/// compared without case, because the host has matched it already, on some file systems without case.
 pub fn split_path<'a>(uri: &'a [u8], mount: Mount<'_>) -> (&'a [u8], &'a [u8]) {
     let script = match mount {
         Mount::Prefix(prefix) => without_slash(prefix),
@@ -29,15 +28,15 @@ pub fn split_path<'a>(uri: &'a [u8], mount: Mount<'_>) -> (&'a [u8], &'a [u8]) {
     }
 }
 
-/// SCRIPT_NAME as the operator wants it.
+/// Strips the trailing slashes of a SCRIPT_NAME that the operator sets.
 pub(super) fn without_slash(path: &[u8]) -> &[u8] {
     let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
     &path[..path.len() - slashes]
 }
 
-/// PATH_INFO if SCRIPT_NAME is `wanted` instead of `script`; `None` if the path does not begin with it.
+/// Returns PATH_INFO if SCRIPT_NAME is `wanted` instead of `script`; `None` if the path does not begin with `wanted`.
 ///
-/// `buffer` holds it if it is not a part of `path`.
+/// `buffer` holds the result if it is not a part of `path`.
 pub(super) fn split_again<'a>(
     script: &[u8],
     path: &'a [u8],

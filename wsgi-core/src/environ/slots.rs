@@ -1,4 +1,4 @@
-//! Slots: the keys a dictionary holds and their values, as they were with the last request.
+//! Slots: the keys that a dictionary holds and their values, as of the last request.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,20 +7,21 @@ use super::collected::Claim;
 use super::equal::equal;
 use super::{Changes, SlotId, fixed};
 
-/// Values above this size are not kept: they would take memory, and rarely come twice.
+/// Size in bytes above which values are not kept: they would take memory, and are rarely repeated.
 const VALUE_LIMIT: usize = 256;
 
-/// Slots for the names of headers that clients choose, and the size of a key beyond which there is none.
+/// Number of slots for header names that clients choose, and below, the size in bytes above which a key gets no slot.
 const HEADER_SLOTS: usize = 128;
 const HEADER_KEY_LIMIT: usize = 64;
 
-/// Slots for the host's and the operator's variables. Their number is the configuration's, no client's.
+/// Number of slots for the host's and the operator's variables. The configuration determines how many are used; clients do
+/// not.
 const CONFIGURED_SLOTS: usize = 256;
 
 /// All slots of a cache, the [`fixed`] ones first.
 ///
-/// With each request ([`begin`](Self::begin) to [`sweep`](Self::sweep)) a slot beyond the fixed ones is claimed once,
-/// by who comes first; what nobody claims is removed.
+/// In each request ([`begin`](Self::begin) to [`sweep`](Self::sweep)) the first claim on a slot beyond the fixed ones counts;
+/// slots without a claim are removed from the dictionary.
 pub(super) struct Slots {
     all: Vec<Slot>,
     by_key: HashMap<Box<str>, u16>,
@@ -28,14 +29,14 @@ pub(super) struct Slots {
     configured: usize,
     /// Number of the current request.
     round: u64,
-    /// Slots beyond the fixed ones that hold a value, and those of them that keep it in this round.
+    /// Number of slots beyond the fixed ones that hold a value, and below, of those claimed in this round.
     present: usize,
     claimed: usize,
 }
 
 struct Slot {
     key: Box<str>,
-    /// The dictionary has the key...
+    /// Whether the dictionary has the key...
     present: bool,
     /// ...with this value.
     value: Vec<u8>,
@@ -44,11 +45,11 @@ struct Slot {
     claim: Claim,
 }
 
-/// For whom a slot is made.
+/// The source of the values of a slot.
 pub(super) enum Purpose {
-    /// For a client, which may use names of its own up to a number.
+    /// A client's header. Names that are not common get a limited number of slots.
     Header { common: bool },
-    /// For the host or the operator.
+    /// A variable of the host or the operator.
     Configured,
 }
 
@@ -69,7 +70,7 @@ impl Slots {
         slots
     }
 
-    /// The slot of `key`, new if there is none and it deserves one.
+    /// Returns the slot of `key`; adds one if there is none and the limits allow it.
     pub(super) fn find(&mut self, key: &str, purpose: Purpose) -> Option<usize> {
         if let Some(index) = self.by_key.get(key) {
             return Some(usize::from(*index));
@@ -98,7 +99,7 @@ impl Slots {
         index
     }
 
-    /// Key of a slot; `None` if there is no such slot.
+    /// Returns the key of a slot; `None` if there is no such slot.
     #[inline]
     pub(super) fn key(&self, index: usize) -> Option<&str> {
         self.all.get(index).map(|slot| &*slot.key)
@@ -109,7 +110,7 @@ impl Slots {
         self.claimed = 0;
     }
 
-    /// Brings fixed slots up to date: those in `range`, to which `values` belong.
+    /// Updates the fixed slots in `range` with their `values`.
     #[inline(always)]
     pub(super) fn put_fixed(
         &mut self,
@@ -128,7 +129,7 @@ impl Slots {
         }
     }
 
-    /// Claims a slot beyond the fixed ones, unless somebody was faster. `None` leaves the key out.
+    /// Claims a slot beyond the fixed ones, unless it has been claimed. `None` leaves the key out.
     #[inline(always)]
     pub(super) fn settle(&mut self, index: usize, value: Option<&[u8]>, changes: &mut impl Changes) {
         let slot = &mut self.all[index];
@@ -150,8 +151,8 @@ impl Slots {
         }
     }
 
-    /// Claims a slot for a header, or tells how it is claimed already. Unless the dictionary holds `value`, the claim is
-    /// [`Collected`](Claim::Collected) under the number `next`.
+    /// Claims a slot for a header, or returns the earlier claim as an error. Unless the dictionary holds `value`, the claim
+    /// is [`Collected`](Claim::Collected) under the number `next`.
     #[inline(always)]
     pub(super) fn claim(&mut self, index: usize, value: Option<&[u8]>, next: usize) -> Result<Claim, Claim> {
         let slot = &mut self.all[index];
@@ -165,14 +166,14 @@ impl Slots {
         Ok(slot.claim)
     }
 
-    /// Takes back that a header is unchanged: it is collected as number `next`. Returns its value.
+    /// Changes a claim from unchanged to collected under the number `next`. Returns the slot's value.
     pub(super) fn collect(&mut self, index: usize, next: usize) -> Vec<u8> {
         let slot = &mut self.all[index];
         slot.claim = Claim::Collected(next);
         slot.value.clone()
     }
 
-    /// Brings a claimed slot up to date.
+    /// Updates a claimed slot.
     #[inline(always)]
     pub(super) fn put(&mut self, index: usize, value: &[u8], changes: &mut impl Changes) {
         let slot = &mut self.all[index];
@@ -182,7 +183,7 @@ impl Slots {
         }
     }
 
-    /// Removes what this request does not have.
+    /// Removes the keys that this request does not have.
     #[inline]
     pub(super) fn sweep(&mut self, changes: &mut impl Changes) {
         if self.claimed < self.present {
@@ -217,7 +218,7 @@ impl Slot {
             return;
         }
         if !self.present {
-            // The key has its place in the dictionary, so that the copy does not grow.
+            // The key gets its place in the dictionary, so that the copy does not have to grow.
             self.present = true;
             self.value.clear();
             changes.set(id, &self.key, b"");

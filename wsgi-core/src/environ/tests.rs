@@ -1,5 +1,5 @@
-//! The cache against a model: whatever requests come, in whatever order, a dictionary that follows its reports is the
-//! environ that the rules give for the last of them.
+//! Tests of the cache against a model: after any sequence of requests, a dictionary that follows the reports equals the
+//! environ that the rules give for the last request.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ proptest! {
     }
 }
 
-/// The environ of one request with a new cache.
+/// Returns the environ of one request, made with a new cache.
 fn environ(request: &Request) -> BTreeMap<String, String> {
     Follower::new(Credentials::Withheld)
         .environ(request)

@@ -1,4 +1,4 @@
-//! A request to be made up.
+//! A request with chosen values, for tests.
 
 use crate::host::{Endpoint, HeaderField, RequestView, Scheme};
 
@@ -25,7 +25,7 @@ pub struct Request {
     pub content_length: Option<u64>,
     /// See [`RequestView`].
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Bits of a hash that are used: with few of them names collide.
+    /// Mask of the hash bits that are used: with few bits, names collide.
     pub hash_mask: u32,
     /// See [`RequestView`].
     pub extra: Vec<(&'static str, Vec<u8>)>,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::environ::model::Request;
 use crate::host::Scheme;
 
-/// Some requests in a row. Values come from small sets, so that they are often the same twice.
+/// Generates several requests. Values come from small sets, so that consecutive requests often have the same ones.
 pub(crate) fn requests(count: Range<usize>) -> impl Strategy<Value = Vec<Request>> {
     let name = prop_oneof![
         6 => prop::sample::select(vec![
