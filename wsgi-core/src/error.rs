@@ -1,4 +1,4 @@
-//! What can go wrong, one enum for each party that can act on it.
+//! Errors, with one enum for each party that can act on them.
 
 use std::fmt;
 use std::io;
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use crate::error_log::Level;
 use crate::record::escape;
 
-/// Trouble on the side of the client or the network. It reaches the application as an `OSError` and the log quietly.
+/// An error on the side of the client or the network. The application gets it as an `OSError`; it is logged at a low level.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
     /// The client closed the connection.
     #[error("client closed the connection")]
     ClientGone,
-    /// The client took nothing for as long as the host allows.
+    /// The client took no data for as long as the host allows.
     #[error("client timed out")]
     TimedOut,
-    /// The host cannot do what was asked in its present state, e.g. read a file that holds the request body.
+    /// The host cannot complete the operation, e.g. read a file that holds the request body.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
-/// The same error once more; `io::Error` cannot be cloned.
+/// Returns an equal error, as `io::Error` cannot be cloned.
 pub(crate) fn same(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
@@ -39,7 +39,7 @@ pub enum ProtocolError {
         "start_response() was already called; a second call needs exc_info (PEP 3333, The start_response() Callable)"
     )]
     AlreadyStarted,
-    /// `start_response(exc_info)` after the head has gone out; the gateway re-raises `exc_info` instead.
+    /// `start_response(exc_info)` was called after the head had been sent; the gateway re-raises `exc_info` instead.
     #[error("the response head has already been sent (PEP 3333, The start_response() Callable)")]
     HeadSent,
     /// A block was produced, or the iterable ended, before `start_response` was called.
@@ -72,7 +72,7 @@ pub enum ProtocolError {
     Ended,
 }
 
-/// How an exchange failed. The log line is written by then; the host only has to answer.
+/// How an exchange failed. The gateway has written the log line already; the host only has to answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -91,7 +91,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The status to answer with when no head has been sent; `None` when nobody is there to read it.
+    /// Returns the status to answer with if no head has been sent; `None` if the client no longer reads.
     pub fn status_hint(&self) -> Option<http::StatusCode> {
         match self {
             Fault::Application | Fault::NoPython => Some(http::StatusCode::INTERNAL_SERVER_ERROR),
@@ -100,7 +100,7 @@ impl Fault {
         }
     }
 
-    /// The level a host logs this at, if it logs it at all.
+    /// Returns the level for a host that logs this.
     pub fn level(&self) -> Level {
         match self {
             Fault::Application | Fault::NoPython | Fault::Host(HostError::Io(_)) => Level::Error,
@@ -109,14 +109,14 @@ impl Fault {
     }
 }
 
-/// Why Python did not start, in one sentence that says what to do.
+/// Why Python did not start, in one sentence with a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// CPython refused its configuration.
     #[error("cannot start Python{}: {message}; see wsgi_python_home, wsgi_python_executable", home_hint(.home))]
     Python {
-        /// What CPython said.
+        /// The message of CPython.
         message: String,
         /// The home it was given.
         home: Option<PathBuf>,
@@ -145,7 +145,7 @@ pub enum StartError {
     VenvIncomplete {
         /// The environment.
         venv: PathBuf,
-        /// What it lacks.
+        /// The missing folder.
         missing: PathBuf,
     },
     /// A home without a standard library.
@@ -156,7 +156,7 @@ pub enum StartError {
     NoStandardLibrary {
         /// The home.
         home: PathBuf,
-        /// The file looked for.
+        /// The missing file.
         missing: PathBuf,
     },
     /// The worker's user may not read Python.
@@ -169,7 +169,7 @@ pub enum StartError {
         user: String,
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error message.
         reason: String,
     },
     /// A libpython without the GIL.
@@ -186,7 +186,7 @@ pub enum StartError {
     /// Python runs in this process already; it can be started once.
     #[error("cannot start Python: it is already running in this process")]
     AlreadyRunning,
-    /// The gateway's own set-up failed.
+    /// The gateway's set-up of Python failed.
     #[error("cannot start Python: {0}")]
     Setup(String),
 }
@@ -195,7 +195,7 @@ pub enum StartError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct OtherInstallation {
-    /// What leads to it.
+    /// The setting that leads to it.
     pub named_by: NamedBy,
     /// The folder of `os.py`.
     pub standard_library: PathBuf,
@@ -203,13 +203,13 @@ pub struct OtherInstallation {
     pub other_executable: Option<PathBuf>,
     /// The full version of libpython.
     pub version: String,
-    /// The file that libpython was loaded from.
+    /// The file from which libpython was loaded.
     pub library: PathBuf,
     /// The program that belongs to libpython, if it is known.
     pub executable: Option<PathBuf>,
 }
 
-/// What leads to an installation of Python.
+/// The setting that leads to an installation of Python.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NamedBy {
@@ -224,7 +224,7 @@ pub enum NamedBy {
     },
     /// `wsgi_python_executable`.
     Executable(PathBuf),
-    /// The build: nothing else is set.
+    /// The build: no setting names another installation.
     Build,
     /// A prefix.
     Home {
@@ -279,7 +279,7 @@ impl fmt::Display for OtherInstallation {
         let own = self.executable.as_ref().map(|program| shown(program));
         match (&self.named_by, own) {
             (NamedBy::Venv { folder, .. }, Some(own)) => {
-                // Without --clear the links to the other Python stay.
+                // Without --clear, the links to the other Python would stay.
                 write!(out, "make the environment anew with \"{own} -m venv --clear {}\"", shown(folder))?;
             }
             (NamedBy::Venv { .. }, None) => {
@@ -304,7 +304,7 @@ fn home_hint(home: &Option<PathBuf>) -> String {
     home.as_ref().map(|home| format!(" with home \"{}\"", shown(home))).unwrap_or_default()
 }
 
-/// A path in a message of one line.
+/// Returns a path for a message of one line.
 fn shown(path: &Path) -> String {
     escape(&path.display().to_string()).into_owned()
 }

@@ -1,10 +1,9 @@
-//! Places where a test can have the gateway panic. Without the feature `failpoints` there are none.
+//! Points where a test can make the gateway panic. Without the feature `failpoints` there are none.
 //!
-//! A test names a folder in the variable [`FOLDER`], and makes an empty file in it to arm the point of that name. The next
-//! one to come by, in whichever process and on whichever thread, takes the file away and panics: a point fires once for
-//! each time that it was armed.
+//! A test names a folder in the variable [`FOLDER`], and creates an empty file in it to arm the point of that name. The first
+//! thread of any process to reach the point then deletes the file and panics: a point fires once each time it is armed.
 
-/// The environment variable that names the folder. Read once a process.
+/// The environment variable that names the folder. Read once per process.
 pub const FOLDER: &str = "WSGI_FAILPOINTS";
 
 /// Panics if this point is armed.
@@ -25,7 +24,7 @@ mod armed {
 
     pub(super) fn fire(name: &str) {
         let folder = FOLDER.get_or_init(|| std::env::var_os(super::FOLDER).map(PathBuf::from));
-        // Of several that come by at the same time one finds the file.
+        // If several threads get here at the same time, only one of them deletes the file.
         if folder.as_ref().is_some_and(|folder| std::fs::remove_file(folder.join(name)).is_ok()) {
             panic!("the failpoint {name} is armed");
         }
