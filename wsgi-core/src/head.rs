@@ -1,4 +1,4 @@
-//! Status and headers of a response, parsed once: what exists here can be sent.
+//! Status and headers of a response, parsed once: values of these types can be sent.
 
 mod accel;
 mod conditions;
@@ -16,14 +16,14 @@ use std::fmt;
 
 use crate::response::Framing;
 
-/// Everything of a response that leaves before its body.
+/// The head of a response: everything that is sent before the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status, with the application's reason phrase.
     pub status: StatusLine,
     /// The application's headers, without those that frame the body.
     pub headers: HeaderList,
-    /// How the end of the body is told; it says which of Content-Length and Transfer-Encoding the host adds.
+    /// The framing of the body, which determines whether the host adds Content-Length, Transfer-Encoding or neither.
     pub framing: Framing,
     /// The body is one block, so that a host may cut several ranges out of it (RFC 9110, 14.2).
     pub single_block: bool,
@@ -31,10 +31,10 @@ pub struct ResponseHead {
 
 /// Response headers in the application's order, duplicates included.
 ///
-/// Content-Length is read and kept apart: it frames the body, and the response machine decides about it.
+/// Content-Length is stored separately: it frames the body, and the response state machine decides about it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderList {
-    /// One header after the other, each as [`LENGTHS`] bytes with the lengths of name and value, then the two.
+    /// The headers one after the other, each as [`LENGTHS`] bytes with the lengths of name and value, then name and value.
     bytes: Vec<u8>,
     count: u32,
     content_length: Option<u64>,
@@ -42,7 +42,7 @@ pub struct HeaderList {
     has_accel: bool,
 }
 
-/// Two numbers of the machine's.
+/// Size of two lengths, in native byte order.
 const LENGTHS: usize = 2 * size_of::<usize>();
 
 /// One header of a list.
@@ -55,16 +55,16 @@ pub struct Header<'a> {
 }
 
 impl HeaderList {
-    /// An empty list; nothing is allocated.
+    /// Creates an empty list, without an allocation.
     pub const fn new() -> Self {
         Self { bytes: Vec::new(), count: 0, content_length: None, has_accel: false }
     }
 
-    /// Adds one header, or says which rule it breaks; the list is as before then.
+    /// Adds one header. Returns the broken rule if it cannot be sent; the list is unchanged then.
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        // The name that nearly every response has.
+        // Nearly every response has this name.
         if name != b"Content-Type" {
-            // No early exit: that is less work for names that are right.
+            // No early exit: that is less work for valid names.
             if name.is_empty() || !name.iter().fold(true, |all, byte| all & TOKEN[usize::from(*byte)]) {
                 return Err(HeadError::Name { name: quote(name) });
             }
@@ -105,7 +105,7 @@ impl HeaderList {
         }
     }
 
-    /// The headers in order, without Content-Length.
+    /// Returns the headers in order, without Content-Length.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Header<'_>> {
         let mut rest = self.bytes.as_slice();
         (0..self.count as usize).map(move |_| {
@@ -118,12 +118,12 @@ impl HeaderList {
         })
     }
 
-    /// How many headers there are, without Content-Length.
+    /// Returns the number of headers, without Content-Length.
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether there is none, Content-Length aside.
+    /// Whether there are no headers, Content-Length aside.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -133,7 +133,7 @@ impl HeaderList {
         self.has_accel
     }
 
-    /// The value of Content-Length, if the application gave one.
+    /// Returns the value of Content-Length, if the application sent one.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
@@ -150,11 +150,11 @@ impl fmt::Debug for HeaderList {
     }
 }
 
-/// Why status or headers cannot be sent. It is raised inside the application and names the rule.
+/// Why a status or header cannot be sent. Raised inside the application; names the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// Not a status at all.
+    /// Not a status.
     #[error(
         "status \"{status}\" is not a code from 200 to 999, a space and a reason (PEP 3333, The start_response() Callable)"
     )]
@@ -168,7 +168,7 @@ pub enum HeadError {
         /// The status, escaped.
         status: String,
     },
-    /// CR, LF, NUL or the like in the reason.
+    /// CR, LF, NUL or another control character in the reason.
     #[error("status \"{status}\" contains a control character (PEP 3333, The start_response() Callable)")]
     StatusControl {
         /// The status, escaped.
@@ -180,7 +180,7 @@ pub enum HeadError {
         /// The name, escaped.
         name: String,
     },
-    /// CR, LF, NUL or the like in a header value.
+    /// CR, LF, NUL or another control character in a header value.
     #[error(
         "value \"{value}\" of header \"{name}\" contains a control character (PEP 3333, The start_response() Callable)"
     )]
@@ -190,7 +190,7 @@ pub enum HeadError {
         /// The value, escaped.
         value: String,
     },
-    /// A header about the connection, which is the server's.
+    /// A header about the connection, which only the server may send.
     #[error(
         "header \"{name}\" is hop-by-hop, only the server may send it (PEP 3333, Other HTTP Features; RFC 9110, 7.6.1)"
     )]
@@ -204,24 +204,24 @@ pub enum HeadError {
         /// The name.
         name: String,
     },
-    /// A Content-Length that is no number.
+    /// A Content-Length that is not a number.
     #[error("Content-Length \"{value}\" is not a decimal number below 2^64 (RFC 9110, 8.6)")]
     ContentLength {
         /// The value, escaped.
         value: String,
     },
-    /// Content-Length twice.
+    /// Content-Length twice, with different values.
     #[error("Content-Length is given twice, as {first} and as {second} (RFC 9110, 8.6)")]
     ContentLengths {
-        /// What came first.
+        /// The first value.
         first: u64,
-        /// What contradicts it.
+        /// The second value.
         second: u64,
     },
 }
 
 impl HeadError {
-    /// The name of a header that only the server may send. The response can do without it.
+    /// Returns the name of a header that only the server may send. The response can be sent without it.
     pub fn reserved_header(&self) -> Option<&str> {
         match self {
             Self::Connection { name } | Self::StatusHeader { name } => Some(name),
@@ -230,9 +230,9 @@ impl HeadError {
     }
 }
 
-/// What a header name means to the gateway.
+/// Classes of header names.
 enum Role {
-    /// Nothing: it goes to the client.
+    /// Sent to the client.
     Content,
     /// A host may obey it.
     Accel,
@@ -241,7 +241,7 @@ enum Role {
     Status,
 }
 
-/// Most names are told apart by their length alone.
+/// Classifies a header name. The length alone is enough for most names.
 fn role(name: &[u8]) -> Role {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {
@@ -260,20 +260,20 @@ fn role(name: &[u8]) -> Role {
     }
 }
 
-/// PEP 3333 allows none of them, not even the tab that HTTP allows.
+/// Whether there is a control character. PEP 3333 allows none, not even the tab that HTTP allows.
 fn has_control(text: &[u8]) -> bool {
-    // No early exit: so it becomes vector code.
+    // No early exit, so that the compiler vectorizes the loop.
     text.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == 0x7f))
 }
 
-/// Takes a length off the front, where `push` has written it.
+/// Takes a length from the front, where `push` has written it.
 fn length(rest: &mut &[u8]) -> usize {
     let (number, after) = rest.split_first_chunk().expect("a length stands in front of each header");
     *rest = after;
     usize::from_ne_bytes(*number)
 }
 
-/// Text for a message: escaped, and cut where it is long.
+/// Returns text for a message: escaped, and truncated if it is long.
 fn quote(text: &[u8]) -> String {
     match text.get(..QUOTED) {
         Some(beginning) if text.len() > QUOTED => format!("{}...", beginning.escape_ascii()),
@@ -281,7 +281,7 @@ fn quote(text: &[u8]) -> String {
     }
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether a byte may occur in a token (RFC 9110, 5.6.2).
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -298,10 +298,10 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// Room for the head of a framework's page, so that it takes one allocation.
+/// Capacity in bytes for the head of a framework's usual page, so that it takes one allocation.
 const USUAL_BYTES: usize = 768;
 
-/// Longest text in a message.
+/// Maximum length of quoted text in a message, in bytes before escaping.
 const QUOTED: usize = 100;
 
 #[cfg(test)]
@@ -399,7 +399,7 @@ mod tests {
                 let valid = !name.is_empty()
                     && name.iter().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte))
                     && !value.iter().any(u8::is_ascii_control);
-                // No name of the few that are refused is likely, except the shortest.
+                // Of the few names that are refused, only the shortest is likely.
                 prop_assume!(!name.eq_ignore_ascii_case(b"te"));
                 prop_assert_eq!(headers.push(name, value).is_ok(), valid);
                 if valid {

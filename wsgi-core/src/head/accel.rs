@@ -1,8 +1,8 @@
-//! The response headers `X-Accel-Redirect`, `X-Accel-Limit-Rate` and so on, which an application addresses to nginx.
+//! The response headers `X-Accel-Redirect`, `X-Accel-Limit-Rate` and so on, which are instructions for nginx.
 
 use super::HeaderList;
 
-/// A response header that nginx obeys and does not pass on, as it does with those of a proxied server
+/// A response header that nginx obeys and does not pass on, as with those of a proxied server
 /// (`ngx_http_upstream_headers_in`). Other hosts send it to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccelHeader {
@@ -19,10 +19,10 @@ pub enum AccelHeader {
 }
 
 impl AccelHeader {
-    /// All of them.
+    /// All of these headers.
     pub const ALL: [Self; 5] = [Self::Redirect, Self::Expires, Self::LimitRate, Self::Charset, Self::Buffering];
 
-    /// The usual spelling.
+    /// Returns the usual spelling.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Redirect => "X-Accel-Redirect",
@@ -33,7 +33,7 @@ impl AccelHeader {
         }
     }
 
-    /// The header of that name, in any spelling.
+    /// Returns the header of that name, in any case.
     #[inline]
     pub fn named(name: &[u8]) -> Option<Self> {
         // The first letter rules out most names.
@@ -56,7 +56,7 @@ impl AccelHeaders {
         self.0 & (1 << header as u8) != 0
     }
 
-    /// Adds a header; false if it was in the set.
+    /// Adds a header. Returns false if it was in the set already.
     pub fn insert(&mut self, header: AccelHeader) -> bool {
         let before = self.0;
         self.0 |= 1 << header as u8;
@@ -64,7 +64,7 @@ impl AccelHeaders {
     }
 }
 
-/// What a response asks of nginx before its body is sent.
+/// Instructions of a response that nginx needs before the body is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accel<'a> {
     /// The value of the first `X-Accel-Redirect`.
@@ -74,7 +74,7 @@ pub struct Accel<'a> {
 }
 
 impl<'a> Accel<'a> {
-    /// Reads the headers of a response, without those that are `ignored`.
+    /// Reads the headers of a response, except those that are `ignored`.
     #[inline]
     pub fn of(headers: &'a HeaderList, ignored: AccelHeaders) -> Self {
         if headers.has_accel() { Self::find(headers, ignored) } else { Self::default() }
@@ -85,7 +85,7 @@ impl<'a> Accel<'a> {
         let mut accel = Self::default();
         for header in headers.iter() {
             let Some(name) = AccelHeader::named(header.name).filter(|name| !ignored.contains(*name)) else { continue };
-            // Spaces around a value are no part of it (RFC 9110, 5.5).
+            // White space around a value is not part of it (RFC 9110, 5.5).
             let value = header.value.trim_ascii();
             match name {
                 AccelHeader::Redirect if accel.redirect.is_none() => accel.redirect = Some(value),

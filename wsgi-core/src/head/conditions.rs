@@ -1,11 +1,11 @@
-//! Conditions of a request, judged by the validators of its response.
+//! Conditions of a request, evaluated with the validators of its response.
 
 /// Whether the entity tag of a response is in the list of `If-Match` (RFC 9110, 13.1.1). Tags are compared byte by byte.
 pub fn is_listed(list: &[u8], tag: Option<&[u8]>) -> bool {
     list == b"*" || tag.is_some_and(|tag| tags(list).any(|other| other == tag))
 }
 
-/// Entity tags of a list. A tag may have commas between its quotes.
+/// Returns the entity tags of a list. A tag may contain commas between its quotes.
 fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = list;
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Numbers in headers.
 
-/// The number that decimal digits write, and nothing else: no sign, no space. `None` for other text and from 2^64 on
-/// (RFC 9110, 8.6).
+/// Parses a number of decimal digits only: no sign, no space. `None` for other text, and for numbers from 2^64 on (RFC 9110,
+/// 8.6).
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

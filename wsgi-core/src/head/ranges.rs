@@ -1,24 +1,24 @@
-//! Whether a host may cut a part out of a response by itself.
+//! Whether a host may answer with a part of a response.
 
 use http::StatusCode;
 
 use super::ResponseHead;
 use crate::response::Framing;
 
-/// What a host may answer instead of the whole body when a client asks for a part of it (RFC 9110, 14).
+/// The parts of a body that a host may send when a client requests a range (RFC 9110, 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// The whole body only.
     None,
-    /// One part of it.
+    /// One range.
     One,
-    /// Several at once too (`multipart/byteranges`): the body comes as one block.
+    /// Several ranges in one response too (`multipart/byteranges`): the body is a single block.
     Several,
 }
 
 impl ResponseHead {
-    /// What may be cut out of this response, where the operator allows it (`wsgi_allow_ranges`): parts of a 200 whose length is
-    /// known, unless the application deals with ranges itself.
+    /// Returns the ranges that may be cut out of this response if the operator allows it (`wsgi_allow_ranges`): ranges of a
+    /// 200 of known length, unless the application handles ranges itself.
     pub fn ranges(&self) -> Ranges {
         let own =
             |name: &[u8]| name.eq_ignore_ascii_case(b"accept-ranges") || name.eq_ignore_ascii_case(b"content-range");

@@ -11,7 +11,7 @@ use super::{HeadError, has_control, quote};
 #[derive(Clone, PartialEq, Eq)]
 pub struct StatusLine {
     code: StatusCode,
-    /// The whole text; the usual ones are not copied.
+    /// The whole text; common ones are not copied.
     line: Cow<'static, [u8]>,
 }
 
@@ -19,7 +19,7 @@ impl StatusLine {
     /// Checks the first argument of `start_response`: a code from 200 to 999, a space, and a reason without control
     /// characters. The reason may be missing, and the space with it.
     pub fn parse(line: &[u8]) -> Result<Self, HeadError> {
-        // What most requests are answered with.
+        // The most common status.
         if line == b"200 OK" {
             return Ok(Self { code: StatusCode::OK, line: Cow::Borrowed(b"200 OK") });
         }
@@ -45,17 +45,17 @@ impl StatusLine {
         Ok(Self { code, line: Cow::Owned(line.to_vec()) })
     }
 
-    /// The code, never below 200.
+    /// Returns the code, which is never below 200.
     pub fn code(&self) -> StatusCode {
         self.code
     }
 
-    /// The reason phrase, latin-1 as the application gave it; may be empty.
+    /// Returns the reason phrase in latin-1, as the application sent it; may be empty.
     pub fn reason(&self) -> &[u8] {
         self.line.get(4..).unwrap_or_default()
     }
 
-    /// The whole text as the application gave it: code, and usually space and reason.
+    /// Returns the whole text as the application sent it: the code, and usually a space and the reason.
     pub fn as_bytes(&self) -> &[u8] {
         &self.line
     }
@@ -67,7 +67,7 @@ impl fmt::Debug for StatusLine {
     }
 }
 
-/// Status lines that need no copy.
+/// Returns the status line of a code if it is a common one, which needs no copy.
 fn common_line(code: StatusCode) -> Option<&'static str> {
     Some(match code.as_u16() {
         200 => "200 OK",
