@@ -1,7 +1,7 @@
-//! HTTP/1 on a connection, for hosts that have a socket and no server around it.
+//! HTTP/1 on a connection, for hosts that have only a socket and no HTTP server.
 //!
-//! Once the head of a request is parsed, its [`Terms`] say where its body ends, which [`Extent`] reads; a [`Writer`]
-//! puts the response on the wire. Nothing here knows of sockets, threads or clocks. Feature `http1`.
+//! The head of a request gives its [`Terms`], with the [`Extent`] that reads the body to its end; a [`Writer`] writes the
+//! response. This code uses no sockets, threads or clocks. Feature `http1`.
 
 mod chunk;
 mod extent;

@@ -1,8 +1,8 @@
-//! The line in front of a chunk.
+//! The size line of a chunk.
 
-/// The size of a chunk, from its line without CRLF: hexadecimal, of any number of digits. Blanks behind it and extensions are
-/// ignored (RFC 9112, 7.1.1). `None` for any other line, for a bare CR in it (2.2), and from 2^63 on: nginx counts no further,
-/// and no file is larger.
+/// Parses the size of a chunk from its line without CRLF: hexadecimal, any number of digits. White space after it and
+/// extensions are ignored (RFC 9112, 7.1.1). `None` for any other line, for a bare CR in it (2.2), and from 2^63 on: nginx
+/// accepts no larger sizes, and no file is larger.
 pub fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);

@@ -1,7 +1,7 @@
-//! Request bodies on a connection of HTTP/1: where they end, and what is in them.
+//! Request bodies on a connection of HTTP/1: their end, and their data.
 //!
-//! For hosts that read the connection themselves. Whoever takes one byte of a body for the next request lets clients
-//! smuggle requests past a proxy in front, so all that is not plain is refused.
+//! For hosts that read the connection themselves. A host that takes a byte of a body for the next request lets clients
+//! smuggle requests past a proxy in front, so ambiguous input is refused.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,28 +10,28 @@ use crate::error::HostError;
 use crate::head::decimal;
 use crate::host::HeaderField;
 
-/// How much of a body is still to come; nothing by default.
+/// The rest of a body on the connection; empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     declared: Option<u64>,
-    /// Bytes until the end of the body, or of a chunk.
+    /// Bytes until the end of the body, or of the current chunk.
     left: u64,
-    /// Further chunks follow.
+    /// Whether further chunks follow.
     chunked: bool,
-    /// Something was wrong: what follows is not known.
+    /// Whether an error occurred, after which the position on the connection is unknown.
     lost: bool,
-    /// Bytes that were taken from the connection, with the lines between chunks.
+    /// Bytes read from the connection, including the lines between chunks.
     taken: u64,
-    /// Of those, extensions of chunks.
+    /// Bytes of chunk extensions among those.
     extensions: u64,
 }
 
-/// The most that the extensions of all chunks of a body may have, in bytes, zeros in front of a size included. No application
-/// sees them: with longer ones a client could have a server read without an end and without a byte of data. hyper has the same
-/// limit.
+/// Limit for the extensions of all chunks of a body together, in bytes, including leading zeros of sizes. Applications do not
+/// see extensions: without a limit, a client could keep a server reading forever without sending a byte of data. hyper has
+/// the same limit.
 pub const MAX_EXTENSIONS: u64 = 16 * 1024;
 
-/// What the line of a chunk's size has beyond the most digits that are needed.
+/// Returns the length of a chunk's size line beyond the digits that the largest size needs.
 pub fn extension_size(line: &[u8]) -> u64 {
     line.len().saturating_sub(SIZE_DIGITS) as u64
 }
@@ -39,12 +39,12 @@ pub fn extension_size(line: &[u8]) -> u64 {
 /// Hexadecimal digits of the largest size.
 const SIZE_DIGITS: usize = 16;
 
-/// The longest line between two chunks, in bytes; also what all trailers may have.
+/// Limit of a line between two chunks, and of all trailers together, in bytes.
 const MAX_LINE: u64 = 8 * 1024;
 
 impl Extent {
-    /// What the headers of a request of HTTP/1.`minor_version` say about its body (RFC 9112, 6.3). `None` if they can be
-    /// understood in two ways, or in none: the request is to be refused with 400, and the connection closed.
+    /// Determines the framing of a body from the headers of a request of HTTP/1.`minor_version` (RFC 9112, 6.3). `None` if
+    /// they are ambiguous or invalid: the request must be refused with 400, and the connection closed.
     pub fn new(minor_version: u8, headers: &[HeaderField<'_>]) -> Option<Self> {
         let all = |name: &'static str| {
             let named = headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));
@@ -64,22 +64,22 @@ impl Extent {
         Some(Self { declared, left: declared.unwrap_or(0), chunked, ..Self::default() })
     }
 
-    /// The length that the client has declared, for [`RequestView::content_length`](crate::host::RequestView).
+    /// The length that the client declared, for [`RequestView::content_length`](crate::host::RequestView).
     pub fn declared(&self) -> Option<u64> {
         self.declared
     }
 
-    /// Whether there is nothing to read, or nothing left.
+    /// Whether all of the body has been read.
     pub fn is_at_end(&self) -> bool {
         self.left == 0 && !self.chunked && !self.lost
     }
 
-    /// For [`BodySource::remaining`](crate::host::BodySource).
+    /// Remaining bytes if known, for [`BodySource::remaining`](crate::host::BodySource).
     pub fn remaining(&self) -> Option<u64> {
         (!self.chunked && !self.lost).then_some(self.left)
     }
 
-    /// Reads as [`BodySource::read`](crate::host::BodySource) does, from the connection, and no byte beyond the body.
+    /// Reads from the connection as [`BodySource::read`](crate::host::BodySource) does, and takes no byte beyond the body.
     pub fn read(&mut self, connection: &mut impl BufRead, buf: &mut [u8]) -> Result<usize, HostError> {
         if buf.is_empty() {
             return Ok(0);
@@ -93,19 +93,19 @@ impl Extent {
         })
     }
 
-    /// Whether [`read`](Self::read) needs no more than the `buffered` bytes of the connection. `false` if that is not certain. For
+    /// Whether [`read`](Self::read) needs only the `buffered` bytes of the connection. `false` if that is not certain. For
     /// [`BodySource::may_wait`](crate::host::BodySource::may_wait).
     pub fn is_ready(&self, buffered: &[u8]) -> bool {
         if !self.chunked {
             return self.is_at_end() || !buffered.is_empty();
         }
-        // A read goes on to the end of the line that follows a chunk.
+        // A read continues to the end of the line that follows a chunk.
         let rest = usize::try_from(self.left).ok().and_then(|left| buffered.get(left..));
         self.left > 0 && rest.map_or(!buffered.is_empty(), |rest| rest.contains(&b'\n'))
     }
 
-    /// Reads what the application has left, up to `limit` bytes of the connection; whether the next request begins here. If
-    /// not, the connection cannot be used any more.
+    /// Reads the part of the body that the application left unread, at most `limit` bytes of the connection. Returns whether
+    /// the next request begins here; if not, the connection cannot be reused.
     pub fn skip(&mut self, connection: &mut impl BufRead, limit: u64) -> bool {
         let end = self.taken.saturating_add(limit);
         let mut buf = [0; 8 * 1024];
@@ -138,7 +138,8 @@ impl Extent {
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // The connection is the host's: a count that cannot be would end the body at another place than the client.
+        // The host provides the connection: believing an impossible count would put the end of the body elsewhere than the
+        // client does.
         if count > room {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the connection claims to have read too much"));
         }
@@ -150,7 +151,8 @@ impl Extent {
         Ok(count)
     }
 
-    /// A line without its end, which is CRLF and nothing else. A bare CR within it ends a line for other readers (RFC 9112, 2.2).
+    /// Reads a line, and returns it without the CRLF that must end it. A bare CR within it would end the line for other
+    /// parsers (RFC 9112, 2.2).
     fn line(&mut self, connection: &mut impl BufRead, limit: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         connection.take(limit).read_until(b'\n', &mut line)?;
@@ -162,7 +164,7 @@ impl Extent {
         line.map(<[u8]>::to_vec).ok_or_else(malformed)
     }
 
-    /// PEP 3333 knows no trailers.
+    /// Skips the trailers, for which PEP 3333 has no interface.
     fn skip_trailers(&mut self, connection: &mut impl BufRead) -> io::Result<()> {
         let mut left = MAX_LINE;
         loop {
@@ -195,7 +197,7 @@ mod tests {
         extent(1, &[("Transfer-Encoding", "Chunked")]).expect("plain")
     }
 
-    /// The whole body, and what it leaves on the connection.
+    /// Reads the whole body. Returns it with the bytes left on the connection.
     fn whole(mut extent: Extent, mut connection: &[u8]) -> (Result<Vec<u8>, HostError>, Vec<u8>) {
         let (mut body, mut buf) = (Vec::new(), [0; 3]);
         let result = loop {
@@ -337,7 +339,7 @@ mod tests {
         assert!(!sized.is_ready(b"") && sized.is_ready(b"a"));
         assert_eq!(sized.read(&mut &b"ab"[..], &mut [0; 9]).expect("whole"), 2);
         assert!(sized.is_ready(b""));
-        // The lines in front of a chunk and behind it belong to the read.
+        // A read includes the lines before and after a chunk.
         let mut body = chunked();
         assert!(!body.is_ready(b"5\r\nhello\r\n"), "it is not worth the look");
         assert_eq!(body.read(&mut &b"5\r\nhe"[..], &mut [0; 9]).expect("a part"), 2);

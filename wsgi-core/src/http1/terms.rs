@@ -1,23 +1,23 @@
-//! What a client asks of the connection.
+//! The connection parameters that a client requests.
 
 use super::Extent;
 use crate::environ::host_and_port;
 use crate::host::HeaderField;
 
-/// What the head of a request says about its connection.
+/// The parts of a request's head that concern the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Where the body ends.
+    /// The framing of the body.
     pub body: Extent,
-    /// Another request may follow (RFC 9112, 9.3).
+    /// Whether another request may follow (RFC 9112, 9.3).
     pub persistent: bool,
-    /// The client may wait for `100 Continue` before it sends the body (RFC 9110, 10.1.1).
+    /// Whether the client may wait for `100 Continue` before it sends the body (RFC 9110, 10.1.1).
     pub expects_continue: bool,
 }
 
 impl Terms {
-    /// Reads the headers of a request of HTTP/1.`minor_version`. `None` if the request is to be refused with 400, and the
-    /// connection closed: nobody can be sure where its body ends, or what host is meant (RFC 9112, 3.2).
+    /// Reads the headers of a request of HTTP/1.`minor_version`. `None` if the request must be refused with 400, and the
+    /// connection closed: the end of its body, or its host, is not certain (RFC 9112, 3.2).
     pub fn new(minor_version: u8, headers: &[HeaderField<'_>]) -> Option<Self> {
         let all = |name: &'static str| {
             let named = headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));

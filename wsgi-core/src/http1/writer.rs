@@ -1,4 +1,4 @@
-//! A response as it stands on the wire.
+//! Writes responses to a connection of HTTP/1.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -9,10 +9,10 @@ use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::relay::Part;
 use crate::response::Framing;
 
-/// Writes one response (RFC 9112), and knows what has become of it.
+/// Writes one response (RFC 9112), and tracks whether the connection can be reused.
 ///
-/// The body is framed as the head says, with chunked coding where the length is not known and the client speaks
-/// HTTP/1.1; otherwise the end of the connection ends it. `Date` and `Server` are added unless the application has its own.
+/// The body is framed as the head declares. A body of unknown length is sent in chunked coding if the client speaks HTTP/1.1;
+/// otherwise the end of the connection ends it. `Date` and `Server` are added unless the application sends them.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -27,9 +27,9 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// For the answer to a request of HTTP/1.`minor_version`; `persistent` if the client wants to keep the connection, see
-    /// [`Terms`](super::Terms). `software` is for the header `Server`, `clock` ([`SystemTime::now`]) for `Date`. `out` is best buffered: it is flushed where a
-    /// [`Part`] asks for it.
+    /// Creates a writer for the response to a request of HTTP/1.`minor_version`. `persistent`: the client wants to keep the
+    /// connection, see [`Terms`](super::Terms). `software` is the value of the header `Server`, and `clock`
+    /// ([`SystemTime::now`]) gives that of `Date`. `out` should be buffered: it is flushed when a [`Part`] requires it.
     pub fn new(
         out: W,
         minor_version: u8,
@@ -42,24 +42,24 @@ impl<W: Write> Writer<W> {
         Self { out, minor_version, head_request, software, clock, persistent, begun, chunked, complete }
     }
 
-    /// The connection ends with this response. Before the head the client is told.
+    /// Ends the connection with this response. If the head has not been sent, it announces that to the client.
     pub fn end_connection(&mut self) {
         self.persistent = false;
     }
 
-    /// Whether anything was written. If not, there may still be another answer.
+    /// Whether anything was written. If not, another response can still be sent.
     pub fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// Whether the next response may follow on the connection. If not, close it for writing: that tells the client that
-    /// a response which was cut short is not whole, or that one without a length is.
+    /// Whether another response may follow on the connection. If not, close it for writing: that shows the client that a
+    /// truncated response is incomplete, and that a response without a length is complete.
     pub fn is_reusable(&self) -> bool {
         self.complete && self.persistent
     }
 
-    /// The host's own answer, without a body: 400, 503... The connection ends with it. Panics if `status` is none for the
-    /// end of an exchange, 200 to 999.
+    /// Writes a response of the host without a body: 400, 503... The connection ends with it. Panics unless `status` is a
+    /// final status, 200 to 999.
     pub fn refuse(&mut self, status: u16) -> io::Result<()> {
         let reason = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or_default();
         let status = StatusLine::parse(format!("{status} {reason}").as_bytes()).expect("a final status");
@@ -106,7 +106,7 @@ impl<W: Write> Writer<W> {
         self.chunked = unknown && self.minor_version > 0;
         self.persistent &= self.chunked || !unknown;
         let out = &mut self.out;
-        // The space is there also if there is no reason (RFC 9112, 4).
+        // The space is required even without a reason (RFC 9112, 4).
         write!(out, "HTTP/1.1 {} ", head.status.code().as_str())?;
         out.write_all(head.status.reason())?;
         out.write_all(b"\r\n")?;
@@ -130,7 +130,7 @@ impl<W: Write> Writer<W> {
         if self.chunked {
             out.write_all(b"Transfer-Encoding: chunked\r\n")?;
         }
-        // A client of HTTP/1.0 that has asked for it is told that it may go on.
+        // A client of HTTP/1.0 that asked for a persistent connection needs the confirmation.
         let connection = match (self.persistent, self.minor_version) {
             (true, 0) => "Connection: keep-alive\r\n",
             (true, _) => "",
@@ -162,7 +162,8 @@ mod tests {
         Part::Block { data: Bytes::from_static(text.as_bytes()), flush: false }
     }
 
-    /// What is written of `parts`, without what each head here has, and whether the connection stays.
+    /// Returns the bytes written for `parts`, without the headers that each head here has, and whether the connection can be
+    /// reused.
     fn written(minor_version: u8, head_request: bool, parts: impl IntoIterator<Item = Part>) -> (String, bool) {
         let mut wire = Vec::new();
         let mut writer = Writer::new(&mut wire, minor_version, head_request, true, "test", || SystemTime::UNIX_EPOCH);
@@ -246,7 +247,7 @@ mod tests {
             let text = String::from_utf8(wire[..end].to_vec()).expect("text");
             prop_assert_eq!(text.contains("Connection: close\r\n"), !reusable);
             prop_assert_eq!(reusable, persistent && (known || minor_version == 1));
-            // The other direction knows how a body is framed.
+            // `Extent` parses the framing of a body that the writer has written.
             let headers: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
             let fields: Vec<_> =
                 headers.iter().map(|(name, value)| HeaderField::new(name.as_bytes(), value.as_bytes())).collect();
