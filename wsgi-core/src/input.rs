@@ -1,4 +1,4 @@
-//! The request body as a file-like stream: read, and read line by line, from one position.
+//! The request body as a file-like stream, with one position for all kinds of reads.
 
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
@@ -13,14 +13,14 @@ use crate::error::{HostError, same};
 use crate::host::BodySource;
 use crate::pool::{stream_ended, without_permit};
 
-/// A body that ends where it ends: reading on gives nothing, again and again, and does not touch the connection.
+/// A request body as a stream. After its end, reads return nothing and do not touch the connection.
 ///
-/// Whatever reads may block as [`BodySource::read`] does. After an error every read that asks for something gives it
-/// again; what was read until then is lost.
+/// Methods that read may block, as [`BodySource::read`] does. After an error, every later read of at least one byte returns
+/// the same error; data that the failing read had received is lost.
 pub struct Input {
     state: State,
     look_ahead: LookAhead,
-    /// How far behind the end of the body the position is, as with files.
+    /// Bytes from the end of the body to a position behind it, as with files.
     beyond: u64,
 }
 
@@ -31,12 +31,12 @@ enum State {
 }
 
 impl Input {
-    /// A stream at the beginning of a body.
+    /// Creates a stream at the beginning of a body.
     pub fn new(source: Box<dyn BodySource>) -> Self {
         Self { state: State::Open(source), look_ahead: LookAhead::default(), beyond: 0 }
     }
 
-    /// The length of the body, where it can be read from any position ([`BodySource::length`]).
+    /// Returns the length of the body, if it can be read from any position ([`BodySource::length`]).
     pub fn length(&self) -> Option<u64> {
         match &self.state {
             State::Open(source) => source.length(),
@@ -44,14 +44,13 @@ impl Input {
         }
     }
 
-    /// The position of the next read, where the body has a [`length`](Self::length).
+    /// Returns the position of the next read, if the body has a [`length`](Self::length).
     pub fn position(&self) -> Option<u64> {
         let read = self.length()?.saturating_sub(self.remaining()?);
         Some(read.saturating_add(self.beyond))
     }
 
-    /// Has the next read begin at `position`, which may be behind the end: nothing is read there. Needs a
-    /// [`length`](Self::length).
+    /// Moves the next read to `position`. Behind the end, reads return nothing. Needs a [`length`](Self::length).
     pub fn seek(&mut self, position: u64) {
         if let Some(length) = self.length()
             && let State::Open(source) = &mut self.state
@@ -62,7 +61,7 @@ impl Input {
         }
     }
 
-    /// Bytes still to be read, if known. Unknown after an error.
+    /// Returns the bytes still to be read, if known. Unknown after an error.
     pub fn remaining(&self) -> Option<u64> {
         let buffered = self.look_ahead.len() as u64;
         match &self.state {
@@ -72,7 +71,7 @@ impl Input {
         }
     }
 
-    /// Whether reading cannot block, since the source says so or is not needed any more.
+    /// Whether reading cannot block: the source is ready, or no longer needed.
     pub fn is_ready(&self) -> bool {
         match &self.state {
             State::Open(source) => source.is_ready() || source.remaining() == Some(0),
@@ -80,7 +79,7 @@ impl Input {
         }
     }
 
-    /// Fills `buf` unless the body ends before; returns the count.
+    /// Fills `buf`, unless the body ends first; returns the count.
     pub fn read_into(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
         let mut filled = self.look_ahead.take(buf);
         while filled < buf.len() {
@@ -98,8 +97,8 @@ impl Input {
         let mut step = FIRST_STEP;
         loop {
             let read = out.len() - begin;
-            // Neither the application's number nor the client's is reason enough to take memory: it grows with what
-            // has come.
+            // Neither the application's limit nor the length that the client declared justifies a large allocation: the
+            // buffer grows with the data received.
             let known = self.remaining().map(|remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
             let want = known.unwrap_or(step).min(MAX_STEP).min(limit - read);
             if want == 0 {
@@ -120,8 +119,8 @@ impl Input {
         self.read_up_to(usize::MAX, out)
     }
 
-    /// Appends one line to `out`, with its "\n" unless it is the last and has none, and no more than `limit` bytes of
-    /// it; returns the count, 0 at the end of the body.
+    /// Appends one line to `out`, including its "\n" if it has one, but at most `limit` bytes; returns the count, 0 at the
+    /// end of the body.
     pub fn read_line(&mut self, limit: Option<usize>, out: &mut Vec<u8>) -> Result<usize, HostError> {
         let limit = limit.unwrap_or(usize::MAX);
         let mut count = 0;
@@ -143,7 +142,7 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
     let result = match state {
         State::Open(source) if source.remaining() == Some(0) => Ok(0),
         State::Open(source) => match read_source(&mut **source, buf) {
-            // A source is safe code and may be wrong: no count of its is believed that cannot be.
+            // A source is safe code and may be wrong: an impossible count is an error.
             Ok(count) if count > buf.len() => Err(too_much(count, buf.len())),
             result => result,
         },
@@ -151,7 +150,7 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
         State::Failed(error) => return Err(again(error)),
     };
     match &result {
-        // A body that can be read again stays. Any other is dropped, so that it cannot be asked again.
+        // A body that can be read again is kept. Any other is dropped, so that it is not read again.
         Ok(0) if matches!(state, State::Open(source) if source.length().is_some()) => {}
         Ok(0) => *state = State::Ended,
         Ok(_) => {}
@@ -160,7 +159,7 @@ fn read(state: &mut State, buf: &mut [u8]) -> Result<usize, HostError> {
     result
 }
 
-/// Reads from a source, and lets another request run while that waits for its client.
+/// Reads from a source, and lets another request run if the source has to wait for its client.
 fn read_source(source: &mut dyn BodySource, buf: &mut [u8]) -> Result<usize, HostError> {
     if source.is_ready() || !source.streams() {
         return source.read(buf);
@@ -177,7 +176,7 @@ fn too_much(count: usize, room: usize) -> HostError {
     HostError::Io(io::Error::other(format!("the body claims {count} bytes where there is room for {room}")))
 }
 
-/// The same error once more.
+/// Returns an equal error.
 fn again(error: &HostError) -> HostError {
     match error {
         HostError::ClientGone => HostError::ClientGone,
@@ -186,10 +185,10 @@ fn again(error: &HostError) -> HostError {
     }
 }
 
-/// What has been read beyond the end of a line.
+/// Bytes that were read beyond the end of a line.
 #[derive(Default)]
 struct LookAhead {
-    /// Empty until the first line is wanted.
+    /// Empty until the first line is requested.
     buffer: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -204,7 +203,7 @@ impl LookAhead {
         (self.begin, self.end) = (0, 0);
     }
 
-    /// Asks for more, when nothing is left; returns the count.
+    /// Reads more from the source, once nothing is left; returns the count.
     fn fill(&mut self, state: &mut State) -> Result<usize, HostError> {
         if self.buffer.is_empty() && matches!(state, State::Open(_)) {
             self.buffer = vec![0; LOOK_AHEAD].into_boxed_slice();
@@ -214,7 +213,7 @@ impl LookAhead {
         Ok(self.end)
     }
 
-    /// Moves as much as there is and as fits to the beginning of `buf`; returns the count.
+    /// Moves as many bytes as fit to the beginning of `buf`; returns the count.
     fn take(&mut self, buf: &mut [u8]) -> usize {
         let count = self.len().min(buf.len());
         buf[..count].copy_from_slice(&self.buffer[self.begin..self.begin + count]);
@@ -225,20 +224,20 @@ impl LookAhead {
     /// Moves bytes to the end of `out`: up to the first "\n", at most `limit`, or all; returns the count.
     fn take_line(&mut self, limit: usize, out: &mut Vec<u8>) -> usize {
         let mut bytes = &self.buffer[self.begin..self.end.min(self.begin.saturating_add(limit))];
-        // A slice reads without errors, and finds the "\n" fast.
+        // Reading from a slice cannot fail, and finds the "\n" fast.
         let count = bytes.read_until(b'\n', out).unwrap_or(0);
         self.begin += count;
         count
     }
 }
 
-/// Size of the buffer for lines.
+/// Size of the buffer for lines, in bytes.
 const LOOK_AHEAD: usize = 8 * 1024;
 
-/// How much a body of unknown length is given room for at first.
+/// First allocation for a body of unknown length, in bytes.
 const FIRST_STEP: usize = 8 * 1024;
 
-/// The most that is made room for at once.
+/// Limit of one allocation, in bytes.
 const MAX_STEP: usize = 1024 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A body against a file that holds the same: whatever is read from both, and however the body comes, is the same.
+//! Compares a body with a file of the same data: all reads return the same, in whatever pieces the body arrives.
 
 use std::io::{BufRead as _, Cursor, Read as _};
 
@@ -6,28 +6,28 @@ use super::Input;
 use crate::error::HostError;
 use crate::host::BodySource;
 
-/// A body that comes in pieces.
+/// A body that arrives in pieces.
 #[derive(Default)]
 pub struct Pieces {
     pub(super) data: Vec<u8>,
     pub(super) position: usize,
-    /// How much each read gives at most, over and over; everything if empty.
+    /// Limits of the reads, used in turn; no limits if empty.
     pub(super) sizes: Vec<usize>,
     pub(super) reads: usize,
     pub(super) known: bool,
-    /// What comes after the data instead of the end.
+    /// Error after the data, instead of the end.
     pub(super) error: Option<HostError>,
     pub(super) over: bool,
     pub(super) complete: bool,
 }
 
 impl Pieces {
-    /// `sizes` says how much each read gives at most, over and over, everything if it is empty; `error` comes after the data.
+    /// `sizes` limits the reads, in turn; without sizes there is no limit. `error` follows the data.
     pub fn new(data: Vec<u8>, sizes: Vec<usize>, known: bool, error: Option<HostError>) -> Self {
         Self { data, sizes, known, error, ..Self::default() }
     }
 
-    /// All of it is there, so that it can be read again.
+    /// Marks the body as complete, so that it can be read again.
     #[must_use]
     pub fn complete(self) -> Self {
         Self { complete: true, ..self }
@@ -84,8 +84,8 @@ pub enum Step {
     Seek(u64),
 }
 
-/// Panics if the body is read in another way than a file with its data (Python's `io.BytesIO`): other bytes, a line cut
-/// elsewhere, a wrong count of what is left.
+/// Panics if reads of the body differ from those of a file with its data (Python's `io.BytesIO`): in the bytes, the end of a
+/// line, or the count of bytes left.
 pub fn compare(source: Pieces, steps: &[Step]) {
     let (data, known, fails) = (source.data.clone(), source.known, source.error.is_some());
     let complete = source.complete;
@@ -127,7 +127,7 @@ pub fn compare(source: Pieces, steps: &[Step]) {
             }
             Err(error) => {
                 assert!(fails, "{error}");
-                // It stands where the data ends, and there it stays.
+                // The position is at the end of the data, and stays there.
                 assert_eq!(file.position(), data.len() as u64);
                 assert!(input.read_into(&mut [0]).is_err());
                 return;

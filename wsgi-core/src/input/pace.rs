@@ -1,12 +1,12 @@
-//! How slowly a client may send a body.
+//! A limit on how slowly a client may send a body.
 
 use std::time::{Duration, Instant};
 
-/// A limit for all the time that a host waits for the bytes of one body: [`GRACE`](Self::GRACE), and more for what has come,
-/// at a least rate. So a client can be slow for a while, and a large body may take long, but no client takes as long as it
-/// likes by sending a byte now and then.
+/// Limits the total time that a host waits for the bytes of one body: [`GRACE`](Self::GRACE), plus the time that the received
+/// bytes take at a minimum rate. So a client can be slow for a while, and a large body may take long, but no client can take
+/// unlimited time by sending a byte now and then.
 ///
-/// Time in which the application does not read counts for nothing.
+/// Time in which the application does not read is not counted.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -19,37 +19,37 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Bytes a second; 0 is no limit.
+    /// Minimum rate in bytes per second; 0 means no limit.
     rate: u64,
     received: u64,
     waited: Duration,
 }
 
 impl Pace {
-    /// How long a client may take for nothing.
+    /// How long a client may take without sending anything.
     pub const GRACE: Duration = Duration::from_secs(20);
 
-    /// Bytes a second that suit most programs; Apache's `RequestReadTimeout` has the same.
+    /// Default rate in bytes per second; Apache's `RequestReadTimeout` has the same.
     pub const RATE: u64 = 500;
 
-    /// A limit of so many bytes a second behind the grace; 0 for none.
+    /// Creates a limit of `rate` bytes per second after the grace; 0 for no limit.
     pub fn new(rate: u64) -> Self {
         Self { rate, received: 0, waited: Duration::ZERO }
     }
 
-    /// How much longer may be waited for the next bytes; zero if the client is too slow, `None` without a limit.
+    /// Returns how much longer the host may wait for the next bytes; zero if the client is too slow, `None` without a limit.
     pub fn left(&self) -> Option<Duration> {
         let earned = Duration::from_secs(self.received.checked_div(self.rate)?);
         Some(Self::GRACE.saturating_add(earned).saturating_sub(self.waited))
     }
 
-    /// Bytes have come, or none, and were waited for as long.
+    /// Records that the host waited for `waited` and received `bytes`, perhaps none.
     pub fn received(&mut self, bytes: usize, waited: Duration) {
         self.received = self.received.saturating_add(bytes as u64);
         self.waited = self.waited.saturating_add(waited);
     }
 
-    /// As [`received`](Self::received), for a wait that began then and ends now.
+    /// As [`received`](Self::received), for a wait that began at `began` and ends now.
     pub fn received_since(&mut self, bytes: usize, began: Instant) {
         self.received(bytes, began.elapsed());
     }
