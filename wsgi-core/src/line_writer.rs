@@ -1,7 +1,8 @@
-//! Lines for a pipe or a terminal, which may stop taking any at a time: written by a thread of their own.
+//! Writes lines to a pipe or a terminal on a separate thread, because such a write may block at any time.
 //!
-//! A write to standard error blocks for as long as its reader likes: a pager, a terminal after Ctrl-S, a supervisor that has
-//! stopped. So no thread that serves writes by itself. Lines wait in a queue with a limit, and those beyond it are counted.
+//! A write to standard error blocks until its reader reads: a pager, a terminal after Ctrl-S, a supervisor that has stopped.
+//! So threads that serve requests never write themselves. Lines wait in a queue with a limit; lines beyond it are dropped and
+//! counted.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -11,25 +12,26 @@ use std::time::Duration;
 
 use crate::lock::{Leaf, LeafGuard};
 
-/// Bytes of lines that wait at most.
+/// Limit of the queued lines, in bytes.
 const LIMIT: usize = 1024 * 1024;
 
-/// Bytes that a line takes besides its text.
+/// Bytes that a line counts in addition to its text.
 const LINE: usize = 64;
 
-/// A reader that takes nothing for as long has stopped. Nothing waits for it until it takes something again.
+/// A reader that has read nothing for this long is taken as stopped. No thread waits for it until it reads again.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A pipe takes as many bytes as a whole (POSIX, PIPE_BUF of Linux), so that lines of others do not get in between.
+/// Up to this size, a write to a pipe is atomic (POSIX, PIPE_BUF of Linux), so that lines of other writers do not get in
+/// between.
 const PIECE: usize = 4096;
 
-/// How long a descriptor that is not blocking is left alone when it takes nothing.
+/// Interval between attempts to write to a full non-blocking descriptor.
 const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Writes lines in the order in which they come. Its thread is started for the first one.
+/// Writes lines in the order in which they were pushed. The first line starts its thread.
 pub struct LineWriter {
     shared: Arc<Shared>,
-    /// A process that was forked has no such thread.
+    /// The process that created this. A forked process does not have the thread.
     process: u32,
 }
 
@@ -40,35 +42,35 @@ struct Shared {
     name: &'static str,
     /// As `write(2)`; may block.
     write: Write,
-    /// Lines were not written: what to write in their place.
+    /// Returns the text that replaces lines that were dropped.
     lost: Lost,
     state: Leaf<State>,
-    /// There are lines, and the thread waits for some.
+    /// Signalled when there are lines and the thread is idle.
     pushed: Condvar,
-    /// Something was written.
+    /// Signalled when something was written.
     written: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     lines: VecDeque<String>,
-    /// Of those, and of those that are being written.
+    /// Size of the queued lines and of those being written.
     bytes: usize,
     lost: u64,
-    /// Lines that have come, and those that have been written or given up.
+    /// Number of lines pushed, and below, of those written or discarded.
     come: u64,
     gone: u64,
-    /// Writes so far.
+    /// Number of writes so far.
     writes: u64,
-    /// The reader has stopped.
+    /// Whether the reader has stopped.
     stalled: bool,
     has_thread: bool,
     is_idle: bool,
 }
 
 impl LineWriter {
-    /// `write` is as `write(2)` and may block. `lost` is told how many lines were dropped since the last time because too many
-    /// waited, when there is room again; its result is written in their place.
+    /// `write` is as `write(2)` and may block. Once there is room again, `lost` is called with the number of lines dropped
+    /// since the last time because the queue was full; its result is written in their place.
     pub fn new(
         name: &'static str,
         write: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static,
@@ -85,18 +87,18 @@ impl LineWriter {
         Self { shared: Arc::new(shared), process: std::process::id() }
     }
 
-    /// For standard output.
+    /// Creates a writer for standard output.
     pub fn stdout(lost: impl Fn(u64) -> Option<String> + Send + Sync + 'static) -> Self {
-        // Around the lock of the standard library, which a thread that is blocked would hold.
+        // Bypasses the lock of the standard library, which a blocked thread would hold.
         Self::new("wsgi-stdout", |bytes| Ok(rustix::io::write(io::stdout(), bytes)?), lost)
     }
 
-    /// For standard error.
+    /// Creates a writer for standard error.
     pub fn stderr(lost: impl Fn(u64) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::new("wsgi-stderr", |bytes| Ok(rustix::io::write(io::stderr(), bytes)?), lost)
     }
 
-    /// Adds a line, which ends with a line feed. Never waits.
+    /// Adds a line, which must end with a line feed. Never blocks.
     pub fn push(&self, line: String) {
         if std::process::id() != self.process {
             return self.shared.write_all(line.as_bytes());
@@ -120,12 +122,12 @@ impl LineWriter {
         }
     }
 
-    /// Whether lines are still to be written, by a reader that takes them.
+    /// Whether lines are still to be written, and the reader has not stopped.
     pub fn is_behind(&self) -> bool {
         self.shared.state.with(|state| !state.stalled && state.gone < state.come) && std::process::id() == self.process
     }
 
-    /// Blocks until all lines are written that there are now, or their reader takes nothing for a second.
+    /// Blocks until all lines queued now are written, or their reader has read nothing for a second.
     pub fn wait(&self) {
         if std::process::id() != self.process {
             return;
@@ -148,7 +150,7 @@ impl LineWriter {
         let shared = Arc::clone(&self.shared);
         let started = Builder::new().name(self.shared.name.to_owned()).spawn(move || shared.serve());
         if started.is_err() {
-            // Without a thread, the caller writes. The next line tries again.
+            // Without a thread, the caller writes. The next line tries again to start one.
             let lines = self.shared.state.with(|state| {
                 state.has_thread = false;
                 state.gone = state.come;
@@ -167,7 +169,7 @@ impl std::fmt::Debug for LineWriter {
 }
 
 impl Shared {
-    /// What runs on the thread, until the process ends.
+    /// Writes lines until the process ends; the body of the thread.
     fn serve(&self) {
         let (mut piece, mut lines) = (String::new(), 0);
         loop {
@@ -187,7 +189,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and takes as many as go into one piece. Returns how many were lost behind them.
+    /// Blocks until there are lines, and takes as many as fit into one piece. Returns the number of lines dropped after them.
     fn take(&self, piece: &mut String, lines: &mut u64) -> u64 {
         piece.clear();
         *lines = 0;
@@ -217,7 +219,7 @@ impl Shared {
                     thread::sleep(BUSY_INTERVAL);
                     continue;
                 }
-                // The reader has gone, and nothing can be said about that either.
+                // The reader has gone; that cannot be reported either.
                 _ => return,
             }
             self.state.with(|state| {
@@ -237,7 +239,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// A writer whose reader takes a piece for each permission, and what it has taken.
+    /// A writer whose reader takes one piece for each permission, and reports it.
     fn gated() -> (Arc<LineWriter>, Sender<()>, Receiver<String>) {
         let ((permit, permitted), (tell, taken)) = (channel(), channel());
         let permitted = std::sync::Mutex::new(permitted);

@@ -1,4 +1,4 @@
-//! What the write callable has collected: memory first, then an anonymous file.
+//! Blocks that the write callable has collected: in memory first, then in an anonymous file.
 
 #[cfg(feature = "python")]
 mod gather;
@@ -16,9 +16,9 @@ use bytes::Bytes;
 
 use crate::error::same;
 
-/// Blocks in the order in which they were written, of which memory holds no more than a limit.
+/// Written blocks in order, of which at most `limit` bytes are in memory.
 ///
-/// What would exceed the limit goes to a file together with what memory holds, and memory is used again, as nginx does
+/// A block that would exceed the limit goes to a file, after the contents of memory; memory is then used again, as nginx does
 /// with request bodies.
 #[derive(Debug)]
 pub struct WriteBuffer {
@@ -26,23 +26,23 @@ pub struct WriteBuffer {
     memory: Vec<u8>,
     file: Option<File>,
     in_file: u64,
-    /// A write has failed: what is here is not all.
+    /// The error of a failed write, after which the data is incomplete.
     broken: Option<io::Error>,
 }
 
 impl WriteBuffer {
-    /// An empty buffer that keeps up to `limit` bytes in memory.
+    /// Creates an empty buffer that keeps up to `limit` bytes in memory.
     pub fn new(limit: usize) -> Self {
         Self { limit, memory: Vec::new(), file: None, in_file: 0, broken: None }
     }
 
-    /// Whether [`push`](Self::push) of so many bytes stays in memory, so that it neither blocks nor fails.
+    /// Whether [`push`](Self::push) of `len` bytes stays in memory, so that it neither blocks nor fails.
     pub fn has_room(&self, len: usize) -> bool {
         self.broken.is_none() && self.memory.len() + len <= self.limit
     }
 
-    /// Adds a block; the first that exceeds the limit has `store` make a file. Blocks for the disk then. After an error the
-    /// buffer stays broken, and gives the same error again.
+    /// Adds a block. The first block that exceeds the limit makes `store` create a file; writes to it block for the disk.
+    /// After an error, every further push returns the same error.
     pub fn push(&mut self, block: &[u8], store: &dyn SpoolStore) -> io::Result<()> {
         if let Some(error) = self.error() {
             return Err(error);
@@ -70,17 +70,17 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// The error of an earlier [`push`](Self::push).
+    /// Returns the error of an earlier [`push`](Self::push).
     pub fn error(&self) -> Option<io::Error> {
         self.broken.as_ref().map(same)
     }
 
-    /// How many parts [`into_parts`](Self::into_parts) gives.
+    /// Returns how many parts [`into_parts`](Self::into_parts) returns.
     pub fn parts(&self) -> usize {
         usize::from(self.in_file > 0) + usize::from(!self.memory.is_empty())
     }
 
-    /// What was written: the file's part comes first. Both are `None` if nothing was.
+    /// Returns the written data: the file first, then memory. Both are `None` if nothing was written.
     pub fn into_parts(self) -> (Option<FilePart>, Option<Bytes>) {
         let file = self.file.filter(|_| self.in_file > 0);
         (
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts its files, and refuses after some.
+    /// A store that counts its files.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
@@ -114,7 +114,7 @@ mod tests {
 
     impl SpoolStore for Failing {
         fn create(&self) -> io::Result<File> {
-            // Every write to it fails as on a full disk.
+            // Every write to it fails, as on a full disk.
             std::fs::OpenOptions::new().write(true).open("/dev/full")
         }
     }

@@ -5,17 +5,17 @@ use std::sync::LazyLock;
 use crate::error_log::{ErrorLog, Level};
 use crate::line_writer::LineWriter;
 
-/// A log on stderr, one line a record: `[error] text`.
+/// A log on stderr, with one line for each record: `[error] text`.
 ///
-/// Lines are written by a thread of its own, see [`LineWriter`]. An application waits until its lines are written. Where
-/// nobody reads them, it waits for a second once; up to a megabyte of lines waits then, and further ones are dropped and
-/// counted. [`Gateway::shutdown`](crate::python::Gateway::shutdown) waits for the last ones.
+/// Lines are written by a dedicated thread, see [`LineWriter`]. An application waits until its lines are written. If they are
+/// not read, it waits for a second once; then up to a megabyte of lines is queued, and further ones are dropped and counted.
+/// [`Gateway::shutdown`](crate::python::Gateway::shutdown) waits for the last ones.
 #[derive(Clone, Copy, Debug)]
 pub struct StderrLog {
     least: Level,
 }
 
-/// One for the process, as there is one standard error.
+/// One writer for the process, as there is one standard error.
 static WRITER: LazyLock<LineWriter> =
     LazyLock::new(|| LineWriter::stderr(|lost| Some(line(Level::Warn, &lost_text(lost)))));
 
@@ -24,13 +24,13 @@ fn lost_text(lost: u64) -> String {
 }
 
 impl StderrLog {
-    /// Records of this level and more severe ones are written.
+    /// Creates a log of the records of level `least` and above.
     pub fn new(least: Level) -> Self {
         Self { least }
     }
 }
 
-/// Everything from [`Level::Notice`]: clients that leave are not mentioned.
+/// Logs from [`Level::Notice`] up, so clients that leave are not mentioned.
 impl Default for StderrLog {
     fn default() -> Self {
         Self::new(Level::Notice)
@@ -44,7 +44,7 @@ impl ErrorLog for StderrLog {
         }
     }
 
-    /// A line that is not written could be lost with the process, by a crash in an extension for instance.
+    /// Whether lines are queued. A queued line could be lost with the process, for instance by a crash in an extension.
     fn is_full(&self) -> bool {
         WRITER.is_behind()
     }

@@ -1,24 +1,24 @@
-//! Small blocks of a response that is all there, joined so that a block costs its host no more than its bytes.
+//! Joins the small blocks of a complete response, so that its host handles few large ones.
 
 use bytes::{Bytes, BytesMut};
 
-/// Joins blocks to pieces of up to [`PIECE`] bytes.
+/// Joins blocks into pieces of up to [`PIECE`] bytes.
 pub(crate) struct Gather {
     piece: BytesMut,
-    /// Bytes that may still come.
+    /// Bytes of the blocks that have not been added.
     left: u64,
 }
 
-/// The size of a piece. glibc maps memory from 128 KiB on separately; smaller pieces are used again.
+/// Maximum size of a piece. glibc uses `mmap` for allocations from 128 KiB on; memory of smaller ones is reused.
 const PIECE: usize = 64 * 1024;
 
 impl Gather {
-    /// For blocks of `total` bytes together: no memory is taken beyond them.
+    /// For blocks of `total` bytes together: no more memory than that is allocated.
     pub(crate) fn new(total: u64) -> Self {
         Self { piece: BytesMut::new(), left: total }
     }
 
-    /// Adds a block, of at most [`PIECE`] bytes. The result is a piece that is complete without it.
+    /// Adds a block of at most [`PIECE`] bytes. Returns the piece that was complete before it.
     pub(crate) fn add(&mut self, block: &[u8]) -> Option<Bytes> {
         let complete = if self.piece.len() + block.len() > self.piece.capacity() {
             let complete = self.take();
@@ -33,13 +33,13 @@ impl Gather {
         complete
     }
 
-    /// A block leaves by itself, behind the result.
+    /// Returns the piece so far, which must be sent before `block`; the caller sends `block` itself.
     pub(crate) fn pass(&mut self, block: &[u8]) -> Option<Bytes> {
         self.left = self.left.saturating_sub(block.len() as u64);
         self.take()
     }
 
-    /// The piece so far, if there is one.
+    /// Returns the piece so far, unless it is empty.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
         (!self.piece.is_empty()).then(|| std::mem::take(&mut self.piece).freeze())
     }

@@ -1,4 +1,4 @@
-//! Files for what does not fit into memory, and what is sent from them.
+//! Spool files for data that exceeds the limit of memory, and the parts of them that are sent.
 
 use std::fs::File;
 use std::io;
@@ -9,24 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-/// Makes files without a name. Called on the thread that writes, which may wait for the disk.
+/// Creates files without a name. Called on the thread that writes, which may block for the disk.
 pub trait SpoolStore: Send + Sync {
-    /// An empty file for writing and reading, mode 0600, that nobody finds by a path.
+    /// Creates an empty file for writing and reading, mode 0600, that cannot be reached by a path.
     fn create(&self) -> io::Result<File>;
 }
 
-/// A folder for such files, with folders in it as nginx has them for its own (`client_body_temp_path`).
+/// A folder for such files, with subfolders in the layout of nginx (`client_body_temp_path`).
 #[derive(Debug)]
 pub struct TempFolder {
     path: PathBuf,
-    /// Digits of the folders' names, outermost first.
+    /// Digits in the names of the subfolders, outermost first.
     levels: Vec<usize>,
     next: AtomicUsize,
 }
 
 impl TempFolder {
-    /// Files in folders of `levels` below `path`: with `[1, 2]` in `path/7/45`, from the last digits of a number that
-    /// counts. The folders are made when they are needed, `path` itself is not.
+    /// Creates files in subfolders of `levels` below `path`: with `[1, 2]` in `path/7/45`, after the last digits of a
+    /// counter. Subfolders are created when they are needed; `path` itself is not.
     pub fn new(path: PathBuf, levels: Vec<usize>) -> Self {
         Self { path, levels, next: AtomicUsize::new(0) }
     }
@@ -64,33 +64,34 @@ impl SpoolStore for TempFolder {
 
 fn nameless(folder: &Path) -> io::Result<File> {
     let file = tempfile::tempfile_in(folder)?;
-    // It had no name from the start; through /proc it can be opened nevertheless.
+    // The file never had a name, but can be opened through /proc.
     file.set_permissions(PermissionsExt::from_mode(0o600))?;
     Ok(file)
 }
 
-/// The folders of other users' requests are nobody's business.
+/// Creates folders that other users cannot list.
 fn private_folders(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// A part of a file that does not change any more.
+/// A part of a file that no longer changes.
 #[derive(Clone, Debug)]
 pub struct FilePart {
     /// The file.
     pub file: Arc<File>,
-    /// Where the part begins.
+    /// Offset of the part in bytes.
     pub start: u64,
-    /// Its length in bytes, not 0.
+    /// Length of the part in bytes, not 0.
     pub len: u64,
 }
 
 impl FilePart {
-    /// The part as memory, for hosts that cannot send from files. Pages are read when they are looked at.
+    /// Maps the part into memory, for hosts that cannot send files. Pages are read on access.
     pub fn map(&self) -> io::Result<Bytes> {
         let len = usize::try_from(self.len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         #[allow(unsafe_code, reason = "memory that is a file can change under us")]
-        // SAFETY: the file has no name and belongs to us: nobody else can write to it or cut it, and we are done writing.
+        // SAFETY: the file has no name and only this process has it open: no other can write to it or truncate it, and we no
+        // longer write.
         let map = unsafe { memmap2::MmapOptions::new().offset(self.start).len(len).map(&*self.file) }?;
         Ok(Bytes::from_owner(map))
     }
