@@ -1,14 +1,14 @@
-//! Threads for application code: few that run at a time, more that wait for their clients, and an end to the queue.
+//! Threads for application code: few run at a time, more wait for their clients, and the queue is bounded.
 //!
-//! A *permit* allows one task to run; a *thread* is the stack a task stays on from its first step to its last, so that
-//! thread-locals and database connections remain its own. A task that waits (for a client that reads slowly) keeps its
-//! thread and hands back its permit, between two steps or [in the middle of one](without_permit). What finds no permit waits
-//! in a bounded queue, and what finds no room there is given back to the caller.
+//! A *permit* allows one task to run; a *thread* is the stack that a task stays on from its first step to its last, so that
+//! thread-locals and database connections remain its own. A task that waits (for a client that reads slowly) keeps its thread
+//! and gives its permit to another task, between two steps or [in the middle of one](without_permit). A task that finds no
+//! free permit waits in a bounded queue; if the queue is full, it is returned to the caller.
 //!
-//! Tasks that [stream](Task::streams) may wait in the middle of a step for as long as their clients like. Half of the threads
-//! are not for them, so that they cannot occupy all: those that come when the other half is taken wait in a queue of their own.
+//! Tasks that [stream](Task::streams) may wait in the middle of a step for as long as their clients like. They may use only
+//! half of the threads, so that they cannot occupy all: further ones wait in a separate queue.
 //!
-//! The pool knows nothing of Python: what a thread needs before its first task and after its last is in [`Threads`].
+//! The pool does not know Python: [`Threads`] does what a thread needs before its first task and after its last.
 
 mod queue;
 mod roster;
@@ -36,7 +36,7 @@ pub use wait::{stream_ended, without_permit};
 
 use crate::lock::{Leaf, LeafGuard};
 
-/// The message of a panic, from its payload; `"no message"` if it has none.
+/// Returns the message of a panic from its payload; `"no message"` if it has none.
 pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
@@ -45,68 +45,69 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Tasks that may run at a time; at least one.
+    /// Tasks that may run at the same time; at least one.
     pub permits: usize,
-    /// Threads that may exist, and so tasks that may be running or waiting between two steps; at least one.
+    /// Limit of threads, and so of tasks that are running or waiting between two steps; at least one.
     pub max_threads: usize,
-    /// Tasks that may wait for their first step; as many again that [stream](Task::streams).
+    /// Limit of tasks that wait for their first step; the same limit applies to those that [stream](Task::streams),
+    /// separately.
     pub queue: usize,
-    /// The stack of each thread.
+    /// Size of the stack of each thread.
     pub stack: StackSize,
 }
 
 impl Limits {
-    /// So many permits, and what suits most programs besides: up to 256 threads, or one for each permit, a queue of 1024,
-    /// and stacks of the default size.
+    /// `permits` permits, and defaults for the rest: up to 256 threads, or one for each permit, a queue of 1024, and stacks
+    /// of the default size.
     pub fn new(permits: usize) -> Self {
         Self { permits, max_threads: permits.max(256), queue: 1024, stack: StackSize::default() }
     }
 }
 
-/// Something to be done in steps, all of them on one thread.
+/// Work that is done in steps, all of them on one thread.
 pub trait Task: Send + 'static {
-    /// Does the next step. `Pending` hands the permit to another task until `cx` is woken, from any thread and also
-    /// during this call; as with futures there may be a further call without reason. `Ready` or a panic ends the task,
-    /// which is then dropped on its thread.
+    /// Does the next step. `Pending` gives the permit to another task until `cx` is woken, from any thread and also during
+    /// this call; as with futures, there may be further calls without a wake. `Ready` or a panic ends the task, which is then
+    /// dropped on its thread.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Whether a step may wait for a client, [without a permit](without_permit). Asked once, by [`Pool::submit`].
+    /// Whether a step may wait for a client [without a permit](without_permit). Called once, by [`Pool::submit`].
     fn streams(&self) -> bool {
         false
     }
 }
 
-/// What happens on the threads of a pool besides tasks.
+/// Hooks that run on the threads of a pool, besides tasks.
 ///
-/// Except for [`spawn`](Self::spawn) nothing is called under a lock, and a panic is reported like that of a task.
+/// Except for [`spawn`](Self::spawn), no lock is held during these calls, and a panic is reported like that of a task.
 pub trait Threads: Send + Sync + 'static {
-    /// What a thread holds for its life. It is dropped on that thread, as the last thing there.
+    /// State that a thread holds for its lifetime. It is dropped on that thread, as the last action there.
     type Guard;
 
     /// Runs first on each new thread.
     fn start(&self) -> Self::Guard;
 
-    /// Runs after [`Pool::nudge`] on a thread that is between two tasks, in place of one: it holds a permit.
+    /// Runs after [`Pool::nudge`] on a thread between two tasks, which holds a permit.
     fn drain(&self);
 
-    /// A task, or another method here, panicked with this payload. The thread lives on.
+    /// Called when a task, or another method here, panicked with this payload. The thread continues.
     fn panicked(&self, panic: &(dyn Any + Send));
 
-    /// No thread could be started, with a stack of this size: tasks wait for the threads that exist, and are refused if there
-    /// are none. Called once, and again only after a thread has been started since.
+    /// Called when no thread could be started, with a stack of this size: tasks wait for the existing threads, and are
+    /// refused if there are none. Called once, and again only after a thread has been started since.
     fn cannot_start(&self, stack: StackSize, error: &io::Error);
 
-    /// Starts a thread that runs `body`. Called by whoever submits or runs tasks, under the lock of the pool, which it
-    /// must not use.
+    /// Starts a thread that runs `body`. Called by any thread that submits or runs tasks, under the lock of the pool, so it
+    /// must not use the pool.
     fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
         builder.spawn(body)
     }
 }
 
-/// A pool refused a task. Nothing of it has run.
+/// A task that the pool refused. It has not run.
 #[derive(Debug)]
 pub enum Overloaded<T> {
-    /// As many tasks wait as may wait.
+    /// The queue is full.
     QueueFull(T),
     /// There is no thread, and none can be started.
     NoThread(T),
@@ -116,13 +117,13 @@ pub enum Overloaded<T> {
 
 /// Threads that run tasks of type `T`, started when they are needed and kept until [`shutdown`](Self::shutdown).
 ///
-/// Dropping it refuses nothing that was taken: the threads finish all tasks and end, and nobody waits for them.
+/// Dropping the pool cancels no task: the threads finish all tasks and end, without being joined.
 pub struct Pool<T: Task> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T: Task> Pool<T> {
-    /// A pool without threads as yet.
+    /// Creates a pool without threads.
     pub fn new(limits: Limits, threads: impl Threads) -> Self {
         let shared = Shared {
             threads: Box::new(Arc::new(threads)),
@@ -134,7 +135,7 @@ impl<T: Task> Pool<T> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Hands over a task. Never waits for one; may start a thread. The result finds the task again while it is queued.
+    /// Adds a task. Never blocks for a task to end; may start a thread. The result can withdraw the task while it is queued.
     pub fn submit(&self, task: T) -> Result<Ticket, Overloaded<T>> {
         let mut roster = self.shared.lock();
         if roster.closing {
@@ -158,22 +159,23 @@ impl<T: Task> Pool<T> {
         }
         roster.tasks += 1;
         let failure = roster.start_failure.take();
-        // Under the lock, which the thread needs first of all: where it takes the place of the caller on its processor, it
-        // gives that back at once, and finds more than one task when its turn comes. nginx with one thread takes 4 % less CPU
-        // per request that way (nine alternating pairs), and wsgi-hyper on one processor more than that (`scripts/bench hop`).
+        // Called under the lock, which the woken thread needs first: if that thread preempts the caller, it gives the
+        // processor back at once, and finds several tasks when it runs next. nginx with one thread takes 4 % less CPU per
+        // request that way (nine alternating pairs), and wsgi-hyper on one processor saves more than that (`scripts/bench
+        // hop`).
         call(called);
         drop(roster);
         self.shared.report(failure);
         Ok(ticket)
     }
 
-    /// Takes a task out of the queue; `None` if its first step has begun. The caller drops it.
+    /// Removes a task from the queue; `None` if its first step has begun. The caller drops it.
     pub fn withdraw(&self, ticket: Ticket) -> Option<T> {
         self.shared.lock().withdraw(ticket)
     }
 
-    /// Has [`Threads::drain`] run soon: at once on an idle thread if a permit is free, else when the next task ends or
-    /// waits. Starts a thread only if no task is running that will end. Many calls before it runs are one.
+    /// Makes [`Threads::drain`] run soon: at once on an idle thread if a permit is free, else when the next task ends or
+    /// waits. Starts a thread only if no running task will end. Several calls before it runs count as one.
     pub fn nudge(&self) {
         let mut roster = self.shared.lock();
         if roster.nudged || roster.closing {
@@ -187,19 +189,19 @@ impl<T: Task> Pool<T> {
         self.shared.report(failure);
     }
 
-    /// Whether a task that [streams](Task::streams) would wait in a queue of its own now, because such tasks have half of the
-    /// threads.
+    /// Whether a task that [streams](Task::streams) would have to wait in the separate queue now, because such tasks use half
+    /// of the threads.
     pub fn is_full_of_streams(&self) -> bool {
         !self.shared.lock().queued.has_place()
     }
 
-    /// Tasks that were taken and have not been dropped: queued, running and waiting.
+    /// Returns the number of tasks that were accepted and have not been dropped: queued, running and waiting.
     pub fn in_flight(&self) -> usize {
         self.shared.lock().tasks
     }
 
-    /// Refuses further tasks, and waits for those that were taken and for the threads, at most `within`. Whether all
-    /// have ended; if not, they go on, and another call waits for them again.
+    /// Refuses further tasks, and blocks until the accepted ones and the threads have ended, at most `within`. Returns
+    /// whether all have ended; if not, they continue, and another call waits for them again.
     pub fn shutdown(&self, within: Duration) -> bool {
         let mut roster = self.shared.lock();
         roster.close();
@@ -208,7 +210,7 @@ impl<T: Task> Pool<T> {
         let gone = roster.gone();
         drop(roster);
         for thread in gone {
-            // A thread catches its panics; what may be left is in the destructors of thread-locals.
+            // A thread catches its panics, except those in destructors of thread-locals.
             let _ = thread.join();
         }
         all
@@ -221,14 +223,14 @@ impl<T: Task> Drop for Pool<T> {
     }
 }
 
-/// What a pool shares with its threads.
+/// State that a pool shares with its threads.
 struct Shared<T: Task> {
     threads: Box<dyn Spawn<T>>,
     queue: usize,
     stack: StackSize,
     /// Held for a few instructions, or while a thread is started.
     roster: Leaf<Roster<T>>,
-    /// The last thread has left.
+    /// Signalled when the last thread has ended.
     deserted: Condvar,
 }
 
@@ -251,7 +253,7 @@ fn call<T: Task>(seat: Option<Arc<Seat<T>>>) {
     }
 }
 
-/// `Threads` without its guard, which only the thread itself needs to know.
+/// `Threads` without its guard type, which only the thread itself uses.
 trait Spawn<T: Task>: Send + Sync {
     fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
 
@@ -260,14 +262,14 @@ trait Spawn<T: Task>: Send + Sync {
 
 impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
     fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>> {
-        // Rust's own default is 2 MiB.
+        // Rust's default is 2 MiB.
         let builder = Builder::new().name(format!("wsgi-{}", seat.number + 1)).stack_size(pool.stack.bytes());
         let worker = Worker { pool, seat, threads: Arc::clone(self) };
         H::spawn(self, builder, Box::new(|| worker.serve()))
     }
 
     fn cannot_start(&self, stack: StackSize, error: &io::Error) {
-        // A panic of the report is dropped: it cannot be reported either.
+        // A panic of the report is dropped: it cannot be reported.
         let _ = catch_unwind(AssertUnwindSafe(|| H::cannot_start(self, stack, error)));
     }
 }

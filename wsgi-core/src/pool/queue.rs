@@ -1,20 +1,20 @@
-//! Tasks before their first step, first come, first served, of which each can be taken out.
+//! The queue of tasks before their first step: first in, first out; any task can be removed.
 //!
-//! A task that [streams](super::Task::streams) needs a *place* besides, from here to its end: there are fewer places than
-//! threads. Without a place it stands aside until another task gives one back.
+//! A task that [streams](super::Task::streams) also needs a *place*, from here to its end: there are fewer places than
+//! threads. Without a place it stays in a second queue until another task gives one back.
 
 use std::collections::VecDeque;
 
-/// A place in the queue of a [`Pool`](super::Pool).
+/// Identifies a task in the queue of a [`Pool`](super::Pool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
 pub(super) struct Queue<T> {
-    /// In the order of their tickets.
+    /// Tasks that a thread may take, in the order of their tickets.
     tasks: VecDeque<Entry<T>>,
     /// Tasks without a place, in the order of their tickets.
     aside: VecDeque<Entry<T>>,
-    /// Places that no task has.
+    /// Number of free places.
     places: usize,
     next: Ticket,
 }
@@ -30,12 +30,12 @@ impl<T> Queue<T> {
         Self { tasks: VecDeque::new(), aside: VecDeque::new(), places, next: Ticket(0) }
     }
 
-    /// Tasks that a thread may take.
+    /// Returns the number of tasks that a thread may take.
     pub(super) fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Tasks that wait for a place.
+    /// Returns the number of tasks that wait for a place.
     pub(super) fn aside(&self) -> usize {
         self.aside.len()
     }
@@ -44,7 +44,7 @@ impl<T> Queue<T> {
         self.tasks.is_empty() && self.aside.is_empty()
     }
 
-    /// Whether a task that streams would have a place at once.
+    /// Whether a task that streams would get a place at once.
     pub(super) fn has_place(&self) -> bool {
         self.places > 0
     }
@@ -64,12 +64,12 @@ impl<T> Queue<T> {
         ticket
     }
 
-    /// The task that has waited longest, and whether it has a place.
+    /// Removes the oldest task. Returns it, and whether it has a place.
     pub(super) fn pop(&mut self) -> Option<(T, bool)> {
         self.tasks.pop_front().map(|entry| (entry.task, entry.streams))
     }
 
-    /// The task of this ticket, if it is still here.
+    /// Removes the task of this ticket, if it is still queued.
     pub(super) fn take(&mut self, ticket: Ticket) -> Option<T> {
         if let Some(entry) = remove(&mut self.tasks, ticket) {
             if entry.streams {
@@ -80,7 +80,7 @@ impl<T> Queue<T> {
         remove(&mut self.aside, ticket).map(|entry| entry.task)
     }
 
-    /// A task does not need its place any more: one that stands aside gets it.
+    /// Gives a place back: the oldest task that waits for one gets it.
     pub(super) fn give_place_back(&mut self) {
         let Some(entry) = self.aside.pop_front() else {
             self.places += 1;
@@ -108,9 +108,9 @@ mod tests {
         Push,
         PushStreaming,
         Pop,
-        /// The task that was pushed as this one, whether it is here or not.
+        /// Takes the task with this number, whether it is queued or not.
         Take(usize),
-        /// A task that was popped with a place ends.
+        /// Ends a task that was popped with a place.
         End,
     }
 
@@ -124,7 +124,7 @@ mod tests {
         ]
     }
 
-    /// What is in a queue: numbers of tasks, and whether each streams, in the order of their tickets.
+    /// The expected content of a queue: numbers of tasks, and whether each streams, in the order of their tickets.
     #[derive(Default)]
     struct Model {
         tasks: Vec<(usize, bool)>,

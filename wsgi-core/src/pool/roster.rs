@@ -1,19 +1,19 @@
-//! Who does what: everything that changes in a pool, under one lock, with all transitions of its threads.
+//! The mutable state of a pool, under one lock, with all transitions of its threads.
 //!
-//! | stage   | holds a permit | leaves it when                                                                  |
+//! | stage   | holds a permit | ends when                                                                       |
 //! |---------|----------------|---------------------------------------------------------------------------------|
-//! | Called  | yes            | the thread gets going, after a drain if one is wanted: Running                  |
+//! | Called  | yes            | the thread has woken up, and has drained if requested: Running                  |
 //! | Running | yes            | the task waits: Parked, or Due if it was woken meanwhile; no work left: Idle    |
-//! | Away    | no             | what the task waits for within its step is there: Running if a permit is free, else Due |
+//! | Away    | no             | the wait within the step is over: Running if a permit is free, else Due         |
 //! | Parked  | no             | the task is woken: Running if a permit is free, else Due                        |
-//! | Due     | no             | a permit is passed on to it: Running                                            |
-//! | Idle    | no             | a permit is passed on to it: Called                                             |
+//! | Due     | no             | it gets a permit: Running                                                       |
+//! | Idle    | no             | it gets a permit: Called                                                        |
 //! | Leaving | no             | its guard is dropped: Gone                                                      |
 //!
-//! A permit is free only while nobody can use it: no thread is Due, and a queued task has a thread called for it or
-//! there is no thread to call. A thread that is called takes whatever is first in the queue by then. If another one was
-//! quicker it finds nothing and gives the permit back: that costs a vain wake, but no task ever waits for a thread that
-//! is still waking up.
+//! A permit is free only while no thread can use it: no thread is Due, and for each queued task a thread has been called, or
+//! there is no thread to call. A called thread takes the first task of the queue at the time it runs. If another thread has
+//! taken that task, it finds nothing and gives the permit back: that costs a wake for nothing, but no task ever waits for a
+//! thread that is still waking up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,29 +28,29 @@ use super::{Limits, Shared, Task};
 pub(super) struct Roster<T: Task> {
     permits: usize,
     max_threads: usize,
-    /// Permits that nobody holds.
+    /// Number of permits that no thread holds.
     free: usize,
     /// Tasks before their first step.
     pub(super) queued: Queue<T>,
     /// Due threads, in the order of their wakes.
     woken: VecDeque<usize>,
-    /// Idle threads; the last one has the warmest caches.
+    /// Idle threads. The thread that became idle last is at the end, and used first: its caches are warmest.
     idle: Vec<usize>,
-    /// Threads that are Called.
+    /// Number of threads that are Called.
     called: usize,
-    /// One entry for every thread that was ever started; only shutdown ends threads.
+    /// One entry for every thread that was ever started; threads end only at shutdown.
     seats: Vec<Entry<T>>,
-    /// Threads that are not Gone.
+    /// Number of threads that are not Gone.
     pub(super) live: usize,
-    /// Tasks taken and not dropped.
+    /// Number of tasks accepted and not dropped.
     pub(super) tasks: usize,
-    /// The last attempt to start a thread failed.
+    /// Whether the last attempt to start a thread failed.
     cannot_start: bool,
     /// The error of the first such attempt, until it is reported.
     pub(super) start_failure: Option<io::Error>,
-    /// A drain is wanted.
+    /// Whether a drain is requested.
     pub(super) nudged: bool,
-    /// No further tasks.
+    /// Whether further tasks are refused.
     pub(super) closing: bool,
 }
 
@@ -63,7 +63,7 @@ struct Entry<T: Task> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Called,
-    /// `woken`: the task must not wait when it says so.
+    /// `woken`: the task was woken during its step, so it must not wait when it returns `Pending`.
     Running {
         woken: bool,
     },
@@ -78,11 +78,11 @@ enum Stage {
     Gone,
 }
 
-/// What a thread with a permit does next.
+/// The next work of a thread with a permit.
 pub(super) enum Work<T> {
     Run {
         task: T,
-        /// It has a place, to be given back.
+        /// Whether the task has a place, to be given back.
         streams: bool,
     },
     Drain,
@@ -111,18 +111,18 @@ impl<T: Task> Roster<T> {
         }
     }
 
-    /// Queued tasks that no thread has been called for.
+    /// Returns the number of queued tasks that no thread has been called for.
     pub(super) fn waiting(&self) -> usize {
         self.queued.len().saturating_sub(self.called)
     }
 
-    /// Takes a free permit, if there is one, to where it is needed; returns the thread to wake.
+    /// Uses a free permit, if there is one, for a waiting task; returns the thread to wake.
     pub(super) fn use_free_permit(&mut self, pool: &Arc<Shared<T>>) -> Option<Arc<Seat<T>>> {
         self.free = self.free.checked_sub(1)?;
         self.pass_on(pool)
     }
 
-    /// Gives the caller's permit to a task that has begun, else to a thread for a queued one, else nobody; returns the
+    /// Gives the caller's permit to a task that has begun, else to a thread for a queued one, else frees it; returns the
     /// thread to wake.
     pub(super) fn pass_on(&mut self, pool: &Arc<Shared<T>>) -> Option<Arc<Seat<T>>> {
         if let Some(number) = self.woken.pop_front() {
@@ -135,7 +135,7 @@ impl<T: Task> Roster<T> {
                 self.called += 1;
                 return Some(self.summon(number, Stage::Called));
             }
-            // Other running threads would drain by themselves.
+            // Other running threads will drain when their tasks end.
             if (task || self.free + 1 == self.permits) && self.start_thread(pool) {
                 return None;
             }
@@ -149,7 +149,7 @@ impl<T: Task> Roster<T> {
             return false;
         }
         let seat = Arc::new(Seat::new(pool, self.seats.len()));
-        // The new thread needs the lock first of all, so the entry is there in time.
+        // The new thread takes the lock before anything else, so it finds its entry.
         let thread = match pool.threads.spawn(Arc::clone(pool), Arc::clone(&seat)) {
             Ok(thread) => thread,
             Err(error) => {
@@ -166,7 +166,7 @@ impl<T: Task> Roster<T> {
         true
     }
 
-    /// The task of `number` was woken; returns the thread to wake.
+    /// Wakes the task of thread `number`; returns the thread to wake.
     pub(super) fn wake(&mut self, number: usize) -> Option<Arc<Seat<T>>> {
         match self.seats[number].stage {
             Stage::Running { .. } => self.turn(number, Stage::Running { woken: true }),
@@ -178,13 +178,13 @@ impl<T: Task> Roster<T> {
                 }
                 None => self.fall_due(number),
             },
-            // Woken before, or a waker that outlived its task.
+            // The task was woken before, or the waker outlived its task.
             Stage::Called | Stage::Due | Stage::Idle | Stage::Leaving | Stage::Gone => {}
         }
         None
     }
 
-    /// The task of `number` returned `Pending`; whether it has to give up its permit.
+    /// The task of thread `number` returned `Pending`. Returns whether the thread must give up its permit.
     pub(super) fn park(&mut self, number: usize) -> bool {
         match self.seats[number].stage {
             Stage::Running { woken: true } if self.woken.is_empty() => {
@@ -197,14 +197,14 @@ impl<T: Task> Roster<T> {
         true
     }
 
-    /// The task of `number` is about to wait within its step; whether the caller has a permit to pass on.
+    /// The task of thread `number` is about to wait within its step. Returns whether the caller has a permit to pass on.
     pub(super) fn go_away(&mut self, number: usize) -> bool {
         let Stage::Running { woken } = self.seats[number].stage else { return false };
         self.turn(number, Stage::Away { woken });
         true
     }
 
-    /// The task of `number` goes on with its step; whether it has to sleep until it has a permit.
+    /// The task of thread `number` continues its step. Returns whether the thread must sleep until it has a permit.
     pub(super) fn come_back(&mut self, number: usize) -> bool {
         let Stage::Away { woken } = self.seats[number].stage else { return false };
         match self.free.checked_sub(1) {
@@ -220,12 +220,12 @@ impl<T: Task> Roster<T> {
         }
     }
 
-    /// The task of `number` has slept in the middle of its step. It may have been woken for its next step meanwhile.
+    /// The task of thread `number` has waited within its step, and may have been woken for its next step meanwhile.
     pub(super) fn resume_within_step(&mut self, number: usize) {
         self.turn(number, Stage::Running { woken: true });
     }
 
-    /// Whether a thread waits for a permit to go on.
+    /// Whether a thread waits for a permit to continue.
     #[cfg(test)]
     pub(super) fn has_woken(&self) -> bool {
         !self.woken.is_empty()
@@ -235,16 +235,16 @@ impl<T: Task> Roster<T> {
         matches!(self.seats[number].stage, Stage::Parked | Stage::Due)
     }
 
-    /// The task of `number` is about to take its next step: wakes up to now have had their effect.
+    /// The task of thread `number` is about to take its next step, which handles all wakes so far.
     pub(super) fn resume(&mut self, number: usize) {
         self.turn(number, Stage::Running { woken: false });
     }
 
-    /// What `number` does with the permit it holds, if anything.
+    /// Returns the next work of thread `number`, which holds a permit; `None` if there is none.
     pub(super) fn work(&mut self, number: usize) -> Option<Work<T>> {
         let called = self.seats[number].stage == Stage::Called;
         if self.woken.is_empty() && std::mem::take(&mut self.nudged) {
-            // It comes back for a task right after, and counts as called for one.
+            // After the drain it comes back for a task, so it counts as called for one.
             if !called {
                 self.turn(number, Stage::Called);
                 self.called += 1;
@@ -261,7 +261,7 @@ impl<T: Task> Roster<T> {
         self.queued.pop().map(|(task, streams)| Work::Run { task, streams })
     }
 
-    /// A thread that was called for the task finds nothing, as when another one was quicker.
+    /// Removes a queued task. A thread that was called for it finds nothing, as if another thread had taken it.
     pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<T> {
         let task = self.queued.take(ticket)?;
         self.tasks -= 1;
@@ -271,7 +271,7 @@ impl<T: Task> Roster<T> {
         Some(task)
     }
 
-    /// `number` has passed on its permit and found no work: it waits for some, or leaves.
+    /// Thread `number` has passed on its permit and found no work: it becomes idle, or leaves.
     pub(super) fn rest(&mut self, number: usize) {
         if self.closing && self.queued.is_empty() {
             self.turn(number, Stage::Leaving);
@@ -290,7 +290,7 @@ impl<T: Task> Roster<T> {
         self.seats[number].stage == Stage::Leaving
     }
 
-    /// No further tasks: threads leave as soon as the queue is empty.
+    /// Refuses further tasks: threads leave as soon as the queue is empty.
     pub(super) fn close(&mut self) {
         self.closing = true;
         if self.queued.is_empty() {
@@ -304,14 +304,14 @@ impl<T: Task> Roster<T> {
         }
     }
 
-    /// `number` is at its end; whether it was the last one.
+    /// Thread `number` ends. Returns whether it was the last one.
     pub(super) fn leave(&mut self, number: usize) -> bool {
         self.turn(number, Stage::Gone);
         self.live -= 1;
         self.live == 0
     }
 
-    /// The threads that are at their end and have not been joined.
+    /// Returns the threads that have ended and not been joined.
     pub(super) fn gone(&mut self) -> Vec<JoinHandle<()>> {
         let gone = self.seats.iter_mut().filter(|entry| entry.stage == Stage::Gone);
         gone.filter_map(|entry| entry.thread.take()).collect()
@@ -330,7 +330,7 @@ impl<T: Task> Roster<T> {
         self.seats[number].stage = stage;
     }
 
-    /// As `turn`, for a thread that sleeps and has to be woken.
+    /// As `turn`, for a sleeping thread. Returns its seat, to be woken.
     fn summon(&mut self, number: usize, stage: Stage) -> Arc<Seat<T>> {
         self.turn(number, stage);
         self.seat(number)

@@ -1,4 +1,4 @@
-//! A thread of a pool: where it sleeps, what it does, and how the task on it is woken.
+//! A thread of a pool: its loop, its sleep, and the waker of its tasks.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,13 +11,13 @@ use super::wait::{Hold, held_by_this_thread};
 use super::{Shared, Task, Threads, call};
 use crate::lock::LeafGuard;
 
-/// One thread's place in the pool. It is also the waker of every task that runs there: a waker kept beyond its task can
-/// at worst cause a further step of a later one.
+/// One thread's place in the pool. It is also the waker of every task that runs there: a waker kept beyond its task can at
+/// worst cause a further step of a later task.
 pub(super) struct Seat<T: Task> {
-    /// Weak: hosts keep wakers for as long as they like.
+    /// Weak, because hosts may keep wakers for any time.
     pool: Weak<Shared<T>>,
     pub(super) number: usize,
-    /// The thread was given a permit, or is to leave.
+    /// Signalled when the thread gets a permit, or must leave.
     pub(super) signal: Condvar,
 }
 
@@ -40,11 +40,11 @@ impl<T: Task> Wake for Seat<T> {
     }
 }
 
-/// What the thread of a seat holds while it runs a task.
+/// State of a seat's thread while it runs a task.
 struct Held<T: Task> {
     pool: Arc<Shared<T>>,
     number: usize,
-    /// The task has a place of those that stream.
+    /// Whether the task has a place for tasks that stream.
     place: Cell<bool>,
 }
 
@@ -85,7 +85,7 @@ impl<T: Task> Hold for Held<T> {
     }
 }
 
-/// What runs on the thread of a seat.
+/// The code of a seat's thread.
 pub(super) struct Worker<T: Task, H> {
     pub(super) pool: Arc<Shared<T>>,
     pub(super) seat: Arc<Seat<T>>,
@@ -93,7 +93,7 @@ pub(super) struct Worker<T: Task, H> {
 }
 
 impl<T: Task, H: Threads> Worker<T, H> {
-    /// The whole life of the thread. It starts with a permit.
+    /// Runs the thread from start to end. It starts with a permit.
     pub(super) fn serve(self) {
         let guard = self.attempt(|| self.threads.start());
         let waker = Waker::from(Arc::clone(&self.seat));
@@ -119,7 +119,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
         }
     }
 
-    /// Waits for work; none: the thread is to leave. The end of a task and the begin of the next are one lock.
+    /// Blocks until there is work; `None` if the thread must leave. Ending a task and beginning the next take the lock once.
     fn next(&self, task_ended: bool, held: &Held<T>) -> Option<Work<T>> {
         let number = self.seat.number;
         let mut roster = self.pool.lock();
@@ -148,7 +148,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
         self.attempt(|| drop(task));
     }
 
-    /// Lets others run until the task was woken and has a permit again.
+    /// Lets other tasks run until the task is woken and has a permit again.
     fn pause(&self) {
         let number = self.seat.number;
         let mut roster = self.pool.lock();
@@ -160,7 +160,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
         }
     }
 
-    /// Reports, without the lock, why a thread could not be started, if that has just happened.
+    /// If a thread could not be started just now, reports why, without the lock.
     fn report<'a>(&'a self, mut roster: LeafGuard<'a, Roster<T>>) -> LeafGuard<'a, Roster<T>> {
         let Some(error) = roster.start_failure.take() else { return roster };
         drop(roster);
@@ -176,12 +176,12 @@ impl<T: Task, H: Threads> Worker<T, H> {
         roster.wait_while(&self.seat.signal, |roster| condition(roster))
     }
 
-    /// Calls code that is not the pool's; a panic is reported and gives `None`.
+    /// Calls code from outside of the pool; a panic is reported and gives `None`.
     fn attempt<R>(&self, code: impl FnOnce() -> R) -> Option<R> {
         match catch_unwind(AssertUnwindSafe(code)) {
             Ok(value) => Some(value),
             Err(panic) => {
-                // A report that panics itself has nobody left to report to.
+                // A panic of the report itself cannot be reported.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.threads.panicked(&*panic)));
                 None
             }

@@ -1,15 +1,15 @@
-//! Shares of a pool for connections that carry many requests at a time (HTTP/2, HTTP/3).
+//! Shares of a pool for connections that carry several concurrent requests (HTTP/2, HTTP/3).
 //!
-//! A thread that waits for its client is cheap as long as each of them costs the client a connection. Where one connection
-//! carries a hundred requests, its client closes their windows and a few such connections have all threads.
+//! A thread that waits for its client is cheap as long as each of them costs the client a connection. If one connection
+//! carries a hundred requests, a client can close their flow-control windows and occupy all threads with a few connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 use super::Limits;
 
-/// Requests by the connection that they came on: so many have a place in the pool, and further ones wait here, first come,
-/// first served. `K` names a connection, `W` a request that waits.
+/// Counts requests by their connection: a limited number of each connection has a place in the pool, and further ones wait
+/// here, first in, first out. `K` identifies a connection, `W` a waiting request.
 #[derive(Debug)]
 pub struct Shares<K, W> {
     limit: usize,
@@ -23,8 +23,8 @@ struct Entry<W> {
 }
 
 impl Limits {
-    /// As many requests of one connection have a place in the pool: a quarter of the threads, or one for each permit, and in
-    /// any case one thread less than there may be, so that others get one.
+    /// Returns how many requests of one connection may have a place in the pool: a quarter of the threads or the number
+    /// of permits, the larger of both, but at most one less than the limit of threads, so that other connections get one.
     pub fn share(&self) -> usize {
         let others = self.max_threads.saturating_sub(1).max(1);
         self.permits.max(self.max_threads / 4).clamp(1, others)
@@ -32,12 +32,12 @@ impl Limits {
 }
 
 impl<K: Eq + Hash, W: PartialEq> Shares<K, W> {
-    /// No requests, and a place for `limit` of each connection, for one if that is 0.
+    /// Creates an empty set of shares of `limit` places for each connection; one place if that is 0.
     pub fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), entries: HashMap::new() }
     }
 
-    /// A request of `connection` wants a place. True if it has one; else it waits as `waiter`.
+    /// Adds a request of `connection`. Returns true if it has a place; else it waits as `waiter`.
     pub fn enter(&mut self, connection: K, waiter: W) -> bool {
         let entry = self.entries.entry(connection).or_insert_with(|| Entry { placed: 0, waiting: VecDeque::new() });
         let is_placed = entry.placed < self.limit;
@@ -48,7 +48,7 @@ impl<K: Eq + Hash, W: PartialEq> Shares<K, W> {
         is_placed
     }
 
-    /// A request of `connection` gives up its place, which the result has now.
+    /// Ends a request of `connection` that has a place. Returns the waiting request that has the place now.
     pub fn leave(&mut self, connection: &K) -> Option<W> {
         let entry = self.entries.get_mut(connection)?;
         let next = entry.waiting.pop_front();
@@ -61,7 +61,7 @@ impl<K: Eq + Hash, W: PartialEq> Shares<K, W> {
         next
     }
 
-    /// A request that waits is over.
+    /// Removes a waiting request.
     pub fn forget(&mut self, connection: &K, waiter: &W) {
         if let Some(entry) = self.entries.get_mut(connection) {
             entry.waiting.retain(|waiting| waiting != waiter);

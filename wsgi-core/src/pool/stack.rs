@@ -7,46 +7,46 @@ const MIB: usize = 1 << 20;
 
 /// The size of a thread's stack in bytes, from [`LEAST`](Self::LEAST) to [`MOST`](Self::MOST).
 ///
-/// A stack takes address space. Memory is taken by the pages that have been written to.
+/// A stack reserves address space. Memory is used only for pages that have been written to.
 ///
-/// The default is what a thread of Python gets on Linux, `RLIMIT_STACK`: functions in C, through which Python code recurses
-/// until it reaches its recursion limit, and numerical libraries need that much. See [`of_limit`](Self::of_limit).
+/// The default is the stack that a thread of Python gets on Linux, `RLIMIT_STACK`: functions in C, through which Python code
+/// recurses until it reaches its recursion limit, and numerical libraries need that much. See [`of_limit`](Self::of_limit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackSize(usize);
 
 impl StackSize {
-    /// 512 KiB. With less, functions in plain Python that call themselves crash Python 3.9 and 3.10 before they reach the
-    /// default recursion limit of 1000 (measured: 384 KiB crash 3.10, 512 KiB do not).
+    /// 512 KiB. With less, recursive functions in plain Python crash Python 3.9 and 3.10 before they reach the default
+    /// recursion limit of 1000 (measured: 384 KiB crash 3.10, 512 KiB do not).
     pub const LEAST: usize = 512 * KIB;
     /// 1 GiB.
     pub const MOST: usize = 1024 * MIB;
 
-    /// `None` for a size that is not allowed.
+    /// Returns `None` for a size outside of the bounds.
     pub fn new(bytes: usize) -> Option<Self> {
         (Self::LEAST..=Self::MOST).contains(&bytes).then_some(Self(bytes))
     }
 
-    /// The size by default where `RLIMIT_STACK` is `limit` bytes (`None`: unlimited): the limit, but from 8 to 64 MiB, and 8
-    /// MiB where it is unlimited.
+    /// Returns the default size if `RLIMIT_STACK` is `limit` bytes (`None`: unlimited): the limit, clamped to 8 to 64 MiB, or
+    /// 8 MiB if unlimited.
     pub fn of_limit(limit: Option<u64>) -> Self {
         let limit = limit.map_or(8 * MIB, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Self(limit.clamp(8 * MIB, 64 * MIB))
     }
 
-    /// The number of bytes.
+    /// Returns the size in bytes.
     pub fn bytes(self) -> usize {
         self.0
     }
 }
 
-/// The size by default in this process: [`of_limit`](StackSize::of_limit) of its present soft limit.
+/// The default size in this process: [`of_limit`](StackSize::of_limit) of its present soft limit.
 impl Default for StackSize {
     fn default() -> Self {
         Self::of_limit(getrlimit(Resource::Stack).current)
     }
 }
 
-/// As the directive has it: `512k`, `8m`.
+/// Formatted as in the directive: `512k`, `8m`.
 impl std::fmt::Display for StackSize {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {

@@ -1,4 +1,4 @@
-//! A pool whose steps the test decides.
+//! Tests of a pool with tasks whose steps the test controls.
 
 mod endings;
 mod limits;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::{Limits, Overloaded, Pool, StackSize, Task, Threads, Ticket};
 
-/// A hang is a failure, after a time that no loaded machine needs.
+/// A hang fails the test after this time, which is enough for any loaded machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Step = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + Send>;
@@ -51,7 +51,7 @@ enum Event {
     Ended(ThreadId),
 }
 
-/// Tells what the pool calls, and starts no more than `allowed` threads.
+/// Reports the calls of the pool, and starts at most `allowed` threads.
 struct Observed {
     events: Sender<Event>,
     allowed: Arc<AtomicUsize>,
@@ -124,7 +124,7 @@ impl Fixture {
         self.pool.submit(Box::new(step))
     }
 
-    /// Occupies a thread and a permit until released; running when this returns.
+    /// Starts a task that holds a thread and a permit until released. It is running when this returns.
     fn run_held(&self) -> Held {
         let (release, gate) = channel();
         let (tell, thread) = channel();
@@ -136,7 +136,7 @@ impl Fixture {
         Held { thread: next(&thread), _release: release }
     }
 
-    /// Waits at once until woken; waiting, or about to, when this returns.
+    /// Starts a task that waits until woken. It is waiting, or about to, when this returns.
     fn park(&self) -> Parked {
         let (tell_waker, waker) = channel();
         let (tell, resumed) = channel();
@@ -153,7 +153,7 @@ impl Fixture {
         Parked { thread, waker, resumed }
     }
 
-    /// Threads are idle, or have taken what was queued, once this returns.
+    /// Blocks until all tasks have been dropped. Threads are idle then, unless they drain.
     fn quiet(&self) {
         while self.pool.in_flight() > 0 {
             thread::yield_now();
@@ -169,7 +169,7 @@ impl Fixture {
 
 struct Held {
     thread: ThreadId,
-    /// Releases when dropped.
+    /// Releases the task when dropped.
     _release: Sender<()>,
 }
 
@@ -199,7 +199,7 @@ fn is_refusal(event: &Event) -> bool {
     *event == Event::CannotStart(StackSize::default(), io::ErrorKind::WouldBlock)
 }
 
-/// Sends `value` and ends.
+/// A step that sends `value` and ends.
 fn told<T: Copy + Send + 'static>(
     tell: &Sender<T>,
     value: T,

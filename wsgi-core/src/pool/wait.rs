@@ -1,17 +1,17 @@
-//! Waiting in the middle of a step, without the permit.
+//! Waiting without a permit in the middle of a step.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// What a thread of a pool holds while it runs a task.
+/// The permit and the place of the task that runs on a thread of a pool.
 pub(super) trait Hold {
-    /// Hands the permit to another task; false if there is none to hand on.
+    /// Gives the permit to another task; false if the thread holds none.
     fn give_permit_back(&self) -> bool;
 
-    /// Waits until the task has a permit again.
+    /// Blocks until the task has a permit again.
     fn take_permit_again(&self);
 
-    /// The task does not wait for its client within a step any more.
+    /// Gives the task's place back: it no longer waits for its client within a step.
     fn give_place_back(&self);
 }
 
@@ -19,10 +19,10 @@ thread_local! {
     static HELD: RefCell<Option<Rc<dyn Hold>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, which may wait for a client, in the middle of a step. Meanwhile another task has the permit of this one, and
-/// afterwards this function waits until there is a permit again. On a thread that belongs to no pool it only runs `work`.
+/// Runs `work`, which may wait for a client, in the middle of a step. Meanwhile another task has this one's permit;
+/// afterwards this function blocks until there is a permit again. On a thread outside of a pool, it just runs `work`.
 ///
-/// The thread must not be attached to Python, and hold no lock that a further task may wait for.
+/// The thread must not be attached to Python, nor hold a lock that another task may wait for.
 pub fn without_permit<T>(work: impl FnOnce() -> T) -> T {
     let held = held();
     let away = held.as_deref().filter(|held| held.give_permit_back()).map(Away);
@@ -31,7 +31,7 @@ pub fn without_permit<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Tells that the task on this thread has received all that its client sends: another task that [streams] gets its place.
+/// Reports that the task on this thread has received all data of its client: another task that [streams] gets its place.
 ///
 /// [streams]: super::Task::streams
 pub fn stream_ended() {
@@ -41,11 +41,11 @@ pub fn stream_ended() {
 }
 
 fn held() -> Option<Rc<dyn Hold>> {
-    // At the end of a thread there may be no such variable any more, and there is no task either.
+    // The thread-local may be destroyed already at the end of a thread, when there is no task either.
     HELD.try_with(|held| held.borrow().clone()).ok().flatten()
 }
 
-/// Takes the permit again when it is dropped, also by a panic.
+/// Takes the permit again when dropped, also during a panic.
 struct Away<'a>(&'a dyn Hold);
 
 impl Drop for Away<'_> {
@@ -54,7 +54,7 @@ impl Drop for Away<'_> {
     }
 }
 
-/// Makes `hold` known to what runs on this thread, until the result is dropped.
+/// Makes `hold` available to code on this thread, until the result is dropped.
 pub(super) fn held_by_this_thread(hold: Rc<dyn Hold>) -> impl Drop {
     HELD.set(Some(hold));
     Holding

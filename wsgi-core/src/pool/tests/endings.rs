@@ -1,4 +1,4 @@
-//! How tasks, threads and the pool end.
+//! Tests of the end of tasks, threads and the pool.
 
 use super::*;
 
@@ -141,7 +141,7 @@ fn dropping_the_pool_lets_its_tasks_end_and_leaves_nothing() {
     next(&ran);
     parked.waker.wake_by_ref();
     next(&parked.resumed);
-    // Ends when all who can send are gone: the threads and what they shared. The waker may stay.
+    // The iterator ends when all senders are gone: the threads and their shared state. The waker may remain.
     let rest: Vec<_> = events.iter().collect();
     assert_eq!(count(&rest, |event| matches!(event, Event::Ended(_))), 2);
 }

@@ -1,4 +1,4 @@
-//! How many threads there are, and what is refused.
+//! Tests of the limits of threads and of the queue.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn waiting_tasks_occupy_threads_up_to_the_limit() {
     let (first, second) = (fixture.park(), fixture.park());
     let (tell, ran) = channel();
     fixture.submit(told(&tell, ()));
-    // Even its permit is free, but no thread.
+    // The permit is free, but there is no thread.
     assert!(ran.try_recv().is_err());
     assert_eq!(fixture.pool.in_flight(), 3);
     first.waker.wake();
@@ -93,7 +93,7 @@ fn threads_that_cannot_be_started_are_reported_once_until_one_can() {
 
 #[test]
 fn a_thread_that_cannot_be_started_for_a_task_that_waits_is_reported_at_once() {
-    // Whether a task waits or ends: its thread passes the permit on to a queued task, which no thread can be started for.
+    // Whether a task waits or ends, its thread passes the permit on to a queued task, for which no thread can be started.
     let fixture = pool(1, 8, 8);
     let held = fixture.run_held();
     fixture.allowed.store(0, Ordering::Relaxed);
@@ -154,7 +154,7 @@ fn idle_threads_of_a_pool_that_ends_leave_when_the_last_queued_task_is_withdrawn
     });
     let waker = next(&wakers);
     release.send(()).unwrap();
-    // While it waits, a second thread takes this one, and is idle from then on.
+    // While that task waits, a second thread takes this one, and is idle afterwards.
     fixture.submit(|_| Poll::Ready(()));
     while fixture.pool.in_flight() > 1 {
         thread::yield_now();

@@ -1,4 +1,4 @@
-//! When `drain` runs.
+//! Tests of the time when `drain` runs.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Random tasks against what must hold for all of them.
+//! Random tasks, checked against the invariants of a pool.
 
 use std::any::Any;
 use std::io;
@@ -13,26 +13,26 @@ use proptest::prelude::*;
 
 use super::super::{Limits, Overloaded, Pool, StackSize, Task, Threads, stream_ended, without_permit};
 
-/// How one step of a task ends.
+/// The end of one step of a task.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Waits, and was woken by itself before it says so.
+    /// Waits, and wakes itself before it returns `Pending`.
     WokenBefore,
-    /// Waits, and is woken by another thread, before or after it says so.
+    /// Waits, and is woken by another thread, before or after it returns `Pending`.
     WokenByAnother,
-    /// The same, twice.
+    /// As `WokenByAnother`, with two wakes.
     WokenTwice,
     Panics,
     IsReady,
 }
 
-/// What a task does besides its steps.
+/// The behaviour of a task within its steps.
 #[derive(Clone, Copy, Debug)]
 struct Habits {
     /// Waits in the middle of each step.
     waits: bool,
     streams: bool,
-    /// Says after its first step that it streams no more.
+    /// Calls `stream_ended` after its first step.
     ends_stream: bool,
 }
 
@@ -81,7 +81,7 @@ struct Scripted {
     habits: Habits,
     script: std::vec::IntoIter<End>,
     counts: Arc<Counts>,
-    /// A thread that wakes whoever it is sent.
+    /// Sends wakers to a thread that wakes them.
     wakes: Sender<Waker>,
     thread: Option<ThreadId>,
 }
@@ -146,7 +146,7 @@ impl Drop for Scripted {
     }
 }
 
-/// The payload of a wanted panic.
+/// The payload of an intended panic.
 struct Expected;
 
 struct Counted(Arc<Counts>);
@@ -181,7 +181,7 @@ impl Drop for Present {
     }
 }
 
-/// Wanted panics print nothing.
+/// Suppresses the output of intended panics.
 fn quieten_expected_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -246,7 +246,7 @@ proptest! {
             }
             drop(wakes);
         });
-        // The tasks hold what keeps the waking thread alive, so all of them are gone.
+        // The tasks hold the senders that keep the waking thread alive, so all tasks are gone.
         prop_assert!(pool.shutdown(Duration::from_secs(60)));
         prop_assert_eq!(pool.in_flight(), 0);
         let count = |count: &AtomicUsize| count.load(Ordering::SeqCst);

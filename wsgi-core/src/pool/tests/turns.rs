@@ -1,4 +1,4 @@
-//! Which task runs when, and on which thread.
+//! Tests of the order of tasks, and of the threads they run on.
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn woken_tasks_go_before_queued_ones_in_the_order_of_their_wakes() {
         });
         wakers.push(next(&waker));
     }
-    // It has the only permit, so both are parked.
+    // This task has the only permit, so both are parked.
     let held = fixture.run_held();
     fixture.submit(told(&tell, "queued"));
     wakers[1].wake_by_ref();

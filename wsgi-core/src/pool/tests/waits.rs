@@ -1,9 +1,9 @@
-//! Tasks that wait in the middle of a step, and tasks that stream.
+//! Tests of tasks that wait in the middle of a step, and of tasks that stream.
 
 use super::super::{stream_ended, without_permit};
 use super::*;
 
-/// A task that waits within its step until `gate` is dropped, and tells when it waits and when it goes on.
+/// A task that waits within its step until `gate` is dropped, and reports when it waits and when it continues.
 fn waiting(tell: &Sender<&'static str>, gate: Receiver<()>) -> Step {
     let tell = tell.clone();
     Box::new(move |_| {
@@ -39,7 +39,7 @@ fn a_task_that_has_waited_within_its_step_goes_on_with_a_permit_only_and_before_
     let held = fixture.run_held();
     fixture.submit(self::told(&tell, "queued"));
     drop(release);
-    // It cannot go on before the permit is given back, and nothing else tells that it wants it.
+    // It cannot continue before the permit is given back, and no other event shows that it wants to.
     while !fixture.pool.shared.lock().has_woken() {
         thread::yield_now();
     }
@@ -95,7 +95,7 @@ struct Streams {
     pool: Pool<Streaming>,
     tell: Sender<&'static str>,
     told: Receiver<&'static str>,
-    // The events of the pool go nowhere.
+    // Keeps the channel of the pool's events open.
     _events: Receiver<Event>,
 }
 
@@ -108,7 +108,7 @@ impl Streams {
         Self { pool, tell, told, _events }
     }
 
-    /// Submits one that waits until the sender is dropped; `None` if it is refused.
+    /// Submits a task that waits until the sender is dropped; `None` if it is refused.
     fn stream(&self) -> Option<(Ticket, Sender<()>)> {
         let (release, gate) = channel();
         Some((self.pool.submit(Streaming(waiting(&self.tell, gate), true)).ok()?, release))
@@ -127,7 +127,7 @@ fn tasks_that_stream_have_half_of_the_threads_and_others_run_beside_them() {
     let (_, second) = streams.stream().unwrap();
     assert_eq!([next(&streams.told), next(&streams.told)], ["waits"; 2]);
     assert!(streams.pool.is_full_of_streams());
-    // Two more stand aside, a third one finds their queue full.
+    // Two more tasks wait for a place; for a third task the queue is full.
     let (third_ticket, third) = streams.stream().unwrap();
     let (fourth_ticket, fourth) = streams.stream().unwrap();
     assert!(streams.stream().is_none());
