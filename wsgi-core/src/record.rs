@@ -1,4 +1,4 @@
-//! Text in pieces, as applications print it, made into log records: one line each, without control characters.
+//! Turns pieces of text, as applications print them, into log records of one line each, without control characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,26 +7,27 @@ use std::sync::Arc;
 
 use crate::error_log::{ErrorLog, Level};
 
-/// The log of a host, for text that may contain anything.
+/// The log of a host, made safe for arbitrary text.
 ///
-/// All that the gateway logs goes through here: names of types and modules, messages of exceptions and paths are chosen by
-/// applications, and so by what clients have sent to them. None can begin a record of its own.
+/// Everything that the gateway logs goes through here: names of types and modules, messages of exceptions and paths come from
+/// applications, and so from the data that clients send them. None of them can forge a record.
 #[derive(Clone)]
 pub struct Log(Arc<dyn ErrorLog>);
 
 impl Log {
-    /// What is logged goes to `log`.
+    /// Creates a log that writes to `log`.
     pub fn new(log: Arc<dyn ErrorLog>) -> Self {
         Self(log)
     }
 
-    /// Logs `text` as one record, or several if it is beyond [`MAX_RECORD`]; control characters are [escaped](escape).
+    /// Logs `text` as one record, or as several if it is longer than [`MAX_RECORD`]; control characters are
+    /// [escaped](escape).
     pub fn log(&self, level: Level, text: &str) {
         split_record(&escape(text), MAX_RECORD).for_each(|record| self.0.log(level, record));
     }
 
-    /// Adds `text` to `lines`, and logs each line that it completes. Where the host's log is [full](ErrorLog::is_full), it is
-    /// passed to `wait`.
+    /// Adds `text` to `lines`, and logs each line that it completes. While the host's log is [full](ErrorLog::is_full),
+    /// `wait` is called with it after each record.
     pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {
         lines.write(text, |record| self.record(level, record, &mut wait));
     }
@@ -43,12 +44,12 @@ impl Log {
         }
     }
 
-    /// Logs a line that is not complete, if there is one.
+    /// Logs the incomplete line, if there is one.
     pub fn finish(&self, level: Level, lines: &mut LineBuffer) {
         lines.finish(|record| self.0.log(level, record));
     }
 
-    /// Waits until what was logged is written, where the host's log writes later. The thread is not attached to Python.
+    /// Blocks until all records are written, if the host's log writes later. The thread must not be attached to Python.
     pub fn flush(&self) {
         if self.0.is_full() {
             self.0.wait_for_room();
@@ -69,7 +70,7 @@ impl std::fmt::Debug for Log {
     }
 }
 
-/// `text` as one line: every control character becomes `\\x` and two digits.
+/// Returns `text` as one line: every control character becomes `\\x` and two digits.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
@@ -87,18 +88,18 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 
 /// Collects text until its lines are complete.
 ///
-/// The lines of threads that share one buffer get mixed; keep one for each.
+/// Threads that share one buffer would mix their lines; keep one for each.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     /// The beginning of a line, escaped.
     pending: String,
-    /// A carriage return came after it: half of "\r\n", or to be escaped.
+    /// Whether a carriage return follows it: the first half of "\r\n", or to be escaped.
     carriage_return: bool,
-    /// The first bytes of a character behind that, whose other bytes have not come.
+    /// The first bytes of an incomplete character after that.
     split: SplitCharacter,
 }
 
-/// At most three bytes: the longest character has four.
+/// The first bytes of a character, at most three: the longest character has four.
 #[derive(Debug, Default)]
 struct SplitCharacter {
     bytes: [u8; 3],
@@ -116,12 +117,12 @@ impl SplitCharacter {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Keeps `bytes` if they are the beginning of a character and no more.
+    /// Stores `bytes` if they are exactly the beginning of a character.
     fn keep(&mut self, bytes: &[u8]) -> bool {
         let is_beginning = std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
         if is_beginning && let Some(kept) = self.bytes.get_mut(..bytes.len()) {
             kept.copy_from_slice(bytes);
-            // Not more than the array has.
+            // The length of the array at most, so it fits.
             self.len = bytes.len() as u8;
             return true;
         }
@@ -130,21 +131,21 @@ impl SplitCharacter {
 }
 
 impl LineBuffer {
-    /// An empty buffer; nothing is allocated until a line comes in pieces.
+    /// Creates an empty buffer. Allocates only when a line arrives in pieces.
     pub const fn new() -> Self {
         Self { pending: String::new(), carriage_return: false, split: SplitCharacter::NONE }
     }
 
-    /// Adds `text` and calls `log` for each line that it completes, without the "\n" or "\r\n". Empty lines count.
+    /// Adds `text` and calls `log` for each completed line, without the "\n" or "\r\n". Empty lines count.
     ///
-    /// Control characters other than the tab are escaped (`\x1b`), so that no text can forge a record or steer a
-    /// terminal. A line beyond [`MAX_RECORD`] bytes becomes several records, the first of them before its end has come.
+    /// Control characters other than the tab are escaped (`\x1b`), so that no text can forge a record or control a terminal.
+    /// A line longer than [`MAX_RECORD`] bytes becomes several records; the first are logged before the line ends.
     pub fn write(&mut self, text: &str, mut log: impl FnMut(&str)) {
         self.end_split(&mut log);
         self.write_text(text, &mut log);
     }
 
-    /// As [`write`](Self::write), for UTF-8 that may be cut anywhere. Bytes that are no UTF-8 are escaped (`\xff`).
+    /// As [`write`](Self::write), for UTF-8 that may be cut anywhere. Invalid bytes are escaped (`\xff`).
     pub fn write_bytes(&mut self, bytes: &[u8], mut log: impl FnMut(&str)) {
         let joined;
         let bytes = if self.split.is_empty() {
@@ -185,7 +186,7 @@ impl LineBuffer {
         }
     }
 
-    /// Adds bytes that are no text.
+    /// Adds bytes that are not UTF-8.
     fn push_bytes(&mut self, bytes: &[u8], log: &mut impl FnMut(&str)) {
         if bytes.is_empty() {
             return;
@@ -194,7 +195,7 @@ impl LineBuffer {
         bytes.iter().for_each(|byte| self.push_escaped(char::from(*byte), log));
     }
 
-    /// The other bytes of a character do not come any more.
+    /// Handles an incomplete character that other text follows: its bytes are escaped.
     fn end_split(&mut self, log: &mut impl FnMut(&str)) {
         if !self.split.is_empty() {
             let split = std::mem::take(&mut self.split);
@@ -202,14 +203,14 @@ impl LineBuffer {
         }
     }
 
-    /// What follows the carriage return is no line feed.
+    /// Handles a carriage return that no line feed follows: it is escaped.
     fn end_carriage_return(&mut self, log: &mut impl FnMut(&str)) {
         if std::mem::take(&mut self.carriage_return) {
             self.push_escaped('\r', log);
         }
     }
 
-    /// Logs a line that is not complete, if there is one. Whatever comes next begins a new one.
+    /// Logs the incomplete line, if there is one. The next text begins a new one.
     pub fn finish(&mut self, mut log: impl FnMut(&str)) {
         self.end_split(&mut log);
         self.carriage_return = false;
@@ -218,7 +219,7 @@ impl LineBuffer {
         }
     }
 
-    /// Adds to the line, whatever the text contains.
+    /// Adds text to the line, and escapes its control characters.
     fn push(&mut self, mut text: &str, log: &mut impl FnMut(&str)) {
         while let Some((at, control)) = text.char_indices().find(|(_, character)| is_escaped(*character)) {
             self.push_clean(&text[..at], log);
@@ -239,7 +240,7 @@ impl LineBuffer {
     }
 
     fn push_escaped(&mut self, control: char, log: &mut impl FnMut(&str)) {
-        // The last control character is U+009F: two digits are enough.
+        // The last control character is U+009F, so two digits are enough.
         const LENGTH: usize = r"\x00".len();
         if self.pending.len() + LENGTH > MAX_RECORD {
             self.emit(log);
@@ -250,13 +251,13 @@ impl LineBuffer {
     fn emit(&mut self, log: &mut impl FnMut(&str)) {
         log(&self.pending);
         self.pending.clear();
-        // One long line must not cost its thread memory for good.
+        // One long line must not make its thread keep the memory for good.
         self.pending.shrink_to(KEPT);
     }
 }
 
-/// Pieces of `text` of at most `max` bytes, cut between characters; `max` counts as 4 if it is less, so that every
-/// character fits. An empty text is one empty piece: an empty line is a record too.
+/// Splits `text` into pieces of at most `max` bytes, between characters; `max` is at least 4, so that every character fits.
+/// An empty text gives one empty piece: an empty line is a record too.
 pub fn split_record(text: &str, max: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     iter::from_fn(move || {
@@ -267,7 +268,7 @@ pub fn split_record(text: &str, max: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The end of the last character that ends at `index` or before.
+/// Returns the last character boundary at or before `index`.
 fn floor_char_boundary(text: &str, index: usize) -> usize {
     if index >= text.len() {
         return text.len();
@@ -277,7 +278,7 @@ fn floor_char_boundary(text: &str, index: usize) -> usize {
 }
 
 fn push_escape(text: &mut String, control: char) {
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write!(text, "\\x{:02x}", u32::from(control));
 }
 
@@ -285,10 +286,10 @@ fn is_escaped(character: char) -> bool {
     character.is_control() && character != '\t'
 }
 
-/// Longest record in bytes, escapes included. A host may split further.
+/// Maximum length of a record in bytes, including escapes. A host may split further.
 pub const MAX_RECORD: usize = 64 * 1024;
 
-/// Bytes of buffer that are kept from line to line.
+/// Capacity in bytes that the buffer keeps from line to line.
 const KEPT: usize = 4 * 1024;
 
 #[cfg(test)]
@@ -298,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    /// The records that come from writing `pieces`, and those that `finish` adds.
+    /// Returns the records logged while `pieces` are written, and those that `finish` adds.
     fn records<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (Vec<String>, Vec<String>) {
         let mut buffer = LineBuffer::new();
         let (mut logged, mut rest) = (Vec::new(), Vec::new());
@@ -450,7 +451,7 @@ mod tests {
         #[test]
         fn it_matters_not_in_which_pieces_a_text_comes(pieces in vec(text(), 0..8)) {
             let whole = pieces.concat();
-            // Naively: cut the text at its line ends, then escape.
+            // A simple implementation: cut the text at its line ends, then escape.
             let mut expected: Vec<String> = whole
                 .split('\n')
                 .map(|line| line.strip_suffix('\r').unwrap_or(line))
