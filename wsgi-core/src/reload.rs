@@ -1,34 +1,34 @@
-//! When a script that has changed is loaded again, and how.
+//! Policies for reloading a script that has changed.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What tells one version of a file from another. Equal stamps mean the same content; an older one is a change like any
-/// other, as after a restored backup.
+/// Identifies a version of a file. Equal stamps mean the same content; an older time is a change like any other, as after a
+/// restored backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileStamp {
     /// Time of the last modification, in seconds and nanoseconds.
     pub modified: (i64, i64),
     /// Size in bytes.
     pub size: u64,
-    /// Time of the last change of the file or of its attributes, in seconds and nanoseconds. No program sets it, so it tells of
-    /// a new content of the same size whose time of modification was set back (`rsync --inplace --times`).
+    /// Time of the last change of the file or of its attributes, in seconds and nanoseconds. Programs cannot set it, so it
+    /// reveals a new content of the same size whose time of modification was set back (`rsync --inplace --times`).
     pub changed: (i64, i64),
-    /// Device and inode: an editor may put another file in place.
+    /// Device and inode: an editor may replace the file by another one.
     pub file: (u64, u64),
 }
 
-/// The stamp of a script, `None` for one that could not be looked at.
+/// The stamp of a script; `None` if the file could not be examined.
 pub type Version = Option<FileStamp>;
 
-/// Looks at files.
+/// Reads the stamps of files.
 pub trait StampSource: Send + Sync {
-    /// The stamp of `file` now. Called with each request, so it should be one system call.
+    /// Returns the stamp of `file` now. Called for each request, so it should be one system call.
     fn stamp(&self, file: &Path) -> io::Result<FileStamp>;
 }
 
-/// The files of this machine.
+/// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileSystem;
 
@@ -45,29 +45,29 @@ impl StampSource for FileSystem {
     }
 }
 
-/// What to do about a script.
+/// The action for a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Serve what is loaded.
+    /// Serve the loaded application.
     Keep,
     /// Load the script again, in this process.
     Load,
-    /// Serve what is loaded, and have another process take over.
+    /// Serve the loaded application, and have a new process take over.
     Retire,
 }
 
 /// Decides about reloading, once for each request.
 pub trait ReloadPolicy: Send + Sync {
-    /// Whether scripts are looked at. If not, the policy is not asked.
+    /// Whether scripts are checked for changes. If not, [`decide`](Self::decide) is not called.
     fn watches(&self) -> bool {
         true
     }
 
-    /// The script was loaded in one version and is there in another.
+    /// Decides about a script that was loaded in version `loaded` and is now `found`.
     fn decide(&self, loaded: Version, found: Version) -> Decision;
 }
 
-/// An application stays as it was loaded.
+/// Never reloads an application.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Never;
 
@@ -81,7 +81,7 @@ impl ReloadPolicy for Never {
     }
 }
 
-/// A script that differs is loaded again.
+/// Loads a changed script again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByModule;
 
@@ -91,7 +91,7 @@ impl ReloadPolicy for ByModule {
     }
 }
 
-/// A process whose script differs makes way for a new one.
+/// Replaces the process if a script has changed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByProcess;
 
@@ -101,22 +101,22 @@ impl ReloadPolicy for ByProcess {
     }
 }
 
-/// A host that can replace the process.
+/// Replaces the process, where the host can do that.
 pub trait WorkerControl: Send + Sync {
-    /// Has this process finish its requests and end, and another one take its place. Does not block; further calls do
-    /// nothing. An error says why this host cannot do it; the script is loaded again in this process then.
+    /// Makes this process finish its requests and end, and another one take its place. Does not block; further calls have no
+    /// effect. Returns an error if the host cannot do it; the script is then loaded again in this process.
     fn retire(&self) -> io::Result<()>;
 
-    /// Whether that is under way.
+    /// Whether this process is being replaced.
     fn is_retiring(&self) -> bool;
 }
 
-/// What reloading needs from outside.
+/// The objects that reloading depends on.
 #[derive(Clone)]
 pub struct Watch {
-    /// When to reload.
+    /// Decides when to reload.
     pub policy: Arc<dyn ReloadPolicy>,
-    /// Where versions come from.
+    /// Source of the versions.
     pub stamps: Arc<dyn StampSource>,
     /// For [`Decision::Retire`]; without it the script is loaded again instead.
     pub control: Option<Arc<dyn WorkerControl>>,
@@ -139,7 +139,7 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// Its policy.
+    /// Returns the policy.
     pub fn policy(self) -> Arc<dyn ReloadPolicy> {
         match self {
             Self::Module => Arc::new(ByModule),
