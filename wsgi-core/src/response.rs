@@ -1,6 +1,6 @@
-//! The response as PEP 3333 allows it: what the application may do next, and what has to be sent.
+//! The response as PEP 3333 allows it: a state machine that checks the application's calls and determines what to send.
 //!
-//! No byte passes through here, only lengths; the caller sends what it is told to.
+//! It sees no bytes, only lengths; the caller sends the data.
 //!
 //! | state        | `start`                     | `item(n)`, n > 0       | `write(n)`             | `end`                   |
 //! |--------------|-----------------------------|------------------------|------------------------|-------------------------|
@@ -13,11 +13,11 @@
 //! |              | else error AlreadyStarted   |                        | or error TooLong       | or `Ended`, TooShort    |
 //! | `Ended`      | error Ended                 | error Ended            | error Ended            | error Ended             |
 //!
-//! An empty item changes nothing, an empty write sends the head: a block that is not empty, a call of the write
-//! callable or the end commits the head, nothing else (PEP 3333, "The start_response() Callable"). Two settings of the
-//! operator change that: with [`HeadAt::FirstItem`] an empty item commits the head as well, and what is written can be
-//! collected ([`collect`](Response::collect)) while `Started` lasts, until [`release`](Response::release) commits head
-//! and blocks. Neither is PEP 3333; both are off by default.
+//! An empty item changes nothing, an empty write sends the head: only a block that is not empty, a call of the write
+//! callable, or the end commits the head (PEP 3333, "The start_response() Callable"). Two settings of the operator change
+//! that: with [`HeadAt::FirstItem`] an empty item commits the head as well, and written blocks can be collected
+//! ([`collect`](Response::collect)) while `Started` lasts, until [`release`](Response::release) commits head and blocks.
+//! Neither conforms to PEP 3333; both are off by default.
 
 mod framing;
 #[cfg(any(test, feature = "model"))]
@@ -34,16 +34,16 @@ use crate::error::ProtocolError;
 use crate::head::{HeaderList, ResponseHead, StatusLine};
 use framing::{Body, frame};
 
-/// One response under way.
+/// The state of one response.
 #[derive(Debug)]
 pub struct Response {
     head_request: bool,
-    /// Nothing of the application's body is wanted.
+    /// Whether the application's body is discarded.
     head_only: bool,
     head_at: HeadAt,
-    /// Length of what the iterable gives, where the gateway knows it.
+    /// Length of the iterable's data, if the gateway knows it.
     total: Option<u64>,
-    /// The body is one block.
+    /// Whether the body is one block.
     single_block: bool,
     /// Bytes that were written and wait for the head.
     collected: u64,
@@ -53,53 +53,53 @@ pub struct Response {
 /// Which item of the iterable commits the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadAt {
-    /// The first that is not empty (PEP 3333, "The start_response() Callable").
+    /// The first non-empty one (PEP 3333, "The start_response() Callable").
     FirstBlock,
-    /// The first one (`wsgi_optimize_send_headers`): where nobody wants a body, nothing more is produced.
+    /// The first one (`wsgi_optimize_send_headers`). If no body is wanted, no further item is produced.
     FirstItem,
 }
 
 #[derive(Debug)]
 enum State {
-    /// `start_response` was not called.
+    /// `start_response` has not been called.
     Idle,
-    /// It was called, with arguments that cannot be sent.
+    /// `start_response` was called with arguments that cannot be sent.
     Refused,
-    /// The head is there and may be replaced.
+    /// The head is known, and may be replaced.
     Started { status: StatusLine, headers: HeaderList },
-    /// The head is out.
+    /// The head has been sent.
     Sending(Body),
     /// Nothing may follow.
     Ended { head_sent: bool },
 }
 
-/// What to do with a block.
+/// How to handle a block.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Accepted {
-    /// To be sent before the block.
+    /// The head to be sent before the block.
     pub head: Option<ResponseHead>,
     /// Bytes of the block to be sent, from its beginning. 0 if no body is wanted.
     pub take: u64,
     /// Bytes of the block beyond Content-Length, which are not sent.
     pub excess: u64,
-    /// With this block the body is as long as Content-Length says: it can be ended. The iterable may have something to do
-    /// yet, and is asked on.
+    /// With this block the body has the length of Content-Length, so the response can be ended. The iterable may have more
+    /// code to run, and is still iterated.
     pub complete: bool,
     /// No further item is needed.
     pub last: bool,
 }
 
-/// What to do at the end.
+/// How to end the response.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Ending {
-    /// To be sent before the end, if it is not out yet.
+    /// The head, if it has not been sent yet.
     pub head: Option<ResponseHead>,
 }
 
 impl Response {
-    /// A response that has not begun. `head_request`: only its head is wanted.
+    /// Creates a response that has not begun. `head_request`: only its head is wanted.
     pub fn new(head_request: bool, head_at: HeadAt) -> Self {
         Self {
             head_request,
@@ -112,8 +112,9 @@ impl Response {
         }
     }
 
-    /// `start_response` was called with a status and headers that can be sent. They replace earlier ones if `exc_info`
-    /// was given, and what was collected is forgotten; once the head is out that is [`ProtocolError::HeadSent`], and the caller raises `exc_info` again.
+    /// `start_response` was called with a status and headers that can be sent. With `exc_info` they replace earlier ones, and
+    /// collected blocks are discarded; once the head has been sent, that is [`ProtocolError::HeadSent`], and the caller
+    /// raises `exc_info` again.
     pub fn start(&mut self, status: StatusLine, headers: HeaderList, has_exc_info: bool) -> Result<(), ProtocolError> {
         match self.state {
             State::Idle => {}
@@ -127,28 +128,28 @@ impl Response {
         Ok(())
     }
 
-    /// Whether the host answers with a body of its own, so that the application's is dropped whatever its length. Said again for
-    /// each head that [`start`](Self::start) accepts.
+    /// Sets whether the host answers with another body, so that the application's is discarded whatever its length. Called
+    /// again for each head that [`start`](Self::start) accepts.
     pub fn replace_body(&mut self, replaced: bool) {
         self.head_only = self.head_request || replaced;
     }
 
-    /// `start_response` was called and raised. That counts as a call: the next one needs `exc_info`. A head from an
-    /// earlier call stays.
+    /// `start_response` was called and raised. That counts as a call: the next one needs `exc_info`. The head of an earlier
+    /// call remains.
     pub fn start_refused(&mut self) {
         if matches!(self.state, State::Idle) {
             self.state = State::Refused;
         }
     }
 
-    /// The iterable is known to give this length, so that Content-Length can say so. No effect once the head is out, as
+    /// Declares the length of the iterable's data, to be sent as Content-Length. No effect once the head has been sent, as
     /// after a call of the write callable.
     pub fn declare_total(&mut self, total: u64) {
         self.total = Some(total);
     }
 
-    /// Whether the [total](Self::declare_total), with what was collected, is as much as the application promised. If not,
-    /// and the head is not out, it is better kept back: the client then learns of the error.
+    /// Checks whether the [total](Self::declare_total), plus the collected bytes, is as long as the application promised. If
+    /// not, and the head has not been sent, it should be withheld: the client then learns of the error.
     pub fn check_total(&self) -> Result<(), ProtocolError> {
         let (State::Started { status, headers }, Some(total)) = (&self.state, self.total) else { return Ok(()) };
         let Some(promised) = headers.content_length() else { return Ok(()) };
@@ -157,12 +158,12 @@ impl Response {
         body.finish()
     }
 
-    /// The next block is the whole body.
+    /// Declares that the next block is the whole body.
     pub fn declare_single_block(&mut self) {
         self.single_block = true;
     }
 
-    /// The iterable gave a block of `len` bytes. What exceeds Content-Length is cut off.
+    /// The iterable produced a block of `len` bytes. Bytes beyond Content-Length are cut off.
     pub fn item(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
         let early = self.head_at == HeadAt::FirstItem && matches!(self.state, State::Started { .. });
         if len == 0 && !self.is_ended() && !early {
@@ -174,9 +175,9 @@ impl Response {
         Ok(body.accept(head, len))
     }
 
-    /// The write callable got a block of `len` bytes. One that exceeds Content-Length is refused whole.
+    /// The write callable was called with a block of `len` bytes. A block that exceeds Content-Length is refused as a whole.
     pub fn write(&mut self, len: u64) -> Result<Accepted, ProtocolError> {
-        // `total` is that of the iterable alone.
+        // `total` is the length of the iterable alone.
         let total = None;
         let body = match &self.state {
             State::Started { status, headers } => {
@@ -197,9 +198,9 @@ impl Response {
         }
     }
 
-    /// The write callable got a block of `len` bytes that is to wait for [`release`](Self::release). Returns how many bytes
-    /// are to be kept, 0 where no body is wanted; one block that exceeds Content-Length is refused whole. Once the head is
-    /// out, that is `None`: it must be written as it is.
+    /// The write callable was called with a block of `len` bytes that should wait for [`release`](Self::release). Returns how
+    /// many bytes to keep, 0 if no body is wanted; a block that exceeds Content-Length is refused as a whole. Returns `None`
+    /// once the head has been sent: the block must be written directly.
     pub fn collect(&mut self, len: u64) -> Result<Option<u64>, ProtocolError> {
         let body = match &self.state {
             State::Started { status, headers } => {
@@ -221,12 +222,12 @@ impl Response {
         }
     }
 
-    /// Bytes that wait for [`release`](Self::release).
+    /// Returns the bytes that wait for [`release`](Self::release).
     pub fn collected(&self) -> u64 {
         self.collected
     }
 
-    /// Sends what was collected: the head goes first. The total, if it is known, is that of both.
+    /// Sends the head and the collected blocks. The total, if it is known, includes both parts.
     pub fn release(&mut self) -> Result<Accepted, ProtocolError> {
         let collected = std::mem::take(&mut self.collected);
         let total = self.total.map(|total| total + collected);
@@ -234,15 +235,15 @@ impl Response {
         Ok(body.accept(head, collected))
     }
 
-    /// The iterable is exhausted, or no more of it is needed. An error is the end as well: nothing more is sent then,
-    /// and the host must not let the response look complete.
+    /// The iterable is exhausted, or no more of it is needed. After an error the response has ended too: nothing more is
+    /// sent, and the host must not make the response look complete.
     pub fn end(&mut self) -> Result<Ending, ProtocolError> {
         debug_assert_eq!(self.collected, 0, "what was collected is released first");
         let head_sent = self.head_sent();
         match std::mem::replace(&mut self.state, State::Ended { head_sent }) {
             State::Idle | State::Refused => Err(ProtocolError::NotStarted),
             State::Started { status, headers } => {
-                // Nothing has been produced: that is the length, unless another one was promised.
+                // Nothing has been produced: the length is 0, unless another one was promised.
                 let total = self.total.or(Some(0));
                 let (framing, body) = frame(status.code(), self.head_only, headers.content_length(), total);
                 body.finish()?;
@@ -254,7 +255,7 @@ impl Response {
         }
     }
 
-    /// Whether the head is out.
+    /// Whether the head has been sent.
     pub fn head_sent(&self) -> bool {
         matches!(self.state, State::Sending(_) | State::Ended { head_sent: true })
     }
@@ -264,7 +265,7 @@ impl Response {
         matches!(self.state, State::Ended { .. })
     }
 
-    /// Makes the head final if it is not. Gives it to be sent, and the body that follows it.
+    /// Commits the head if that has not happened. Returns the head to be sent, and the body that follows it.
     fn commit(&mut self, total: Option<u64>) -> Result<(Option<ResponseHead>, &mut Body), ProtocolError> {
         let mut head = None;
         let single_block = self.single_block;
@@ -299,7 +300,7 @@ impl Body {
         Accepted { head, take, excess, complete, last }
     }
 
-    /// Nothing more comes.
+    /// Checks that no byte is missing at the end.
     fn finish(self) -> Result<(), ProtocolError> {
         match self {
             Body::Sized { declared, left: missing @ 1.. } => Err(ProtocolError::TooShort { declared, missing }),

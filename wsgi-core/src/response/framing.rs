@@ -1,38 +1,38 @@
-//! How the end of a response body is told, and how many bytes it may have.
+//! The framing of a response body, and the number of bytes it may have.
 
 use http::StatusCode;
 
-/// What a response says about the length of its body (RFC 9112, 6.3).
+/// How a response declares the length of its body (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// `Content-Length` with this value. The answer to a HEAD request has it without the body.
+    /// `Content-Length` with this value. The response to a HEAD request has it without the body.
     Length(u64),
-    /// No length: chunked or delimited by the end of the connection, as the host and the client can.
+    /// No length: chunked or delimited by the end of the connection, depending on the host and the client.
     Unknown,
-    /// The status forbids a body, and nothing is said about a length.
+    /// The status forbids a body, and no length is sent.
     NoBody,
 }
 
-/// What may follow the head.
+/// The body that may follow the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
-    /// Nothing, whatever the application produces. It owes nothing either.
+    /// Any block is discarded, and none is required.
     Unwanted,
-    /// Exactly `declared` bytes, of which `left` have not come yet.
+    /// Exactly `declared` bytes, of which `left` are missing.
     Sized { declared: u64, left: u64 },
     /// Any number of bytes.
     Open,
 }
 
-/// Decides about the length, in this order:
+/// Determines the length by the first rule that applies:
 ///
 /// 1. 204 and 304 have no body (RFC 9110, 6.4.1), and a Content-Length is dropped: 204 must not have one (RFC 9110, 8.6).
-/// 2. 205 has an empty body (RFC 9110, 15.3.6), said by a Content-Length of 0: without one a client would wait.
-/// 3. HEAD gets the application's Content-Length or none. None is computed: applications answer HEAD with an empty
-///    iterable, and its length is not that of the body a GET would get (RFC 9110, 8.6).
-/// 4. The application's Content-Length counts, also against `total`.
-/// 5. `total`, the length that the gateway knows (PEP 3333, "Handling the Content-Length Header").
-/// 6. Nothing is known.
+/// 2. 205 has an empty body (RFC 9110, 15.3.6), declared by a Content-Length of 0: without one a client would wait.
+/// 3. HEAD gets the application's Content-Length or none. None is computed: applications answer HEAD with an empty iterable,
+///    and its length is not that of the body of a GET (RFC 9110, 8.6).
+/// 4. The application's Content-Length, which takes precedence over `total`.
+/// 5. `total`, the length known to the gateway (PEP 3333, "Handling the Content-Length Header").
+/// 6. The length is unknown.
 pub(super) fn frame(
     status: StatusCode,
     head_request: bool,

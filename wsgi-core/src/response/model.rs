@@ -1,8 +1,8 @@
-//! The rules of a response once more, as facts about what has happened so far; random calls must find no difference.
+//! A second implementation of the rules of a response, as facts about the calls so far; random calls must show no difference.
 
 use super::*;
 
-/// A status without a reason.
+/// Returns a status without a reason.
 pub(super) fn status(code: u16) -> StatusLine {
     StatusLine::parse(code.to_string().as_bytes()).expect("valid")
 }
@@ -30,7 +30,7 @@ pub enum Step {
     End,
 }
 
-/// Panics if a response that these steps are applied to does anything else than the rules say.
+/// Panics if a response differs from the rules after these steps.
 pub fn compare(head_request: bool, first_item: bool, steps: &[Step]) {
     let mut response = Response::new(head_request, head_at(first_item));
     let mut model = Model { head_request, first_item, ..Model::default() };
@@ -44,8 +44,8 @@ pub fn compare(head_request: bool, first_item: bool, steps: &[Step]) {
     }
 }
 
-/// Panics if what these steps send cannot be a response: a second head, a block before it, more than the head promises, or
-/// less in a response that came to its end.
+/// Panics if the data sent after these steps is no valid response: a second head, a block before it, more bytes than the head
+/// promises, or fewer in a response that has ended.
 pub fn check_framing(head_request: bool, first_item: bool, steps: &[Step]) {
     let mut response = Response::new(head_request, head_at(first_item));
     let mut sent_head = None;
@@ -133,7 +133,7 @@ impl Model {
         self.head_request || self.head.is_some_and(|(code, _)| [204, 205, 304].contains(&code))
     }
 
-    /// How the head would go out now, with `computed` as the length that the gateway found.
+    /// Returns the framing of the head if it were sent now; `computed` is the length known to the gateway.
     fn framing(&self, computed: Option<u64>) -> Framing {
         match self.head {
             Some((204 | 304, _)) => Framing::NoBody,
@@ -242,7 +242,7 @@ fn head_at(first_item: bool) -> HeadAt {
     if first_item { HeadAt::FirstItem } else { HeadAt::FirstBlock }
 }
 
-/// What was collected is released before anything follows it.
+/// Releases collected blocks before any step that sends data.
 fn in_order(response: &Response, step: &Step) -> Vec<Step> {
     let follows = matches!(step, Step::Item(_) | Step::Write(_) | Step::End) && response.collected() > 0;
     follows.then_some(Step::Release).into_iter().chain([step.clone()]).collect()

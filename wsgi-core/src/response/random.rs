@@ -1,4 +1,4 @@
-//! Random calls of a response, held to the model.
+//! Random calls of a response, compared with the model.
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,9 +1,9 @@
-//! The table of the response machine, row by row; what random calls find stands in `random.rs`.
+//! Tests of the response's state table, row by row; tests with random calls are in `random.rs`.
 
 use super::model::{headers, status};
 use super::*;
 
-/// A response after `start_response` was called.
+/// Returns a response after a call of `start_response`.
 fn started(method: &str, code: u16, content_length: Option<u64>) -> Response {
     let mut response = Response::new(method == "HEAD", HeadAt::FirstBlock);
     response.start(status(code), headers(content_length), false).expect("the first call");
