@@ -1,12 +1,12 @@
-//! A request that outlives the host's, to be read on another thread.
+//! An owned copy of a request, which can be read on another thread.
 
 use std::ops::Range;
 
 use crate::host::{Endpoint, HeaderField, RequestView, Scheme};
 
-/// A copy of everything a [`RequestView`] tells.
+/// A copy of all data of a [`RequestView`].
 ///
-/// The texts stand one after the other in one buffer:
+/// The texts are stored one after the other in one buffer:
 ///
 /// ```text
 /// method protocol script_name path_info query server peer | name value name value ... | value ... | name value ...
@@ -15,9 +15,9 @@ use crate::host::{Endpoint, HeaderField, RequestView, Scheme};
 #[derive(Clone, Debug)]
 pub struct RequestSnapshot {
     bytes: Vec<u8>,
-    /// Where each of the first texts ends.
+    /// End of each of the first texts.
     line: [usize; 7],
-    /// Where the first text of extra begins, and that of the variables.
+    /// Start of the first text of extra, and below, of the variables.
     extra_start: usize,
     variables_start: usize,
     /// Headers, then extra, then variables.
@@ -35,13 +35,13 @@ struct Pair {
     name: Name,
     /// Length of the value.
     value: usize,
-    /// Of a header's name.
+    /// Hash of a header's name.
     hash: u32,
 }
 
 #[derive(Clone, Debug)]
 enum Name {
-    /// That many bytes before the value.
+    /// Length of the name, which is in the buffer before the value.
     Copied(usize),
     Static(&'static str),
 }
@@ -54,15 +54,16 @@ const QUERY: usize = 4;
 const SERVER: usize = 5;
 const PEER: usize = 6;
 
-/// Room for what is read only once, so that its size is not known before: headers, and the variables of host and operator.
-/// What a browser sends fits, and glibc has pieces of up to 1032 bytes at hand. The buffer grows if they need more.
+/// Capacity in bytes for the parts whose size is not known beforehand, because they are read only once: headers, and the
+/// variables of host and operator. The headers of a browser fit, and glibc caches allocations of up to 1032 bytes. The buffer
+/// grows if more is needed.
 const ROOM: usize = 896;
 
-/// The same in pairs of a name and a value.
+/// Capacity in pairs of a name and a value.
 const PAIRS: usize = 24;
 
 impl RequestSnapshot {
-    /// Copies a request, each part of which is read once.
+    /// Copies a request. Each part of it is read once.
     pub fn new(request: &impl RequestView) -> Self {
         let (server, peer) = (request.server(), request.peer());
         let texts = [
@@ -111,7 +112,7 @@ impl RequestSnapshot {
         }
     }
 
-    /// Changes the length of the body, for hosts that know it when they have read all of it.
+    /// Sets the length of the body, for hosts that know it only after they have read all of it.
     pub fn set_content_length(&mut self, length: Option<u64>) {
         self.content_length = length;
     }
@@ -121,7 +122,7 @@ impl RequestSnapshot {
         &self.bytes[start..self.line[index]]
     }
 
-    /// A run of pairs, whose texts begin at `start`: the pair, its name if that is in the buffer, its value.
+    /// Returns the pairs in `range`, whose texts begin at `start`: the pair, its name if that is in the buffer, its value.
     fn pairs(&self, range: Range<usize>, start: usize) -> impl Iterator<Item = (&Pair, &[u8], &[u8])> {
         let mut rest = &self.bytes[start..];
         self.pairs[range].iter().map(move |pair| {
@@ -193,7 +194,7 @@ impl RequestView for RequestSnapshot {
 
     fn variables(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.pairs(self.headers + self.extra..self.pairs.len(), self.variables_start).map(|(_, name, value)| {
-            // It was copied from a str.
+            // The bytes were copied from a str.
             (std::str::from_utf8(name).expect("the name of a variable is text"), value)
         })
     }
@@ -207,7 +208,7 @@ mod tests {
     use crate::environ::model::Request;
     use crate::environ::tests::requests;
 
-    /// All that a view tells, in one comparable piece.
+    /// Returns all data of a view as one comparable text.
     fn told(request: &impl RequestView) -> String {
         let headers: Vec<_> = request.headers().map(|field| (field.name, field.value, field.hash)).collect();
         let extra: Vec<_> = request.extra().collect();
