@@ -1,7 +1,7 @@
-//! Pythons that cannot be embedded are refused when something is built for them: by wsgi-core's build script, and before that
-//! by the scripts behind `make` and nginx's `./configure`.
+//! Pythons that cannot be embedded are refused at build time: by wsgi-core's build script, and before that by the scripts
+//! behind `make` and nginx's `./configure`.
 //!
-//! The stand-ins are programs that run the Python of this build and answer one question in another way.
+//! The stand-ins are programs that run the Python of this build and answer one question differently.
 #![cfg(feature = "python")]
 
 #[path = "../build/python.rs"]
@@ -17,7 +17,7 @@ use python::Python;
 /// The Python of this build.
 const REAL: &str = env!("WSGI_PYTHON_EXECUTABLE");
 
-/// A Python that has changed itself by these statements.
+/// Creates a Python that executes these statements at its start.
 fn stand_in(folder: &Path, statements: &str) -> PathBuf {
     let program = folder.join("python");
     // $2 is either -c or a file.
@@ -34,7 +34,7 @@ exec {REAL} -I -c 'import runpy, sys, sysconfig; {statements}; runpy.run_path(sy
     program
 }
 
-/// The statements, what the build script says behind the name of the program, and what the scripts say.
+/// The statements, the build script's message after the name of the program, and the message of the scripts.
 const REFUSED: [(&str, &str, &str); 5] = [
     (
         r#"sysconfig.get_config_vars()["Py_GIL_DISABLED"] = 1"#,
@@ -64,7 +64,7 @@ const REFUSED: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// Without the files that its `-dev` package has.
+/// Simulates a Python without the files of its `-dev` package.
 const NO_DEVELOPMENT_FILES: &str = r#"sysconfig.get_config_vars()["LDLIBRARY"] = "libpython-none.so""#;
 
 fn ask(program: &Path) -> Result<Python, String> {
@@ -99,7 +99,7 @@ fn the_build_script_refuses_a_python_that_cannot_be_embedded_in_one_sentence() {
                         to another Python"
     );
     assert!(reason.ends_with(&rest), "{reason}");
-    // PyO3 has found out by itself.
+    // PyO3 detected it.
     let reason = Python::ask(REAL, true).err().expect("it is refused");
     assert!(reason.contains("is free-threaded; "), "{reason}");
 }
@@ -122,7 +122,7 @@ fn the_build_script_says_what_is_wrong_with_a_program_that_is_no_python() {
     assert_eq!(reason, "/bin/echo gave an unexpected description of itself; set PYO3_PYTHON to another Python");
 }
 
-/// What one of the project's scripts says to standard error with this Python. It fails.
+/// Returns the standard error of one of the project's scripts, run with this Python. The script must fail.
 fn scripts_say(python: &Path, script: &str) -> String {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
     let command = format!("source {}/common.sh; {script}", scripts.display());
@@ -152,7 +152,7 @@ fn the_scripts_say_in_one_sentence_what_is_wrong_with_a_program_that_is_no_pytho
     let folder = tempfile::tempdir().unwrap();
     let said = scripts_say(Path::new("no-such-python"), "prepare");
     assert_eq!(said, "error: no-such-python was not found in PATH: install it or name another with PYTHON=\n");
-    // Python 2 does not know the option -I, and shows its usage.
+    // Python 2 does not have the option -I, and prints its usage.
     let program = folder.path().join("python2");
     fs::write(&program, "#!/bin/sh\necho 'Unknown option: -I' >&2\necho usage: >&2\nexit 2\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
