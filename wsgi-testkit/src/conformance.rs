@@ -1,7 +1,7 @@
 //! PEP 3333 clause by clause, as tests that any host of the gateway can run.
 //!
-//! A host implements [`HostUnderTest`]: it serves an application from source text, and lets the suite send requests to
-//! it. One line in a file of tests then makes a `#[test]` of every clause, named as the sentence that fails:
+//! A host implements [`HostUnderTest`]: it serves an application from source text, and lets the suite send requests to it.
+//! One line in a test file then makes a `#[test]` of every clause, whose name is the sentence that fails:
 //!
 //! ```
 //! # #[cfg(feature = "python")]
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Hosts that speak HTTP over sockets also run [`wire_conformance_suite!`](crate::wire_conformance_suite), which has the
-//! rules of framing and of connections. `docs/conformance.md` says which clause is which test.
+//! rules of framing and of connections. `docs/conformance.md` maps clauses to tests.
 
 mod calling;
 mod close;
@@ -54,7 +54,7 @@ pub use spoofing::check_spoofing;
 
 type Clause = fn(&dyn HostUnderTest);
 
-/// Runs one clause; the suites' macros call it. Panics with what is wrong.
+/// Runs one clause; called by the macros of the suites. Panics with the failure.
 pub fn run(name: &str, host: &dyn HostUnderTest) {
     let found = suite::CLAUSES.iter().chain(suite::WIRE_CLAUSES).find(|(clause, _)| *clause == name);
     let (_, clause) = found.unwrap_or_else(|| panic!("there is no clause {name}"));

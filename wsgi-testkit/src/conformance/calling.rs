@@ -1,4 +1,4 @@
-//! How an application is called (PEP 3333, "The Application/Framework Side"; "Environ Variables" for the dict).
+//! The call of an application (PEP 3333, "The Application/Framework Side"; "Environ Variables" for the dict).
 
 use super::host::{HostUnderTest, Site};
 

@@ -1,8 +1,8 @@
-//! `close()` of what an application returns (PEP 3333, "Specification Details").
+//! `close()` of the iterable that an application returns (PEP 3333, "Specification Details").
 
 use super::host::{HostUnderTest, Served, Site};
 
-/// `/NAME` runs an application whose result tells of its steps; `/seen` says which there were, and forgets them.
+/// `/NAME` runs an application whose iterable records its steps; `/seen` returns the steps, and clears them.
 const RESULT: &str = "
 steps = []
 
@@ -44,7 +44,7 @@ fn serve(host: &dyn HostUnderTest, functions: &str) -> Box<dyn Served> {
     host.serve(Site::of_functions(&(RESULT.to_owned() + functions)))
 }
 
-/// Of the object that was returned, not of its iterator.
+/// `close()` of the returned object, not of its iterator.
 pub(super) fn close_is_called_once_after_the_last_block(host: &dyn HostUnderTest) {
     let site = serve(
         host,
@@ -198,7 +198,7 @@ def answer(environ, start_response):
     assert_eq!(log.matches("ValueError: in close").count(), kept, "{log}");
 }
 
-/// An application may free what the environ holds in `close()`: it comes before the request is over.
+/// An application may release objects of the environ in `close()`, so it runs before the request ends.
 pub(super) fn streams_of_the_request_are_alive_in_close(host: &dyn HostUnderTest) {
     let site = serve(
         host,

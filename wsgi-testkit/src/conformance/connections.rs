@@ -49,7 +49,8 @@ def application(environ, start_response):
     }
 }
 
-/// The host reads what the application leaves, or ends the connection; it takes no byte of it for a request.
+/// The host reads the body that the application leaves unread, or closes the connection; it takes no byte of the body for a
+/// request.
 pub(super) fn an_unread_body_is_never_taken_for_a_request(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(READERS));
     let smuggled = get("/smuggled");
@@ -84,13 +85,13 @@ pub(super) fn a_small_unread_body_leaves_the_connection_usable(host: &dyn HostUn
         client.send(get("/all"));
         assert_eq!(client.response().ok(), "[]");
     }
-    // Nobody expects one with HEAD, and there may be one.
+    // A HEAD request rarely has a body, but it may.
     client.send([request("HEAD", "/none", "", &get("/smuggled")), get("/all")].concat());
     assert_eq!(client.head().status, 200);
     assert_eq!(client.response().ok(), "[]");
 }
 
-/// The application does not see how it came to the body, whoever said 100 Continue.
+/// The application cannot observe whether it or the host caused 100 Continue.
 pub(super) fn expect_100_continue_is_answered_for_the_application(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(READERS));
     let mut client = site.connect();
@@ -106,14 +107,14 @@ pub(super) fn an_application_that_reads_nothing_answers_in_spite_of_expect(host:
     client.send(request("POST", "/none", "Expect: 100-continue\r\nContent-Length: 4\r\n", b""));
     let mut head = client.head();
     if head.status == 100 {
-        // The host read the body by itself.
+        // The host requested the body itself.
         client.send("body");
         head = client.head();
     }
     assert_eq!(head.status, 200);
 }
 
-/// RFC 9110, 10.1.1: a client of HTTP/1.0 does not know the status.
+/// A client of HTTP/1.0 does not know the status (RFC 9110, 10.1.1).
 pub(super) fn http_1_0_gets_no_100_continue(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(READERS));
     let response = site.exchange(b"POST /all HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");

@@ -1,11 +1,10 @@
-//! The variables of environ (PEP 3333, "environ Variables"); those made of headers and of the path have files of
-//! their own.
+//! The variables of environ (PEP 3333, "environ Variables"); those made of headers and of the path are in other files.
 
 use super::host::{HostUnderTest, Site, get, post};
 use crate::wire::{Client, request};
 use crate::{ENVIRON, Environ};
 
-/// Answers with a list of what is wrong.
+/// A site that answers with the list of keys that meet the condition, each of which is an error.
 fn wrong(condition: &str) -> Site {
     Site::new(format!(
         "
@@ -17,7 +16,7 @@ def application(environ, start_response):
 }
 
 pub(super) fn request_method_is_as_sent_and_never_empty(host: &dyn HostUnderTest) {
-    // In a header, for the answer to HEAD has no body.
+    // Sent in a header, as a response to HEAD has no body.
     let site = host.serve(Site::new(
         "
 def application(environ, start_response):
@@ -65,7 +64,7 @@ pub(super) fn content_type_and_content_length_are_those_of_the_request(host: &dy
 
 pub(super) fn content_length_of_a_chunked_body_is_there_exactly_if_it_was_collected(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
-    // A collected body is in a file when it is large.
+    // A collected body is stored in a file if it is large.
     for length in [6, 100_000] {
         let environ = Environ::of(&site.send(post("/", &vec![b'x'; length]).unknown_length()));
         let collected = format!("'{length}'");
@@ -90,7 +89,7 @@ pub(super) fn server_name_and_port_are_never_empty(host: &dyn HostUnderTest) {
         let port = value("SERVER_PORT").expect("a str");
         let number: u16 = port.parse().unwrap_or_else(|_| panic!("SERVER_PORT is {port:?} for {request:?}"));
         assert_ne!(number, 0);
-        // The port that the request arrived at (RFC 3875, 4.1.15), whatever the client's header says.
+        // The port that the request arrived at (RFC 3875, 4.1.15), regardless of the client's header.
         if let Some(address) = site.address() {
             assert_eq!(number, address.port());
         }
@@ -122,7 +121,7 @@ pub(super) fn gateway_interface_and_request_scheme_are_there(host: &dyn HostUnde
     assert_eq!(environ.get("REQUEST_SCHEME"), Some("'http'"));
 }
 
-/// No subclass either: PEP 3333 wants `type(value) is str`.
+/// Subclasses are not allowed: PEP 3333 requires `type(value) is str`.
 pub(super) fn keys_and_cgi_values_are_exactly_str_and_latin_1(host: &dyn HostUnderTest) {
     let site = host.serve(
         wrong(
@@ -141,7 +140,7 @@ pub(super) fn keys_and_cgi_values_are_exactly_str_and_latin_1(host: &dyn HostUnd
 
 pub(super) fn header_bytes_above_ascii_are_their_latin_1_characters(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
-    // Some caches keep short values only.
+    // Some caches store short values only.
     for repeated in [1, 8] {
         let bytes: Vec<u8> = (0x80..=0xff).collect();
         let value = [b"<", bytes.repeat(repeated).as_slice(), b">"].concat();
@@ -163,7 +162,7 @@ pub(super) fn what_there_is_not_is_left_out_and_never_none(host: &dyn HostUnderT
     }
 }
 
-/// TLS itself cannot be had everywhere; an operator whose proxy ends it says so with `wsgi_var`.
+/// Some hosts have no TLS; an operator whose proxy terminates it sets `wsgi_var`.
 pub(super) fn https_is_told_by_the_operator_and_never_by_a_client(host: &dyn HostUnderTest) {
     let forged = || get("/").header("https", "on").header("x-forwarded-proto", "https");
     let environ = Environ::of(&host.serve(Site::new(ENVIRON)).send(forged()));
@@ -258,7 +257,7 @@ pub(super) fn the_operator_adds_and_overrides_variables(host: &dyn HostUnderTest
     }
 }
 
-/// PEP 3333 allows that they are copied; a secret among them is better kept.
+/// PEP 3333 allows copying them, but they may contain secrets.
 pub(super) fn variables_of_the_process_are_not_copied(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

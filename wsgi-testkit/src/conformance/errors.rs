@@ -1,11 +1,10 @@
-//! Exceptions of applications: what the client gets, what the log says, and that the worker lives on (PEP 3333, "Error
-//! Handling").
+//! Exceptions of applications: the response, the log record, and that the worker continues (PEP 3333, "Error Handling").
 
 use super::host::{HostUnderTest, Site};
 use crate::wire::Response;
 
-/// Raises the exception whose number is in the query, where the path says; `/worker` tells which process this is, and
-/// how often it was asked.
+/// The query selects the exception, and the path the place where it is raised; `/worker` returns the process id, and how
+/// often it was requested.
 const RAISE: &str = "
 import os
 
@@ -116,7 +115,7 @@ def script(environ, start_response):
     return [__file__.encode()]
 ";
 
-/// The last one ends an iterator, and is no exception there.
+/// The last one ends an iterator, and is not an error in that place.
 const KINDS: [&str; 9] = [
     "ValueError",
     "SystemExit",
@@ -129,8 +128,8 @@ const KINDS: [&str; 9] = [
     "StopIteration",
 ];
 
-/// Sends one request for each kind of exception, raised at `place`, and looks at the responses. The same worker answers
-/// in between as if nothing had happened; the log has each exception once, with a traceback.
+/// Sends one request for each kind of exception, raised at `place`, and checks the responses. In between, the same worker
+/// must answer as usual; the log must have each exception once, with a traceback.
 fn raise_each(host: &dyn HostUnderTest, place: &str, kinds: &[&str], check: impl Fn(Response)) {
     let site = host.serve(Site::of_functions(RAISE));
     let script = site.get("/script").ok();
@@ -149,13 +148,13 @@ fn raise_each(host: &dyn HostUnderTest, place: &str, kinds: &[&str], check: impl
     let frames = log.lines().filter(|line| line.contains(&format!("File \"{script}\"")) && line.contains("in fail"));
     assert_eq!(frames.count(), kinds.len(), "{place}:\n{log}");
     for kind in kinds {
-        // Where the source is quoted, a bracket follows.
+        // In a quoted source line, a bracket follows the name.
         let named = |line: &&str| line.split(kind).skip(1).any(|rest| !rest.starts_with('('));
         assert_eq!(log.lines().filter(named).count(), 1, "{place}, {kind}:\n{log}");
     }
 }
 
-/// What is wrong with an application is for its operator alone.
+/// Checks that a response reveals nothing about the application's error: that is for the operator.
 fn assert_nothing_of_python(response: &Response, script: &str) {
     let everything = format!("{} {:?} {}", response.reason, response.headers, response.text());
     let found = ["Traceback", "a secret", "Error:", "File \"", ".py", script].into_iter().chain(KINDS);
@@ -163,7 +162,7 @@ fn assert_nothing_of_python(response: &Response, script: &str) {
     assert!(found.is_empty(), "{found:?} in {response:?}");
 }
 
-/// Only the host's own answer, and nothing that the application had prepared.
+/// Checks for the host's own error response, without anything that the application had prepared.
 fn assert_plain_500(response: Response) {
     assert_eq!((response.status, response.whole), (500, true), "{response:?}");
     assert!(!response.reason.contains("Mine"), "{response:?}");
@@ -172,7 +171,7 @@ fn assert_plain_500(response: Response) {
     assert!(response.header("Content-Length") != Some("7"), "{response:?}");
 }
 
-/// What was sent, and a sign that there should be more.
+/// Checks for the blocks that were sent, and that the client can detect the missing rest.
 fn assert_cut(response: Response) {
     assert_eq!((response.status, response.text().as_str(), response.whole), (200, "one, two", false), "{response:?}");
 }
@@ -193,7 +192,7 @@ pub(super) fn exception_before_the_first_block_is_a_500_without_its_headers(host
     raise_each(host, "in_iter", &KINDS, assert_plain_500);
 }
 
-/// A second set of headers must not be sent; what is left is to tell the client that this is not the end.
+/// A second head must not be sent; the client can only be shown that the response is incomplete.
 pub(super) fn exception_after_a_block_cuts_the_response(host: &dyn HostUnderTest) {
     let kinds = &KINDS[..KINDS.len() - 1];
     for place in ["after_block", "within_length"] {
@@ -231,7 +230,7 @@ application = Blocks
     assert_eq!(log.matches("Traceback").count(), 2, "{log}");
 }
 
-/// What an operator needs most is often the first of several.
+/// Of several exceptions, an operator often needs the first.
 pub(super) fn exception_is_logged_with_its_causes(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

@@ -1,9 +1,10 @@
-//! `wsgi.errors`, and what applications print (PEP 3333, "Input and Error Streams").
+//! `wsgi.errors`, and the output of print in applications (PEP 3333, "Input and Error Streams").
 
 use super::host::{HostUnderTest, Served, Site, get};
 use crate::Gate;
 
-/// Serves one request by these statements, with `errors` for the stream, and returns the complete log.
+/// Serves one request with an application that runs these statements, where `errors` is the stream, and returns the complete
+/// log.
 pub(super) fn log_of(host: &dyn HostUnderTest, statements: &str) -> String {
     let site = host.serve(Site::new(format!(
         "
@@ -20,7 +21,7 @@ def application(environ, start_response):
     site.stop()
 }
 
-/// How many records hold this text. What a host writes around it, e.g. the time, is its own.
+/// Returns how many records contain this text. A host may add text around it, e.g. the time.
 fn records(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text)).count()
 }
@@ -41,7 +42,7 @@ results += [errors.writelines(['in ', 'a list\\n']), errors.writelines(f'line {n
 results += [errors.flush()]
 errors.write(f'{results}\\n')",
     );
-    // As with any text stream, write() tells how many characters it took.
+    // As with any text stream, write() returns the number of characters written.
     assert_logged(&log, &["by write", "in a list", "line 0", "line 1", "line 2", "[9, 0, None, None, None, None]"]);
 }
 
@@ -144,7 +145,7 @@ def application(environ, start_response):
     }
 }
 
-/// While the request is still under way.
+/// The text is in the log before the request ends.
 pub(super) fn what_was_flushed_is_in_the_log_at_once(host: &dyn HostUnderTest) {
     let path =
         std::env::temp_dir().join(format!("wsgi-flush-{}-{:?}", std::process::id(), std::thread::current().id()));
@@ -171,7 +172,7 @@ def application(environ, start_response):
     std::fs::remove_file(path).expect("the gate can be removed");
 }
 
-/// The text must never be a format of the host's.
+/// The host must not use the text as a format string.
 pub(super) fn percent_sequences_are_logged_as_they_are(host: &dyn HostUnderTest) {
     let text = "%s %d %n %V %p %% %s%s%s%s %*s %P %Z %N {} {0} $request";
     let log = log_of(
@@ -196,7 +197,7 @@ def application(environ, start_response):
     assert_logged(&site.stop(), &["ValueError: %s %d %n %V %p %% %s%s%s%s {} $request"]);
 }
 
-/// No text may look like a record of the host's, or steer the terminal that the log is read in.
+/// Text must not look like a record of the host, or control the terminal that shows the log.
 pub(super) fn control_characters_are_escaped_in_the_log(host: &dyn HostUnderTest) {
     let text = r"'a\x1b[31mb\0c\rd\x7fe\x9bf\tg\n'";
     let log =
@@ -205,7 +206,7 @@ pub(super) fn control_characters_are_escaped_in_the_log(host: &dyn HostUnderTest
     assert!(log.chars().all(|character| !character.is_control() || "\n\t".contains(character)), "{log:?}");
 }
 
-/// Hosts cut records at a length of their own, between characters.
+/// Hosts split records at different lengths, between characters.
 pub(super) fn long_line_is_logged_without_a_loss(host: &dyn HostUnderTest) {
     let log = log_of(host, "errors.write('<begin>' + 'é' * 100000 + '<end>\\n')");
     assert_logged(&log, &["<begin>é", "é<end>"]);
@@ -295,7 +296,7 @@ def application(environ, start_response):
     site.eventually("/late", "[True, True, True]");
 }
 
-/// Loggers that are set up when a module is loaded keep these streams.
+/// A logger that is set up when a module is loaded keeps these streams.
 pub(super) fn standard_streams_outlive_every_request(host: &dyn HostUnderTest) {
     let site: Box<dyn Served> = host.serve(Site::new(
         "
@@ -315,7 +316,7 @@ def application(environ, start_response):
         assert_eq!(site.get(path).ok(), "ok");
     }
     let log = site.stop();
-    // A host may repeat the request's path in what it writes around.
+    // A host may repeat the request's path in its part of the record.
     assert_logged(&log, &["while loading"]);
     for path in ["/one", "/two", "/three"] {
         assert_logged(&log, &[&format!("by request {path}"), &format!("printed by {path}")]);

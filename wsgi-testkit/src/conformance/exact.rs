@@ -1,5 +1,5 @@
-//! The length of a body: what the application says, what it gives, and what the client gets (RFC 9112, 6.3; PEP 3333,
-//! "Handling the Content-Length Header").
+//! The length of a body: as declared and as produced by the application, and as received by the client (RFC 9112, 6.3; PEP
+//! 3333, "Handling the Content-Length Header").
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ def application(environ, start_response):
 #[derive(Clone, Copy, Debug)]
 struct Case {
     method: &'static str,
-    /// HTTP/1.0, with a connection that is to be kept.
+    /// Whether the request is HTTP/1.0, with a connection to be kept open.
     old: bool,
     status: u16,
     declared: Option<usize>,
@@ -40,14 +40,14 @@ struct Case {
     kind: &'static str,
 }
 
-/// What a client is to get.
+/// The response that a client must get.
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
     /// Exactly this body.
     Whole(String),
-    /// The beginning of this one, and the end of the connection.
+    /// The beginning of this body, and the end of the connection.
     Cut(String),
-    /// A page of the host's.
+    /// An error page of the host.
     Error,
 }
 
@@ -71,17 +71,17 @@ impl Case {
             return Expected::Whole(String::new());
         }
         match self.declared {
-            // The write callable refuses it, and nothing is out yet.
+            // The write callable refuses the block, and the head has not been sent.
             Some(declared) if self.written > declared => Expected::Error,
             Some(declared) if all.len() >= declared => Expected::Whole(all[..declared].to_owned()),
-            // It is known too early that it is too little.
+            // The gateway detects the missing bytes before it sends the head.
             Some(_) if all.is_empty() || (self.written == 0 && self.kind == "list") => Expected::Error,
             Some(_) => Expected::Cut(all),
             None => Expected::Whole(all),
         }
     }
 
-    /// What is wrong with the head.
+    /// Returns a defect of the head, if there is one.
     fn complaint(&self, response: &Response) -> Option<&'static str> {
         let (lengths, codings) = (response.all("Content-Length"), response.all("Transfer-Encoding"));
         let no_body = self.method == "HEAD" || matches!(response.status, 204 | 304);
@@ -148,7 +148,7 @@ pub(super) fn framing_is_exact_whatever_an_application_gives(host: &dyn HostUnde
         match expected {
             Expected::Whole(_) => {
                 whole += 1;
-                // A client of HTTP/1.0 learns of some ends by that of the connection alone.
+                // For a client of HTTP/1.0, some bodies end only with the connection.
                 probes += usize::from(!case.old || after == After::Answer);
                 right &= after == After::Answer || (case.old && after == After::End);
             }

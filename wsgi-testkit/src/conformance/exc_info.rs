@@ -25,7 +25,7 @@ def application(environ, start_response):
     }
 }
 
-/// The PEP shows it without a name; code that gives it one runs elsewhere.
+/// PEP 3333 shows the argument without a name, but other servers accept code that names it.
 pub(super) fn exc_info_may_be_given_by_name(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -88,7 +88,7 @@ def application(environ, start_response):
     assert_eq!((response.status, response.text().as_str(), response.header("X-Head")), (404, "body", Some("1")));
 }
 
-/// Handling an exception means that it is not logged: that would be noise.
+/// An exception that the application handles is not logged: that would be noise.
 pub(super) fn exc_info_that_was_used_is_not_logged(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
@@ -106,7 +106,7 @@ def application(environ, start_response):
     assert!(!log.contains("a failure that was dealt with"), "{log}");
 }
 
-/// What is raised is the very exception, and it tells where it came from in the first place.
+/// The exception raised is the same object, and its traceback begins at its origin.
 pub(super) fn exc_info_is_raised_again_once_the_head_is_out(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -170,7 +170,7 @@ def application(environ, start_response):
     assert!(!log.contains("During handling of"), "another exception was raised in its place:\n{log}");
 }
 
-/// PEP 3333 warns of it: the traceback holds the frame, which holds what it is to be given to.
+/// PEP 3333 warns of this cycle: the traceback holds the frame, which may hold the traceback.
 pub(super) fn exc_info_is_not_kept(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -218,7 +218,7 @@ def raised_again(environ, start_response):
     }
 }
 
-/// Headers of the answer that failed would lie about the error page: its length, its version, its cookies.
+/// Headers of the failed response would be wrong for the error page: its length, its version, its cookies.
 pub(super) fn nothing_of_a_head_that_was_not_sent_is_in_an_error_page(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "

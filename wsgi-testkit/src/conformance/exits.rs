@@ -1,4 +1,5 @@
-//! Every way in which an application can leave a request, with a body that is a request to whoever loses count.
+//! Every way in which an application can end a request, with a body that a host would take for a request if it lost the
+//! position.
 
 use std::fmt::Write as _;
 
@@ -96,7 +97,7 @@ def application(environ, start_response):
     return globals()[name](environ, start_response)
 ";
 
-/// What an application does, and the status that comes of it. The body is the name, where there is one.
+/// The ways in which the application ends a request, and the resulting status. The body is the name, if there is one.
 const EXITS: [(&str, u16); 23] = [
     ("reads_all", 200),
     ("reads_some", 200),
@@ -123,13 +124,13 @@ const EXITS: [(&str, u16); 23] = [
     ("gives_too_little", CUT),
 ];
 
-/// The head is out when it fails.
+/// Marks a failure after the head has been sent.
 const CUT: u16 = 0;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Whatever the application does, and however the body came: the host reads it or ends the connection. What is behind it is
-/// answered as if it stood alone.
+/// In every way, and for every form of the body, the host reads the body or closes the connection. A request behind it is
+/// answered as if it had been sent alone.
 pub(super) fn no_way_out_leaves_a_byte_of_the_request_body(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(Probe::ANSWER.to_owned() + WAYS));
     let (mut number, mut answered, mut ended, mut cut, mut stray) = (0, 0, 0, 0, 0);
@@ -142,17 +143,18 @@ pub(super) fn no_way_out_leaves_a_byte_of_the_request_body(host: &dyn HostUnderT
                 client.send([bytes, Probe::new(number).bytes()].concat());
                 let response = client.final_response(method);
                 let after = Probe::new(number).after(&mut client);
-                // Without a body there is nothing to fail in.
+                // A response without a body has no later step that could fail.
                 let status = if method == "HEAD" && status == CUT { 200 } else { status };
                 let text = if method == "HEAD" || way == "is_empty" { "" } else { way };
                 let exact = match status {
                     CUT => !response.whole && text.starts_with(&response.text()),
-                    // The host's own page.
+                    // The host's error page.
                     500 => response.status == 500 && response.whole,
                     204 | 205 | 304 => response.status == status && response.body.is_empty() && response.whole,
                     _ => response.status == status && response.text() == text && response.whole,
                 };
-                // A host may have enough of a client whose body nobody wants; but not where it has it already.
+                // A host may close the connection to a client whose body is not read, unless it has received the body
+                // already.
                 let read = host.traits().collects_body || way == "reads_all" || small;
                 let right = match after {
                     After::Answer => status != CUT,
@@ -184,8 +186,8 @@ pub(super) fn no_way_out_leaves_a_byte_of_the_request_body(host: &dyn HostUnderT
     assert_eq!(taken, "[]");
 }
 
-/// Requests with a body that is a request itself, and whether any host should read it even if the application does not: it
-/// is there, and short.
+/// Returns requests with a body that is a request itself, and for each, whether a host must read the body even if the
+/// application does not, because it is short and has arrived.
 fn bodies(method: &str, way: &str) -> Vec<(&'static str, bool, Vec<u8>)> {
     let small = request("GET", "/smuggled", "", b"");
     let large = small.repeat(5_000);

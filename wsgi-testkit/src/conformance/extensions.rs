@@ -1,9 +1,9 @@
-//! Middleware, the standard library's validator, and what hosts add of their own (PEP 3333, "Middleware: Components that
-//! Play Both Sides", "Server Extension APIs", "Thread Support").
+//! Middleware, the validator of the standard library, and extensions of hosts (PEP 3333, "Middleware: Components that Play
+//! Both Sides", "Server Extension APIs", "Thread Support").
 
 use super::host::{HostUnderTest, Site, get, post};
 
-/// Whatever an extension does, it does it where middleware can see it.
+/// Extensions must not bypass middleware.
 pub(super) fn a_middleware_sees_every_block_and_every_header(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
@@ -36,7 +36,7 @@ def application(environ, start_response):
     }
 }
 
-/// `wsgiref.validate` looks at environ, streams, the iteration and `close()`. Some of it is said on stderr only.
+/// `wsgiref.validate` checks environ, streams, the iteration and `close()`. Some complaints go only to stderr.
 pub(super) fn the_validator_of_the_standard_library_has_no_complaint(host: &dyn HostUnderTest) {
     for prefix in ["/", "/mnt/app"] {
         let site = host.serve(
@@ -90,7 +90,7 @@ application = validator(plain)
     }
 }
 
-/// Answering a part of the body, as `wsgi_allow_ranges` has it, is the operator's choice.
+/// Whether the host answers ranges (`wsgi_allow_ranges`) is the operator's choice.
 pub(super) fn ranges_are_left_to_the_application(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
@@ -105,7 +105,7 @@ def application(environ, start_response):
     assert_eq!(response.header("Accept-Ranges"), None);
 }
 
-/// A 206 that the application makes itself passes as it is.
+/// A 206 response of the application is sent unchanged.
 pub(super) fn a_range_that_the_application_answers_passes_as_it_is(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

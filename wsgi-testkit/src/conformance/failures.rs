@@ -1,9 +1,9 @@
-//! What can fail besides the call and the iteration: what is returned, the loading of the script, the client (PEP 3333,
+//! Failures outside of the call and the iteration: the returned object, the loading of the script, the client (PEP 3333,
 //! "Error Handling").
 
 use super::host::{HostUnderTest, Served, Site, get};
 
-/// They all look like something to send to some server or other.
+/// Some servers would send something for each of these results.
 pub(super) fn result_that_is_no_iterable_of_blocks_is_a_500(host: &dyn HostUnderTest) {
     for (result, kind) in [
         ("None", "NoneType"),
@@ -38,7 +38,7 @@ def application(environ, start_response):
     }
 }
 
-/// Whoever returns one has forgotten a bracket: it says so.
+/// Such a result is a frequent mistake, mostly a forgotten bracket, so the message names the rule.
 pub(super) fn result_that_is_text_or_nothing_is_told_the_rule(host: &dyn HostUnderTest) {
     for result in ["None", "'text'", "b'octets'"] {
         let site = host.serve(Site::new(format!(
@@ -98,12 +98,12 @@ pub(super) fn script_that_cannot_be_loaded_is_a_500_and_logged(host: &dyn HostUn
             }
         }
         let log = site.stop();
-        // Each request has tried, and said so.
+        // Each request tried to load the script, and logged the failure.
         assert_eq!(log.lines().filter(|line| line.contains(said) && !line.contains("File \"")).count(), 2, "{log}");
     }
 }
 
-/// Whatever was missing may be there now, and the process is the same.
+/// The cause may have been corrected since, and the process is the same.
 pub(super) fn script_that_could_not_be_loaded_is_tried_again(host: &dyn HostUnderTest) {
     for exception in ["ValueError", "SystemExit", "KeyboardInterrupt"] {
         let site = host.serve(Site::new(format!(
@@ -128,7 +128,7 @@ def application(environ, start_response):
     }
 }
 
-/// Not even where nothing but the end of the connection tells how long the body is.
+/// This holds even if the body ends only with the connection.
 pub(super) fn failed_response_has_one_head(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

@@ -1,9 +1,9 @@
-//! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling"). Whether a host has a fast way for files
-//! is its own; what the client gets is the same.
+//! `wsgi.file_wrapper` (PEP 3333, "Optional Platform-Specific File Handling"). A host may send files in a faster way; the
+//! response is the same.
 
 use super::host::{HostUnderTest, Served, Site};
 
-/// Kinds of files, and `/seen` for what has happened to them since.
+/// Kinds of files; `/seen` reports how they were used.
 const FILES: &str = "
 import gzip, io, os, tempfile
 
@@ -39,7 +39,7 @@ def seen(environ, start_response):
     return [repr(Log.seen).encode()]
 ";
 
-/// Serves functions that have these files at hand.
+/// Serves functions that can use these files.
 pub(super) fn serve(host: &dyn HostUnderTest, functions: &str) -> Box<dyn Served> {
     host.serve(Site::of_functions(&format!("{FILES}\n{functions}")))
 }
@@ -79,7 +79,7 @@ def file(environ, start_response):
     }
 }
 
-/// A descriptor says nothing about what `read()` makes of the file behind it.
+/// The data of the descriptor may differ from the result of `read()`.
 pub(super) fn file_wrapper_sends_what_read_gives(host: &dyn HostUnderTest) {
     let site = serve(
         host,
@@ -108,7 +108,7 @@ def lent(environ, start_response):
     }
 }
 
-/// Its blocks are `str`, though its descriptor would give bytes.
+/// Its `read()` returns `str`, though its descriptor would give bytes.
 pub(super) fn file_wrapper_of_a_text_file_is_an_error(host: &dyn HostUnderTest) {
     for file in ["io.StringIO('text')", "open(descriptor(b'text'), 'r')"] {
         let site = serve(
@@ -166,7 +166,7 @@ def file(environ, start_response):
     }
 }
 
-/// An application sends a part of a file by a position and a length: there is nothing to complain of.
+/// An application may send a part of a file by a position and a length, so this logs no error.
 pub(super) fn file_wrapper_ends_quietly_at_content_length(host: &dyn HostUnderTest) {
     let site = serve(
         host,
@@ -189,7 +189,7 @@ def file(environ, start_response):
     assert!(!log.contains("Content-Length") && !log.contains("Traceback"), "{log}");
 }
 
-/// The client must be able to tell.
+/// The client must be able to detect it.
 pub(super) fn file_that_is_shorter_than_content_length_is_cut(host: &dyn HostUnderTest) {
     let site = serve(
         host,

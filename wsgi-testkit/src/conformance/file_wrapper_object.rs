@@ -1,5 +1,5 @@
-//! `wsgi.file_wrapper` as an object in the application's hands: its arguments, its `close()`, middleware around it
-//! (PEP 3333, "Optional Platform-Specific File Handling").
+//! `wsgi.file_wrapper` as a Python object: its arguments, its `close()`, middleware around it (PEP 3333, "Optional
+//! Platform-Specific File Handling").
 
 use super::file_wrapper::serve;
 use super::host::{HostUnderTest, get, post};
@@ -118,7 +118,7 @@ def later(environ, start_response):
     assert_eq!(site.get("/file").ok(), "something else");
     let failed = site.get("/file?raise");
     assert!(failed.status == 500 && !failed.text().contains("content"), "{failed:?}");
-    // Not even a cycle that the garbage collector would have to find.
+    // The wrapper is in no reference cycle, which only the garbage collector could free.
     site.eventually("/later", "[(False, 0, None), (False, 0, None)]");
 }
 
@@ -163,7 +163,7 @@ def file(environ, start_response):
     }
 }
 
-/// Such a one is an iterable as any other.
+/// Such a wrapper is used like any other iterable.
 pub(super) fn file_wrapper_of_an_earlier_request_can_be_returned(host: &dyn HostUnderTest) {
     let site = serve(
         host,

@@ -1,4 +1,4 @@
-//! How bodies end on the wire (RFC 9112, 6.3; PEP 3333, "Handling the Content-Length Header", "Other HTTP Features").
+//! The framing of bodies (RFC 9112, 6.3; PEP 3333, "Handling the Content-Length Header", "Other HTTP Features").
 
 use super::host::{HostUnderTest, Site};
 use crate::wire::{get, request};
@@ -87,7 +87,7 @@ pub(super) fn a_client_that_asks_for_the_end_of_the_connection_gets_it(host: &dy
     }
 }
 
-/// By a length that is not reached, or without the last chunk: and with the end of the connection.
+/// The length is not reached or the last chunk is missing, and the connection ends.
 pub(super) fn a_response_that_fails_half_way_does_not_look_complete(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(BODIES));
     for path in ["/short", "/fails"] {
@@ -98,7 +98,7 @@ pub(super) fn a_response_that_fails_half_way_does_not_look_complete(host: &dyn H
             ));
             let response = client.response();
             assert_eq!(response.status, 200);
-            // The end of the connection is the only end that a client of HTTP/1.0 knows; nothing can be told it then.
+            // In HTTP/1.0 a body without a length ends with the connection, so the failure cannot be signalled.
             let undelimited = version == "1.0" && path == "/fails";
             assert!(!response.whole || undelimited, "{path} {version}: {response:?}");
             assert!(client.is_ended(), "nothing follows on this connection");
@@ -146,7 +146,7 @@ pub(super) fn a_205_has_an_empty_body(host: &dyn HostUnderTest) {
     }
 }
 
-/// What looks like chunked coding in a body is a body.
+/// Data that looks like chunked coding is sent as data.
 pub(super) fn blocks_that_look_like_chunks_are_data(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

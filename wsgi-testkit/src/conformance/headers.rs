@@ -3,14 +3,14 @@
 use super::host::{HostUnderTest, Served, Site, get, post};
 use crate::{ENVIRON, Environ, Request};
 
-/// The `HTTP_` variables of a request, one `KEY=value` each, in alphabetical order.
+/// Returns the `HTTP_` variables of a request, each as `KEY=value`, in alphabetical order.
 fn headers(site: &dyn Served, request: Request) -> Vec<String> {
     let environ = Environ::of(&site.send(request));
     let keys = environ.keys().filter(|key| key.starts_with("HTTP_"));
     keys.map(|key| format!("{key}={}", environ.get(key).unwrap_or_default())).collect()
 }
 
-/// Also when the request before had others: environ may come out of a cache.
+/// This holds even if the request before had other headers: environ may come from a cache.
 pub(super) fn a_header_is_in_environ_exactly_if_it_was_sent(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let big = "x".repeat(600);
@@ -27,7 +27,7 @@ pub(super) fn a_header_is_in_environ_exactly_if_it_was_sent(host: &dyn HostUnder
     }
 }
 
-/// Whatever the server and the gateway keep for the connection.
+/// This holds regardless of any state that the server and the gateway keep for the connection.
 pub(super) fn nothing_of_one_request_is_seen_by_the_next_on_a_connection(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let mut client = site.connect();
@@ -52,7 +52,7 @@ pub(super) fn names_of_headers_are_not_case_sensitive(host: &dyn HostUnderTest) 
     }
 }
 
-/// RFC 9110, 5.3; `Cookie` has a separator of its own (RFC 6265, 4.2.1).
+/// RFC 9110, 5.3; the separator of `Cookie` is another one (RFC 6265, 4.2.1).
 pub(super) fn repeated_headers_are_joined_in_order(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let one = || get("/").header("x-a", "1").header("cookie", "a=1");
@@ -87,7 +87,7 @@ pub(super) fn http_host_is_what_the_client_sent(host: &dyn HostUnderTest) {
     }
 }
 
-/// RFC 9112, 3.2.2: else a server and its application could read different hosts.
+/// Otherwise a server and its application could use different hosts (RFC 9112, 3.2.2).
 pub(super) fn a_host_in_the_target_is_the_only_one(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let mut client = site.connect();
@@ -98,7 +98,7 @@ pub(super) fn a_host_in_the_target_is_the_only_one(host: &dyn HostUnderTest) {
         ("http://[::1]:80/a", "1.1", "Host: other.example\r\n", "[::1]:80", "/a", ""),
         ("http://www.example.org?b=/c", "1.1", "Host: other.example\r\n", "www.example.org", "/", "b=/c"),
         ("http://www.example.org", "1.1", "Host: other.example\r\n", "www.example.org", "/", ""),
-        // A client cannot choose the scheme: Django takes a form of https for one of its own pages.
+        // A client cannot choose the scheme: Django would take a form sent by https as coming from its own pages.
         ("https://www.example.org/a", "1.1", "Host: other.example\r\n", "www.example.org", "/a", ""),
         ("HTTP://www.example.org/a", "1.1", "Host: other.example\r\n", "www.example.org", "/a", ""),
         ("/a", "1.1", "Host: other.example\r\n", "other.example", "/a", ""),
@@ -131,14 +131,14 @@ pub(super) fn white_space_around_a_value_is_no_part_of_it(host: &dyn HostUnderTe
     }
 }
 
-/// Libraries take `HTTP_PROXY` for the address of a proxy to use ("httpoxy").
+/// Libraries use `HTTP_PROXY` as the address of a proxy ("httpoxy").
 pub(super) fn no_client_sets_http_proxy(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let request = get("/").header("proxy", "http://evil.example").header("proxy-x", "1");
     assert_eq!(headers(&*site, request), ["HTTP_HOST='localhost'", "HTTP_PROXY_X='1'"]);
 }
 
-/// RFC 3875, 9.2; and no name that nobody has checked becomes `REMOTE_USER`.
+/// RFC 3875, 9.2; a name that has not been authenticated does not become `REMOTE_USER`.
 pub(super) fn credentials_are_withheld_unless_the_operator_passes_them(host: &dyn HostUnderTest) {
     let request = || get("/").header("authorization", "Basic eDp5").header("proxy-authorization", "Digest x");
     let site = host.serve(Site::new(ENVIRON));
@@ -150,12 +150,12 @@ pub(super) fn credentials_are_withheld_unless_the_operator_passes_them(host: &dy
     assert_eq!([environ.get("REMOTE_USER"), environ.get("AUTH_TYPE")], [None, None]);
 }
 
-/// The server has de-chunked the body and keeps the connection. The others do no harm, and help with logging.
+/// The server has de-chunked the body and manages the connection. The other headers do no harm, and help with logging.
 pub(super) fn headers_of_the_connection_are_kept_but_for_two(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let mut request = post("/", b"body").unknown_length().header("keep-alive", "timeout=5");
     if site.address().is_none() {
-        // Otherwise it is on the wire by itself.
+        // On a wire, `to_bytes` adds it.
         request = request.header("transfer-encoding", "chunked");
     }
     let request = request.header("connection", "te").header("te", "trailers").header("upgrade", "x");
@@ -163,7 +163,7 @@ pub(super) fn headers_of_the_connection_are_kept_but_for_two(host: &dyn HostUnde
     assert_eq!(headers(&*site, request), expected);
 }
 
-/// A proxy that sets `X-User` must not be outwitted with `X_User`; whether the latter alone is let in is the host's.
+/// Clients must not be able to override the `X-User` of a proxy with `X_User`; a host may pass or drop the latter alone.
 pub(super) fn an_underscore_does_not_pose_as_a_dash(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     for request in [

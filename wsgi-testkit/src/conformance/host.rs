@@ -1,4 +1,4 @@
-//! A host as the clauses see it: it serves applications, and answers requests.
+//! The interface of a host for the clauses: it serves applications, and answers requests.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -6,48 +6,48 @@ use std::time::Duration;
 use crate::wire::{Client, Response};
 use crate::{Request, wait_for};
 
-/// A host of the gateway that the suite can put to the test.
+/// A host of the gateway that the suite can test.
 pub trait HostUnderTest {
-    /// What figures of the suite call this host.
+    /// The host's name in printed figures.
     fn name(&self) -> String {
         "a host".to_owned()
     }
 
-    /// What this host is like, where PEP 3333 leaves that to hosts.
+    /// Returns the host's properties that PEP 3333 leaves open.
     fn traits(&self) -> Traits;
 
-    /// Serves an application; returns when requests are answered.
+    /// Serves an application; returns when it can answer requests.
     fn serve(&self, site: Site) -> Box<dyn Served>;
 }
 
-/// What PEP 3333 leaves to hosts.
+/// Properties that PEP 3333 leaves to hosts.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits {
     /// `wsgi.multithread`: whether the application runs on several threads at a time.
     pub multithread: bool,
     /// `wsgi.multiprocess`.
     pub multiprocess: bool,
-    /// Whether the application runs in the host's event loop: then a client that is waited for, or an application that
-    /// waits, holds up all others.
+    /// Whether the application runs in the host's event loop: then a wait for a client, or in the application, delays all
+    /// other requests.
     pub inline: bool,
-    /// Whether the whole request body is there before the application is called: a chunked one has a length then.
+    /// Whether the host reads the whole request body before the application is called, so that a chunked one has a length.
     pub collects_body: bool,
-    /// Whether at least a body without a length is, so that it has one.
+    /// Whether the host does so at least for a body without a length.
     pub collects_chunks: bool,
 }
 
-/// An application that is being served. Dropping it ends it.
+/// An application that is being served. Dropping it ends the service.
 pub trait Served {
-    /// Sends one request, on a connection of its own where there are connections, and takes the whole response.
+    /// Sends one request, on a new connection if the host has connections, and reads the whole response.
     fn send(&self, request: Request) -> Response;
 
-    /// Where clients connect; `None` if there are no connections.
+    /// Returns the address for clients; `None` if there are no connections.
     fn address(&self) -> Option<SocketAddr>;
 
-    /// The error log so far.
+    /// Returns the error log so far.
     fn log(&self) -> String;
 
-    /// Ends what is served in an orderly way, so that the log is complete, and returns that.
+    /// Shuts the service down in an orderly way, so that the log is complete, and returns the log.
     fn stop(self: Box<Self>) -> String;
 }
 
@@ -68,7 +68,7 @@ impl dyn Served + '_ {
         Client::new(TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("the host listens"))
     }
 
-    /// Sends raw bytes on a connection of their own, and reads one response.
+    /// Sends raw bytes on a new connection, and reads one response.
     pub fn exchange(&self, bytes: &[u8]) -> Response {
         let mut client = self.connect();
         client.send(bytes);
@@ -83,42 +83,42 @@ impl dyn Served + '_ {
         })
     }
 
-    /// Asks for `target` until the answer is `expected`: what an application does after its response was sent is not
-    /// over when the client has it.
+    /// Requests `target` until the response is `expected`: an application may still run when the client has its whole
+    /// response.
     #[track_caller]
     pub fn eventually(&self, target: &str, expected: &str) {
         wait_for(&format!("{target} to answer {expected:?}"), || (self.get(target).text() == expected).then_some(()));
     }
 }
 
-/// `GET` with a `Host`.
+/// A `GET` request with a `Host`.
 pub fn get(target: &str) -> Request {
     crate::get(target).header("host", "localhost")
 }
 
-/// `POST` with a `Host`, and a `Content-Length` if `body` is not empty.
+/// A `POST` request with a `Host`, and a `Content-Length` if `body` is not empty.
 pub fn post(target: &str, body: &[u8]) -> Request {
     crate::post(target, body.to_vec()).header("host", "localhost")
 }
 
-/// An application, and how it is to be served.
+/// An application, and the configuration it is served with.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// The script; its callable is `application`.
     pub source: String,
-    /// Directives of its location, with arguments and without the semicolon: `wsgi_output_buffering on`.
+    /// Directives of its location, with arguments but without the semicolon: `wsgi_output_buffering on`.
     pub directives: Vec<String>,
-    /// The path prefix that it is mounted at, `/` or `/...` without a slash at its end.
+    /// The path prefix that it is mounted at, `/` or `/...` without a trailing slash.
     pub prefix: String,
 }
 
 impl Site {
-    /// An application at `/`.
+    /// Creates an application at `/`.
     pub fn new(source: impl Into<String>) -> Self {
         Self { source: source.into(), directives: Vec::new(), prefix: "/".to_owned() }
     }
 
-    /// One that answers `/name` by its function `name`.
+    /// Creates an application that answers `/name` with its function `name`.
     pub fn of_functions(source: &str) -> Self {
         let dispatch = "
 def application(environ, start_response):
@@ -127,14 +127,14 @@ def application(environ, start_response):
         Self::new(source.to_owned() + dispatch)
     }
 
-    /// With a directive.
+    /// Adds a directive.
     #[must_use]
     pub fn with(mut self, directive: &str) -> Self {
         self.directives.push(directive.to_owned());
         self
     }
 
-    /// Mounted at a prefix.
+    /// Mounts the application at a prefix.
     #[must_use]
     pub fn at(self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self }

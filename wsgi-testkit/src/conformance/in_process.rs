@@ -1,4 +1,4 @@
-//! The suite's way into a [`Host`].
+//! Runs the suite on a [`Host`] in this process.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -8,9 +8,9 @@ use crate::wire::Response;
 use crate::{App, Captured, Host, Request};
 use wsgi_core::host::Level;
 
-/// The gateway in this process, with the test kit's own host around it: no wire.
+/// The gateway in this process, with the testkit's host around it: no wire.
 ///
-/// Every exchange has to pass [`Captured::check`] as well.
+/// Every exchange must also pass [`Captured::check`].
 #[derive(Clone, Copy)]
 pub struct InProcess {
     host: &'static Host,
@@ -19,7 +19,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// With the [shared](Host::shared) host, which has two threads.
+    /// Uses the [shared](Host::shared) host, which has two threads.
     pub fn shared() -> Self {
         Self::new(
             Host::shared(),
@@ -33,12 +33,12 @@ impl InProcess {
         )
     }
 
-    /// With a host of the test's own.
+    /// Uses a host that the test has created.
     pub fn new(host: &'static Host, traits: Traits) -> Self {
         Self { host, traits, strict: false }
     }
 
-    /// With `wsgi_strict on`, unless a clause says otherwise.
+    /// Adds `wsgi_strict on`, unless a clause sets it otherwise.
     #[must_use]
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
@@ -93,12 +93,12 @@ impl Served for Application {
     }
 }
 
-/// What a client of a host that does nothing of its own would see.
+/// Returns the response that a client would get from a host that adds nothing.
 fn response(captured: &Captured) -> Response {
     let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
     let mut response =
         Response { status: captured.status(), body: captured.body(), whole: true, ..Response::default() };
-    // Without a head a host answers by itself, and completely.
+    // If there is no head, a host sends its own response, which is complete.
     if let Some(head) = captured.head() {
         response.whole = captured.is_complete();
         response.reason = text(head.status.as_bytes()).split_once(' ').map_or("", |(_, reason)| reason).to_owned();

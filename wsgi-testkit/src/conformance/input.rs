@@ -1,11 +1,11 @@
-//! `wsgi.input` against what Python's own files do (PEP 3333, "Input and Error Streams").
+//! `wsgi.input`, compared with Python's files (PEP 3333, "Input and Error Streams").
 
 use std::fmt::Write as _;
 
 use super::host::{HostUnderTest, Site, get, post};
 use crate::{Body, Request};
 
-/// Reads the body as the query says, and an `io.BytesIO` in the same way; answers with the first difference.
+/// Reads the body by the steps in the query, and an `io.BytesIO` in the same way; answers with the first difference.
 const COMPARE: &str = "
 import io
 
@@ -40,7 +40,7 @@ pub(super) fn body_of_known_length_reads_as_a_file_does(host: &dyn HostUnderTest
     reads_as_a_file_does(host, |request| request);
 }
 
-/// nginx has it in a file by then, other hosts may still be decoding it.
+/// nginx has stored it in a file by then; other hosts may still be decoding it.
 pub(super) fn chunked_body_reads_as_a_file_does(host: &dyn HostUnderTest) {
     reads_as_a_file_does(host, Request::unknown_length);
 }
@@ -60,8 +60,8 @@ fn reads_as_a_file_does(host: &dyn HostUnderTest, framed: fn(Request) -> Request
     }
 }
 
-/// Zope reads bodies twice, and libraries ask for a length with `seek(0, 2)`. A body that is read as it arrives has no such
-/// methods: `hasattr` is false.
+/// Zope reads bodies twice, and libraries determine a length with `seek(0, 2)`. A body that is read as it arrives does not
+/// have these methods: `hasattr` is false.
 pub(super) fn body_that_is_complete_can_be_read_again_as_a_file_can(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(format!("UNIT = bytes.fromhex('{}')\n{COMPARE}", hex(&unit()))));
     let mut dice = Dice(3);
@@ -88,7 +88,7 @@ pub(super) fn body_that_is_complete_can_be_read_again_as_a_file_can(host: &dyn H
     }
 }
 
-/// What to do with a body, the end of it included. It fits into a request line.
+/// Returns steps that read a body to its end. They fit into a request line.
 fn steps(dice: &mut Dice, length: usize) -> String {
     let mut steps = String::new();
     for _ in 0..dice.roll(40) {
@@ -112,7 +112,7 @@ fn steps(dice: &mut Dice, length: usize) -> String {
     steps + "&r&r&r1&r0&l&l5&L&L1&n&n&r-1"
 }
 
-/// What bodies consist of: lines of all lengths, the longest above the size of any buffer for lines.
+/// Returns the unit that bodies repeat: lines of many lengths, the longest above the size of any buffer for lines.
 fn unit() -> Vec<u8> {
     let mut dice = Dice(2);
     let mut bytes = Vec::new();
@@ -128,7 +128,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Numbers without a pattern, the same in each run.
+/// Reproducible pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -138,7 +138,7 @@ impl Dice {
     }
 }
 
-/// What an application reads of a body by one expression, with `body` for the stream.
+/// Returns the result of one expression that reads the body, where `body` is the stream.
 fn reads(host: &dyn HostUnderTest, body: &[u8], expression: &str) -> String {
     let site = host.serve(Site::new(format!(
         "
@@ -237,7 +237,7 @@ def application(environ, start_response):
     assert_eq!(site.post("/", b"body").ok(), "body", "the position has moved, or sizes are read differently");
 }
 
-/// Nothing may wait for bytes that the client does not send.
+/// No read may wait for bytes that the client does not send.
 pub(super) fn input_without_a_body_is_at_its_end_at_once(host: &dyn HostUnderTest) {
     let source = "
 def application(environ, start_response):
@@ -269,13 +269,13 @@ def application(environ, start_response):
     return [repr(facts).encode()]
 ";
     let site = host.serve(Site::new(source));
-    // A length is told where it is known before the application is called, and never invented.
+    // A length is set only if it is known before the application is called.
     let length = if host.traits().collects_chunks { "'11'" } else { "None" };
     let request = post("/", b"chunk\r\nbody").unknown_length().body_arrives(Body::Pieces(4));
     assert_eq!(site.send(request).ok(), format!(r"[None, {length}, b'chunk\r\nbody']"));
 }
 
-/// Not in PEP 3333; a convention of servers that frameworks ask for before they read without a length.
+/// Not in PEP 3333; a convention of servers, which frameworks check before they read without a length.
 pub(super) fn input_says_that_it_is_terminated(host: &dyn HostUnderTest) {
     let source = "
 def application(environ, start_response):
@@ -320,7 +320,7 @@ def application(environ, start_response):
     }
 }
 
-/// The stream may be kept for as long as an application likes; the request that it belonged to is gone.
+/// An application may keep the stream for any time after its request has ended.
 pub(super) fn input_expires_with_its_request(host: &dyn HostUnderTest) {
     let source = "
 kept = []
@@ -340,7 +340,7 @@ def application(environ, start_response):
     return [repr([refused(read) for read in reads]).encode()]
 ";
     let site = host.serve(Site::new(source));
-    // A large body may be in a file, which goes with the request as well.
+    // A large body may be in a file, which is also closed with the request.
     for lines in [100, 20_000] {
         assert_eq!(site.post("/keep", &b"line\n".repeat(lines)).ok(), "lin");
         site.eventually("/late", "[True, True, True, True, True, True]");

@@ -1,4 +1,4 @@
-//! `wsgi.input` where the body shares a connection with what comes after it (PEP 3333, "Input and Error Streams").
+//! `wsgi.input` if other requests follow the body on the connection (PEP 3333, "Input and Error Streams").
 
 use super::host::{HostUnderTest, Site, Traits, get, post};
 use crate::wait_for;
@@ -25,7 +25,7 @@ def application(environ, start_response):
 ";
     let site = host.serve(Site::new(source));
     let ways = ["/read", "/size", "/readline", "/limit", "/readlines", "/hint", "/iteration"];
-    // Each followed by the next on one connection; the last one by nothing, which must not be waited for.
+    // Each is followed by the next one on a connection; after the last one no bytes follow, so no read may wait for them.
     for chunked in [false, true] {
         let mut client = site.connect();
         let requests = ways.map(|way| {
@@ -56,7 +56,7 @@ def application(environ, start_response):
     }
 }
 
-/// Extensions of chunks and trailers are no part of the body (RFC 9112, 7.1).
+/// Chunk extensions and trailers are not part of the body (RFC 9112, 7.1).
 pub(super) fn chunked_body_is_decoded_wherever_it_is_cut(host: &dyn HostUnderTest) {
     let source = "
 def application(environ, start_response):
@@ -99,7 +99,7 @@ def application(environ, start_response):
         client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{head}half"));
         drop(client);
         if is_collected {
-            // One that came later has been answered: the event loop is done with the other one.
+            // A later request has been answered, so the event loop has handled the disconnect.
             assert_eq!(site.send(get("/")).ok(), "ok");
         } else {
             calls += 1;
@@ -124,7 +124,7 @@ def application(environ, start_response):
     let sized = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n";
     let expecting = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     let chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n";
-    // More of each kind than any host of the suite runs at a time.
+    // More of each kind than the number of requests that any tested host runs at a time.
     let mut uploads = Vec::new();
     for number in 0..30 {
         let (begin, end) = match number % 3 {

@@ -1,5 +1,5 @@
-//! What an application returns (PEP 3333, "Specification Details", "Handling the Content-Length Header", "A Note On
-//! String Types").
+//! The iterable that an application returns (PEP 3333, "Specification Details", "Handling the Content-Length Header", "A Note
+//! On String Types").
 
 use super::host::{HostUnderTest, Site};
 
@@ -146,7 +146,7 @@ def written(environ, start_response):
     }
 }
 
-/// `len()` says something about the number of blocks, and only "one" says something about the number of bytes.
+/// `len()` is the number of blocks, and only `len() == 1` allows a conclusion about the number of bytes.
 pub(super) fn length_of_the_result_is_no_length_of_the_body(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -196,7 +196,7 @@ def written(environ, start_response):
     assert_eq!((written.ok().as_str(), written.header("Content-Length")), ("more hello", None));
 }
 
-/// All of their blocks are there before the first is sent.
+/// All blocks are known before the first is sent.
 pub(super) fn a_list_or_tuple_of_blocks_gets_a_content_length(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -223,7 +223,7 @@ def generator(environ, start_response):
     }
 }
 
-/// A host may join the blocks of a list. Their bytes and their order stay.
+/// A host may join the blocks of a list, but keeps their bytes and order.
 pub(super) fn lists_of_many_blocks_arrive_whole_and_in_order(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -261,7 +261,7 @@ def empty(environ, start_response):
     }
 }
 
-/// An answer to HEAD has the length that GET would get, and nobody but the application knows that.
+/// A response to HEAD has the length that GET would have, which only the application knows.
 pub(super) fn no_content_length_is_made_up_where_there_is_no_body(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -336,8 +336,8 @@ def no_iterator(environ, start_response):
     assert!(log.contains("ValueError: at the first step") && log.contains("ValueError: no iterator"), "{log}");
 }
 
-/// An iterable with a Content-Length is asked until it ends, or gives more than that: a generator may have something to do
-/// behind its last block.
+/// An iterable with a Content-Length is iterated until it ends, or exceeds the length: a generator may have code to run after
+/// its last block.
 pub(super) fn iteration_ends_beyond_content_length(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "

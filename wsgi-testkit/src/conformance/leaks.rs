@@ -1,4 +1,4 @@
-//! What clients learn from errors: nothing but a status (CWE-209).
+//! Error responses reveal nothing to clients but a status (CWE-209).
 
 use std::fmt::Write as _;
 
@@ -84,7 +84,7 @@ const BROKEN: [&str; 6] = [
     "app = 'a secret'\n",
 ];
 
-/// Words that stand in tracebacks, messages and paths, in lower case.
+/// Words that occur in tracebacks, messages and paths, in lower case.
 const TELLING: [&str; 12] = [
     "traceback",
     "file \"",
@@ -100,7 +100,7 @@ const TELLING: [&str; 12] = [
     "/tmp",
 ];
 
-/// Neither what has failed nor where, nor which software of which version it is: that is in the log.
+/// Neither the error and its place, nor names and versions of the software: those are in the log.
 pub(super) fn no_error_tells_a_client_about_the_server(host: &dyn HostUnderTest) {
     let mut answers = Vec::new();
     let site = host.serve(Site::new(FAILS));
@@ -116,7 +116,7 @@ pub(super) fn no_error_tells_a_client_about_the_server(host: &dyn HostUnderTest)
             ));
         }
     }
-    // KeyError.
+    // No such function: raises KeyError.
     answers.push(("GET no function".to_owned(), raw(&*site, &request("GET", "/there-is-none", CLOSE, b""))));
     for (name, bytes) in malformed::requests() {
         answers.push((name.to_owned(), raw(&*site, &bytes)));
@@ -147,7 +147,7 @@ pub(super) fn no_error_tells_a_client_about_the_server(host: &dyn HostUnderTest)
 
 const CLOSE: &str = "Connection: close\r\n";
 
-/// All that comes back, in lower case. The client says that it has no more to say.
+/// Returns the whole response in lower case. The client closes its sending side after the request.
 fn raw(site: &dyn Served, bytes: &[u8]) -> String {
     let mut client = site.connect();
     client.send(bytes);

@@ -5,7 +5,7 @@ use super::host::{HostUnderTest, Served, Site, get};
 use crate::wire::Response;
 use crate::{ENVIRON, Environ};
 
-/// SCRIPT_NAME and PATH_INFO, as Python shows them.
+/// Returns SCRIPT_NAME and PATH_INFO, as Python's repr shows them.
 fn split(response: &Response) -> [String; 2] {
     let environ = Environ::of(response);
     ["SCRIPT_NAME", "PATH_INFO"].map(|key| environ.get(key).unwrap_or("missing").to_owned())
@@ -29,7 +29,7 @@ pub(super) fn script_name_is_the_prefix_and_path_info_the_rest(host: &dyn HostUn
     }
 }
 
-/// A host that matches prefixes byte by byte asks the application, another one answers by itself.
+/// A host that matches prefixes byte by byte passes the request to the application; another one answers 404 itself.
 pub(super) fn path_info_never_begins_within_a_segment(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON).at("/app"));
     let response = site.get("/application");
@@ -42,7 +42,7 @@ pub(super) fn the_operator_moves_the_border_with_script_name(host: &dyn HostUnde
     let site = host.serve(Site::new(ENVIRON).with("wsgi_var SCRIPT_NAME /mounted/"));
     assert_eq!(split(&site.get("/mounted/x")), ["'/mounted'", "'/x'"]);
     assert_eq!(split(&site.get("/mounted")), ["'/mounted'", "''"]);
-    // The front end has taken the prefix away.
+    // The front end has removed the prefix.
     assert_eq!(split(&site.get("/x")), ["'/mounted'", "'/x'"]);
 }
 
@@ -51,7 +51,7 @@ pub(super) fn the_path_is_decoded_once_into_latin_1(host: &dyn HostUnderTest) {
     for (target, path, query) in [
         ("/a%20b+c", "'/a b+c'", "''"),
         ("/%7euser/%7Euser", "'/~user/~user'", "''"),
-        // UTF-8 and what is none: one character for each byte.
+        // UTF-8 and invalid UTF-8: one character for each byte.
         ("/%C3%A9%c3%a9", r"'/\xc3\xa9\xc3\xa9'", "''"),
         ("/%FF%80", r"'/\xff\x80'", "''"),
         ("/a%2Fb", "'/a/b'", "''"),
@@ -62,7 +62,7 @@ pub(super) fn the_path_is_decoded_once_into_latin_1(host: &dyn HostUnderTest) {
         let environ = Environ::of(&site.get(target));
         let seen = ["SCRIPT_NAME", "PATH_INFO", "QUERY_STRING"].map(|key| environ.get(key));
         assert_eq!(seen, [Some("''"), Some(path), Some(query)], "{target}");
-        // No variable of PEP 3333, but those that have it have it raw.
+        // The variable is not in PEP 3333; hosts that set it must not decode it.
         if let Some(raw) = environ.get("REQUEST_URI") {
             assert_eq!(raw, format!("'{target}'"));
         }
@@ -76,7 +76,7 @@ pub(super) fn the_prefix_is_found_in_the_decoded_path(host: &dyn HostUnderTest) 
     }
 }
 
-/// Answers with its own address, as PEP 3333 says that it can be found out.
+/// Answers with its own URL, reconstructed as PEP 3333 describes.
 const ADDRESS: &str = "
 from urllib.parse import quote
 
@@ -92,7 +92,7 @@ def application(environ, start_response):
     return [(scheme + '://' + authority + path + ('?' + query if query else '')).encode()]
 ";
 
-/// Where a client reaches a site; the host in this process can be reached by any name.
+/// Returns the authority at which a client reaches a site; the in-process host accepts any.
 fn authority(site: &dyn Served) -> String {
     site.address().map_or_else(|| "www.example.org:8080".to_owned(), |address| address.to_string())
 }
@@ -103,7 +103,7 @@ pub(super) fn the_url_is_the_one_that_was_asked_for(host: &dyn HostUnderTest) {
         ("/app", &["/app", "/app/", "/app/x", "/app?q", "/app/x?/y?z"]),
     ] {
         let site = host.serve(Site::new(ADDRESS).at(prefix));
-        // With the port, which is none that could be left out, and without any.
+        // With a port that is not the default and must be kept, and without a port.
         for authority in [authority(&*site), "www.example.org".to_owned()] {
             for target in targets {
                 let response = site.send(crate::get(target).header("host", &authority));
@@ -126,7 +126,7 @@ pub(super) fn the_url_without_a_host_header_is_the_server_s(host: &dyn HostUnder
         let site = host.serve(if scheme == "https" { site.with("wsgi_var HTTPS on") } else { site });
         let response = site.send(crate::get("/app/x?y").http_1_0());
         assert_eq!(response.ok(), format!("{scheme}://{authority}/app/x?y"));
-        // A client that names the server wins.
+        // The Host header of the client takes precedence.
         assert_eq!(site.send(get("/app/x?y")).ok(), format!("{scheme}://localhost/app/x?y"));
     }
 }

@@ -1,24 +1,24 @@
-//! A request behind another one, which shows where the host takes the first one and its response to end.
+//! A second request on a connection, which shows where the host takes the first one and its response to end.
 
 use crate::wire::{Client, request};
 
-/// What came behind a response.
+/// The bytes that follow a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The answer to the probe, and nothing else.
+    /// The answer to the probe, and no other byte.
     Answer,
     /// The end of the connection.
     End,
-    /// So many bytes that are something else.
+    /// Other bytes; their number.
     Stray(usize),
 }
 
-/// A request with an answer that no other one gets. It asks for the end of the connection.
+/// A request whose answer is unique. It asks for the end of the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe(usize);
 
 impl Probe {
-    /// Python that answers probes; to be asked first by an application, whose response its result is unless it is None.
+    /// Python code that answers probes: an application calls `probe` first, and returns its result unless that is None.
     pub const ANSWER: &'static str = "
 def probe(environ, start_response):
     if environ['SCRIPT_NAME'] + environ['PATH_INFO'] == '/probe':
@@ -27,17 +27,17 @@ def probe(environ, start_response):
         return [text]
 ";
 
-    /// The probe with this number.
+    /// Creates the probe with this number.
     pub fn new(number: usize) -> Self {
         Self(number)
     }
 
-    /// As it is sent.
+    /// Returns the bytes of the request.
     pub fn bytes(self) -> Vec<u8> {
         request("GET", &format!("/probe?{}", self.0), "Connection: close\r\n", b"")
     }
 
-    /// Reads to the end of the connection, after the response to the request in front of the probe.
+    /// Reads to the end of the connection, after the response to the request before the probe.
     pub fn after(self, client: &mut Client) -> After {
         let rest = client.rest();
         let text = String::from_utf8_lossy(&rest);

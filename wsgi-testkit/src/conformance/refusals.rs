@@ -2,7 +2,8 @@
 
 use super::host::{HostUnderTest, Site};
 
-/// Headers that describe a connection, as PEP 3333 has them from RFC 2616, and as clients and proxies know them since.
+/// Headers that describe a connection: those of RFC 2616, which PEP 3333 refers to, and those that clients and proxies use
+/// since.
 pub(super) const HOP_BY_HOP: [&str; 10] = [
     "Connection",
     "Keep-Alive",
@@ -16,16 +17,16 @@ pub(super) const HOP_BY_HOP: [&str; 10] = [
     "Upgrade",
 ];
 
-/// Makes each of `calls` in a request of its own, twice: caught by the application, which then answers with what was
-/// raised, and not caught. Each has to raise at once an exception whose kind and text begin as `told` does, and which
-/// names the rule; nobody may see anything of a response that was refused, and the log tells each once.
+/// Makes each of `calls` in two requests: in one the application catches the exception and answers with its text, in the
+/// other it does not. Each call must raise at once an exception whose kind and text begin with `told`, and which names the
+/// rule; the client must see nothing of the refused response, and the log must have each exception once.
 ///
-/// `helpers` is Python that the calls may use.
+/// `helpers` is Python code that the calls may use.
 fn are_refused(host: &dyn HostUnderTest, told: &str, helpers: &str, calls: &[impl AsRef<str>]) {
     are_refused_with(host, &[], told, helpers, calls);
 }
 
-/// As [`are_refused`], with directives.
+/// As [`are_refused`], with additional directives.
 fn are_refused_with(
     host: &dyn HostUnderTest,
     directives: &[&str],
@@ -76,7 +77,7 @@ def application(environ, start_response):
     }
 }
 
-/// Calls with one thing in place of `{}` of `pattern`.
+/// Returns `pattern` once for each of `things`, with `{}` replaced.
 fn each(pattern: &str, things: &[&str]) -> Vec<String> {
     things.iter().map(|thing| pattern.replace("{}", thing)).collect()
 }
@@ -109,7 +110,7 @@ pub(super) fn a_status_that_is_no_str_is_refused(host: &dyn HostUnderTest) {
     are_refused(host, "TypeError: status must be str", "", &calls);
 }
 
-/// Codes below 200 are no answers (RFC 9110, 15.2).
+/// Codes below 200 are not final responses (RFC 9110, 15.2).
 pub(super) fn a_status_without_three_digits_and_a_space_is_refused(host: &dyn HostUnderTest) {
     let calls = each(
         "start_response({}, [('X-Never', '1')])",
@@ -184,7 +185,7 @@ pub(super) fn a_header_that_is_no_pair_of_str_is_refused(host: &dyn HostUnderTes
     are_refused(host, "TypeError: header value must be str", "", &values);
 }
 
-/// RFC 9110, 5.6.2.
+/// Tokens are defined in RFC 9110, 5.6.2.
 pub(super) fn a_header_name_that_is_no_token_is_refused(host: &dyn HostUnderTest) {
     let mut calls = each("start_response('200 OK', [('X-Never', '1'), ({}, '1')])", &["''", "'X A'", r"'X\u00e9'"]);
     for separator in r#"()<>@,;:/[]?={}""#.chars() {
@@ -197,7 +198,7 @@ pub(super) fn a_header_name_that_is_no_token_is_refused(host: &dyn HostUnderTest
     are_refused(host, "ValueError: header name", "", &calls);
 }
 
-/// Not even the tab is let through, which HTTP allows: the specification makes no exception.
+/// This includes the tab, which HTTP allows: PEP 3333 makes no exception.
 pub(super) fn a_header_value_with_a_control_character_is_refused(host: &dyn HostUnderTest) {
     let mut calls = each(
         "start_response('200 OK', [('X-Never', '1'), ('X-A', {})])",
@@ -233,14 +234,14 @@ pub(super) fn hop_by_hop_headers_are_refused_where_the_operator_is_strict(host: 
     are_refused_with(host, &["wsgi_strict on"], "ValueError: header", "", &calls);
 }
 
-/// CGI programs send it, and some servers would take it for the status.
+/// CGI programs send it, and some servers would use it as the status.
 pub(super) fn a_header_called_status_is_refused_where_the_operator_is_strict(host: &dyn HostUnderTest) {
     let calls =
         each("start_response('200 OK', [('X-Never', '1'), ('{}', '404 Not Found')])", &["Status", "status", "STATUS"]);
     are_refused_with(host, &["wsgi_strict on"], "ValueError: header", "", &calls);
 }
 
-/// RFC 9110, 8.6.
+/// The syntax is defined in RFC 9110, 8.6.
 pub(super) fn a_content_length_that_is_no_number_is_refused(host: &dyn HostUnderTest) {
     let mut calls = each(
         "start_response('200 OK', [('X-Never', '1'), ('Content-Length', '{}')])",
@@ -258,7 +259,7 @@ pub(super) fn an_exc_info_that_is_none_of_python_s_is_refused(host: &dyn HostUnd
     are_refused(host, "TypeError: exc_info", "", &calls);
 }
 
-/// PEP 3333 counts the first call even if it raised.
+/// In PEP 3333 the first call counts even if it raised.
 pub(super) fn a_second_call_without_exc_info_is_refused(host: &dyn HostUnderTest) {
     let helpers = "
 def after(first_call, second_call):
@@ -285,7 +286,7 @@ def after(first_call, second_call):
     are_refused(host, "RuntimeError: start_response() was already called", helpers, &calls);
 }
 
-/// Python's escapes of all control characters that latin-1 has below U+0080.
+/// Returns Python's escapes of all control characters below U+0080.
 fn control_characters() -> impl Iterator<Item = String> {
     (0..0x20).chain([0x7f]).map(|code: u8| format!("\\x{code:02x}"))
 }

@@ -1,11 +1,10 @@
-//! Status and headers on their way to the client (PEP 3333, "The start_response() Callable", "A Note On String
-//! Types").
+//! Status and headers as they are sent (PEP 3333, "The start_response() Callable", "A Note On String Types").
 
 use super::host::{HostUnderTest, Site, get};
 use super::refusals::HOP_BY_HOP;
 use crate::wire::Response;
 
-/// Serves an application that answers with this status and these headers, both in Python, and a body.
+/// Serves an application that answers with this status and these headers, both Python expressions, and a body.
 fn answer(host: &dyn HostUnderTest, status: &str, headers: &str) -> Response {
     let site = host.serve(Site::new(format!(
         "
@@ -35,7 +34,7 @@ pub(super) fn the_status_arrives_with_its_own_reason(host: &dyn HostUnderTest) {
     }
 }
 
-/// PEP 3333 wants one; RFC 9112, 4 allows that it is empty, and applications of its time leave it out.
+/// PEP 3333 requires a reason; RFC 9112, 4 allows an empty one, and applications of the time of that RFC leave it out.
 pub(super) fn a_missing_reason_is_tolerated(host: &dyn HostUnderTest) {
     for status in ["'404'", "'404 '"] {
         assert_eq!(answer(host, status, "[]").status, 404, "{status}");
@@ -100,10 +99,10 @@ pub(super) fn a_relative_location_is_left_as_it_is(host: &dyn HostUnderTest) {
     }
 }
 
-/// RFC 9110, 5.1. Where the gateway or the server looks for a header, it has to find it in any spelling.
+/// The gateway and the server must find a header in any case (RFC 9110, 5.1).
 pub(super) fn names_of_response_headers_are_compared_without_case(host: &dyn HostUnderTest) {
     for name in ["Content-Length", "content-length", "CONTENT-LENGTH"] {
-        // Were it not recognised, there would be a second one with the real length, or one that is not true.
+        // If it were not recognised, there would be a second one with the real length, or the body would exceed it.
         let site = host.serve(Site::new(format!(
             "
 def application(environ, start_response):
@@ -152,8 +151,8 @@ def application(environ, start_response):
     }
 }
 
-/// As other servers have it: a view that copies the headers of another server, or that follows the usual examples of event
-/// streams, sends some of them.
+/// As in other servers: a view that copies the headers of another server, or that follows common examples of event streams,
+/// sends some of these headers.
 pub(super) fn headers_of_the_connection_and_status_are_left_out_with_one_warning_each(host: &dyn HostUnderTest) {
     let names: Vec<_> = HOP_BY_HOP.into_iter().chain(["Status"]).collect();
     let source = format!(

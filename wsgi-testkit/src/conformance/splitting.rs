@@ -1,10 +1,10 @@
-//! Control characters on their way into a head (CWE-113; PEP 3333, "The start_response() Callable").
+//! Control characters in a response head (CWE-113; PEP 3333, "The start_response() Callable").
 
 use super::host::{HostUnderTest, Site};
 use crate::figure;
 use crate::wire::request;
 
-/// The text is in each part of a head that is refused, and in no other place.
+/// Text that occurs in each refused part of a head, and nowhere else.
 const MARK: &str = "smuggled";
 
 const SPLITS: &str = "
@@ -23,7 +23,7 @@ def application(environ, start_response):
     return [mark.encode()]
 ";
 
-/// Whatever an application copies into a head, from a client as likely as not: a response stays one response.
+/// Applications copy data of clients into heads: a response must stay one response.
 pub(super) fn no_control_character_of_an_application_leaves_in_a_head(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(SPLITS));
     let (mut tried, mut refused, mut bytes) = (0, 0, 0);
@@ -42,7 +42,7 @@ pub(super) fn no_control_character_of_an_application_leaves_in_a_head(host: &dyn
     }
     figure("S2", &format!("{refused} of {tried} refused on {}, {bytes} bytes of them sent", host.name()));
     assert_eq!((tried, refused, bytes), (4 * 3 * 33, tried, 0));
-    // The very same without a control character is sent, so that there was something to see.
+    // The same without a control character is sent, so the refused text could have been seen.
     let good = site.get("/value/within/65");
     assert_eq!((good.header("X-Value"), good.ok().as_str()), (Some("aAsmuggled"), MARK));
 }

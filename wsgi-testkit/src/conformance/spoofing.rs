@@ -1,4 +1,4 @@
-//! Request headers that would like to be something else (CWE-290, CWE-644; PEP 3333, "environ Variables").
+//! Request headers that imitate other variables (CWE-290, CWE-644; PEP 3333, "environ Variables").
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,8 +12,8 @@ pub(super) fn no_header_poses_as_another_variable(host: &dyn HostUnderTest) {
     check_spoofing(&*site, &host.name());
 }
 
-/// Sends all kinds of headers to an application that answers with its [`ENVIRON`], served at `/` of a host that has
-/// connections. Panics if one of them changes a variable that is not its own. `name` is the host's, for the figure.
+/// Sends many kinds of headers to an application that answers with its [`ENVIRON`], served at `/` of a host that has
+/// connections. Panics if a header changes a variable other than its own. `name` is the host's name in the printed figure.
 pub fn check_spoofing(site: &dyn Served, name: &str) {
     let mut problems = String::new();
     let mut forged = 0;
@@ -22,7 +22,7 @@ pub fn check_spoofing(site: &dyn Served, name: &str) {
     let mut client = site.connect();
     for attack in &attacks {
         let Some(found) = variables(&mut client, &attack.fields) else {
-            // Refused, and hung up on.
+            // The host refused the request, and closed the connection.
             client = site.connect();
             continue;
         };
@@ -42,7 +42,7 @@ pub fn check_spoofing(site: &dyn Served, name: &str) {
     assert!(problems.is_empty(), "{problems}");
 }
 
-/// Lines of headers, and what the variables may become that these headers have a right to.
+/// Header lines, and the allowed values of the variables that belong to these headers.
 struct Attack {
     fields: String,
     own: Vec<Own>,
@@ -50,7 +50,7 @@ struct Attack {
 
 struct Own {
     key: String,
-    /// Any of them.
+    /// The allowed values.
     values: Vec<Option<&'static str>>,
 }
 
@@ -65,7 +65,7 @@ impl Attack {
     }
 }
 
-/// Keys that no header has a right to, by its name or in the gateway's configuration as it is by itself.
+/// Keys that no header may set in the gateway's default configuration.
 const NOBODYS: [&str; 7] = [
     "HTTP_PROXY",
     "HTTP_CONTENT_TYPE",
@@ -76,7 +76,7 @@ const NOBODYS: [&str; 7] = [
     "HTTP_PROXY_AUTHORIZATION",
 ];
 
-/// Variables that are worth a try, beside those that the host has.
+/// Variables that an attacker would like to set, besides those that the host has.
 const WANTED: [&str; 22] = [
     "REMOTE_USER",
     "REMOTE_HOST",
@@ -102,17 +102,17 @@ const WANTED: [&str; 22] = [
     "x-wsgiorg.suspend",
 ];
 
-/// Marks that a name may have (RFC 9110, 5.6.2).
+/// Special characters that a name may have (RFC 9110, 5.6.2).
 const MARKS: &str = "!#$%&'*+-.^_`|~";
 
 const EVIL: &str = "evil";
 
 fn attacks<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<Attack> {
     let mut attacks = Vec::new();
-    // The names of variables, with and without the prefix that headers get.
+    // The names of variables, with and without the prefix of header variables.
     for key in keys.chain(WANTED) {
         for key in [key, key.strip_prefix("HTTP_").unwrap_or(key)] {
-            // One host only; lengths and credentials stand below.
+            // Only one Host is allowed; lengths and credentials follow below.
             if ["HOST", "CONTENT_LENGTH", "CONTENT-LENGTH"].contains(&key) {
                 continue;
             }
@@ -137,7 +137,7 @@ fn attacks<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<Attack> {
                 attacks.push(Attack::new(fields).own(key_of(trusted), &[Some("'me'")]));
             }
         }
-        // Of the same name: none is lost, so that nobody sees the first or the last of them alone.
+        // Headers of the same name are all kept, so that no component sees only the first or the last of them.
         let twice = format!("{trusted}: {EVIL}\r\n{}: me\r\n", trusted.to_lowercase());
         attacks.push(Attack::new(twice).own(key_of(trusted), &[Some("'evil, me'")]));
     }
@@ -158,13 +158,13 @@ fn attacks<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<Attack> {
     for fields in ["Authorization: Basic eDp5\r\n", "Proxy_Authorization: x\r\nAuthorization: x\r\n"] {
         attacks.push(Attack::new(fields));
     }
-    // What a proxy in front says of the client, and what it says of itself.
+    // Headers in which a proxy in front describes the client, and itself.
     attacks.push(Attack::new("X-Forwarded-Proto: https\r\n").own("HTTP_X_FORWARDED_PROTO", &[Some("'https'")]));
     attacks.push(Attack::new("X-Forwarded-Host: evil\r\n").own("HTTP_X_FORWARDED_HOST", &[Some("'evil'")]));
     attacks
 }
 
-/// A header on its own: it has its variable or none.
+/// A single header: its variable is set or missing.
 fn alone(name: &str) -> Attack {
     let attack = Attack::new(format!("{name}: {EVIL}\r\n"));
     if name.eq_ignore_ascii_case("content-type") {
@@ -178,7 +178,7 @@ fn key_of(name: &str) -> String {
     format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Names that differ from this one in dashes alone.
+/// Returns the names that differ from this one only in underscores for dashes.
 fn spellings(name: &str) -> Vec<String> {
     let dashes: Vec<_> = name.match_indices('-').map(|(position, _)| position).collect();
     let mut spellings = Vec::new();
@@ -192,11 +192,11 @@ fn spellings(name: &str) -> Vec<String> {
     spellings
 }
 
-/// What environ says for a request with these headers, objects aside; `None` if it is refused.
+/// Returns the environ of a request with these headers, except objects; `None` if the request is refused.
 fn variables(client: &mut Client, fields: &str) -> Option<BTreeMap<String, String>> {
     client.send(request("GET", "/", fields, b""));
     let response = client.response();
-    // A coding of the body that is none.
+    // E.g. an unknown transfer coding.
     if matches!(response.status, 400 | 501) {
         return None;
     }

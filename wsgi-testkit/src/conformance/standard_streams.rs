@@ -1,4 +1,4 @@
-//! The standard streams are Python's own text streams, and `wsgi.errors` has what they have.
+//! The standard streams are text streams of Python, and `wsgi.errors` has the same methods.
 
 use super::errors_stream::{assert_logged, log_of};
 use super::host::{HostUnderTest, Site};
@@ -79,7 +79,7 @@ sys.stdout.buffer.raw.write(b'<raw>\n')",
     assert_logged(&log, &["<\\xff\\xc3(\\xe4\\xb8 no text>", "<cut \\xe4\\xb8by text>"]);
 }
 
-/// Each of them closes what it was put around when it is closed or collected.
+/// Each of these wrappers closes the wrapped stream when it is closed or collected.
 pub(super) fn streams_around_the_bytes_of_a_standard_stream_leave_it_open(host: &dyn HostUnderTest) {
     let log = log_of(
         host,

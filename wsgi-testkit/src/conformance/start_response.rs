@@ -1,4 +1,4 @@
-//! `start_response` as it is meant to be called (PEP 3333, "The start_response() Callable").
+//! Valid calls of `start_response` (PEP 3333, "The start_response() Callable").
 
 use super::host::{HostUnderTest, Site};
 
@@ -92,7 +92,7 @@ def application(environ, start_response):
     assert_eq!(site.get("/").ok(), "block, refused, refused, end");
 }
 
-/// An empty block sends nothing, so the head is still the application's to replace.
+/// An empty block sends nothing, so the application may still replace the head.
 pub(super) fn the_head_waits_for_a_block_that_is_not_empty(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
@@ -114,7 +114,7 @@ def application(environ, start_response):
     assert_eq!(response.all("X-Head"), ["second"]);
 }
 
-/// Seen by what `start_response` does then: it raises what it was given.
+/// Observed by the next call of `start_response`, which raises `exc_info`.
 pub(super) fn a_block_or_a_write_commits_the_head(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -184,7 +184,7 @@ def promised(environ, start_response):
     assert_eq!(site.get("/promised").header("Content-Length"), Some("0"));
 }
 
-/// The head that was given counts, whatever becomes of the list.
+/// The head has the headers of the call, regardless of later changes of the list.
 pub(super) fn the_list_of_headers_is_the_application_s_again_after_the_call(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "

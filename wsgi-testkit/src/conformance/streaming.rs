@@ -1,10 +1,10 @@
-//! When blocks leave, and what happens when nobody takes them (PEP 3333, "Buffering and Streaming").
+//! When blocks are sent, and clients that do not read them (PEP 3333, "Buffering and Streaming").
 
 use super::host::{HostUnderTest, Served, Site};
 use crate::Gate;
 use crate::wire::get;
 
-/// An application that waits at a gate, and the gate. The source has the path of the gate for `GATE`.
+/// Serves an application that waits at a gate, and returns both. `GATE` in the source stands for the path of the gate.
 fn gated(host: &dyn HostUnderTest, source: &str) -> (Box<dyn Served>, Gate, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("gate");
@@ -28,7 +28,7 @@ def answer(environ, start_response):
     client.send(get("/answer"));
     assert_eq!(client.head().status, 200);
     for number in 0..3 {
-        // The block is here, and nobody has passed the gate behind it.
+        // The block has arrived, while the application waits at the gate after it.
         assert_eq!(client.chunk(), Some(number.to_string().into_bytes()));
         gate.pass();
     }
@@ -57,7 +57,7 @@ def answer(environ, start_response):
     assert_eq!(client.chunk(), Some(Vec::new()));
 }
 
-/// And empty ones do not make it leave.
+/// Empty blocks do not send the head.
 pub(super) fn head_waits_for_the_first_block(host: &dyn HostUnderTest) {
     let (site, gate, _folder) = gated(
         host,
@@ -82,7 +82,7 @@ def answer(environ, start_response):
     assert_eq!(response.body, b"body");
 }
 
-/// The client reads nothing: the application is not asked for block after block.
+/// The client reads nothing, so the application is not asked for further blocks.
 pub(super) fn an_application_is_not_asked_for_what_its_client_does_not_take(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -105,7 +105,7 @@ def seen(environ, start_response):
     let mut client = site.connect();
     client.send(get("/endless"));
     assert_eq!(client.head().status, 200);
-    // Once two answers in a row are the same, the application waits; it is far from having made memory of its answer.
+    // Once two answers in a row are the same, the application waits, long before its response could fill the memory.
     let mut before = String::new();
     crate::wait_for("the application to wait", || {
         let now = site.get("/seen").ok();
@@ -115,7 +115,7 @@ def seen(environ, start_response):
     });
     let asked: usize = before.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(asked < 1000, "{asked} blocks of 64 KiB were made for a client that reads none");
-    // It goes on when the client does, and ends when the client leaves.
+    // The application continues when the client reads, and ends when the client leaves.
     assert!(client.take(1 << 20).len() == 1 << 20);
     drop(client);
     crate::wait_for("the result to be closed", || site.get("/seen").ok().ends_with("True").then_some(()));
@@ -147,7 +147,7 @@ def seen(environ, start_response):
     client.send(get("/answer"));
     assert_eq!(client.head().status, 200);
     assert_eq!(client.take(1 << 20).len(), 1 << 20);
-    // It leaves while the application makes the second block.
+    // The client leaves while the application makes the second block.
     let standing = gate.arrival();
     drop(client);
     drop(standing);

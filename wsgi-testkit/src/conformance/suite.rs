@@ -1,4 +1,4 @@
-//! All clauses by the modules that hold them, and the macros that make a test of each.
+//! All clauses by their modules, and the macros that make a test of each.
 
 use super::{
     Clause, calling, close, connections, environ, errors, errors_stream, exact, exc_info, exits, extensions, failures,
@@ -6,7 +6,7 @@ use super::{
     response_headers, splitting, spoofing, standard_streams, start_response, streaming, threads, write,
 };
 
-/// Makes a table of clauses and the macro that makes tests of them. `$d` is a dollar sign, for the inner macro.
+/// Makes a table of clauses, and the macro that makes tests of them. `$d` is a dollar sign, for the inner macro.
 macro_rules! suite {
     ($d:tt $(#[$about:meta])* $macro:ident, $table:ident: $($module:ident { $($clause:ident)* })*) => {
         pub(super) const $table: &[(&str, Clause)] = &[$($((stringify!($clause), $module::$clause as Clause),)*)*];
@@ -27,8 +27,8 @@ macro_rules! suite {
 }
 
 suite! { $
-    /// Makes a test of every clause that holds for all hosts; the argument is an expression for a
-    /// [`HostUnderTest`](crate::conformance::HostUnderTest), evaluated for each.
+    /// Makes a test of every clause for all hosts; the argument is an expression for a
+    /// [`HostUnderTest`](crate::conformance::HostUnderTest), evaluated in each test.
     conformance_suite, CLAUSES:
     calling {
         application_is_called_once_with_two_positional_arguments

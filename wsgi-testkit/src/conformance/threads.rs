@@ -1,10 +1,10 @@
-//! What the flags about threads promise (PEP 3333, "Thread Support").
+//! The flags about threads (PEP 3333, "Thread Support").
 
 use super::host::{HostUnderTest, Site};
 use crate::Gate;
 use crate::wire::get;
 
-/// With `wsgi.multithread` false there is one request at a time in the application, and with true there can be two.
+/// If `wsgi.multithread` is false, the application runs one request at a time; if it is true, it can run two.
 pub(super) fn wsgi_multithread_tells_how_many_requests_run_at_a_time(host: &dyn HostUnderTest) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("gate");
@@ -40,7 +40,7 @@ def application(environ, start_response):
     }
 }
 
-/// An iterator that is written in C runs no bytecode, and so gives the GIL to nobody by itself.
+/// An iterator written in C runs no bytecode, and so never releases the GIL by itself.
 pub(super) fn empty_items_of_an_iterator_in_c_let_other_requests_run(host: &dyn HostUnderTest) {
     if !host.traits().multithread {
         return;
@@ -60,7 +60,7 @@ def other(environ, start_response):
     let mut client = site.connect();
     client.send(get("/empty"));
     site.logged("begins");
-    // It takes some seconds in a debug build. Without the GIL the others are answered at its end, all at once.
+    // It takes some seconds in a debug build. If it held the GIL, the others would be answered only at its end, all at once.
     let over = std::thread::spawn(move || client.response());
     let mut answered = 0;
     while !over.is_finished() && answered < 5 {

@@ -55,7 +55,7 @@ def application(environ, start_response):
     }
 }
 
-/// A write sends the head even where it has no byte for the body: nothing can replace it any more.
+/// A write sends the head even if the block is empty: the head can no longer be replaced.
 pub(super) fn first_write_sends_the_head(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
@@ -145,7 +145,7 @@ def seen(environ, start_response):
             .with(directive),
         );
         let response = site.get("/answer");
-        // Where nothing has left yet, the body that is too short now is an error that the client can be told of.
+        // If nothing has been sent, the error (the body is too short now) can be reported with a status.
         assert!(response.status == 500 || !response.whole && response.text() == "ab", "{directive}: {response:?}");
         let caught = site.get("/seen").ok();
         assert!(caught.contains("PEP 3333") && caught.contains("Content-Length"), "{caught}");
