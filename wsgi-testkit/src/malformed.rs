@@ -1,7 +1,7 @@
-//! Requests that are wrong, or that others may understand differently, and what each host makes of them.
+//! Malformed or ambiguous requests, and how each host answers them.
 //!
-//! The rows stand in one table with a column for nginx and one for wsgi-hyper. Where releases of nginx differ, the column
-//! has an answer for each, with the first release that gives it. A test of each host holds it to its column, and
+//! The rows are in one table with a column for nginx and one for wsgi-hyper. Where releases of nginx differ, the column has
+//! an answer for each, with the first release that gives it. A test of each host compares it with its column, and
 //! `docs/conformance.md` lists the rows in which the columns differ.
 
 mod chunks;
@@ -19,8 +19,8 @@ use crate::conformance::{Served, get};
 use crate::nginx_version::NginxVersion;
 use crate::{WAIT_TIMEOUT, figure};
 
-/// Tells of each request that it has got to the end of: method, path, length of the body, and the header `X`. `/seen`
-/// tells which there were since it was asked last. To be served at `/` on one thread, so that `/seen` comes last.
+/// An application that reads requests to their end, and records each: method, path, length of the body, and the header `X`.
+/// `/seen` returns the records since its last call. It must be served at `/` on one thread, so that `/seen` is handled last.
 pub const APPLICATION: &str = r#"
 seen = []
 
@@ -38,20 +38,19 @@ def application(environ, start_response):
     return [body.encode()]
 "#;
 
-/// Holds an nginx of this version, with the configuration that it has by itself, to its column. Panics with all that is
-/// otherwise.
+/// Compares an nginx of this version, in its default configuration, with its column. Panics with all differences.
 pub fn check_nginx(host: &dyn Served, version: NginxVersion) {
     check("nginx", host, version, |row| (row.nginx(version), row.backport()));
 }
 
-/// Holds wsgi-hyper, with the options that it has by itself, to its column. Panics with all that is otherwise.
+/// Compares wsgi-hyper, with default options, with its column. Panics with all differences.
 pub fn check_hyper(host: &dyn Served) {
     check("wsgi-hyper", host, NEWEST, |row| (&row.hyper, None));
 }
 
-/// Holds a host with a parser of its own to what nginx and wsgi-hyper have in common: it refuses what both refuse, with any
-/// status, and serves what both serve alike. Where the two differ, it does as one of them. The rows called `others` it serves or
-/// refuses otherwise; that has to be so, but none of them may answer what is hidden in a request.
+/// Compares a host that has its own parser with the common behaviour of nginx and wsgi-hyper: it must refuse the requests
+/// that both refuse, with any status, and serve those that both serve in the same way. Where the two differ, it must behave
+/// like one of them. On the rows named in `others` it must behave differently, but must never answer a hidden request.
 pub fn check_other(name: &str, host: &dyn Served, others: &[&str]) {
     let mut problems = Vec::new();
     for row in &rows() {
@@ -65,8 +64,8 @@ pub fn check_other(name: &str, host: &dyn Served, others: &[&str]) {
     assert!(problems.is_empty(), "{name}: {}", problems.join("\n"));
 }
 
-/// The requests that the hosts answer differently, as lines of a table in Markdown. Those that differ alike, for the same
-/// reason, share a line.
+/// Returns the requests that the hosts answer differently, as lines of a table in Markdown. Requests with the same answers
+/// and the same reason share a line.
 pub fn differences() -> String {
     let mut groups: Vec<([String; 2], &str, Vec<&str>)> = Vec::new();
     for row in rows().iter().filter(|row| row.differs()) {
@@ -83,7 +82,7 @@ pub fn differences() -> String {
     text
 }
 
-/// Compares a host with its column, and counts the rows that it answers as the other one does.
+/// Compares a host with its column, and counts the rows that both hosts answer in the same way.
 fn check(name: &str, host: &dyn Served, nginx: NginxVersion, column: impl Fn(&Row) -> (&Verdict, Option<&Verdict>)) {
     let mut problems = Vec::new();
     let (rows, mut equal, mut hidden) = (rows(), 0, Vec::new());
@@ -114,11 +113,11 @@ fn check(name: &str, host: &dyn Served, nginx: NginxVersion, column: impl Fn(&Ro
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// Sends a request and [`NEXT`] behind it. If the host is expected to wait for more, the client leaves after a while.
+/// Sends a request, followed by [`NEXT`]. If the host is expected to wait for more, the client leaves after a while.
 fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
     let mut stream = TcpStream::connect(host.address().expect("a host with connections")).expect("the host listens");
     stream.set_read_timeout(Some(if waits { SILENCE } else { WAIT_TIMEOUT })).expect("a time-out");
-    // The host may have hung up before it has read all of it.
+    // The host may have closed the connection before it has read all of it.
     let _ = stream.write_all(&[bytes, NEXT.as_bytes()].concat());
     let mut received = Vec::new();
     let waits = match stream.read_to_end(&mut received) {
@@ -127,7 +126,7 @@ fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             stream.shutdown(Shutdown::Write).expect("a connection");
             stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
-            // What it says to a client that has left is of no interest, but it must let go.
+            // The response to a client that has left does not matter, but the host must close the connection.
             let _ = stream.read_to_end(&mut Vec::new());
             true
         }
@@ -137,10 +136,10 @@ fn judge(host: &dyn Served, bytes: &[u8], waits: bool) -> Verdict {
     Verdict { answers: statuses(&received), seen: seen.lines().map(str::to_owned).collect(), waits }
 }
 
-/// How long a host says nothing that waits for more. Nothing can tell that but time.
+/// Time without an answer after which a host is taken to wait for more. There is no other sign of it.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// The status codes of all final answers; 0 is one without a head. No body of a host looks like a status line.
+/// Returns the status codes of all final responses; 0 is a response without a head. No host's body looks like a status line.
 fn statuses(received: &[u8]) -> Vec<u16> {
     if !received.is_empty() && !received.starts_with(b"HTTP/1.") {
         return vec![0];
@@ -150,16 +149,16 @@ fn statuses(received: &[u8]) -> Vec<u16> {
     codes.filter(|code| *code >= 200).collect()
 }
 
-/// A request and what hosts make of it.
+/// A request and the answers of the hosts.
 #[derive(Clone, Debug)]
 struct Row {
-    /// Says what is wrong. No two rows share it.
+    /// Describes the defect. Unique among the rows.
     name: &'static str,
-    /// As it is sent. [`NEXT`] follows.
+    /// The bytes sent. [`NEXT`] follows.
     bytes: Vec<u8>,
     /// Answers of nginx, each with the first release that gives it, oldest first.
     nginx: Vec<(NginxVersion, Verdict)>,
-    /// Whether distributions have the answer of the newest release in builds of older ones, too.
+    /// Whether distributions apply the newest release's answer to builds of older ones, too.
     is_backported: bool,
     hyper: Verdict,
     /// Why the hosts differ; empty where they agree.
@@ -167,14 +166,14 @@ struct Row {
 }
 
 impl Row {
-    /// A request that both hosts judge alike, until [`hyper`](Self::hyper) says otherwise.
+    /// Creates a request that both hosts answer alike, unless [`hyper`](Self::hyper) is called.
     fn new(name: &'static str, bytes: impl AsRef<[u8]>, verdict: Verdict) -> Self {
         let bytes = bytes.as_ref().to_vec();
         let nginx = vec![(NginxVersion::ANY, verdict.clone())];
         Self { name, bytes, nginx, is_backported: false, hyper: verdict, why: "" }
     }
 
-    /// A request that both hosts answer with 400.
+    /// Creates a request that both hosts answer with 400.
     fn refused(name: &'static str, bytes: impl AsRef<[u8]>) -> Self {
         Self::new(name, bytes, refused(400))
     }
@@ -183,19 +182,19 @@ impl Row {
         Self { hyper, why, ..self }
     }
 
-    /// nginx has answered so since this release.
+    /// Sets the answer of nginx since this release.
     fn nginx_since(mut self, release: NginxVersion, verdict: Verdict) -> Self {
         self.nginx.push((release, verdict));
         self
     }
 
-    /// The verdict of nginx in this version.
+    /// Returns the answer of nginx in this version.
     fn nginx(&self, version: NginxVersion) -> &Verdict {
         let (_, verdict) = self.nginx.iter().rfind(|(since, _)| *since <= version).expect("an answer of any version");
         verdict
     }
 
-    /// All answers of nginx, in a word or two each.
+    /// Returns all answers of nginx, in a word or two each.
     fn nginx_summary(&self) -> String {
         let answers = self.nginx.iter().map(|(since, verdict)| match *since {
             NginxVersion::ANY => verdict.summary(),
@@ -205,7 +204,7 @@ impl Row {
         if self.is_backported { answers + ", and in Debian's builds of older ones" } else { answers }
     }
 
-    /// Whether some version of nginx and wsgi-hyper differ.
+    /// Whether any version of nginx differs from wsgi-hyper.
     fn differs(&self) -> bool {
         self.nginx.iter().any(|(_, verdict)| *verdict != self.hyper)
     }
@@ -214,7 +213,7 @@ impl Row {
         Self { is_backported: true, ..self }
     }
 
-    /// What builds of any release may make of it instead.
+    /// Returns the other answer that builds of any release may give.
     fn backport(&self) -> Option<&Verdict> {
         self.nginx.last().filter(|_| self.is_backported).map(|(_, verdict)| verdict)
     }
@@ -223,7 +222,7 @@ impl Row {
 /// Newer than all releases of nginx.
 const NEWEST: NginxVersion = NginxVersion(u32::MAX, 0, 0);
 
-/// What the requests of the table are called, and their bytes without [`NEXT`].
+/// Returns the names of the table's requests, and their bytes without [`NEXT`].
 pub(crate) fn requests() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     rows().into_iter().map(|row| (row.name, row.bytes))
 }
@@ -232,12 +231,12 @@ fn rows() -> Vec<Row> {
     [lines::rows(), targets::rows(), fields::rows(), lengths::rows(), chunks::rows()].concat()
 }
 
-/// What came of a row: all that its connection was answered, and all that the application saw.
+/// The result of a row: all responses on its connection, and all requests that the application received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Verdict {
-    /// Status codes in order; 0 for an answer without a head, as in HTTP/0.9.
+    /// Status codes in order; 0 for a response without a head, as in HTTP/0.9.
     answers: Vec<u16>,
-    /// Requests that the application has got to the end of.
+    /// Requests that the application has read to their end.
     seen: Vec<String>,
     /// Whether the connection stayed open until the client left.
     waits: bool,
@@ -248,13 +247,13 @@ impl Verdict {
         self.seen.iter().any(|seen| seen.contains("/hidden"))
     }
 
-    /// Whether the same requests were answered, and the connection ended alike. The status of a refusal may differ.
+    /// Whether the same requests were answered, and the connection ended in the same way. The status of a refusal may differ.
     fn is_like(&self, other: &Self) -> bool {
         let refuses = |verdict: &Self| verdict.answers.iter().all(|status| *status >= 400) && verdict.seen.is_empty();
         self == other || refuses(self) && refuses(other) && self.waits == other.waits
     }
 
-    /// In a word or two.
+    /// Returns a summary of a word or two.
     fn summary(&self) -> String {
         match self.answers.first() {
             _ if self.waits => "waits for more".to_owned(),
@@ -266,17 +265,17 @@ impl Verdict {
     }
 }
 
-/// These answers, while the application saw that.
+/// These responses, while the application received these requests.
 fn answered(answers: &[u16], seen: &[&str]) -> Verdict {
     Verdict { answers: answers.to_vec(), seen: seen.iter().map(|seen| (*seen).to_owned()).collect(), waits: false }
 }
 
-/// Answered by the application, which saw this; so was the next request.
+/// Answered by the application, which received this request; so was the next request.
 fn served(seen: &str) -> Verdict {
     answered(&[200, 200], &[seen, "GET /next 0"])
 }
 
-/// Answered by the application, which saw this; the connection is closed.
+/// Answered by the application, which received this request; the connection is closed.
 fn served_last(seen: &str) -> Verdict {
     answered(&[200], &[seen])
 }
@@ -308,35 +307,35 @@ const LIMITS: &str = "the program takes lines of 8 KiB, and heads and trailers o
 const BODIES: &str = "the program has no `client_max_body_size`; nothing is set aside for what is only announced";
 const CODINGS: &str = "either way it is refused; the program does not tell a coding from none";
 const TUNNELS: &str = "either way it is refused, with another status";
-/// The first release that takes a host and a port only as RFC 3986 writes them, and no line of a chunked body that ends
-/// with LF alone.
+/// The first release that accepts host and port only in the form of RFC 3986, and no line of a chunked body that ends with LF
+/// alone.
 const STRICT: NginxVersion = NginxVersion(1, 29, 4);
 
-/// The first release that limits the number of fields (`max_headers`).
+/// The first release that limits the number of header fields (`max_headers`).
 const COUNTS_FIELDS: NginxVersion = NginxVersion(1, 29, 8);
 
-/// The first release that knows CONNECT, and serves no tunnels.
+/// The first release that recognizes CONNECT, and serves no tunnels.
 const KNOWS_CONNECT: NginxVersion = NginxVersion(1, 30, 0);
 
 const CHUNKS: &str = "nothing is passed over that is not of the chunked coding";
 
-/// Bytes that are a part of the request to one reader, and a request of their own to another. Nobody is to answer them.
+/// Bytes that one parser takes for a part of the request, and another for a separate request. No host may answer them.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The request behind each row. It is answered if that of the row is understood and keeps the connection.
+/// The request after each row. It is answered if the row's request is understood and keeps the connection open.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// A request that begins with this line, and has a Host.
+/// Returns a request that begins with this line, and has a Host.
 fn line(line: impl AsRef<[u8]>) -> Vec<u8> {
     [line.as_ref(), b"\r\nHost: a\r\n\r\n"].concat()
 }
 
-/// A GET request with more fields than Host; whole lines with their ends.
+/// Returns a GET request with further header fields; whole lines with their ends.
 fn fields(fields: impl AsRef<[u8]>) -> Vec<u8> {
     [b"GET /a HTTP/1.1\r\nHost: a\r\n", fields.as_ref(), b"\r\n"].concat()
 }
 
-/// A POST request with more fields than Host; whole lines with their ends.
+/// Returns a POST request with further header fields; whole lines with their ends.
 fn post(fields: &str, body: &str) -> String {
     format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")
 }

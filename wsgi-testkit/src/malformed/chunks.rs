@@ -1,14 +1,14 @@
-//! Chunked bodies: sizes, extensions, ends of lines, trailers.
+//! Chunked bodies: sizes, extensions, line ends, trailers.
 
 use super::{BODIES, CHUNKS, HIDDEN, LIMITS, LINE_ENDS, Row, STRICT, answered, post, refused, served, waits};
 
-/// A request whose body begins with these chunks. What is behind them is a request of its own to a lax reader alone.
+/// Returns a request whose body begins with these chunks. Only a lax parser takes the rest for a separate request.
 fn chunks(chunks: &str) -> String {
     post("Transfer-Encoding: chunked\r\n", chunks)
 }
 
-/// To those who end the first line at its LF, a chunk of filling and then a request. To those who do not, a chunk that
-/// has the request in it.
+/// Returns a body that is ambiguous: a parser that ends the first line at its LF reads a chunk of filling, and then a
+/// request. A parser that does not reads a chunk that contains the request.
 fn hidden_by_lf() -> String {
     let chunk = format!("0\r\n\r\n{HIDDEN}");
     format!("{:x};a\n{}\r\n{chunk}\r\n0\r\n\r\n", chunk.len(), "a".repeat(chunk.len()))

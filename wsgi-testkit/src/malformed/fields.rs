@@ -1,10 +1,10 @@
-//! Fields of the head: their lines, names and values; and the host.
+//! Header fields: their lines, names and values; and the host.
 
 use super::{
     BYTES, COUNTS_FIELDS, HIDDEN, HOSTS, LIMITS, LINE_ENDS, Row, STRICT, fields, refused, served, served_last,
 };
 
-/// A head with these lines in place of Host.
+/// Returns a head with these lines in place of Host.
 fn hosts(lines: &str) -> String {
     format!("GET /a HTTP/1.1\r\n{lines}\r\n")
 }

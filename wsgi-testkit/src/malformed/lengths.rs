@@ -1,19 +1,19 @@
-//! Content-Length and Transfer-Encoding: where does the body end?
+//! Content-Length and Transfer-Encoding: the end of the body.
 
 use super::{
     BODIES, CODINGS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, OLD, Row, TUNNELS, answered, post, refused, served, waits,
 };
 
-/// A body of chunks that holds `abc`.
+/// A chunked body with the data `abc`.
 const CHUNKS: &str = "3\r\nabc\r\n0\r\n\r\n";
 
-/// A body that ends before the hidden request if it is chunked, and behind it if it has the length that `{}` becomes.
+/// Returns a body that ends before the hidden request if it is chunked, and after it if it has the length that replaces `{}`.
 fn chunks_or_hidden(fields: &str) -> String {
     let body = format!("0\r\n\r\n{HIDDEN}");
     post(&fields.replace("{}", &body.len().to_string()), &body)
 }
 
-/// A body that is the hidden request if it has the length that `{}` becomes.
+/// Returns a body that is the hidden request if it has the length that replaces `{}`.
 fn with_hidden(fields: &str) -> String {
     post(&fields.replace("{}", &HIDDEN.len().to_string()), HIDDEN)
 }

@@ -1,4 +1,4 @@
-//! First lines: methods, versions, and what separates the parts.
+//! Request lines: methods, versions, and separators.
 
 use super::{
     BLANKS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, NEXT, OLD, PREFACE, Row, TUNNELS, VERSIONS, answered, hangs_up, line,

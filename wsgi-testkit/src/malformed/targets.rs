@@ -1,4 +1,4 @@
-//! Targets: their forms, escapes, and bytes that do not belong there.
+//! Request targets: their forms, escapes, and invalid bytes.
 
 use super::{BYTES, HOSTS, LIMITS, Row, STRICT, line, refused, served};
 
