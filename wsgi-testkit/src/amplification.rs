@@ -1,5 +1,5 @@
-//! What requests cost a server, beside what they cost their client: little for much is how a few clients bring a server
-//! down (CWE-405, CWE-770).
+//! Compares the cost of requests for a server with the cost for their client: if a cheap request is expensive to serve, a few
+//! clients can bring a server down (CWE-405, CWE-770).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,23 +10,23 @@ use crate::malformed;
 use crate::process::{Process, cpu_time_of_this_thread};
 use crate::wire::{Client, request};
 
-/// Connections that send the same at a time, so that what each costs is seen.
+/// Connections that send the same request concurrently, so that the cost of each can be measured.
 const TOGETHER: usize = 20;
 
-/// How much more memory than its configuration allows a request may take, and how much more CPU time than its client.
+/// Limit of a request's memory as a multiple of the configured memory, and of the server's CPU time as a multiple of its
+/// client's.
 const FACTOR: u64 = 10;
 
-/// What a body may take that is announced and never sent, in bytes.
+/// Limit of the memory for a body that is announced and never sent, in bytes.
 const ANNOUNCED: u64 = 1 << 20;
 
-/// Sends the requests of the table of malformed ones, and some that are merely large, to a server that serves
-/// [`malformed::APPLICATION`] at `/` in the process with this number. `limit` is the memory in bytes that its configuration
-/// allows for the head and the buffers of one request. Panics if one of them costs too much; `name` is the server's, for
-/// the figure.
+/// Sends the requests of the table of malformed ones, and some large ones, to a server that serves [`malformed::APPLICATION`]
+/// at `/`. `process` is the server's process id, `limit` the memory in bytes that its configuration allows for the head and
+/// the buffers of one request, and `name` the server's name in the printed figure. Panics if a request costs too much.
 pub fn check(site: &dyn Served, process: u32, limit: u64, name: &str) {
     let process = Process::new(process);
     let requests: Vec<_> = malformed::requests().chain(large()).map(|(name, bytes)| (name.to_owned(), bytes)).collect();
-    // Pools grow to their size, and the application is loaded.
+    // A first round, in which pools grow to their size and the application is loaded.
     for (_, bytes) in &requests {
         together(site, bytes, || ());
     }
@@ -75,7 +75,7 @@ pub fn check(site: &dyn Served, process: u32, limit: u64, name: &str) {
     assert!(server_time < FACTOR * client_time, "{server_time} ns of CPU time, and {client_time} for the client");
 }
 
-/// The largest of some numbers, and whose it is.
+/// The largest of several numbers, and the name of its request.
 #[derive(Default)]
 struct Worst(u64, String);
 
@@ -93,8 +93,8 @@ impl std::fmt::Display for Worst {
     }
 }
 
-/// Sends the same on several connections. `held` is called while all of them are open, and the server has had what there
-/// is.
+/// Sends the same bytes on several connections. Calls `held` while all of them are open, after the server has received the
+/// bytes.
 fn together(site: &dyn Served, bytes: &[u8], held: impl FnOnce()) {
     let mut clients: Vec<Client> = (0..TOGETHER).map(|_| site.connect()).collect();
     for client in &mut clients {
@@ -102,22 +102,22 @@ fn together(site: &dyn Served, bytes: &[u8], held: impl FnOnce()) {
     }
     nudge(site);
     held();
-    // All of them first: where an application reads as a body arrives, the others wait for its thread.
+    // End all of them first: if an application reads a body as it arrives, the others wait for its thread.
     clients.iter_mut().for_each(Client::end);
     for client in &mut clients {
         client.rest();
     }
 }
 
-/// Has the server do something that comes after what it was sent before, and that it does without an application, whose
-/// threads may wait for a body.
+/// Waits until the server has handled the bytes sent before: it refuses this later request without an application, whose
+/// threads may all wait for a body.
 fn nudge(site: &dyn Served) {
     let mut client = site.connect();
     client.send(request("GET", "/%zz", "", b""));
     client.rest();
 }
 
-/// Requests that are in order, as large as limits allow or made of many small parts.
+/// Returns valid requests that are as large as limits allow, or made of many small parts.
 fn large() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let fields: BTreeMap<_, _> = (0..90).map(|number| (format!("X-{number:03}"), "v".repeat(300))).collect();
     let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -139,7 +139,7 @@ fn large() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     .into_iter()
 }
 
-/// Bodies that are announced: the largest number, numbers that are none, and one below zero.
+/// Returns headers that announce a body: of the largest number, of invalid numbers, and of a negative one.
 fn announcements() -> Vec<(String, String)> {
     let lengths = ["9223372036854775807", "9223372036854775808", "18446744073709551616", "-1", "1048576"];
     let chunks = ["7fffffffffffffff", "ffffffffffffffff", "10000000000000000"];

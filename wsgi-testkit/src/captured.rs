@@ -1,17 +1,17 @@
-//! What came out of an exchange.
+//! The recorded events of an exchange.
 
 use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{Flush, Level};
 use wsgi_core::response::Framing;
 
-/// Everything that crossed the host's seam during one exchange, in order.
+/// All calls of the gateway to the host during one exchange, in order.
 #[derive(Debug, Default)]
 pub struct Captured {
     pub(crate) events: Vec<Event>,
     pub(crate) fault: Option<wsgi_core::error::Fault>,
-    /// Only a head was asked for.
+    /// Whether the request was HEAD.
     pub(crate) head_request: bool,
-    /// The host did not want the body.
+    /// Whether the host refused the body.
     pub(crate) body_unwanted: bool,
 }
 
@@ -20,15 +20,15 @@ pub struct Captured {
 pub enum Event {
     /// Status and headers.
     Head(ResponseHead),
-    /// One block of body.
+    /// One block of the body.
     Block(Vec<u8>, Flush),
-    /// One block that the gateway has in a file.
+    /// One block of the body that the gateway sent from a file.
     File(Vec<u8>, Flush),
-    /// What was sent so far has to leave.
+    /// A request to send everything so far.
     Flush,
-    /// A wait for the client, as the write callable does.
+    /// A wait until the client has received everything, as the write callable does.
     Drain,
-    /// The complete end.
+    /// The end of a complete response.
     Finish,
     /// The sink was dropped.
     Dropped,
@@ -39,19 +39,19 @@ pub enum Event {
 /// One record of the error log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Its severity.
+    /// The record's severity.
     pub level: Level,
-    /// Its text.
+    /// The record's text.
     pub text: String,
 }
 
 impl Captured {
-    /// What happened, in order.
+    /// Returns the events, in order.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// Log records of this exchange, in order.
+    /// Returns the log records of this exchange, in order.
     pub fn log(&self) -> impl Iterator<Item = &LogLine> {
         self.events.iter().filter_map(|event| match event {
             Event::Log(line) => Some(line),
@@ -59,12 +59,12 @@ impl Captured {
         })
     }
 
-    /// All log records of `level` and above, one a line.
+    /// Returns all log records of `level` and above, one per line.
     pub fn log_text(&self, level: Level) -> String {
         self.log().filter(|line| line.level >= level).map(|line| format!("{}\n", line.text)).collect()
     }
 
-    /// The head, if one was sent.
+    /// Returns the head, if one was sent.
     pub fn head(&self) -> Option<&ResponseHead> {
         self.events.iter().find_map(|event| match event {
             Event::Head(head) => Some(head),
@@ -72,7 +72,7 @@ impl Captured {
         })
     }
 
-    /// Status code: of the head, or the one a host answers with when there is none; 0 when nobody is there.
+    /// Returns the status code: that of the head, or of the host's answer if there is no head; 0 if the client has left.
     pub fn status(&self) -> u16 {
         match (self.head(), &self.fault) {
             (Some(head), _) => head.status.code().as_u16(),
@@ -81,7 +81,7 @@ impl Captured {
         }
     }
 
-    /// Values of a header as text, in order.
+    /// Returns the values of a header as text, in order.
     pub fn header(&self, name: &str) -> Vec<String> {
         self.head()
             .into_iter()
@@ -91,7 +91,7 @@ impl Captured {
             .collect()
     }
 
-    /// `Content-Length` as it would be sent.
+    /// Returns `Content-Length` as a host would send it.
     pub fn content_length(&self) -> Option<u64> {
         match self.head()?.framing {
             Framing::Length(length) => Some(length),
@@ -99,7 +99,7 @@ impl Captured {
         }
     }
 
-    /// The body's blocks.
+    /// Returns the blocks of the body.
     pub fn blocks(&self) -> Vec<&[u8]> {
         self.events
             .iter()
@@ -110,22 +110,22 @@ impl Captured {
             .collect()
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> Vec<u8> {
         self.blocks().concat()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body()).into_owned()
     }
 
-    /// Whether the response came to its proper end.
+    /// Whether the response was completed.
     pub fn is_complete(&self) -> bool {
         self.events.iter().any(|event| matches!(event, Event::Finish))
     }
 
-    /// How the exchange failed, if it did.
+    /// Returns the fault of a failed exchange.
     pub fn fault(&self) -> Option<&wsgi_core::error::Fault> {
         self.fault.as_ref()
     }

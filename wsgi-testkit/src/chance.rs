@@ -1,27 +1,27 @@
-//! Numbers that look like chance.
+//! Reproducible pseudo-random numbers.
 
-/// The same numbers for the same seed, in each run (xorshift64): for tests that do one of many things at each step, and have to
-/// do the same again when they failed.
+/// A generator that returns the same numbers for the same seed in each run (xorshift64), so that a test with random steps can
+/// be repeated after a failure.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 
 impl Chance {
-    /// Seeds that are close to each other make other numbers.
+    /// Creates a generator. Similar seeds give different numbers.
     pub fn new(seed: u64) -> Self {
-        // Zero would stay zero.
+        // A state of zero would stay zero.
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// One of `0..limit`.
+    /// Returns one of `0..limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        // The lower bits are the poorer ones.
+        // The lower bits are less random.
         (self.0 >> 16) as usize % limit
     }
 
-    /// One of these.
+    /// Returns one of `choice`.
     pub fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
         choice[self.below(choice.len())]
     }

@@ -1,17 +1,17 @@
-//! Child processes of an application: each way that Python has to start one, beside a thread of a plain Python program.
+//! Child processes of an application: each way that Python has to start one, compared with a plain Python program.
 //!
 //! [`APPLICATION`] starts a process in the way that its path names and answers with one line: the signals that the process
-//! blocks, ignores and handles, the descriptors of the server that it has inherited, and how it ended when it was
-//! terminated. [`compare`] runs the same code in a thread of a Python program, which is the definition of what is right.
+//! blocks, ignores and handles, the descriptors of the server that it inherited, and how it ended when it was terminated.
+//! [`compare`] runs the same code in a thread of a Python program, whose result is correct by definition.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A script that starts processes in these ways: [`PROGRAMS`] and [`FUNCTIONS`]. `multiprocessing` pickles its functions.
+/// A script that starts processes in the ways of [`PROGRAMS`] and [`FUNCTIONS`]. `multiprocessing` pickles its functions.
 pub const APPLICATION: &str = include_str!("children.py");
 
-/// Starts of another program.
+/// Ways to start another program.
 pub const PROGRAMS: [&str; 12] = [
     "system",
     "popen",
@@ -27,7 +27,7 @@ pub const PROGRAMS: [&str; 12] = [
     "pty_fork_exec",
 ];
 
-/// Starts of a Python process that runs a function: by `multiprocessing`, and by a bare fork.
+/// Ways to start a Python process that runs a function: by `multiprocessing`, and by a bare fork.
 pub const FUNCTIONS: [&str; 14] = [
     "fork",
     "pty_fork",
@@ -45,27 +45,27 @@ pub const FUNCTIONS: [&str; 14] = [
     "executor_spawn",
 ];
 
-/// What a forked process holds of the server, see [`compare`].
+/// Which descriptors of the server a forked process has, see [`compare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forked {
-    /// Nothing: the host closes its descriptors in it.
+    /// None: the host closes them in the child.
     Nothing,
-    /// All that the server had open, as a process has it that a plain program forks.
+    /// All that the server has open, as after a fork in a plain program.
     Everything,
 }
 
-/// What a server makes of the signals that its parent has it ignore: nohup, and shells without job control, have programs
+/// How a server treats signals that it was started with as ignored: nohup, and shells without job control, make programs
 /// ignore HUP, INT and QUIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnoredSignals {
-    /// It handles them, or restores their default.
+    /// The server handles them, or restores their default.
     Reset,
-    /// It leaves them ignored, and so do its children.
+    /// The server leaves them ignored, and so do its children.
     Inherited,
 }
 
-/// Asks a server that runs [`APPLICATION`] for each of `ways`, and panics unless each answer is that of a plain program.
-/// `ask` takes a path, and gives the body of the answer.
+/// Sends a server that runs [`APPLICATION`] a request for each of `ways`, and panics unless each answer is that of a plain
+/// program. `ask` takes a path, and returns the body of the answer.
 #[track_caller]
 pub fn compare(ways: &[&str], forked: Forked, signals: IgnoredSignals, ask: impl Fn(&str) -> String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -89,7 +89,7 @@ pub fn compare(ways: &[&str], forked: Forked, signals: IgnoredSignals, ask: impl
     assert!(differences.is_empty(), "{differences}");
 }
 
-/// What the script answers to each path when a thread of a plain program asks.
+/// Returns the script's answer for each way when a thread of a plain program runs it.
 fn plain(script: &Path, python: &str, ways: &[&str], signals: IgnoredSignals) -> BTreeMap<String, String> {
     const RESET: &str = "
 import signal

@@ -1,10 +1,10 @@
-//! An environ as an application saw it, on any host.
+//! An environ as received by an application, on any host.
 
 use std::collections::BTreeMap;
 
 use crate::wire::Response;
 
-/// Answers with the environ, to be read by [`Environ`].
+/// An application that answers with its environ, to be parsed by [`Environ`].
 pub const ENVIRON: &str = r#"
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -12,22 +12,22 @@ def application(environ, start_response):
     return ["".join(f"{key}={kind(value)}{value!a}\n" for key, value in environ.items()).encode()]
 "#;
 
-/// An environ as an application saw it, by Python's `ascii()` of each value.
+/// An environ as received by an application, with each value in the form of Python's `ascii()`.
 pub struct Environ(BTreeMap<String, String>);
 
 impl Environ {
-    /// Reads the answer of [`ENVIRON`].
+    /// Parses the response of [`ENVIRON`].
     pub fn of(response: &Response) -> Self {
         let pairs = response.ok().lines().filter_map(|line| line.split_once('=')).map(own).collect();
         Self(pairs)
     }
 
-    /// The value as Python shows it: a str stands in quotes, and only if it is exactly a str.
+    /// Returns the value as Python shows it: in quotes if its type is exactly str.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    /// All keys, in alphabetical order.
+    /// Returns all keys, in alphabetical order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

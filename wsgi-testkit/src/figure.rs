@@ -1,18 +1,18 @@
-//! What a test has counted, for whoever reads its output.
+//! Prints numbers that a test has counted.
 
 use std::io::Write;
 
-/// Prints a line `figure S2: 33 of 33 refused`. `row` names the promise that the figure belongs to, and stands once in a
+/// Prints a line `figure S2: 33 of 33 refused`. `row` names the promise that the figure belongs to, and occurs once in a
 /// line, so that the figures of a run can be collected.
 ///
-/// libtest keeps back what a passing test prints with `print!` and `eprintln!`. A figure is of interest above all where
-/// the test passes, so it goes to standard error itself.
+/// libtest captures the output of `print!` and `eprintln!` in a passing test. Figures matter most in passing tests, so they
+/// are written to standard error directly.
 pub fn figure(row: &str, text: &str) {
-    // One write, for lines of tests that run side by side. Nobody who does not listen fails a test.
+    // One write, because tests run concurrently. An error is ignored: a closed standard error must not fail a test.
     let _ = std::io::stderr().write_all(line(row, text).as_bytes());
 }
 
-/// A line of its own even after "test name ... ", which libtest leaves open when tests run one by one.
+/// Begins a new line even after "test name ... ", which libtest leaves open when tests run one by one.
 fn line(row: &str, text: &str) -> String {
     format!("\nfigure {row}: {}\n", text.replace('\n', " "))
 }
@@ -26,7 +26,7 @@ mod tests {
         assert_eq!(line("S2", "33 of 33\nrefused"), "\nfigure S2: 33 of 33 refused\n");
     }
 
-    /// The test runs itself: only its own process can tell what libtest lets through.
+    /// The test runs itself in a child process, whose output shows what libtest captures.
     #[test]
     fn a_figure_of_a_passing_test_is_seen() {
         const WITHIN: &str = "WSGI_TESTKIT_FIGURE";

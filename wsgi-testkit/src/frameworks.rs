@@ -1,13 +1,13 @@
-//! Applications of five web frameworks with the validator of the standard library around them, and the checks that every
-//! host has to pass with them.
+//! Applications of five web frameworks inside the validator of the standard library, and the checks that every host must pass
+//! with them.
 //!
-//! The scripts stand in `frameworks/`. All have the same routes and give the same answers, as far as the framework lets
-//! them; what differs stands in [`FRAMEWORKS`]. `wsgiref.validate.validator` is around each, and its warnings are errors,
-//! so that a host that breaks PEP 3333 towards one of them answers 500, with an `AssertionError` in its log. Each script
-//! can also be served by `wsgiref.simple_server`, to see whether a complaint is about the framework or about the host.
+//! The scripts are in `frameworks/`. All have the same routes and answers, as far as the framework permits; the differences
+//! are in [`FRAMEWORKS`]. `wsgiref.validate.validator` is around each, and its warnings are errors, so that a host that
+//! violates PEP 3333 answers 500, with an `AssertionError` in its log. Each script can also be served by
+//! `wsgiref.simple_server`, to find out whether a complaint is about the framework or about the host.
 //!
-//! The frameworks are installed into an [`environment`] of their own, which takes the Python package index: tests that
-//! use it are for `make test`, not for a plain `cargo test`.
+//! The frameworks are installed into a virtual [`environment`], which needs the Python package index: tests that use it are
+//! for `make test`, not for a plain `cargo test`.
 
 mod checks;
 
@@ -16,22 +16,22 @@ use std::process::Command;
 
 pub use checks::check;
 
-/// One of the frameworks, with what it does unlike the others.
+/// A framework, and its differences from the others.
 #[derive(Debug)]
 pub struct Framework {
     /// Its name, in lower case.
     pub name: &'static str,
     /// The script, whose callable is `application`.
     pub source: &'static str,
-    /// The status of a POST without the token that protects against forged forms, if the framework asks for one.
+    /// The status of a POST without a CSRF token, if the framework requires one.
     refusal: Option<u16>,
-    /// Whether it answers ranges of a file itself.
+    /// Whether it handles ranges of a file itself.
     ranges: bool,
-    /// How many tracebacks an exception leaves in the log.
+    /// Number of tracebacks that an exception leaves in the log.
     tracebacks: usize,
 }
 
-/// All of them.
+/// All frameworks.
 pub const FRAMEWORKS: [Framework; 5] = [
     Framework {
         name: "flask",
@@ -61,7 +61,7 @@ pub const FRAMEWORKS: [Framework; 5] = [
         ranges: true,
         tracebacks: 1,
     },
-    // Pyramid looks for a view of the exception, and the exception of finding none comes first.
+    // Pyramid looks for a view of the exception; the exception that there is none is logged first.
     Framework {
         name: "pyramid",
         source: include_str!("../frameworks/pyramid_app.py"),
@@ -72,15 +72,16 @@ pub const FRAMEWORKS: [Framework; 5] = [
 ];
 
 impl Framework {
-    /// The framework of that name; panics if there is none.
+    /// Returns the framework of that name; panics if there is none.
     pub fn named(name: &str) -> &'static Self {
         FRAMEWORKS.iter().find(|framework| framework.name == name).unwrap_or_else(|| panic!("no framework \"{name}\""))
     }
 }
 
-/// The virtual environment with the frameworks, below `target/venv/`. It is made when it is first needed and when its
-/// `requirements.txt` has changed, by the Python that `PYO3_PYTHON`, `WSGI_PYTHON` or `PYTHON` names, else python3.
-/// Blocks meanwhile, also while another process makes it; panics with one sentence that says what to do if that fails.
+/// Returns the virtual environment with the frameworks, below `target/venv/`. It is created when it is first needed, and
+/// again when `requirements.txt` has changed, by the Python that `PYO3_PYTHON`, `WSGI_PYTHON` or `PYTHON` names, else
+/// python3. Blocks meanwhile, also while another process creates it; on failure, panics with one sentence that names the
+/// remedy.
 pub fn environment() -> PathBuf {
     prepared("frameworks")
 }

@@ -1,4 +1,4 @@
-//! A gate that an application waits at until the test opens it.
+//! A gate at which an application waits until the test opens it.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,8 +9,8 @@ use rustix::fs::OFlags;
 
 use crate::wait_for;
 
-/// A named pipe. The application says `open(PATH).read()`, and goes on when the test lets it. It has to read: who only opens
-/// it may pass twice while the test holds it open once.
+/// A named pipe. The application calls `open(PATH).read()`, and continues when the test lets it. It must read: if it only
+/// opened the pipe, it could pass twice while the test holds the pipe open once.
 pub struct Gate {
     path: PathBuf,
 }
@@ -24,14 +24,14 @@ impl Gate {
         Self { path }
     }
 
-    /// Waits until someone stands at the gate. They pass when the result is dropped.
+    /// Blocks until an application waits at the gate. It passes when the result is dropped.
     pub fn arrival(&self) -> File {
         wait_for(&format!("somebody at {}", self.path.display()), || {
             OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&self.path).ok()
         })
     }
 
-    /// Lets the next one pass.
+    /// Lets the next application pass.
     pub fn pass(&self) {
         drop(self.arrival());
     }

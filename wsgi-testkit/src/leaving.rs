@@ -1,4 +1,4 @@
-//! Clients that leave, at any byte and at any time, and what they must not leave behind in a server.
+//! Clients that leave, at any byte and at any time, and the resources that a server must release then.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Chance, Process, WAIT_TIMEOUT, wait_for, wire};
 
-/// An application for [`withstand`]. It counts what it returns, and what of that is closed.
+/// An application for [`withstand`]. It counts the iterables it returns, and those that are closed.
 pub const APPLICATION: &str = "
 import threading
 lock = threading.Lock()
@@ -44,19 +44,19 @@ def application(environ, start_response):
 
 const PATHS: [&str; 4] = ["/small", "/write", "/blocks", "/large"];
 
-/// Clients at a time.
+/// Number of concurrent clients.
 const CLIENTS: u64 = 4;
 
-/// How much a process may have grown meanwhile, in bytes: what allocators keep differs from run to run.
+/// Limit of the growth of a process meanwhile, in bytes: the memory that allocators keep differs from run to run.
 const GROWTH: u64 = 4 << 20;
 
-/// Has `number` clients leave a server that runs [`APPLICATION`] in this process, each at a byte and a time of its own that
-/// follow from `seed`. Panics unless everything that was made is closed, and descriptors, CPU time and memory of the idle
-/// process are what they were. Says in one line what was counted.
+/// Makes `number` clients leave a server that runs [`APPLICATION`], each at a byte and a time that follow from `seed`.
+/// `process` is the server's process id. Panics unless all iterables are closed, and the descriptors, CPU time and memory of
+/// the idle process are as before. Returns the counts in one line.
 pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> String {
     println!("seed {seed}");
     let process = Process::new(process);
-    // What a process takes once is there then: threads, buffers, the application.
+    // A first round, after which one-time resources exist: threads, buffers, the application.
     leave(address, number / 5, seed ^ u64::MAX);
     let (descriptors, memory) = (at_rest(address, &process), process.memory());
     let (made_before, _) = counts(address);
@@ -71,7 +71,7 @@ pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> S
     assert_eq!(made, closed, "made and closed");
     let idle = Instant::now();
     let before = process.cpu_time();
-    // Nothing but time can tell that nothing happens.
+    // Only a wait can show that nothing happens.
     thread::sleep(Duration::from_secs(1));
     let busy = process.cpu_time().saturating_sub(before).as_secs_f64() / idle.elapsed().as_secs_f64() * 100.0;
     assert!(busy < 1.0, "an idle process takes {busy:.1} % of a processor");
@@ -84,13 +84,13 @@ pub fn withstand(address: SocketAddr, process: u32, number: u64, seed: u64) -> S
     )
 }
 
-/// Descriptors of the process when nothing is under way.
+/// Returns the number of descriptors of the process when it is idle.
 fn at_rest(address: SocketAddr, process: &Process) -> usize {
     wait_for("all that was made to be closed", || {
         let (made, closed) = counts(address);
         (made == closed).then_some(())
     });
-    // The connection that has asked is closed soon after its answer. From here on nobody connects.
+    // The connection of the last request is closed soon after its response. From here on no client connects.
     let (mut last, mut same) = (usize::MAX, 0);
     wait_for("descriptors to stay the same", || {
         let now = process.descriptors();
@@ -100,7 +100,7 @@ fn at_rest(address: SocketAddr, process: &Process) -> usize {
     })
 }
 
-/// What has been made and closed so far.
+/// Returns how many iterables have been made and closed so far.
 fn counts(address: SocketAddr) -> (u64, u64) {
     let mut client = wire::Client::new(TcpStream::connect(address).expect("the server listens"));
     client.send(wire::request("GET", "/counts", "Connection: close\r\n", b""));
@@ -131,7 +131,7 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
     };
     let sent = if chance.below(3) == 0 { chance.below(request.len()) } else { request.len() };
     let first = chance.below(sent + 1);
-    // The server may have its own view of the request before it is complete.
+    // The server may start to handle the request before it is complete.
     let mut alive = stream.write_all(&request[..first]).is_ok();
     wait(chance);
     alive = alive && stream.write_all(&request[first..sent]).is_ok();
@@ -141,7 +141,7 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
         while wanted > 0 {
             let limit = wanted.min(block.len());
             match stream.read(&mut block[..limit]) {
-                // The others may be complete, and the connection waits for the next request.
+                // The other responses may be complete, and the connection waits for the next request.
                 Ok(count) if count > 0 && path == "/large" => wanted -= count,
                 _ => break,
             }
@@ -149,10 +149,10 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
     }
     wait(chance);
     match chance.below(3) {
-        // Has the connection end with RST.
+        // Makes the connection end with RST.
         0 => rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("an open socket"),
         1 => {
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = stream.shutdown(Shutdown::Write);
             wait(chance);
         }
@@ -160,7 +160,7 @@ fn leave_once(address: SocketAddr, chance: &mut Chance) {
     }
 }
 
-/// Sometimes a while, so that the server comes to different places.
+/// Sometimes sleeps, so that the server reaches different states.
 fn wait(chance: &mut Chance) {
     if chance.below(6) == 0 {
         thread::sleep(Duration::from_micros(chance.below(2000) as u64));

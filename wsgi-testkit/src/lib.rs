@@ -1,7 +1,7 @@
 //! WSGI applications and gateways, tested in the process of `cargo test`: no socket, no nginx, no sleeping.
 //!
-//! A test takes three lines. Requests are [`http::Request`]s, made short by [`get`] and [`post`]; applications come from
-//! source text, from a file or by a dotted name; what comes back is [`Captured`].
+//! A test takes three lines. Requests are [`http::Request`]s, created by [`get`] and [`post`]; applications come from source
+//! text, from a file or by a dotted name; the result is a [`Captured`].
 //!
 //! ```
 //! use wsgi_testkit::{Host, get};
@@ -11,7 +11,7 @@
 //! assert_eq!(host.send(&app, get("/")).body(), b"hi");
 //! ```
 //!
-//! Applications that are there already are named as for the server, and [`Host::start`] takes a virtual environment:
+//! Existing applications are named as for the server, and [`Host::start`] takes a virtual environment:
 //!
 //! ```
 //! use wsgi_testkit::{Host, get};
@@ -22,10 +22,10 @@
 //! assert!(response.text().starts_with("Hello world!"));
 //! ```
 //!
-//! # What crossed the seam
+//! # Recorded events
 //!
 //! A host sees more of an exchange than its client does. [`Captured::events`] has all of it, in order: the head, each block
-//! with its flush mark, waits, log lines, the end. [`Captured::check`] holds it against the rules of PEP 3333 and HTTP.
+//! with its flush mark, waits, log lines, the end. [`Captured::check`] checks them against the rules of PEP 3333 and HTTP.
 //!
 //! ```
 //! use wsgi_core::host::{Flush, Level};
@@ -45,11 +45,11 @@
 //! assert!(response.log_text(Level::Notice).ends_with("behind the last block\n"));
 //! ```
 //!
-//! # When things go wrong
+//! # Faults
 //!
-//! [`Faults`] says what fails in an exchange: the client leaves after so many bytes, reads slowly, or any one call of the
-//! gateway to its host fails. [`Body`] says how the request body arrives, [`FullDisk`] stands in for one, and [`Stamps`]
-//! change a script without touching it.
+//! [`Faults`] determines what fails in an exchange: the client leaves after some bytes, reads slowly, or a call of the
+//! gateway to its host fails. [`Body`] determines how the request body arrives, [`FullDisk`] simulates a full disk, and
+//! [`Stamps`] make a script appear changed.
 //!
 //! ```
 //! use wsgi_testkit::{Faults, Host, get};
@@ -69,9 +69,8 @@
 //!
 //! # Hosts
 //!
-//! Whoever writes a host of the gateway puts it through [`conformance`], the clauses of PEP 3333 written once for all
-//! hosts; [`Program`] starts a server for it, [`wire`] is a client that believes nothing, and a [`Gate`] holds an application
-//! where a test wants it.
+//! A new host of the gateway is tested with [`conformance`], the clauses of PEP 3333 written once for all hosts; [`Program`]
+//! starts a server for it, [`wire`] is a strict client, and a [`Gate`] stops an application at a chosen point.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Releases of nginx, for tables with answers that have changed from one to another.
+//! Releases of nginx, for tables whose answers differ between them.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use std::fmt;
 pub struct NginxVersion(pub u32, pub u32, pub u32);
 
 impl NginxVersion {
-    /// Older than all that are supported.
+    /// Older than all supported releases.
     pub(crate) const ANY: Self = Self(0, 0, 0);
 
-    /// The release in the answer of `nginx -v`, or in a `Server` header: `nginx version: nginx/1.22.1 (Debian)`. `None`
-    /// without one.
+    /// Parses the release from the output of `nginx -v`, or from a `Server` header: `nginx version: nginx/1.22.1 (Debian)`.
+    /// `None` if there is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (_, version) = text.split_once("nginx/")?;
         let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);

@@ -1,25 +1,25 @@
-//! What Linux tells of a process.
+//! Resources of a process, as Linux reports them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A process, by its folder in `/proc`. Its methods panic when it is gone.
+/// A process, by its folder in `/proc`. Its methods panic if the process has ended.
 #[derive(Clone, Debug)]
 pub struct Process(PathBuf);
 
 impl Process {
-    /// The process with this number.
+    /// Returns the process with this id.
     pub fn new(number: u32) -> Self {
         Self(PathBuf::from(format!("/proc/{number}")))
     }
 
-    /// Its open descriptors.
+    /// Returns the number of its open descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(self.0.join("fd")).expect("the process lives").count()
     }
 
-    /// Memory that it holds and that is not swapped out, in bytes.
+    /// Returns its resident memory in bytes.
     pub fn memory(&self) -> u64 {
         // The counters in `status` lag behind by some pages for each thread.
         let text = fs::read_to_string(self.0.join("smaps_rollup")).expect("the process lives");
@@ -27,14 +27,14 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
-    /// CPU time of all its threads that have not ended.
+    /// Returns the CPU time of its threads, except those that have ended.
     pub fn cpu_time(&self) -> Duration {
         let threads = fs::read_dir(self.0.join("task")).expect("the process lives");
         threads.filter_map(|thread| run_time(&thread.ok()?.path())).sum()
     }
 }
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 pub(crate) fn cpu_time_of_this_thread() -> Duration {
     run_time(Path::new("/proc/thread-self")).expect("this thread lives")
 }

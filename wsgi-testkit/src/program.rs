@@ -1,4 +1,4 @@
-//! A server that is a program of its own, for the conformance suite.
+//! A server in a separate process, for the conformance suite.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -12,21 +12,21 @@ use crate::conformance::Served;
 use crate::wire::{Client, Response};
 use crate::{Request, wait_for};
 
-/// A running server with a folder of its own. Its first line on stdout names its address, as in `http://127.0.0.1:8000/`;
-/// its stderr is the error log.
+/// A running server with a private folder. Its first line on stdout contains its address, as in `http://127.0.0.1:8000/`; its
+/// stderr is the error log.
 ///
-/// It is ended as [`End`] says, and killed when it is dropped before [`stop`](Served::stop).
+/// It is ended in the way of [`End`], and killed if it is dropped before [`stop`](Served::stop).
 pub struct Program {
     child: Child,
     end: End,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
-    /// Its files, for as long as it may look at them.
+    /// Its files, which it may need while it runs.
     _folder: TempDir,
 }
 
-/// What tells a program to end in an orderly way.
+/// How a program is asked to end in an orderly way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// SIGTERM.
@@ -36,7 +36,7 @@ pub enum End {
 }
 
 impl Program {
-    /// Starts it, and waits until it listens.
+    /// Starts the program, and blocks until it listens.
     pub fn start(mut command: Command, folder: TempDir, end: End) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
@@ -51,12 +51,12 @@ impl Program {
             let _ = errors.join();
             panic!("no address in {first:?}\n{}", log.lock().unwrap_or_else(PoisonError::into_inner));
         };
-        // A pipe that is full would stop it.
+        // A full pipe would block the program.
         let output = collect(output, Arc::default());
         Self { child, end, address, log, readers: vec![errors, output], _folder: folder }
     }
 
-    /// The number of its process.
+    /// Returns its process id.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
@@ -95,7 +95,7 @@ impl Served for Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

@@ -1,15 +1,15 @@
-//! Requests as the gateway sees them.
+//! Requests for the gateway.
 
 use bytes::Bytes;
 use wsgi_core::environ::{Mount, decode_path, split_path};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodySource, Endpoint, HeaderField, RequestView, Scheme};
 
-/// A request on its way into the gateway, built from an [`http::Request`].
+/// A request for the gateway, built from an [`http::Request`].
 #[derive(Clone, Debug)]
 pub struct Request {
     inner: http::Request<Bytes>,
-    /// The path as the gateway is told.
+    /// The decoded path.
     path: Vec<u8>,
     scheme: Scheme,
     prefix: String,
@@ -24,25 +24,25 @@ pub struct Request {
 pub enum Body {
     /// All of it, from memory.
     Whole,
-    /// At most that many bytes with each read.
+    /// At most this many bytes with each read.
     Pieces(usize),
-    /// The client leaves after that many bytes.
+    /// The client leaves after this many bytes.
     CutAfter(usize),
 }
 
-/// `GET` for a path and query.
+/// Creates a `GET` request for a path and query.
 pub fn get(target: &str) -> Request {
     Request::new(http::Request::get(target).body(Bytes::new()).expect("a valid target"))
 }
 
-/// `POST` of a body.
+/// Creates a `POST` request with a body.
 pub fn post(target: &str, body: impl Into<Bytes>) -> Request {
     Request::new(http::Request::post(target).body(body.into()).expect("a valid target"))
 }
 
 impl Request {
-    /// Takes over a request. A body that is not empty gets a content length, the path is decoded. Panics if that is one
-    /// that hosts refuse ([`decode_path`]).
+    /// Creates a request from an [`http::Request`]. A body that is not empty gets a content length; the path is decoded.
+    /// Panics if hosts would refuse the path ([`decode_path`]).
     pub fn new(inner: http::Request<Bytes>) -> Self {
         let content_length = (!inner.body().is_empty()).then(|| inner.body().len() as u64);
         Self {
@@ -83,20 +83,20 @@ impl Request {
         self
     }
 
-    /// Pretends TLS.
+    /// Sets the scheme to https, as if by TLS.
     pub fn https(mut self) -> Self {
         self.scheme = Scheme::Https;
         self.server_port = Some(443);
         self
     }
 
-    /// Decides how the body arrives.
+    /// Sets how the body arrives.
     pub fn body_arrives(mut self, plan: Body) -> Self {
         self.body_plan = plan;
         self
     }
 
-    /// The body's length is not known beforehand, as with chunked coding in a host that does not collect it.
+    /// Makes the length of the body unknown, as with chunked coding in a host that does not collect it.
     pub fn unknown_length(mut self) -> Self {
         self.content_length = None;
         self
@@ -108,13 +108,13 @@ impl Request {
         self
     }
 
-    /// Whether only a head is asked for.
+    /// Whether the method is HEAD.
     pub fn is_head(&self) -> bool {
         self.inner.method() == http::Method::HEAD
     }
 
-    /// The request as HTTP/1 has it on the wire (RFC 9112): with a `Content-Length` if there is a body, or chunked if its
-    /// length is [not known](Self::unknown_length). The names of headers are in lower case.
+    /// Returns the request as sent in HTTP/1 (RFC 9112): with a `Content-Length` if there is a body, or chunked if its length
+    /// is [not known](Self::unknown_length). Header names are in lower case.
     pub fn to_bytes(&self) -> Vec<u8> {
         let target = self.inner.uri().path_and_query().map_or("/", |target| target.as_str());
         let version = if self.inner.version() == http::Version::HTTP_10 { "1.0" } else { "1.1" };
@@ -143,7 +143,7 @@ impl Request {
         bytes
     }
 
-    /// The body, as a host hands it to the gateway; `None` if there is none.
+    /// Returns the body, as a host passes it to the gateway; `None` if there is none.
     pub fn source(&self) -> Option<Box<dyn BodySource>> {
         (!self.inner.body().is_empty()).then(|| {
             Box::new(Source {

@@ -1,4 +1,4 @@
-//! The host itself: a gateway, and requests sent through it.
+//! The testkit's host: a gateway, and requests sent through it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,13 +28,13 @@ pub struct App {
 }
 
 impl App {
-    /// The file of an application made from source text.
+    /// Returns the file of an application made from source text.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// The same application in a location with one more directive, e.g. `wsgi_output_buffering on`. Values of `wsgi_var`
-    /// are taken as they are. Panics with the message that an operator would get if the directive is refused.
+    /// Returns the same application in a location with one more directive, e.g. `wsgi_output_buffering on`. Values of
+    /// `wsgi_var` are used as they are. If the directive is refused, panics with the message for the operator.
     pub fn with(self, directive: &str) -> Self {
         let Self { location, mut settings, path } = self;
         let mut scope = Scope {
@@ -55,24 +55,24 @@ impl App {
 }
 
 impl App {
-    /// The same application in a location that is described further: with a full disk, stamps of the test's, a middleware in
-    /// Rust. Say it after [`with`](Self::with), which makes the location anew.
+    /// Returns the same application in a location with further settings: a full disk, stamps of the test, a middleware in
+    /// Rust. Call it after [`with`](Self::with), which builds the location anew.
     pub fn built_with(self, describe: impl FnOnce(LocationBuilder) -> LocationBuilder) -> Self {
         let builder = Location::builder(self.location.target().clone()).settings(self.settings.clone());
         Self { location: describe(builder).build(), ..self }
     }
 }
 
-/// A location of the test's own making, with whatever its builder can do.
+/// From a location that the test has built.
 impl From<Arc<Location>> for App {
     fn from(location: Arc<Location>) -> Self {
         Self { settings: location.settings().clone(), location, path: None }
     }
 }
 
-/// A gateway in this process. Python starts once a process, so there is one of these.
+/// A gateway in this process. Python starts once per process, so there can be only one.
 ///
-/// Applications run on threads of the gateway's pool, or, in the inline form, on one thread that plays the event loop.
+/// Applications run on threads of the gateway's pool, or inline, on one thread that serves as the event loop.
 pub struct Host {
     gateway: Running,
     folder: PathBuf,
@@ -87,18 +87,18 @@ enum Running {
 type Work = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Host {
-    /// The host of this process, with two threads.
+    /// Returns the host of this process, with two threads.
     pub fn shared() -> &'static Self {
         Self::shared_with(Mode::Threads(Limits { max_threads: 64, queue: 64, ..Limits::new(2) }))
     }
 
-    /// The host of this process; `mode` counts for the first call.
+    /// Returns the host of this process; only the `mode` of the first call is used.
     pub fn shared_with(mode: Mode) -> &'static Self {
         static HOST: OnceLock<Host> = OnceLock::new();
         HOST.get_or_init(|| Self::start(&GatewaySettings::new(mode)))
     }
 
-    /// Starts Python. Panics when that fails: a test cannot go on.
+    /// Starts Python. Panics if that fails, as a test cannot continue.
     pub fn start(settings: &GatewaySettings) -> Self {
         let log = Arc::new(CapturingLog::default());
         let gateway = match settings.mode {
@@ -112,7 +112,7 @@ impl Host {
         Self { gateway, folder, log }
     }
 
-    /// An application from source text; its callable is `application`.
+    /// Creates an application from source text; its callable is `application`.
     pub fn app(&self, source: &str) -> App {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let path = self.folder.join(format!("app{}.py", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -123,23 +123,23 @@ impl Host {
         app
     }
 
-    /// An application by its name: `folder/app.py`, `mysite.wsgi`, either with `:callable`. Panics if that is none; whether it
-    /// can be loaded is seen at its first request.
+    /// Returns the application of that name: `folder/app.py`, `mysite.wsgi`, either with `:callable`. Panics if the name is
+    /// invalid; whether the application can be loaded shows at its first request.
     pub fn named(&self, name: &str) -> App {
         self.serve(name.parse().unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// Any target.
+    /// Returns the application of any target.
     pub fn serve(&self, target: Target) -> App {
         App { location: Location::new(target), settings: LevelSettings::default(), path: None }
     }
 
-    /// Sends a request and waits for the end of the exchange.
+    /// Sends a request, and blocks until the exchange ends.
     pub fn send(&self, app: &App, request: Request) -> Captured {
         self.send_to(app, request, Faults::default()).finish()
     }
 
-    /// Sends a request, with what is to go wrong.
+    /// Sends a request, with injected faults.
     pub fn send_to(&self, app: &App, mut request: Request, faults: Faults) -> Pending {
         for variable in &app.settings.variables {
             request = request.variable(&variable.name, &*variable.value);
@@ -150,7 +150,7 @@ impl Host {
         let parts = HostParts { body: request.source(), sink: Box::new(sink), log: client.log() };
         let (sender, receiver) = mpsc::channel();
         let done = Box::new(move |result| {
-            // The test may have lost interest.
+            // The test may have dropped the receiver.
             let _ = sender.send(result);
         });
         let handle = match &self.gateway {
@@ -175,8 +175,8 @@ impl Host {
         Pending { client, receiver, handle, head_request, body_unwanted }
     }
 
-    /// Ends the applications, as a host does before its process ends ([`Gateway::shutdown`]). Nothing can be sent afterwards.
-    /// Call it on the thread that started the host.
+    /// Shuts the applications down, as a host does before its process ends ([`Gateway::shutdown`]). No request can be sent
+    /// afterwards. Must be called on the thread that started the host.
     pub fn shutdown(&self, within: Duration) {
         match &self.gateway {
             Running::Threads(gateway) => gateway.shutdown(within),
@@ -184,7 +184,7 @@ impl Host {
                 let (sender, ended) = mpsc::channel();
                 let end = move |gateway: &Gateway| {
                     gateway.shutdown(within);
-                    // The test waits for it.
+                    // The test waits on the receiver.
                     let _ = sender.send(());
                 };
                 let work = work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,13 +194,13 @@ impl Host {
         }
     }
 
-    /// Log records that belong to no request.
+    /// Returns the log records that belong to no request.
     pub fn log(&self) -> Vec<LogLine> {
         self.log.take()
     }
 }
 
-/// An exchange under way.
+/// An exchange in progress.
 pub struct Pending {
     client: Client,
     receiver: mpsc::Receiver<Result<Summary, Fault>>,
@@ -210,7 +210,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The client's end.
+    /// Returns the client of the exchange.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -220,7 +220,7 @@ impl Pending {
         self.handle.as_ref().expect("an exchange on a thread").cancel();
     }
 
-    /// Waits for the end.
+    /// Blocks until the exchange ends.
     pub fn finish(self) -> Captured {
         let result = self.receiver.recv().expect("an exchange ends");
         let Self { client, head_request, body_unwanted, .. } = self;
@@ -228,7 +228,7 @@ impl Pending {
     }
 }
 
-/// Cancels an exchange whose client has left, as a host does.
+/// Cancels an exchange when its client leaves, as a host does.
 struct Cancel(ExchangeHandle);
 
 impl Wake for Cancel {
@@ -237,7 +237,7 @@ impl Wake for Cancel {
     }
 }
 
-/// One exchange on the event loop's thread; a stalled client reads on as soon as it is waited for.
+/// Runs one exchange on the event loop's thread; a stalled client continues as soon as the exchange waits for it.
 fn inline(
     gateway: &Gateway,
     location: &Arc<Location>,
@@ -254,14 +254,14 @@ fn inline(
     loop {
         match exchange.advance(&mut cx) {
             Poll::Ready(result) => return result,
-            // What a host does when the client leaves meanwhile.
+            // A host does this when the client leaves.
             Poll::Pending if leaves_when_stalled => return Err(Fault::Cancelled),
             Poll::Pending => client.go_on(),
         }
     }
 }
 
-/// A thread that plays a host's event loop.
+/// Starts a thread that serves as a host's event loop.
 fn event_loop(settings: GatewaySettings, log: Arc<CapturingLog>) -> mpsc::Sender<Work> {
     let (sender, receiver) = mpsc::channel::<Work>();
     std::thread::Builder::new()

@@ -1,17 +1,17 @@
-//! Scripts with an interpreter each that use the same modules of Python's standard library, for the tests of all hosts.
+//! Scripts in separate interpreters that use the same modules of Python's standard library, for the tests of all hosts.
 //!
-//! A module that keeps what belongs to an interpreter in variables of the process shows one script the state of another one:
-//! the precision of its decimals, its event loop, its exceptions.
+//! A module that keeps state of an interpreter in variables of the process would show one script the state of another: the
+//! precision of its decimals, its event loop, its exceptions.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The script with this number, 0 to 2: see the top of the file for what it does.
+/// Returns the script with this number, 0 to 2; its docstring describes it.
 pub fn script(number: usize) -> String {
     format!("WHO = {number}\n{}", include_str!("side_by_side/application.py"))
 }
 
-/// How many scripts there are.
+/// Number of scripts.
 pub const SCRIPTS: usize = 3;
 
 /// The names of the checks.
@@ -33,11 +33,11 @@ pub const CHECKS: [&str; 15] = [
     "zone_that_is_missing",
 ];
 
-/// The ways to run a check: on the thread of the request, and on one that the application starts.
+/// The ways to run a check: on the thread of the request, and on a thread that the application starts.
 const WAYS: [&str; 2] = ["", "/thread"];
 
-/// Has every check pass in every script, first in turns and then in all of them at the same time. `ask` sends a request for a
-/// path and query below the location of a script, and returns the answer.
+/// Runs every check in every script, first one after the other, then in all scripts at the same time. `ask` sends a request
+/// for a path and query below the location of a script, and returns the answer.
 pub fn check_side_by_side(ask: impl Fn(usize, &str) -> String + Sync) {
     let wrong = Mutex::new(BTreeMap::new());
     let check = |number: usize, target: &str| {
@@ -63,7 +63,7 @@ pub fn check_side_by_side(ask: impl Fn(usize, &str) -> String + Sync) {
     assert!(wrong.is_empty(), "{text}");
 }
 
-/// [`check_side_by_side`] for scripts that `host` serves, the first one in the main interpreter.
+/// Runs [`check_side_by_side`] on scripts that `host` serves, the first one in the main interpreter.
 #[cfg(feature = "python")]
 pub fn check_in_process(host: &crate::Host) {
     let app = |number| {

@@ -1,4 +1,4 @@
-//! The host's side of a response: a sink and a log that remember, and misbehave on request.
+//! The host's side of a response: a sink and a log that record, and fail on request.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,30 +21,30 @@ struct State {
     sent: usize,
     calls: usize,
     waker: Option<Waker>,
-    /// The line of the log at which the client leaves.
+    /// The log line at which the client leaves.
     leaves_at: Option<String>,
     left: bool,
-    /// Who wants to know that it has.
+    /// Woken when the client leaves.
     on_leave: Option<Waker>,
-    /// The sink is dropped: there is nobody to tell.
+    /// Whether the sink has been dropped, so that no waker is needed.
     over: bool,
 }
 
-/// A sink that keeps what it is given.
+/// A sink that records the response.
 #[derive(Debug)]
 pub struct CapturingSink {
     state: Arc<Leaf<State>>,
     faults: Faults,
 }
 
-/// The test's end of a [`CapturingSink`].
+/// The client of a [`CapturingSink`], for the test.
 #[derive(Clone, Debug)]
 pub struct Client {
     state: Arc<Leaf<State>>,
 }
 
 impl CapturingSink {
-    /// A sink, and the client that it serves.
+    /// Creates a sink and its client.
     pub fn new(faults: Faults) -> (Self, Client) {
         let state = State {
             stalls: faults.stalls_before.iter().copied().collect(),
@@ -59,7 +59,7 @@ impl CapturingSink {
         self.state.with(|state| state.events.push(event));
     }
 
-    /// Counts a call, and fails the one that is to fail.
+    /// Counts a call, and returns an error if it should fail.
     fn called(&self) -> Result<(), HostError> {
         let (number, left) = self.state.with(|state| {
             state.calls += 1;
@@ -76,32 +76,33 @@ impl CapturingSink {
 }
 
 impl Client {
-    /// How many calls of the gateway the sink has had that could fail.
+    /// Returns how many calls of the gateway to the sink could have failed.
     pub fn calls(&self) -> usize {
         self.state.with(|state| state.calls)
     }
 
-    /// A log whose records stand among the other [events](Self::take), in order.
+    /// Returns a log whose records are among the other [events](Self::take), in order.
     pub fn log(&self) -> Arc<dyn ErrorLog> {
         Arc::new(ExchangeLog { state: Arc::clone(&self.state) })
     }
 
-    /// What has arrived so far; leaves nothing behind.
+    /// Takes the events so far.
     pub fn take(&self) -> Vec<Event> {
         self.state.with(|state| std::mem::take(&mut state.events))
     }
 
-    /// Whether the sink is waited for.
+    /// Whether the exchange waits for the sink.
     pub fn is_stalled(&self) -> bool {
         self.state.with(|state| state.waker.is_some())
     }
 
-    /// Leaves.
+    /// Makes the client leave.
     pub fn leave(&self) {
         leave(&self.state);
     }
 
-    /// Who is woken when the client leaves, at once if it has left; nobody once the sink is dropped.
+    /// Sets the waker for when the client leaves. Wakes it at once if the client has left; drops it if the sink has been
+    /// dropped.
     #[cfg(feature = "python")]
     pub(crate) fn on_leave(&self, waker: Waker) {
         let (left, _other) = self
@@ -117,7 +118,7 @@ impl Client {
         self.state.with(|state| state.events.iter().any(|event| matches!(event, Event::Dropped)))
     }
 
-    /// Reads on, until the next of these stalls.
+    /// Makes the client continue until the next stall.
     pub fn go_on(&self) {
         let waker = self.state.with(|state| {
             state.stalls.pop_front();
@@ -134,7 +135,7 @@ fn leave(state: &Leaf<State>) {
         state.left = true;
         [state.on_leave.take(), state.waker.take()]
     });
-    // They take locks of their own.
+    // Wakers take locks, so they run without this one.
     wakers.into_iter().flatten().for_each(Waker::wake);
 }
 
@@ -232,14 +233,14 @@ impl ErrorLog for ExchangeLog {
     }
 }
 
-/// A log that keeps its records, for what belongs to no exchange.
+/// A log that keeps its records, for those that belong to no exchange.
 #[derive(Debug, Default)]
 pub struct CapturingLog {
     lines: Leaf<Vec<LogLine>>,
 }
 
 impl CapturingLog {
-    /// What was logged so far; leaves nothing behind.
+    /// Takes the records so far.
     pub fn take(&self) -> Vec<LogLine> {
         self.lines.replace(Vec::new())
     }
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&exchange), 2);
         drop(sink);
         assert_eq!(Arc::strong_count(&exchange), 1, "by its client, who was to be told");
-        // A thread may be done before the client says whom to tell.
+        // A thread may have ended before the client's waker is set.
         client.on_leave(Waker::from(Arc::clone(&exchange)));
         assert_eq!(Arc::strong_count(&exchange), 1);
     }

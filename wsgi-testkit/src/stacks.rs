@@ -1,13 +1,13 @@
-//! Recursions that need a thread with enough stack, for the tests of all hosts.
+//! Recursions that need enough stack, for the tests of all hosts.
 //!
-//! A recursion that Python ends with `RecursionError` on a thread of Python's own must end in the same way on the thread of a
-//! request. Where the stack is too small for that, the process crashes.
+//! A recursion that ends with `RecursionError` on a thread of Python must end in the same way on the thread of a request. If
+//! the stack is too small for that, the process crashes.
 
-/// The application: see the top of the file.
+/// The application; its docstring describes it.
 pub const APPLICATION: &str = include_str!("stacks/application.py");
 
-/// Inverts matrices with numpy and scipy, and answers with "right" if they are inverses. OpenBLAS, which does it, keeps more than
-/// 2 MiB on the stack of the caller as soon as it uses two threads (`OPENBLAS_NUM_THREADS`).
+/// Inverts matrices with numpy and scipy, and answers "right" if they are inverses. OpenBLAS, which does the work, needs more
+/// than 2 MiB of the caller's stack as soon as it uses two threads (`OPENBLAS_NUM_THREADS`).
 pub const NUMERICS: &str = r#"
 import numpy
 import scipy.linalg
@@ -21,17 +21,17 @@ def application(environ, start_response):
     return [b"right" if right else b"wrong"]
 "#;
 
-/// The recursion limits that shapes are tried with, Python's default first.
+/// The recursion limits that shapes are tested with, Python's default first.
 pub const RECURSION_LIMITS: [u32; 3] = [1000, 3000, 10_000];
 
-/// The stack in KiB (`ulimit -s`) that most of Python's threads have, and that is enough for all shapes but [`LARGE`].
+/// The stack in KiB (`ulimit -s`) that most threads of Python have, which is enough for all shapes but [`LARGE`].
 pub const USUAL_LIMIT: u32 = 8 << 10;
 
-/// A limit that is enough for [`LARGE`], in KiB.
+/// A limit in KiB that is enough for [`LARGE`].
 pub const LARGE_LIMIT: u32 = 64 << 10;
 
-/// Shapes that keep 2 KiB and more of temporary items on the stack at each level: with a recursion limit of 10,000 (with
-/// Python 3.13 of 3000) a thread of Python with a stack of 8 MiB crashes, too.
+/// Shapes that keep 2 KiB and more of temporary items on the stack at each level: at a recursion limit of 10,000 (in Python
+/// 3.13 of 3000) a thread of Python with a stack of 8 MiB crashes, too.
 pub const LARGE: [&str; 2] = ["sorted_key", "sort_method"];
 
 /// The names of the other shapes.

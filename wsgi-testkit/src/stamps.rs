@@ -1,4 +1,4 @@
-//! Versions of a script as the test tells them.
+//! Versions of a script that the test controls.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use wsgi_core::reload::{FileStamp, StampSource};
 
-/// A [`StampSource`] that knows of changes when the test says so, whatever the file system's clock can tell apart.
+/// A [`StampSource`] that reports changes when the test makes them, independent of the file system's clock.
 #[derive(Debug, Default)]
 pub struct Stamps {
     version: AtomicU64,
@@ -14,12 +14,12 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// From now on the script is another one.
+    /// Makes every script appear changed.
     pub fn change(&self) {
         self.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often the gateway has asked.
+    /// Returns how often the gateway has read a stamp.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }

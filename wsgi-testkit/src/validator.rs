@@ -1,7 +1,7 @@
-//! What the trace of an exchange has to obey, whatever the application did.
+//! Rules for the events of an exchange with any application.
 //!
-//! This is the other side of `wsgiref.validate`: that one stands between gateway and application, this one between
-//! gateway and host. It repeats the rules in its own words and shares no code with the gateway.
+//! The counterpart of `wsgiref.validate`, which checks between gateway and application; this one checks between gateway and
+//! host. It implements the rules anew and shares no code with the gateway.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::captured::{Captured, Event};
 pub struct Violation {
     /// The rule, with its source.
     pub rule: &'static str,
-    /// Position in [`Captured::events`] of what breaks it.
+    /// Position in [`Captured::events`] of the event that breaks it.
     pub event: usize,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Violation {
 }
 
 impl Captured {
-    /// The rules of PEP 3333 and of HTTP that this exchange breaks, by what crossed the host's seam.
+    /// Returns the rules of PEP 3333 and of HTTP that the events of this exchange break.
     pub fn violations(&self) -> Vec<Violation> {
         let mut walk = Walk { head_request: self.head_request, ..Walk::default() };
         for (position, event) in self.events.iter().enumerate() {

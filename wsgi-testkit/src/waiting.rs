@@ -1,11 +1,11 @@
-//! Waiting for what is sure to happen.
+//! Waiting for conditions that are certain to become true.
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is sure to happen: generous, for a busy machine.
+/// Timeout for such a condition: generous, for a busy machine.
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Asks until there is an answer; for what reports nothing by itself (a log file, the process table). Panics after
+/// Calls `question` until it returns a value; for sources without notifications (a log file, the process table). Panics after
 /// [`WAIT_TIMEOUT`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {

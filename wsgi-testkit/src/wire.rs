@@ -1,4 +1,4 @@
-//! A raw HTTP/1.x client: it sends what it is told to and believes nothing.
+//! A raw HTTP/1.x client: it sends any bytes, and checks the responses strictly.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{Request, WAIT_TIMEOUT};
 
-/// A request with a `Host`, and a `Content-Length` if there is a body. `headers` are whole lines with their ends.
+/// Returns a request with a `Host`, and a `Content-Length` if there is a body. `headers` are whole lines with their ends.
 pub fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}");
     if !body.is_empty() {
@@ -16,45 +16,45 @@ pub fn request(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8
     [text.as_bytes(), b"\r\n", body].concat()
 }
 
-/// A GET request that keeps the connection.
+/// Returns a GET request that keeps the connection open.
 pub fn get(target: &str) -> Vec<u8> {
     request("GET", target, "", b"")
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Default)]
 pub struct Response {
     /// The status code.
     pub status: u16,
     /// The reason phrase, as latin-1.
     pub reason: String,
-    /// In order, as received; bytes are taken for latin-1.
+    /// Headers in order, as received; bytes are read as latin-1.
     pub headers: Vec<(String, String)>,
     /// The body, without chunked coding.
     pub body: Vec<u8>,
-    /// Whether the framing says that the body is complete. A body that ends with the connection is, unless it was reset.
+    /// Whether the body is complete by its framing. A body that ends with the connection is, unless the connection was reset.
     pub whole: bool,
 }
 
 impl Response {
-    /// The value of a header that stands in the head once.
+    /// Returns the value of a header. Panics if the head has several.
     pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.all(name);
         assert!(values.len() < 2, "{name} stands in the head {} times: {:?}", values.len(), self.headers);
         values.first().copied()
     }
 
-    /// All values of a header, in order.
+    /// Returns all values of a header, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body of a complete response with status 200.
+    /// Returns the body. Panics unless the response is complete and has the status 200.
     #[track_caller]
     pub fn ok(&self) -> String {
         assert_eq!(self.status, 200, "{self:?}");
@@ -63,7 +63,7 @@ impl Response {
     }
 }
 
-/// One connection.
+/// A connection to the server.
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -77,7 +77,7 @@ enum End {
 }
 
 impl Client {
-    /// Takes over a connection. Whatever takes longer than [`WAIT_TIMEOUT`] is a failure.
+    /// Uses a connection. Any wait longer than [`WAIT_TIMEOUT`] panics.
     pub fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
         stream.set_write_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
@@ -85,7 +85,7 @@ impl Client {
         Self { stream, buffer: Vec::new(), end: None }
     }
 
-    /// Sends bytes. A server that has closed the connection already is no error here: its answer counts.
+    /// Sends bytes. If the server has closed the connection already, that is no error: its response counts.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self.stream.write_all(bytes.as_ref()) {
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
@@ -93,12 +93,12 @@ impl Client {
         }
     }
 
-    /// Sends no more. A server that has closed the connection already is no error here either.
+    /// Closes the connection for sending. If the server has closed it already, that is no error either.
     pub fn end(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Reads a head. Whatever stands in front of it is a failure.
+    /// Reads a head. Panics on bytes in front of it.
     pub fn head(&mut self) -> Response {
         let end = loop {
             if let Some(position) = find(&self.buffer, b"\r\n\r\n") {
@@ -123,19 +123,19 @@ impl Client {
         Response { status, reason, headers, body: Vec::new(), whole: true }
     }
 
-    /// Sends a request and reads the response to it, which for `HEAD` is a head alone.
+    /// Sends a request and reads its response, which for `HEAD` is a head alone.
     pub fn ask(&mut self, request: &Request) -> Response {
         self.send(request.to_bytes());
         if request.is_head() { self.head() } else { self.response() }
     }
 
-    /// Reads a head and the body that belongs to it.
+    /// Reads a head and its body.
     pub fn response(&mut self) -> Response {
         let head = self.head();
         self.body_of(head)
     }
 
-    /// Reads the response to a request with this method, and passes over what is said before it: 100 Continue.
+    /// Reads the response to a request with this method, and skips interim responses: 100 Continue.
     pub fn final_response(&mut self, method: &str) -> Response {
         let mut head = self.head();
         while head.status < 200 {
@@ -168,7 +168,7 @@ impl Client {
         response
     }
 
-    /// Reads one chunk of a chunked body; an empty one is the last. `None` if the connection ends before.
+    /// Reads one chunk of a chunked body; an empty one is the last. `None` if the connection ends first.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = loop {
             if let Some(position) = find(&self.buffer, b"\r\n") {
@@ -188,7 +188,7 @@ impl Client {
         Some(chunk)
     }
 
-    /// Reads so many bytes, fewer only at the end of the connection.
+    /// Reads `length` bytes, or fewer if the connection ends.
     pub fn take(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length && self.fill() {}
         self.buffer.drain(..length.min(self.buffer.len())).collect()
@@ -200,12 +200,12 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Waits for the server to end the connection; false if it sends something instead.
+    /// Waits for the server to end the connection; false if it sends anything.
     pub fn is_ended(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill()
     }
 
-    /// Whether anything arrives within so long. For what must not happen; nothing can tell that but time.
+    /// Whether bytes arrive within `time`. For responses that must not come; only a wait can show that.
     pub fn has_answer_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).expect("a time-out");
         let arrived = !self.buffer.is_empty() || self.stream.peek(&mut [0]).is_ok();

@@ -1,4 +1,4 @@
-//! The checks, in one table for all frameworks and all hosts.
+//! The checks, as one table for all frameworks and all hosts.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -9,7 +9,7 @@ use crate::{Request, wait_for};
 
 type Check = fn(&mut Visitor<'_>);
 
-/// Each is a sentence and its proof. The last one is a complaint, which is missing if no validator is there to make it.
+/// Each check has a sentence and a function. The last one provokes a complaint, to prove that the validator is present.
 const CHECKS: [(&str, Check); 18] = [
     ("a page arrives", page),
     ("HEAD has the head of the page and no body", head),
@@ -31,17 +31,16 @@ const CHECKS: [(&str, Check); 18] = [
     ("an unknown method is a complaint of the validator", complaint),
 ];
 
-/// What the exception of `/error` says of itself.
+/// The exception of `/error`, as logged.
 const ERROR: &str = "RuntimeError: this route always fails";
 /// The complaint that [`complaint`] provokes.
 const COMPLAINT: &str = "WSGIWarning: Unknown REQUEST_METHOD: 'BREW'";
-/// What tells of the validator's complaints, and of what Python cannot raise. The colon keeps out the statement that warns,
-/// which a traceback shows.
+/// Text in complaints of the validator, and in reports of exceptions that Python cannot raise. The colon excludes the warn
+/// statement that a traceback quotes.
 const COMPLAINTS: [&str; 4] = ["AssertionError", "WSGIWarning: ", "garbage collected without", "Exception ignored"];
 
-/// Makes all checks with a host that serves the framework's script at its root, in one process that has served it to
-/// nobody else: the scripts count in variables. Ends the host and looks through its log. Panics at the first check that
-/// fails, and says which.
+/// Runs all checks on a host that serves the framework's script at its root, in one process without earlier requests: the
+/// scripts count in variables. Shuts the host down and checks its log. Panics at the first check that fails, and names it.
 pub fn check(framework: &Framework, host: Box<dyn Served>) {
     let mut visitor = Visitor { framework, host: &*host, tracebacks: 0 };
     for (sentence, prove) in CHECKS {
@@ -63,7 +62,7 @@ pub fn check(framework: &Framework, host: Box<dyn Served>) {
     assert_eq!(complaint_in(&log), None, "{complete}");
 }
 
-/// The first line with a complaint, but for the one that was provoked.
+/// Returns the first line with a complaint, except the provoked one.
 fn complaint_in(log: &str) -> Option<&str> {
     log.lines()
         .filter(|line| !line.contains(COMPLAINT))
@@ -73,12 +72,12 @@ fn complaint_in(log: &str) -> Option<&str> {
 struct Visitor<'a> {
     framework: &'a Framework,
     host: &'a dyn Served,
-    /// How many the log has to show in the end.
+    /// Number of tracebacks expected in the log.
     tracebacks: usize,
 }
 
 impl Visitor<'_> {
-    /// The response, which has to have the status and to be complete.
+    /// Sends a request. Panics unless the response is complete and has the status.
     #[track_caller]
     fn send(&self, status: u16, request: Request) -> Response {
         let response = self.host.send(request.clone());
@@ -94,7 +93,7 @@ impl Visitor<'_> {
         self.send(200, get(target))
     }
 
-    /// The response to HEAD. On a wire the connection has to end with the head.
+    /// Sends HEAD. On a wire, the connection must end after the head.
     #[track_caller]
     fn head(&self, target: &str) -> Response {
         let request = get(target).method("HEAD").header("connection", "close");
@@ -107,7 +106,7 @@ impl Visitor<'_> {
         self.send(200, request)
     }
 
-    /// The token that protects forms, for a POST. Empty in frameworks without one.
+    /// Adds the CSRF token to a POST. The token is empty in frameworks without one.
     fn with_token(&self, request: Request) -> Request {
         let token = self.get("/form");
         request.header("cookie", jar(&token)).header("x-csrftoken", token.text())
@@ -122,21 +121,21 @@ impl Visitor<'_> {
     }
 }
 
-/// A response for a message: of a long body the length only.
+/// Returns a response for a message; of a long body only the length.
 fn shown(response: &Response) -> String {
     let Response { status, headers, body, whole, .. } = response;
     let text = if body.len() < 2000 { response.text() } else { String::new() };
     format!("status {status}, whole: {whole}, headers {headers:#?}, {} bytes: {text}", body.len())
 }
 
-/// The cookies of a response as a client sends them back.
+/// Returns the cookies of a response in the form that a client sends back.
 fn jar(response: &Response) -> String {
     let cookies = response.all("Set-Cookie").into_iter();
     let pairs = cookies.map(|cookie| cookie.split(';').next().unwrap_or_default().trim());
     pairs.collect::<Vec<_>>().join("; ")
 }
 
-/// The script, which is what `/file` sends.
+/// Returns the script, which is the content of `/file`.
 fn script<'a>(visitor: &Visitor<'a>) -> &'a [u8] {
     visitor.framework.source.as_bytes()
 }
@@ -176,7 +175,7 @@ fn form_with(fields: &[u8]) -> Request {
 }
 
 fn upload(visitor: &mut Visitor<'_>) {
-    // Longer than what a host keeps in memory, with something in it that is nearly a boundary.
+    // Longer than the part that a host keeps in memory, with a line that is almost a boundary.
     let mut content = b"\r\n--b0undar\r\n".to_vec();
     content.extend((0..300_000_u64).map(|number| ((number * number) >> 7) as u8));
     let opening = "--b0undary\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\ngrün & rot\r\n\
@@ -185,7 +184,7 @@ fn upload(visitor: &mut Visitor<'_>) {
     let body = [opening.as_bytes(), &content, b"\r\n--b0undary--\r\n"].concat();
     let request = post("/upload", &body).header("content-type", "multipart/form-data; boundary=b0undary");
     let response = visitor.send(200, visitor.with_token(request));
-    // Of these bytes, by Python's hashlib.
+    // Digest of these bytes, by Python's hashlib.
     let digest = "301519c945bffb14078c5023fd384c03cae876ca23eb8f95ddbef724acda336a";
     assert_eq!(response.text(), format!("grün & rot\nBücher 1.bin\n{}\n{digest}\n", content.len()));
 }
@@ -193,9 +192,9 @@ fn upload(visitor: &mut Visitor<'_>) {
 fn stream(visitor: &mut Visitor<'_>) {
     let blocks = (0..50).map(|number| format!("{number:03}\n").repeat(1000));
     let response = visitor.get("/stream");
-    // Not by assert_eq!, which would show all of both.
+    // Not by assert_eq!, which would print both texts in full.
     assert!(response.text() == blocks.collect::<String>(), "{}", shown(&response));
-    // The iterable is closed when the client may have the end already.
+    // The iterable may be closed after the client has received the end.
     let closed =
         wait_for("the stream to be closed", || Some(visitor.get("/closed").text()).filter(|text| text != "0\n"));
     assert_eq!(closed, "1\n", "so often the stream was closed");
@@ -257,7 +256,7 @@ fn unchanged_file(visitor: &mut Visitor<'_>) {
 }
 
 fn part_of_file(visitor: &mut Visitor<'_>) {
-    // Hosts differ in what they do for a framework that knows no ranges.
+    // For a framework without ranges, hosts behave differently.
     if visitor.framework.ranges {
         let content = script(visitor);
         let response = visitor.send(206, get("/file").header("range", "bytes=5-14"));
