@@ -1,4 +1,4 @@
-//! Applications in a real Python, on threads of the pool: what PEP 3333 promises them, seen from the host's side.
+//! Applications in a real Python, on threads of the pool: the promises of PEP 3333, observed by the host.
 
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::Level;
@@ -86,7 +86,7 @@ fn headers_that_come_and_go_leave_the_rest_of_environ_alone() {
     const NAMES: [&str; 8] = ["x-a", "x-b", "x-c", "x-d", "x-e", "x-f", "x-g", "x-h"];
     let others = host.send(&app, get("/")).text();
     let (others, _) = others.split_once(',').expect("a tuple");
-    // Each of the sets follows upon many others, so that the gateway's own dict is made anew many times.
+    // Each set follows many others, so that the gateway's dict is updated many times.
     for round in 0..300usize {
         let set = round * 37 % 256;
         let chosen = NAMES.iter().enumerate().filter(|(bit, _)| set & 1 << bit != 0);

@@ -1,4 +1,4 @@
-//! `wsgi_pass_authorization` and `wsgi_var`, as every host has them (AUTH-*, VAR-*).
+//! `wsgi_pass_authorization` and `wsgi_var`, which every host has (AUTH-*, VAR-*).
 
 use wsgi_testkit::{App, Host, Request, get};
 

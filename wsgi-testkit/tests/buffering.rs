@@ -1,5 +1,5 @@
-//! What the directives about output do, seen from the host's side: `wsgi_optimize_send_headers`,
-//! `wsgi_output_buffering`, `wsgi_write_buffering`, `wsgi_write_buffer_size`.
+//! The directives about output, observed by the host: `wsgi_optimize_send_headers`, `wsgi_output_buffering`,
+//! `wsgi_write_buffering`, `wsgi_write_buffer_size`.
 
 use wsgi_core::host::{Flush, Level};
 use wsgi_testkit::{App, Captured, Event, Faults, Host, get};
@@ -12,7 +12,7 @@ fn run(source: &str, directives: &[&str]) -> Captured {
     Host::shared().send(&app(source, directives), get("/"))
 }
 
-/// The events by their names; blocks with their text and how they are flushed.
+/// Returns the names of the events; for blocks, their text and flush mark.
 fn story(response: &Captured) -> Vec<String> {
     let text = |block: &[u8]| String::from_utf8_lossy(block).into_owned();
     response
@@ -32,7 +32,7 @@ fn story(response: &Captured) -> Vec<String> {
         .collect()
 }
 
-/// Yields an empty item before it does its work, and tells what it did in the log.
+/// Yields an empty item before it does its work, and logs its steps.
 const EXPENSIVE: &str = "
 class Result:
     def __init__(self, environ, start_response):

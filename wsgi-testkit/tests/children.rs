@@ -1,4 +1,4 @@
-//! Child processes of applications, beside those of a plain Python program: with whichever Python this was built for.
+//! Child processes of applications, compared with those of a plain Python program, with the Python of this build.
 
 use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::{Host, get};

@@ -1,4 +1,4 @@
-//! The conformance suite in this process, on one thread that plays an event loop: see docs/conformance.md.
+//! The conformance suite in this process, on one thread that serves as the event loop: see docs/conformance.md.
 
 use wsgi_core::python::Mode;
 use wsgi_testkit::Host;

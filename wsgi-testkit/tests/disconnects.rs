@@ -1,4 +1,4 @@
-//! Clients that leave, wherever an exchange on a thread stands.
+//! Clients that leave in any state of an exchange on a thread.
 
 mod leaving;
 

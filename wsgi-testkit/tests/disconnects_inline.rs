@@ -1,4 +1,4 @@
-//! Clients that leave, wherever an inline exchange stands.
+//! Clients that leave in any state of an inline exchange.
 
 mod leaving;
 

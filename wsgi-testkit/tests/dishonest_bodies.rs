@@ -1,5 +1,5 @@
-//! Request bodies of a host that is safe code and wrong: they look into their buffer, claim to have written what they have
-//! not, or claim more than there is room for.
+//! Request bodies of a host that is safe code but wrong: they read their buffer, claim more bytes than they have written, or
+//! more than fit into the buffer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use wsgi_core::host::{BodySource, HostParts};
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_testkit::{CapturingLog, CapturingSink, Event, Faults, post};
 
-/// Reads as the path says, where the memory that Python gives away next is full of something.
+/// Reads the body by the method in the path, after filling the memory that Python will allocate next.
 const APPLICATION: &str = "
 SIZES = (1, 50, 70, 3_000, 5_000, 70_000, 200_000, 300_000)
 METHODS = {
@@ -39,9 +39,9 @@ struct Dishonest {
     left: usize,
     known: bool,
     ready: bool,
-    /// How many bytes more than there is room for are claimed.
+    /// Number of bytes claimed beyond the size of the buffer.
     beyond: usize,
-    /// Whether the buffer held anything but zeros.
+    /// Whether the buffer contained bytes other than zeros.
     seen: Arc<AtomicBool>,
 }
 

@@ -1,10 +1,10 @@
-//! Whatever fails, and whenever: the application's result is closed once, nothing looks complete that is not, and the next
-//! request finds everything in order.
+//! After any failure at any time, the application's iterable is closed once, an incomplete response does not look complete,
+//! and the next request works as usual.
 
 use wsgi_core::host::Level;
 use wsgi_testkit::{App, Body, Captured, Event, Faults, FullDisk, Host, Request, get, post};
 
-/// Applications that use all of what a sink has, each with the directives that make it so.
+/// Applications that together use all methods of a sink, each with the directives that this needs.
 const APPLICATIONS: [(&str, &[&str]); 7] = [
     ("return Result([b'a', b'b' * 20000, b'c'])", &[]),
     ("return Result([b'a', b'b' * 20000, b'c'])", &["wsgi_output_buffering on"]),
@@ -15,7 +15,7 @@ const APPLICATIONS: [(&str, &[&str]); 7] = [
     ("return Result(environ['wsgi.file_wrapper'](__import__('io').BytesIO(bytes(50000))))", &[]),
 ];
 
-/// An application with `body` as its last line. The log tells when a result is made and when it is closed.
+/// Creates an application with `body` as its last line. It logs when an iterable is made, and when it is closed.
 fn app(body: &str, directives: &[&str]) -> App {
     let source = format!(
         "
@@ -46,7 +46,7 @@ fn count(captured: &Captured, text: &str) -> usize {
     captured.log().filter(|line| line.text == text).count()
 }
 
-/// How often the result was closed: once, if there was one.
+/// Returns how often the iterable was closed: once if it was made.
 fn closed(captured: &Captured) -> usize {
     assert_eq!(count(captured, "closed"), count(captured, "made"), "{}", captured.log_text(Level::Debug));
     count(captured, "closed")
@@ -127,7 +127,7 @@ fn a_body_that_stops_half_way_is_an_os_error_where_the_application_reads() {
         let request = post("/", "0123456789").body_arrives(Body::CutAfter(bytes));
         let (captured, _) = send(&app, request, Faults::default());
         assert!(captured.fault().is_some());
-        // The OSError of a client that is gone (EPIPE).
+        // The OSError for a client that has left (EPIPE).
         assert!(captured.log_text(Level::Error).contains("BrokenPipeError"), "{}", captured.log_text(Level::Debug));
     }
 }
@@ -147,7 +147,7 @@ fn log_lines_stand_where_they_were_written() {
     assert!(positions.iter().all(Option::is_some) && positions.is_sorted(), "{positions:?}");
 }
 
-/// A host may forget the request with the end of its response, and the line would stand alone in its log.
+/// A host may discard the request at the end of its response, and the log line would then lack its request.
 #[test]
 fn what_exceeds_content_length_is_told_before_the_end() {
     for result in ["[b'four', b'four']", "iter([b'four', b'four'])"] {

@@ -1,4 +1,4 @@
-//! What beginners get wrong, and what the error log tells them. And scripts that are imported by their own name.
+//! Mistakes of beginners, and the hints in the error log. Also scripts that are imported by their name.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ fn send(app: &App) -> Captured {
     Host::shared().send(app, get("/"))
 }
 
-/// The script in a file.
+/// Serves the script in a file.
 fn at(path: &Path) -> App {
     Host::shared().serve(Target::Script { path: path.to_owned(), callable: "application".to_owned() })
 }
 
-/// The error log of a request to a script that is refused.
+/// Returns the error log of a request to a script that is refused.
 fn refused(source: &str) -> String {
     let captured = send(&Host::shared().app(source));
     assert_eq!(captured.status(), 500, "{source}");
@@ -38,7 +38,7 @@ fn a_callable_of_another_name_is_pointed_out() {
             "it has a class \"Site\", whose objects may be applications: add a line \"application = Site()\"",
         ),
         ("def create_app(): pass\n".to_owned(), "add a line \"application = create_app()\""),
-        // Proxies of frameworks raise outside of a request.
+        // Proxies of frameworks raise on access outside of a request.
         (
             format!(
                 "class Proxy:\n    def __getattribute__(self, name): raise RuntimeError(name)\nfirst = Proxy()\ndef app{ANSWERS}"
@@ -114,7 +114,7 @@ fn what_takes_two_arguments_in_any_way_is_not_doubted() {
     }
 }
 
-/// A script in a folder that is searched for modules, with modules beside it. `STEM` stands for the name of the script.
+/// A script in a folder on `sys.path`, with modules beside it. `STEM` stands for the name of the script.
 struct Site {
     app: App,
     stem: String,
@@ -207,7 +207,7 @@ fn scripts_of_one_name_in_two_folders_do_not_mix() {
     let (first, second) = (folder("first"), folder("second"));
     let app = |folder: &tempfile::TempDir| at(&folder.path().join("twin_script.py"));
     let (one, two) = (app(&first), app(&second));
-    // Only the second one's folder is searched.
+    // Only the second script's folder is on `sys.path`.
     let path = format!("import sys\nsys.path.insert(0, {:?})\ndef application{ANSWERS}", second.path());
     assert_eq!(send(&Host::shared().app(&path)).text(), "hello");
     assert_eq!(send(&two).text(), "second second");

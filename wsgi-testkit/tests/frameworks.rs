@@ -10,7 +10,7 @@ use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, InProcess, Site, Traits};
 use wsgi_testkit::frameworks::{Framework, check, environment};
 
-/// One at a time: what belongs to no request is logged once for the process.
+/// Runs one framework at a time: log records without a request are kept once for the process.
 fn runs(name: &str) {
     static TURN: Mutex<()> = Mutex::new(());
     static HOST: OnceLock<Host> = OnceLock::new();

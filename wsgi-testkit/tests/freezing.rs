@@ -1,4 +1,4 @@
-//! What is frozen when applications are loaded, on threads.
+//! Objects that are frozen when applications are loaded, on threads.
 
 mod cycles;
 

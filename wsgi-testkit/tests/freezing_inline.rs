@@ -1,4 +1,4 @@
-//! What is frozen when applications are loaded, on the thread of an event loop.
+//! Objects that are frozen when applications are loaded, on the thread of an event loop.
 
 mod cycles;
 

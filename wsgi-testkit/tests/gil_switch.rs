@@ -1,4 +1,4 @@
-//! Switching the GIL between scripts that compute, on threads: this file runs with every version of Python that CI finds.
+//! Switching the GIL between computing scripts, on threads. This file runs with every version of Python that CI finds.
 
 mod computing;
 

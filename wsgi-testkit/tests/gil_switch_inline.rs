@@ -1,4 +1,5 @@
-//! Switching the GIL between scripts that compute, on the thread of an event loop: this file runs with every version of Python that CI finds.
+//! Switching the GIL between computing scripts, on the thread of an event loop. This file runs with every version of Python
+//! that CI finds.
 
 mod computing;
 

@@ -1,4 +1,4 @@
-//! Changes of stacks on threads of the pool, and on threads of the application.
+//! Stack switches on threads of the pool, and on threads of the application.
 
 mod switches;
 

@@ -1,4 +1,4 @@
-//! Changes of stacks on the thread of an event loop.
+//! Stack switches on the thread of an event loop.
 
 mod switches;
 

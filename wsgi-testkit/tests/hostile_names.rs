@@ -1,4 +1,4 @@
-//! Names, messages and paths that would be records of their own, or steer a terminal, in every message of the log.
+//! Names, messages and paths that try to forge records, or to control a terminal, in every message of the log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use wsgi_core::host::Level;
 use wsgi_core::python::{Callable, Middleware, MiddlewareError};
 use wsgi_testkit::{App, Faults, FullDisk, Host, get};
 
-/// In names of files, types and callables, and in messages.
+/// Used in names of files, types and callables, and in messages.
 const FORGED: &str = "x\n[alert] 1#1: forged\r\x1b[31m\u{85}";
 
-/// Stands in front of each script. Types and exceptions with such a name.
+/// Prefix of each script: types and exceptions with such a name.
 const NAMES: &str = r#"
 import sys
 FORGED = "x\n[alert] 1#1: forged\r\x1b[31m\x85"
@@ -22,7 +22,7 @@ Error = type(FORGED, (Exception,), {})
 Missing = type(FORGED, (AttributeError,), {})
 "#;
 
-/// Each is an application that leaves a message in the log.
+/// Applications; each causes a message in the log.
 const SCRIPTS: &[(&str, &str)] = &[
     (
         "loads and prints",
@@ -153,7 +153,7 @@ def application(environ, start_response):
 ];
 
 fn script(host: &Host, name: &str, source: &str) -> PathBuf {
-    // A file whose name is like that as well.
+    // The file has such a name as well.
     let path = host.app("").path().expect("a file").with_file_name(format!("{name} {FORGED}.py"));
     std::fs::write(&path, format!("{NAMES}{source}")).expect("a script");
     path
@@ -163,7 +163,7 @@ fn served(host: &Host, path: PathBuf) -> App {
     host.serve(Target::Script { path, callable: "application".to_owned() })
 }
 
-/// Sends a request, and looks at what comes into the log.
+/// Sends a request, and checks the records that it causes.
 fn check(host: &Host, what: &str, app: &App) -> String {
     let response = host.send_to(app, get("/"), Faults::default()).finish();
     let mut records: Vec<_> = response.log().map(|line| (line.level, line.text.clone())).collect();
@@ -176,7 +176,7 @@ fn check(host: &Host, what: &str, app: &App) -> String {
     records.into_iter().map(|(_, text)| text + "\n").collect()
 }
 
-/// Names itself, and what it says, like that.
+/// A middleware with such a name and message.
 struct Refusing;
 
 impl Middleware for Refusing {
@@ -199,7 +199,7 @@ fn no_name_path_or_message_of_an_application_makes_a_record_of_its_own() {
                 app = app.with("wsgi_enable_subinterpreters on");
             }
             let records = check(host, what, &app);
-            // What the application itself prints in several lines are several records, each with its escapes.
+            // Text that the application prints in several lines makes several records, each with its escapes.
             assert!(records.contains("\\x1b[31m"), "{what}: {records}");
         }
     }

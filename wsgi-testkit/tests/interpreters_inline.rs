@@ -1,5 +1,4 @@
-//! Interpreters in turn on one thread, also one within another: a host that ends a request while it passes on what the
-//! application of another one has sent.
+//! Several interpreters on one thread, also nested: a host that ends a request while it sends the block of another one.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseSink};
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Faults, get};
 
-/// Sends the steps that its interpreter has seen; its end is one, too.
+/// Sends the steps that its interpreter has seen, and records its end as one.
 const STEPS: &str = "
 import sys, types
 steps = sys.modules.setdefault('steps', types.ModuleType('steps'))
@@ -32,11 +31,11 @@ def application(environ, start_response):
 ";
 
 thread_local! {
-    /// What the host ends while it takes the next block.
+    /// The exchange that the host ends while it sends the next block.
     static ENDED: RefCell<Option<Exchange>> = const { RefCell::new(None) };
 }
 
-/// Ends another request before it takes a block.
+/// Ends another exchange before it takes a block.
 struct Ending(CapturingSink);
 
 impl ResponseSink for Ending {
@@ -69,7 +68,7 @@ fn location(folder: &std::path::Path, name: &str, own: bool) -> Arc<Location> {
     Location::builder(Target::Script { path, callable: "application".to_owned() }).settings(settings).build()
 }
 
-/// Begins a request whose client stalls before its second block, and runs it as far as that.
+/// Begins a request whose client stalls before its second block, and runs it until then.
 fn begin(gateway: &Gateway, at: &Arc<Location>) -> (Exchange, Client) {
     let (sink, client) = CapturingSink::new(Faults { stalls_before: vec![1], ..Faults::default() });
     let parts = HostParts { body: None, sink: Box::new(Ending(sink)), log: Arc::new(CapturingLog::default()) };
@@ -109,7 +108,7 @@ fn a_request_that_ends_within_another_one_closes_in_its_own_interpreter() {
         assert!(taken.ends_with("'begun', 'gone on']"), "{taken}");
         assert!(ENDED.take().is_none(), "the host has ended the other request");
     }
-    // Every one was closed where it had begun.
+    // Each exchange was closed in the interpreter in which it had begun.
     for (at, begun) in [(&a, 5), (&b, 3), (&main, 3)] {
         let (exchange, client) = begin(&gateway, at);
         let taken = go_on(exchange, &client);

@@ -1,4 +1,4 @@
-//! Memory of applications that a host holds on to: it goes back to the interpreter that it came from.
+//! Memory of applications that a host keeps: it is released in the interpreter that it belongs to.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -14,7 +14,7 @@ use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_testkit::{CapturingLog, get};
 
-/// Sends a block that is large enough to be handed over without a copy, and tells how many references there are to it.
+/// Sends a block that is large enough to be passed without a copy; other paths return its number of references.
 const LARGE: &str = "
 import sys
 block = bytes(50000)
@@ -23,7 +23,7 @@ def application(environ, start_response):
     return [block] if environ['PATH_INFO'] == '/block' else [str(sys.getrefcount(block)).encode() + bytes(50000)]
 ";
 
-/// Hands what it is given to the test.
+/// A sink that sends its blocks to the test.
 struct Keeping(Sender<Bytes>);
 
 impl ResponseSink for Keeping {
@@ -80,7 +80,7 @@ fn what_the_host_lets_go_of_is_given_back_in_its_own_interpreter() {
     let kept = places.each_ref().map(|at| ask(&gateway, at, "/block"));
     let more = before.map(|count| count + 1);
     assert_eq!(places.each_ref().map(|at| references(&gateway, at)), more, "the host has them");
-    // This thread knows nothing of Python: those of the interpreters have to do it.
+    // This thread is not attached to Python, so threads of the interpreters must release the references.
     drop(kept);
     assert_eq!(places.each_ref().map(|at| references(&gateway, at)), before);
 }

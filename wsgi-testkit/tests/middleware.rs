@@ -1,4 +1,4 @@
-//! The stack around an application: `wsgi_middleware`, and an embedder's own (MW-*).
+//! The middleware stack of an application: `wsgi_middleware`, and middleware of an embedder (MW-*).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use wsgi_core::host::Level;
 use wsgi_core::python::{Callable, Location, Middleware, MiddlewareError};
 use wsgi_testkit::{App, Captured, Host, get};
 
-/// Answers with the names that middlewares have left in environ, in the order in which they saw the request.
+/// Answers with the names that middleware has added to environ, in the order in which they saw the request.
 const TRACE: &str = "
 def application(environ, start_response):
     start_response('200 OK', [])
     return [' '.join(environ.get('trace', ['none'])).encode()]
 ";
 
-/// A module on a path of its own, and a prefix for names that no other test uses.
+/// Writes a module with a unique name to [`folder`], and returns the name.
 fn module(source: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("wsgi_test_middleware_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -24,7 +24,7 @@ fn module(source: &str) -> String {
     name
 }
 
-/// A folder on `sys.path`.
+/// Returns a folder on `sys.path`.
 fn folder() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("wsgi-testkit-modules-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -42,7 +42,7 @@ def application(environ, start_response):
     folder
 }
 
-/// A middleware that leaves its name; `made` counts how often it was put around something.
+/// Writes a middleware that adds its name to environ; `made` counts how often it was applied.
 fn tracing(name: &str) -> String {
     module(&format!(
         "made = 0
@@ -157,7 +157,7 @@ def application(environ, start_response):
     assert_eq!(send(&app(&count, &[])).text(), "1");
 }
 
-/// An embedder's own: it takes its callable from Python too, and counts in Rust.
+/// A middleware of an embedder: it takes its callable from Python, and counts in Rust.
 #[derive(Default)]
 struct Own(String, AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! Calls within calls, and broken rules of locks, on threads.
+//! Nested calls, and violations of lock rules, on threads.
 
 mod calling_back;
 

@@ -1,4 +1,4 @@
-//! Calls within calls, and broken rules of locks, on the thread of an event loop.
+//! Nested calls, and violations of lock rules, on the thread of an event loop.
 
 mod calling_back;
 

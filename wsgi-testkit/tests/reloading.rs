@@ -1,4 +1,4 @@
-//! `wsgi_script_reloading` and `wsgi_reload_mechanism`, as far as no process has to end for it (REL-*).
+//! `wsgi_script_reloading` and `wsgi_reload_mechanism`, except the cases in which a process must end (REL-*).
 
 mod destructors;
 
@@ -17,7 +17,7 @@ fn says(word: &str) -> String {
     format!("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{word}']\n")
 }
 
-/// Replaces the source, with a time of modification that differs whatever the clock's resolution.
+/// Replaces the source, with a time of modification that differs regardless of the clock's resolution.
 fn edit(app: &App, source: &str) {
     static HOURS: AtomicU64 = AtomicU64::new(1);
     let path = app.path().expect("a file");
@@ -156,7 +156,7 @@ fn rel_13_of_many_quick_edits_the_last_one_counts() {
     assert_eq!(send(&app).text(), "000");
     for number in 1..100 {
         let word = format!("{number:03}");
-        // Another file in the place of the script, as most editors do it.
+        // Puts another file in the place of the script, as most editors do.
         let path = app.path().expect("a file");
         let beside = path.with_extension("new");
         std::fs::write(&beside, says(&word)).expect("write the script");
@@ -198,7 +198,7 @@ def application(environ, start_response):
     }
 }
 
-/// A host that can retire, or says why not.
+/// A host that can retire, or refuses with an error.
 #[derive(Default)]
 struct Control {
     refuses: bool,
@@ -220,7 +220,7 @@ impl WorkerControl for Control {
     }
 }
 
-/// A location with a mechanism, and what stands behind it.
+/// Serves the application in a location with this mechanism, these stamps and this control.
 fn location(app: &App, mechanism: Mechanism, stamps: Arc<Stamps>, control: Option<Arc<Control>>) -> App {
     let target = Target::Script { path: app.path().expect("a file").into(), callable: "application".to_owned() };
     let mut settings = LevelSettings::default();

@@ -1,5 +1,5 @@
-//! Scripts with an interpreter each and the standard library, in process: this file runs with every version of Python that CI
-//! finds.
+//! Scripts in separate interpreters that use the standard library, in process. This file runs with every version of Python
+//! that CI finds.
 
 use wsgi_core::pool::Limits;
 use wsgi_core::python::Mode;

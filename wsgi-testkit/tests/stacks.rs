@@ -1,7 +1,6 @@
-//! The stacks of the threads that applications run on, in process: this file runs with every version of Python that CI finds.
+//! The stacks of the threads that applications run on, in process. This file runs with every version of Python that CI finds.
 //!
-//! Each question is answered by a process of its own, this program once more with the limits that the question names, so that
-//! a crash is a failed test.
+//! Each test runs this program again, as a child process with the limits under test, so that a crash is a failed test.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,24 +14,24 @@ use wsgi_testkit::frameworks::numerics;
 use wsgi_testkit::stacks::{APPLICATION, LARGE, LARGE_LIMIT, NUMERICS, RECURSION_LIMITS, SHAPES, USUAL_LIMIT};
 use wsgi_testkit::{Host, get};
 
-/// Requests, separated by spaces, that the process is to send to [`APPLICATION`], or to [`NUMERICS`] in a virtual environment;
-/// without them it is the test itself.
+/// The requests, separated by spaces, that the child process sends to [`APPLICATION`], or to [`NUMERICS`] if a virtual
+/// environment is configured. Not set in the parent.
 const REQUESTS: &str = "WSGI_TEST_STACKS_REQUESTS";
 
 /// Directives, separated by semicolons.
 const DIRECTIVES: &str = "WSGI_TEST_STACKS_DIRECTIVES";
 
-/// What stands before each answer in the output, which has lines of others, too.
+/// Prefix of each answer in the output, which has other lines, too.
 const ANSWER: &str = "answer: ";
 
-/// The same for lines of the log that belong to no request.
+/// Prefix of log lines that belong to no request.
 const LOG: &str = "log: ";
 
 const OWN: &str = "wsgi_enable_subinterpreters on";
 
 const INLINE: &str = "wsgi_threads 0";
 
-/// The other side of [`answers`].
+/// The child process of [`answers`].
 #[test]
 fn process_that_answers() {
     let Ok(requests) = std::env::var(REQUESTS) else { return };
@@ -46,7 +45,7 @@ fn process_that_answers() {
         app = app.with(OWN);
     }
     for request in requests.split(' ') {
-        // Panics with the reason when the gateway refuses the request.
+        // Panics with the reason if the gateway refuses the request.
         let response = catch_unwind(AssertUnwindSafe(|| host.send(&app, get(request))));
         match response {
             Ok(response) => println!("{ANSWER}{request} {}{}", response.text(), response.log_text(Level::Error)),
@@ -58,7 +57,7 @@ fn process_that_answers() {
     }
 }
 
-/// Runs a command line of the shell before the process that sends `requests`.
+/// Runs shell commands in `limits`, and then the child process that sends `requests`.
 fn run(limits: &str, directives: &str, requests: &[String]) -> Output {
     Command::new("sh")
         .args(["-c", &format!("{limits} && exec \"$0\" \"$@\"")])
@@ -70,7 +69,7 @@ fn run(limits: &str, directives: &str, requests: &[String]) -> Output {
         .expect("sh runs")
 }
 
-/// The answers to `requests` in a process with `stack` as its soft `RLIMIT_STACK` (KiB, or `unlimited`).
+/// Returns the answers to `requests` in a process with `stack` as its soft `RLIMIT_STACK` (KiB, or `unlimited`).
 fn answers(stack: &str, directives: &str, requests: &[String]) -> Vec<String> {
     let output = run(&format!("ulimit -S -s {stack}"), directives, requests);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -90,16 +89,16 @@ fn answers(stack: &str, directives: &str, requests: &[String]) -> Vec<String> {
     answers
 }
 
-/// Tries shapes at every recursion limit on the thread of a request and on a thread of Python.
+/// Compares a shape at every recursion limit on the thread of a request with a thread of Python.
 fn ends_as_on_a_thread_of_python(shape: &str, stack: u32, directives: &str) {
     let requests = |path: &str| RECURSION_LIMITS.map(|limit| format!("{path}?{shape},{limit}"));
     let stack = stack.to_string();
-    // The thread of Python first: where that crashes the table is wrong.
+    // The thread of Python first: if that crashes, the table is wrong.
     let expected = answers(&stack, directives, &requests("/thread"));
     assert_eq!(answers(&stack, directives, &requests("/")), expected, "{shape}, {directives:?}");
 }
 
-/// All shapes, on two threads.
+/// Runs all shapes, two at a time.
 fn all_shapes(directives: &str) {
     let shapes: Vec<_> =
         LARGE.map(|shape| (shape, LARGE_LIMIT)).into_iter().chain(SHAPES.map(|shape| (shape, USUAL_LIMIT))).collect();
@@ -170,7 +169,7 @@ fn a_stack_has_the_size_that_its_limit_or_the_directive_says() {
         ("unlimited", "wsgi_thread_stack_size 256m", 256 * MIB),
         ("8192", "wsgi_thread_stack_size 1m;wsgi_enable_subinterpreters on", MIB),
     ] {
-        // A process that runs as root may raise its hard limit, another one may not.
+        // A process that runs as root may raise its hard limit, others may not.
         let told = answers(limit, directives, &["/size".to_owned()]);
         assert_eq!(told, [expected.to_string()], "ulimit -s {limit}, {directives:?}");
     }
@@ -197,7 +196,7 @@ fn threads_that_the_system_refuses_are_refused_requests_and_one_line_with_the_wa
         eprintln!("skipped: AddressSanitizer needs more address space than this test allows");
         return;
     }
-    // Address space for the program (some 200 MB), and not for a stack of 1 GiB.
+    // Enough address space for the program (some 200 MB), but not for a stack of 1 GiB.
     let requests = ["/size", "/size"].map(str::to_owned);
     let output = run("ulimit -v 1000000", "wsgi_thread_stack_size 1024m", &requests);
     let text = String::from_utf8_lossy(&output.stdout);

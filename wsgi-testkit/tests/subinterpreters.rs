@@ -1,11 +1,11 @@
-//! `wsgi_enable_subinterpreters` and `wsgi_use_main_interpreter` on threads (SUB-*), in process: this file runs with every
+//! `wsgi_enable_subinterpreters` and `wsgi_use_main_interpreter` on threads (SUB-*), in process. This file runs with every
 //! version of Python that CI finds.
 
 use wsgi_core::config::Target;
 use wsgi_core::host::Level;
 use wsgi_testkit::{App, Captured, Host, get};
 
-/// Counts in a module of the standard library, which scripts of one interpreter share.
+/// Counts in a module, which scripts of one interpreter share.
 const COUNTS: &str = "
 import this_is_shared
 def application(environ, start_response):
@@ -15,7 +15,7 @@ def application(environ, start_response):
 second = application
 ";
 
-/// [`COUNTS`] with a module that no other test uses, put into `sys.modules` by whoever comes first.
+/// [`COUNTS`] with a unique module, which the first script of an interpreter adds to `sys.modules`.
 fn counts(name: &str) -> String {
     format!("import sys, types\nsys.modules.setdefault('{name}', types.ModuleType('{name}'))\n{COUNTS}")
         .replace("this_is_shared", name)
@@ -115,7 +115,7 @@ def application(environ, start_response):
 
 #[test]
 fn a_refused_import_names_the_module_and_the_way_out() {
-    // What extension modules do that only one interpreter can load.
+    // Simulates an extension module that only one interpreter can load.
     let source = "raise ImportError('may be loaded once per process', name='picky')\n";
     let log = send(&app(source, &[OWN])).log_text(Level::Error);
     assert!(log.contains("\"import picky\"") && log.contains("wsgi_use_main_interpreter on"), "{log}");

@@ -1,5 +1,5 @@
-//! A host that comes back into Python while the gateway calls it: its sink, its body or its log answers another request on
-//! the spot, as nginx does with an internal redirect, and that one's application uses what the first one has kept.
+//! A host that re-enters Python while the gateway calls it: its sink, its body or its log answers a second request in the
+//! same call, as nginx does with an internal redirect, and the second application uses objects of the first request.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
@@ -13,7 +13,7 @@ use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode, Summary};
 use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, Request, WAIT_TIMEOUT, get, post};
 
-/// Keeps what it is given, and does what the path says.
+/// Stores the objects of its request, and makes the call that the path names.
 const OUTER: &str = "
 import builtins, sys
 class Kept: pass
@@ -39,7 +39,7 @@ def application(environ, start_response):
     return iter([b'whole'])
 ";
 
-/// Does the same, with what the other one has kept, and logs what came of it.
+/// Makes all calls with the stored objects of the first request, and answers with the outcome of each.
 const INNER: &str = "
 import builtins, sys
 def attempt(name, call):
@@ -71,21 +71,21 @@ const INPUT: &[&str] = &["read", "readline", "readlines", "next"];
 const ERRORS: &[&str] = &["errors", "writelines", "flush"];
 const PRINT: &[&str] = &["print"];
 
-/// What happens on the host's side, once.
+/// The action of the host, which runs once.
 type Act = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-/// A host whose gateway is called from one place at a time.
+/// A gateway and its applications. Their host acts in one chosen call at a time.
 pub(crate) struct Stage {
     gateway: Arc<Gateway>,
     inline: bool,
     folder: tempfile::TempDir,
 }
 
-/// What one request came to.
+/// The outcome of one request.
 struct Played {
     result: Result<Summary, Fault>,
     events: Vec<Event>,
-    /// What the application of the other request has tried, where the host has come to it.
+    /// The body of the second request's response, if the host has answered it.
     tried: Option<String>,
 }
 
@@ -96,10 +96,9 @@ impl Stage {
         Location::new(Target::Script { path, callable: "application".to_owned() })
     }
 
-    /// Sends a request to the first application; the host answers another one when `call` comes.
+    /// Sends a request to the first application; the host answers a second one in the call `call`.
     fn play(&self, how: &str, call: Call) -> Played {
         let (outer, inner) = (self.location("outer.py", OUTER), self.location("inner.py", INNER));
-        // Both are loaded, and there is something to be kept.
         let act = Act::default();
         let tried = Arc::new(Mutex::new(None));
         let (gateway, answer) = (Arc::clone(&self.gateway), Arc::clone(&tried));
@@ -134,7 +133,7 @@ impl Stage {
     }
 }
 
-/// A request that is answered where the host stands, and its body.
+/// Answers a request at once, and returns the body of its response.
 fn nested(gateway: &Gateway, at: &Arc<Location>) -> String {
     let (sink, client) = CapturingSink::new(Faults::default());
     let parts = HostParts { body: None, sink: Box::new(sink), log: Arc::new(CapturingLog::default()) };
@@ -152,7 +151,7 @@ fn body(events: &[Event]) -> String {
     blocks.collect()
 }
 
-/// Where the host acts.
+/// The call in which the host acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Head,
@@ -245,7 +244,7 @@ impl BodySource for Body {
         false
     }
     fn streams(&self) -> bool {
-        // Asked before the application is called.
+        // Called before the application is.
         false
     }
 }
@@ -258,7 +257,7 @@ struct Log {
 
 impl ErrorLog for Log {
     fn log(&self, level: Level, text: &str) {
-        // Other lines (that an application was loaded) are logged where nothing of a request is held.
+        // Other lines (e.g. that an application was loaded) are logged while no object of the request is in use.
         if ["to wsgi.errors", "pending", "printed"].contains(&text) {
             act_at(Call::Log, self.call, &self.act);
         }
@@ -266,7 +265,7 @@ impl ErrorLog for Log {
     }
 }
 
-/// Runs `play` with a gateway in this mode; fails if it takes too long, which a deadlock does.
+/// Runs `play` with a gateway in this mode. Fails after a timeout, which a deadlock would reach.
 pub(crate) fn on_stage(mode: Mode, play: impl FnOnce(&Stage) + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let player = std::thread::spawn(move || {
@@ -282,8 +281,8 @@ pub(crate) fn on_stage(mode: Mode, play: impl FnOnce(&Stage) + Send + 'static) {
     }
 }
 
-/// Whatever is called again on the thread that is calling it raises RuntimeError; everything else works, and the request
-/// ends as if nothing had happened.
+/// A call of an object that is in use on the same thread raises RuntimeError; all other calls work, and the first request
+/// ends normally.
 pub(crate) fn calls_within_calls_are_refused(stage: &Stage) {
     let acts = [
         ("/write", Call::Head, REPLY),
@@ -317,12 +316,12 @@ pub(crate) fn calls_within_calls_are_refused(stage: &Stage) {
         let alerts = events.iter().any(|event| matches!(event, Event::Log(line) if line.level == Level::Alert));
         assert!(!alerts, "{how}, {call:?}: {events:?}");
     }
-    // At the end there is nothing left to be used.
+    // After the request has ended, none of its objects can be used.
     let Played { result, tried, .. } = stage.play("/plain", Call::Drop);
     assert!(result.is_ok() && tried.is_some_and(|tried| tried.matches("the request is over").count() >= 9));
 }
 
-/// A host that breaks the rules of a leaf lock hears of it, in builds that check them.
+/// A violation of the rules of leaf locks is reported, in builds that check them.
 pub(crate) fn broken_rules_are_found(stage: &Stage) {
     if !cfg!(debug_assertions) {
         return;
@@ -337,7 +336,7 @@ def application(environ, start_response):
     yield bytes(100_000)
 ",
     );
-    /// Keeps blocks, and drops them under its lock.
+    /// Stores blocks, and drops them under its lock.
     struct Careless(CapturingSink);
     impl ResponseSink for Careless {
         fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
@@ -368,7 +367,7 @@ def application(environ, start_response):
     assert_alert(&client, "a block of Python is dropped while a leaf lock is held");
     drop(LEAF.replace(Vec::new()));
 
-    // Another request is answered under a leaf.
+    // Answers a second request while a leaf lock is held.
     let inner = stage.location("inner.py", INNER);
     let gateway = Arc::clone(&stage.gateway);
     let outer = stage.location("outer.py", OUTER);

@@ -1,12 +1,12 @@
-//! Scripts that compute without a pause, in interpreters of their own and in the main one.
+//! Scripts that compute without a pause, in dedicated interpreters and in the main one.
 
 use std::time::{Duration, Instant};
 
 use wsgi_core::python::Mode;
 use wsgi_testkit::{App, Host, figure, get};
 
-/// `/compute` goes on until `/stop` or for twenty seconds, and waits for nothing meanwhile, so that nothing but Python's own
-/// switches lets others run.
+/// `/compute` runs until `/stop` or for twenty seconds, and never blocks meanwhile, so that only Python's switch interval
+/// lets other requests run.
 const SCRIPT: &str = "
 import threading, time
 stop = threading.Event()
@@ -24,7 +24,7 @@ def application(environ, start_response):
     return [b'ok']
 ";
 
-/// Far beyond switch intervals of 5 ms on a busy machine, and far from the twenty seconds.
+/// Far longer than the switch interval of 5 ms on a busy machine, and far shorter than the twenty seconds.
 const LONG: Duration = Duration::from_secs(2);
 const REQUESTS: u32 = 10;
 

@@ -1,4 +1,4 @@
-//! Cycles among the objects of requests, while further applications are loaded (and what exists is frozen).
+//! Reference cycles of requests while further applications are loaded (which freezes existing objects, `gc.freeze`).
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -10,8 +10,8 @@ use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
 use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, WAIT_TIMEOUT, get, wait_for};
 
-/// Makes cycles before its first block, and with its environ; `/count` tells how many of them are still there, and how many
-/// objects are frozen.
+/// Makes a cycle with its environ before its first block; `/count` returns how many were made, how many still exist, and
+/// whether objects are frozen.
 const MAKES_CYCLES: &str = "
 import builtins, gc, weakref
 if not hasattr(builtins, 'cycles'):
@@ -45,7 +45,7 @@ struct Played {
     own: bool,
 }
 
-/// A request under way.
+/// A request in progress.
 enum UnderWay {
     Inline(Exchange, Client),
     Thread(mpsc::Receiver<bool>, Client),
@@ -104,12 +104,12 @@ impl Played {
     }
 }
 
-/// Cycles of requests are collected, whatever was loaded while they were under way.
+/// Cycles of requests are collected even if applications were loaded during the request.
 pub(crate) fn cycles_of_requests_are_collected(mode: Mode) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(&GatewaySettings::new(mode), Arc::new(CapturingLog::default()));
     let gateway = Arc::new(gateway.unwrap_or_else(|error| panic!("{error}")));
-    // An interpreter of its own is one for each script: only another callable, or a reload, loads something in it.
+    // A dedicated interpreter has one script: only another callable, or a reload, loads an application into it.
     for own in [false, true] {
         let played = Played { gateway: Arc::clone(&gateway), inline: mode == Mode::Inline, own };
         let (first, second) =
@@ -118,18 +118,18 @@ pub(crate) fn cycles_of_requests_are_collected(mode: Mode) {
         std::fs::write(&second, ANOTHER).expect("a script");
         let (one, two) = (played.location(&first), played.location(&second));
 
-        // The request that loads the application is under way as it is frozen.
+        // Objects are frozen while the request that loads the application is in progress.
         assert_eq!(played.send(&one, "/"), "begungone on");
         assert_eq!(played.send(&one, "/count"), "1 made, 0 left, frozen: True");
 
-        // So are two others as another one is loaded.
+        // Two other requests are in progress while another application is loaded.
         let (a, b) = (played.begin(&one, "/"), played.begin(&one, "/"));
         assert_eq!(played.send(&two, "/"), "another");
         assert_eq!(played.end(a), "begungone on");
         assert_eq!(played.end(b), "begungone on");
         assert_eq!(played.send(&one, "/count"), "3 made, 0 left, frozen: True");
 
-        // And one as its own application is loaded again.
+        // A request is in progress while its application is reloaded.
         let request = played.begin(&one, "/");
         std::fs::write(&first, format!("{MAKES_CYCLES}# edited\n")).expect("a script");
         assert_eq!(played.send(&one, "/"), "begungone on");

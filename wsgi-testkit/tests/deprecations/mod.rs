@@ -1,6 +1,6 @@
-//! Python's warnings, of deprecated functions above all: the gateway causes none, from its start to its end.
+//! Python's warnings, mainly about deprecated functions: the gateway causes none, from its start to its end.
 //!
-//! Python reads the filters of warnings at its start, so the test starts itself once more with each of them.
+//! Python reads the warning filters at its start, so the test runs itself as a child process with each filter.
 
 use std::env;
 use std::fs::File;
@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use wsgi_core::python::Mode;
 use wsgi_testkit::{App, Host, Request, get, post};
 
-/// Set where the test runs for the second time.
+/// Set in the child process.
 const AGAIN: &str = "WSGI_TEST_WARNINGS";
 
-/// Warns by itself once, so that a test that sees no warning at all fails.
+/// Causes one warning, so that the test fails if warnings are not seen at all.
 const PLANTED: &str = "
 import warnings
 def application(environ, start_response):
@@ -22,7 +22,7 @@ def application(environ, start_response):
     return [b'warned']
 ";
 
-/// Uses whatever the gateway hands to an application.
+/// Uses all objects that the gateway provides to an application.
 const EVERYTHING: &str = "
 import faulthandler, io, signal, sys
 def application(environ, start_response):
@@ -46,7 +46,7 @@ def application(environ, start_response):
     raise KeyError('on purpose')
 ";
 
-/// Re-raises after the head has gone out.
+/// Re-raises an exception after the head has been sent.
 const RAISES_AGAIN: &str = "
 import sys
 def application(environ, start_response):
@@ -58,7 +58,7 @@ def application(environ, start_response):
         start_response('500 Error', [], sys.exc_info())
 ";
 
-/// Runs a function of the script in new processes.
+/// Runs a function of the script in child processes.
 const PROCESSES: &str = "
 import multiprocessing
 def work(status):
@@ -74,7 +74,7 @@ def application(environ, start_response):
     return [repr(statuses).encode()]
 ";
 
-/// Leaves a thread and a function of `atexit` for the end.
+/// Leaves a thread and an `atexit` function for the end.
 const ENDS: &str = "
 import atexit, concurrent.futures, threading
 atexit.register(print, 'atexit')
@@ -86,7 +86,7 @@ def application(environ, start_response):
     return [b'ends']
 ";
 
-/// Runs as the test of this name.
+/// Called by the test of this name.
 pub(crate) fn no_step_warns(test: &str, mode: Mode) {
     if env::var_os(AGAIN).is_some() {
         return steps(Host::shared_with(mode));
@@ -135,7 +135,7 @@ fn steps(host: &Host) {
     assert!(log.iter().any(|line| line.text == "atexit"), "the end is not reached");
 }
 
-/// Passes on the log of a request; returns the body of its response, or its status if that is an error.
+/// Prints the log of a request; returns the body of its response, or its status if that is an error.
 fn send(host: &Host, app: &App, request: Request) -> String {
     let response = host.send(app, request);
     response.log().for_each(|line| println!("{}", line.text));

@@ -1,4 +1,4 @@
-//! Versions of an application whose objects run code when they are destroyed, replaced under load.
+//! Versions of an application with destructors, replaced under load.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::thread;
 use wsgi_core::python::{Callable, Middleware, MiddlewareError};
 use wsgi_testkit::{Host, Stamps, WAIT_TIMEOUT, get};
 
-/// The classes stand in a module of their own: what the script makes of them is then destroyed as soon as nobody refers to
-/// it, and not when the garbage collector comes by.
+/// The classes are in a separate module, so that the script's objects are destroyed as soon as their last reference is gone,
+/// and not by a later run of the garbage collector.
 const SCRIPT: &str = "
 import sys, types
 if 'destroyed' not in sys.modules:
@@ -38,7 +38,7 @@ from destroyed import Application
 application = Application(Application('WORD'))
 ";
 
-/// A middleware of the embedder's: one more object with a destructor, which no other location shares.
+/// A middleware in Rust: another object with a destructor, which no other location shares.
 struct Layer;
 
 impl Middleware for Layer {
@@ -52,13 +52,13 @@ impl Middleware for Layer {
 }
 
 fn write(path: &Path, version: usize) {
-    // In one step: a version that is loaded while it is written would be half of one.
+    // Replaced by a rename, so that a partly written version is never loaded.
     let beside = path.with_extension("new");
     std::fs::write(&beside, SCRIPT.replace("WORD", &format!("version {version}"))).expect("write the script");
     std::fs::rename(beside, path).expect("put it in place");
 }
 
-/// Edits an application, in each way to run one, while clients ask for it; fails if one waits in vain.
+/// Edits an application, in each way to run one, while clients request it; fails if a request does not end.
 pub(crate) fn versions_are_replaced_under_load(host: &'static Host) {
     for (own, layer) in [(false, false), (false, true), (true, false), (true, true)] {
         let (done, ended) = channel();

@@ -1,7 +1,7 @@
 //! A model of an exchange whose client leaves, for both ways of running applications.
 //!
-//! The states: queued; in the application before `start_response`; reading input; head out; in `write()`; between blocks;
-//! waiting for the client; in `close()`. A plan says what the application does, and where the client is gone.
+//! The states: queued; in the application before `start_response`; reading input; head sent; in `write()`; between blocks;
+//! waiting for the client; in `close()`. A plan lists the application's steps, and the place where the client leaves.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use wsgi_core::error::Fault;
 use wsgi_testkit::{App, Body, Captured, Event, Faults, Gate, Host, Pending, figure, get, post};
 
-/// Does what the variable `plan` says, and logs each step before it is taken. What it was given is kept, and tried later.
+/// Runs the steps of the variable `plan`, and logs each before it is taken. Keeps its objects; `/late` tries to use them.
 const APPLICATION: &str = "
 import ast, sys
 kept = []
@@ -67,19 +67,19 @@ enum Step {
     Write(usize),
 }
 
-/// Where the client is gone.
+/// The place where the client leaves.
 #[derive(Clone, Debug)]
 enum Place {
     Nowhere,
     /// Before the application has a thread.
     Queued,
-    /// As the application is about to do this.
+    /// Just before the application takes this step.
     Line(Index),
-    /// As it waits for the client, before this block.
+    /// While the exchange waits for the client before this block.
     Waiting(Index),
-    /// After so many bytes of the response.
+    /// After this many bytes of the response.
     Bytes(usize),
-    /// After so many bytes of its own body.
+    /// After this many bytes of the request body.
     Body(usize),
 }
 
@@ -92,7 +92,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// What the application logs where nobody leaves.
+    /// Returns the lines that the application logs if the client does not leave.
     fn lines(&self) -> Vec<String> {
         let steps = (0..self.steps.len()).map(|number| format!("step {number}"));
         let blocks = (0..self.blocks.len()).map(|number| format!("block {number}"));
@@ -100,7 +100,7 @@ impl Plan {
         steps.chain(between).chain(blocks).chain(["close".to_owned()]).collect()
     }
 
-    /// For the application, as a literal of Python.
+    /// Returns the plan for the application, as a Python literal.
     fn to_python(&self) -> String {
         let step = |step: &Step| match step {
             Step::Read(size) => format!("('read', {size}),"),
@@ -139,11 +139,11 @@ fn plan(queues: bool) -> impl Strategy<Value = Plan> {
     })
 }
 
-/// Lets clients leave a host that runs applications on one thread at a time, or `inline`.
+/// Makes clients leave a host that runs applications on one thread at a time, or `inline`.
 pub(crate) fn clients_leave(host: &Host, inline: bool) {
     let apps = DIRECTIVES
         .map(|directives| directives.iter().fold(host.app(APPLICATION), |app, directive| app.with(directive)));
-    // Loading one is logged, too.
+    // Loads the applications first, because loading is logged, too.
     apps.iter().for_each(|app| assert!(host.send(app, get("/late")).is_complete()));
     let blocker = (!inline).then(|| Blocker::new(host));
     let (made, left) = (RefCell::new(0), RefCell::new(0));
@@ -199,7 +199,7 @@ fn run(host: &Host, app: &App, blocker: Option<&Blocker>, plan: &Plan) -> Captur
 fn check(host: &Host, app: &App, plan: &Plan, captured: &Captured) {
     captured.check();
     let lines: Vec<&str> = captured.log().map(|line| line.text.as_str()).collect();
-    // Made or not, it is closed as often.
+    // An iterable that was made is closed once.
     assert_eq!(count(captured, "close"), count(captured, "made"), "{lines:?}");
     let dropped = captured.events().iter().filter(|event| matches!(event, Event::Dropped)).count();
     assert_eq!(dropped, 1, "the host's sink");
@@ -220,15 +220,15 @@ fn check(host: &Host, app: &App, plan: &Plan, captured: &Captured) {
             let all = plan.lines();
             let line = index.get(&all);
             assert_eq!(asked_after(line), 0, "asked for more after {line:?}: {lines:?}");
-            // At the last line the response is out.
+            // At the last line the response has been sent.
             assert_eq!(captured.is_complete(), line == "close", "{line:?} {captured:#?}");
         }
-        // Less may have come than it would have waited for.
+        // The response may end before the client reaches that place.
         Place::Waiting(_) | Place::Bytes(_) | Place::Body(_) => {
             assert!(captured.is_complete() || captured.fault().is_some());
         }
     }
-    // The next request is served, and what the last one was given is of no use any more.
+    // The next request is served, and the objects of the last one can no longer be used.
     let late = host.send(app, get("/late"));
     assert!(late.is_complete());
     assert!(late.text().split(' ').all(|name| name.is_empty() || name == "RuntimeError"), "{}", late.text());
@@ -238,7 +238,7 @@ fn count(captured: &Captured, text: &str) -> usize {
     captured.log().filter(|line| line.text == text).count()
 }
 
-/// Keeps the one thread that may run.
+/// An application that occupies the only running thread.
 struct Blocker {
     app: App,
     gate: Gate,
@@ -260,7 +260,7 @@ def application(environ, start_response):
         Self { app: host.app(&source), gate: Gate::new(path), _folder: folder }
     }
 
-    /// Holds it until the file is closed.
+    /// Occupies the thread until the file is closed.
     fn hold(&self, host: &Host) -> (File, Pending) {
         let pending = host.send_to(&self.app, get("/"), Faults::default());
         (self.gate.arrival(), pending)

@@ -1,4 +1,4 @@
-//! Applications that change stacks (greenlet) within calls of the gateway, so that these end in another order than they
+//! Applications that switch stacks (greenlet) within calls of the gateway, so that these calls end in another order than they
 //! began.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -9,7 +9,7 @@ use wsgi_core::python::{GatewaySettings, Mode};
 use wsgi_testkit::frameworks::environment;
 use wsgi_testkit::{Host, WAIT_TIMEOUT, get, post};
 
-/// Each path runs two stacks in turn: the first one to enter a call of the gateway is the first one to leave it.
+/// Each path runs two stacks alternately: the first one to enter a call of the gateway is the first one to leave it.
 const APPLICATION: &str = "
 import gc, threading, weakref
 from greenlet import greenlet, getcurrent
@@ -105,13 +105,13 @@ def application(environ, start_response):
 
 const WORKS: [&str; 4] = ["writelines", "index", "destroyed", "blocks"];
 
-/// Runs all of it with a gateway in this mode.
+/// Runs all combinations with a gateway in this mode.
 pub(crate) fn changes_of_stacks_leave_python_usable(mode: Mode) {
     let mut settings = GatewaySettings::new(mode);
     settings.python.home = Some(environment());
     let host: &'static Host = Box::leak(Box::new(Host::start(&settings)));
     let app = host.app(APPLICATION);
-    // With inline execution the objects of a request are of no use to other threads.
+    // With inline execution, other threads cannot use the objects of a request.
     let places: &[&str] = if mode == Mode::Inline { &["here"] } else { &["here", "there"] };
     let (done, ended) = channel();
     let asking = thread::spawn(move || {
@@ -126,7 +126,7 @@ pub(crate) fn changes_of_stacks_leave_python_usable(mode: Mode) {
             let log = response.log_text(Level::Error);
             let complaint = log.lines().find(|line| !["a line", "another", "held", "and gone"].contains(line));
             assert!(response.is_complete() && complaint.is_none(), "{path}: {response:?}");
-            // On each thread of the gateway, at the same time: all of them can attach, and let go.
+            // On several threads of the gateway at the same time: all of them can attach and detach.
             thread::scope(|scope| {
                 let answers: Vec<_> = (0..4).map(|_| scope.spawn(|| host.send(&app, get("/plain")))).collect();
                 for answer in answers {
