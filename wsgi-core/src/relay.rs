@@ -159,6 +159,14 @@ impl<H> RelaySink<H> {
         })
     }
 
+    /// Sends a block as a [`ResponseSink`] does; a part of a file as memory.
+    pub fn send_chunk(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
+        match (chunk, flush) {
+            (Chunk::Borrowed(block), Flush::Soon) => self.join(block),
+            (chunk, flush) => self.send_block(chunk.into_bytes()?, flush != Flush::Later),
+        }
+    }
+
     /// Sends a small block now. It is joined to those before it that were sent in the same way and were not taken.
     pub fn join(&mut self, block: &[u8]) -> Result<(), HostError> {
         self.shared.put(|state| {
@@ -252,10 +260,7 @@ impl ResponseSink for RelaySink {
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
-        match (chunk, flush) {
-            (Chunk::Borrowed(block), Flush::Soon) => self.join(block),
-            (chunk, flush) => self.send_block(chunk.into_bytes()?, flush != Flush::Later),
-        }
+        self.send_chunk(chunk, flush)
     }
 
     fn flush(&mut self) -> Result<(), HostError> {

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -18,9 +18,10 @@ use wsgi_core::error::HostError;
 use wsgi_core::head::decimal;
 use wsgi_core::host::BodySource;
 use wsgi_core::input::Pace;
-use wsgi_core::lock::Leaf;
+use wsgi_core::relay::{Parker, RelayHandle};
 
-use crate::channel::Channel;
+use crate::blame::Blame;
+use crate::sink::Head;
 
 /// What a request says of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,9 @@ pub(crate) struct Source<B: Body> {
     /// How it has failed, until the application reads that far.
     failure: Option<HostError>,
     left: Option<u64>,
-    channel: Arc<Channel>,
+    /// That of the response.
+    relay: RelayHandle<Head>,
+    blame: Arc<Blame>,
     limits: Limits,
     /// Where timers of the body run.
     runtime: Option<Handle>,
@@ -89,8 +92,8 @@ where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// `channel` tells when nobody is interested any more.
-    pub(crate) fn new(body: B, length: Option<u64>, channel: Arc<Channel>, limits: Limits) -> Self {
+    /// `relay` is that of the response: reading fails when it is closed.
+    pub(crate) fn new(body: B, length: Option<u64>, relay: RelayHandle<Head>, limits: Limits) -> Self {
         Self {
             body: Box::pin(body),
             data: Bytes::new(),
@@ -98,10 +101,15 @@ where
             ended: false,
             failure: None,
             left: length,
-            channel,
+            relay,
+            blame: Arc::default(),
             limits,
             runtime: Handle::try_current().ok(),
         }
+    }
+
+    pub(crate) fn blame(&self) -> &Arc<Blame> {
+        &self.blame
     }
 
     pub(crate) fn limits(&mut self) -> &mut Limits {
@@ -147,7 +155,7 @@ where
             Ok(Poll::Ready(Some(Err(error)))) => {
                 let error = error.into();
                 if is_malformed(&*error) {
-                    self.channel.blame_client(StatusCode::BAD_REQUEST);
+                    self.blame.put_on_client(StatusCode::BAD_REQUEST);
                 }
                 Some(host_error(error))
             }
@@ -158,6 +166,14 @@ where
         Poll::Ready(0)
     }
 
+    /// Has `waker` called when the response is closed; an error if it is.
+    fn wait_with(&self, waker: &Waker) -> Result<(), HostError> {
+        match self.relay.poll_closed(&mut Context::from_waker(waker)) {
+            Poll::Ready(error) => Err(error),
+            Poll::Pending => Ok(()),
+        }
+    }
+
     /// Waits for data, or for the end.
     fn fill(&mut self) -> Result<(), HostError> {
         let runtime = self.runtime.clone();
@@ -165,16 +181,16 @@ where
         let parker = Arc::<Parker>::default();
         let waker = Waker::from(Arc::clone(&parker));
         while self.data.is_empty() && !self.ended {
-            self.channel.wait_with(&waker)?;
+            self.wait_with(&waker)?;
             let began = Instant::now();
             let part = loop {
                 match self.poll_part(&mut Context::from_waker(&waker)) {
                     Poll::Ready(part) => break part,
                     Poll::Pending if parker.park(self.limits.next().saturating_sub(began.elapsed())) => {
-                        self.channel.wait_with(&waker)?;
+                        self.wait_with(&waker)?;
                     }
                     Poll::Pending => {
-                        self.channel.blame_client(StatusCode::REQUEST_TIMEOUT);
+                        self.blame.put_on_client(StatusCode::REQUEST_TIMEOUT);
                         return Err(HostError::TimedOut);
                     }
                 }
@@ -257,28 +273,6 @@ fn is_malformed(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A thread that waits to be woken.
-#[derive(Default)]
-struct Parker {
-    woken: Leaf<bool>,
-    signal: Condvar,
-}
-
-impl Parker {
-    /// Blocks until it is woken, or was since the last time; false if that takes longer than `patience`.
-    fn park(&self, patience: Duration) -> bool {
-        let (mut woken, _) = self.woken.lock().wait_timeout_while(&self.signal, patience, |woken| !*woken);
-        std::mem::take(&mut *woken)
-    }
-}
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.woken.with(|woken| *woken = true);
-        self.signal.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -286,6 +280,7 @@ mod tests {
     use http::HeaderValue;
     use http_body::Frame;
     use http_body_util::{Empty, Full};
+    use wsgi_core::relay::{ROOM, Relay, relay};
 
     use super::*;
 
@@ -311,9 +306,11 @@ mod tests {
         (any, length)
     }
 
-    fn source(body: Surprise, length: u64) -> Source<Surprise> {
+    /// With the end of the response, which is open as long as that lives.
+    fn source(body: Surprise, length: u64) -> (Source<Surprise>, Relay<Head>) {
         let limits = Limits { patience: Duration::MAX, pace: Pace::default() };
-        Source::new(body, Some(length), Channel::new(), limits)
+        let (sink, relay) = relay(ROOM);
+        (Source::new(body, Some(length), sink.handle(), limits), relay)
     }
 
     #[test]
@@ -329,13 +326,13 @@ mod tests {
 
     #[test]
     fn no_memory_is_promised_to_a_client_that_announces_much() {
-        assert_eq!(source(Surprise(None), TRUSTED).remaining(), Some(TRUSTED));
-        assert_eq!(source(Surprise(None), TRUSTED + 1).remaining(), None);
+        assert_eq!(source(Surprise(None), TRUSTED).0.remaining(), Some(TRUSTED));
+        assert_eq!(source(Surprise(None), TRUSTED + 1).0.remaining(), None);
     }
 
     #[test]
     fn a_body_is_read_as_far_as_it_was_announced() {
-        let mut source = source(Surprise(Some(b"abcdef")), 4);
+        let (mut source, _response) = source(Surprise(Some(b"abcdef")), 4);
         let mut buf = [0; 3];
         assert_eq!(source.read(&mut buf).unwrap(), 3);
         assert_eq!(source.remaining(), Some(1));

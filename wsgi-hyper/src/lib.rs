@@ -79,8 +79,8 @@
 #![warn(missing_debug_implementations)]
 
 mod arrival;
+mod blame;
 mod body;
-mod channel;
 mod collected;
 mod connection;
 mod deadline;
@@ -93,9 +93,8 @@ mod service;
 mod shutdown;
 mod sink;
 
-pub use channel::Cut;
 pub use connection::Connection;
-pub use response::ResponseBody;
+pub use response::{Cut, ResponseBody};
 pub use service::{ResponseFuture, ServiceBuilder, WsgiService};
 pub use shutdown::shutdown;
 pub use wsgi_core::stderr_log::StderrLog;

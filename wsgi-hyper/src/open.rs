@@ -2,32 +2,34 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use wsgi_core::host::Shutdown;
 use wsgi_core::lock::Leaf;
+use wsgi_core::relay::RelayHandle;
 
-use crate::channel::Channel;
+use crate::sink::Head;
 
-/// The channels of all responses of a service.
+/// The relays of all responses of a service.
 #[derive(Default)]
 pub(crate) struct Open(Leaf<Slots>);
 
 #[derive(Default)]
 struct Slots {
-    channels: Vec<Option<Arc<Channel>>>,
+    relays: Vec<Option<RelayHandle<Head>>>,
     free: Vec<usize>,
 }
 
 impl Open {
-    pub(crate) fn add(self: &Arc<Self>, channel: &Arc<Channel>) -> Entry {
-        let channel = Some(Arc::clone(channel));
+    pub(crate) fn add(self: &Arc<Self>, relay: RelayHandle<Head>) -> Entry {
+        let relay = Some(relay);
         let index = self.0.with(|slots| match slots.free.pop() {
             Some(index) => {
-                slots.channels[index] = channel;
+                slots.relays[index] = relay;
                 index
             }
             None => {
-                slots.channels.push(channel);
-                slots.channels.len() - 1
+                slots.relays.push(relay);
+                slots.relays.len() - 1
             }
         });
         Entry { open: Arc::clone(self), index }
@@ -36,12 +38,12 @@ impl Open {
 
 impl Shutdown for Open {
     fn abandoned(&self) {
-        let channels: Vec<_> = self.0.with(|slots| slots.channels.iter().flatten().cloned().collect());
-        channels.iter().for_each(|channel| channel.abandon());
+        let relays: Vec<_> = self.0.with(|slots| slots.relays.iter().flatten().cloned().collect());
+        relays.iter().for_each(|relay| relay.fail_with(Some(StatusCode::SERVICE_UNAVAILABLE)));
     }
 }
 
-/// Takes its channel out when it is dropped.
+/// Takes its relay out when it is dropped.
 pub(crate) struct Entry {
     open: Arc<Open>,
     index: usize,
@@ -50,9 +52,9 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         // Dropped without the lock.
-        let _channel = self.open.0.with(|slots| {
+        let _relay = self.open.0.with(|slots| {
             slots.free.push(self.index);
-            slots.channels[self.index].take()
+            slots.relays[self.index].take()
         });
     }
 }
@@ -61,29 +63,29 @@ impl Drop for Entry {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
-    use http::StatusCode;
+    use wsgi_core::relay::{Part, ROOM, Relay, relay};
 
     use super::*;
 
-    fn head(channel: &Channel) -> Option<StatusCode> {
-        match channel.poll_head(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(head) => head.err(),
-            Poll::Pending => None,
+    fn failure(relay: &Relay<Head>) -> Option<StatusCode> {
+        match relay.poll_part(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Part::Failed(status))) => status,
+            _ => None,
         }
     }
 
     #[test]
     fn responses_that_are_open_are_cut_and_no_others() {
         let open = Arc::<Open>::default();
-        let channels: Vec<_> = (0..3).map(|_| Channel::new()).collect();
-        let mut entries: Vec<_> = channels.iter().map(|channel| open.add(channel)).collect();
+        let ends: Vec<_> = (0..3).map(|_| relay(ROOM)).collect();
+        let mut entries: Vec<_> = ends.iter().map(|(sink, _)| open.add(sink.handle())).collect();
         drop(entries.remove(1));
-        let last = Channel::new();
-        entries.push(open.add(&last));
-        assert_eq!(open.0.with(|slots| slots.channels.len()), 3, "a slot is used again");
+        let last = relay(ROOM);
+        entries.push(open.add(last.0.handle()));
+        assert_eq!(open.0.with(|slots| slots.relays.len()), 3, "a slot is used again");
         open.abandoned();
         let cut = Some(StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(channels.iter().map(|channel| head(channel)).collect::<Vec<_>>(), [cut, None, cut]);
-        assert_eq!(head(&last), cut);
+        assert_eq!(ends.iter().map(|(_, relay)| failure(relay)).collect::<Vec<_>>(), [cut, None, cut]);
+        assert_eq!(failure(&last.1), cut);
     }
 }

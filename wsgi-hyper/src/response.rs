@@ -1,7 +1,6 @@
 //! Response bodies: an application's, which is taken from its exchange, or a short text of our own.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,9 +8,10 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use wsgi_core::python::ExchangeHandle;
+use wsgi_core::relay::{Closed, Part, Relay};
 
-use crate::channel::{Channel, Closed, Cut};
 use crate::open::Entry;
+use crate::sink::Head;
 
 /// The body of a response.
 ///
@@ -61,47 +61,59 @@ impl Body for ResponseBody {
 
 /// The end of an exchange that takes its response. Dropping it early cancels the exchange.
 pub(crate) struct ResponseReader {
-    channel: Arc<Channel>,
+    relay: Relay<Head>,
     handle: ExchangeHandle,
     /// Has the response cut when the gateway ends before it does.
     _entry: Entry,
     /// Bytes of body that the client has still to get, once that is known.
     owed: Option<u64>,
-    /// The response is cut short, and the server has had a turn since that is known.
-    warned: bool,
+    /// The response is cut short. The error is withheld once, so that the server sends what came before it.
+    cut: bool,
     /// The server has found nothing to take, and was woken since.
     waited: bool,
 }
 
 impl ResponseReader {
-    pub(crate) fn new(channel: Arc<Channel>, handle: ExchangeHandle, entry: Entry) -> Self {
-        Self { channel, handle, _entry: entry, owed: None, warned: false, waited: false }
+    pub(crate) fn new(relay: Relay<Head>, handle: ExchangeHandle, entry: Entry) -> Self {
+        Self { relay, handle, _entry: entry, owed: None, cut: false, waited: false }
     }
 
     /// The response without its body, for which `self` is needed; or a status to be answered instead.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, StatusCode>> {
-        let head = ready!(self.channel.poll_head(cx));
-        Poll::Ready(head.map(|head| {
-            self.owed = head.length;
-            head.parts
-        }))
+        Poll::Ready(match ready!(self.relay.poll_part(cx)) {
+            Some(Part::Head(head)) => {
+                self.owed = head.length;
+                Ok(head.parts)
+            }
+            Some(Part::Failed(Some(status))) => Err(status),
+            _ => Err(StatusCode::INTERNAL_SERVER_ERROR),
+        })
     }
 
     fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         if self.owed == Some(0) {
             return Poll::Ready(None);
         }
-        let Poll::Ready(block) = self.channel.poll_block(cx) else {
+        if self.cut {
+            return Poll::Ready(Some(Err(Cut(()))));
+        }
+        let Poll::Ready(part) = self.relay.poll_part(cx) else {
             self.waited = true;
             return Poll::Pending;
         };
-        if let Some(Err(_)) = block
-            && !std::mem::replace(&mut self.warned, true)
-        {
-            // What came before the error leaves first, if the server sends what it has when it finds nothing more.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        let block = match part {
+            Some(Part::Block { data, .. }) => Some(Ok(data)),
+            Some(Part::File { part, .. }) => Some(part.map().map_err(|_| Cut(()))),
+            Some(Part::End) | None => None,
+            // Every block is sent as soon as it is taken.
+            Some(Part::Head(_) | Part::Flush) => return self.poll_block(cx),
+            Some(Part::Failed(_)) => {
+                self.cut = true;
+                // The server sends what it has when it finds nothing more.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
         if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
             // The gateway keeps to what the head says.
             *owed = owed.saturating_sub(block.len() as u64);
@@ -116,16 +128,16 @@ impl ResponseReader {
     }
 
     fn is_satisfied(&self) -> bool {
-        self.owed == Some(0) || self.channel.is_at_end()
+        self.owed == Some(0) || self.relay.is_at_end()
     }
 }
 
 impl Drop for ResponseReader {
     fn drop(&mut self) {
         if self.is_satisfied() {
-            return self.channel.close(Closed::Satisfied);
+            return self.relay.close(Closed::Satisfied);
         }
-        self.channel.close(Closed::Gone);
+        self.relay.close(Closed::Gone);
         self.handle.cancel();
     }
 }
@@ -136,7 +148,20 @@ impl std::fmt::Debug for ResponseReader {
     }
 }
 
-/// What the host answers itself.
+/// A response body that ended before its end: the application failed in the middle of it. A server closes the
+/// connection, so that the client does not take what it has for whole.
+#[derive(Debug)]
+pub struct Cut(());
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the application failed in the middle of its response")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// The host's answers without the application.
 pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     let text = match status {
         StatusCode::BAD_REQUEST => "400 Bad Request\n",

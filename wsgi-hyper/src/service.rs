@@ -14,18 +14,19 @@ use http_body::Body;
 use wsgi_core::host::{BodySource, ErrorLog, HostParts, Level};
 use wsgi_core::input::Pace;
 use wsgi_core::python::{Gateway, Location, Refused};
+use wsgi_core::relay::{ROOM, Relay, RelaySink, relay};
 use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_core::stderr_log::StderrLog;
 
 use crate::arrival::Arrival;
 use crate::body::{Extent, Limits, Source};
-use crate::channel::Channel;
+use crate::blame::Blame;
 use crate::collected::{Collected, Refusal};
 use crate::connection::{Addresses, Connection};
 use crate::open::Open;
 use crate::request::{Mount, View};
 use crate::response::{ResponseBody, ResponseReader, plain};
-use crate::sink::Sink;
+use crate::sink::{Head, Sink};
 
 /// A WSGI application, served by the threads of a [`Gateway`].
 ///
@@ -110,15 +111,19 @@ impl WsgiService {
             Ok(view) => view,
             Err(status) => return ResponseFuture::plain(status),
         };
-        let request = Prepared {
+        let (sink, relay) = relay(ROOM);
+        let mut request = Prepared {
             snapshot: RequestSnapshot::new(&view),
             is_head: parts.method == Method::HEAD,
-            channel: Channel::new(),
+            sink,
+            relay,
+            blame: None,
         };
         if !extent.any {
             return self.dispatch(request, None);
         }
-        let source = Source::new(body, extent.length, Arc::clone(&request.channel), limits.clone());
+        let source = Source::new(body, extent.length, request.sink.handle(), limits.clone());
+        request.blame = Some(Arc::clone(source.blame()));
         if let (None, Some(limit)) = (extent.length, self.shared.collected) {
             return ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_collected(request, source, limit))));
         }
@@ -164,19 +169,12 @@ impl WsgiService {
 
     fn dispatch(&self, request: Prepared, body: Option<Box<dyn BodySource>>) -> ResponseFuture {
         let Shared { gateway, location, log, limits, open, .. } = &*self.shared;
-        let Prepared { snapshot, is_head, channel } = request;
-        let sink = Sink::new(Arc::clone(&channel), is_head, limits.patience);
+        let Prepared { snapshot, is_head, sink, relay, blame } = request;
+        let entry = open.add(sink.handle());
+        let sink = Sink::new(sink, is_head, limits.patience, blame);
         let host = HostParts { body, sink: Box::new(sink), log: Arc::clone(log) };
-        let told = Arc::clone(&channel);
-        let entry = open.add(&channel);
-        let done = Box::new(move |result| {
-            if let Err(fault) = result {
-                let fault: wsgi_core::error::Fault = fault;
-                told.fail(fault.status_hint().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
-            }
-        });
-        match gateway.dispatch(location, snapshot, host, done) {
-            Ok(handle) => ResponseFuture(Stage::Waiting(Some(ResponseReader::new(channel, handle, entry)))),
+        match gateway.dispatch(location, snapshot, host, Box::new(|_| ())) {
+            Ok(handle) => ResponseFuture(Stage::Waiting(Some(ResponseReader::new(relay, handle, entry)))),
             Err(refused) => {
                 log.log(Level::Error, &format!("request refused: {refused}"));
                 ResponseFuture::plain(match refused {
@@ -192,7 +190,10 @@ impl WsgiService {
 struct Prepared {
     snapshot: RequestSnapshot,
     is_head: bool,
-    channel: Arc<Channel>,
+    sink: RelaySink<Head>,
+    relay: Relay<Head>,
+    /// That of the body, if there is one.
+    blame: Option<Arc<Blame>>,
 }
 
 /// Whether the client waits for `100 Continue` (RFC 9110, 10.1.1).

@@ -1,4 +1,4 @@
-//! Where an application's response goes: into the channel of its exchange, with a head in the words of `http`.
+//! The sink of an exchange: a relay to the task of the client, with a head in the types of `http`.
 
 use std::io;
 use std::sync::Arc;
@@ -9,25 +9,38 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
 use hyper::ext::ReasonPhrase;
-use wsgi_core::error::HostError;
+use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::{ResponseHead, StatusLine};
 use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use wsgi_core::relay::RelaySink;
 use wsgi_core::response::Framing;
 
-use crate::channel::{Channel, Head};
+use crate::blame::Blame;
+
+/// The head of a response as it is relayed.
+pub(crate) struct Head {
+    pub(crate) parts: Parts,
+    /// Bytes of body that are owed to the client; unknown where only the end shows them.
+    pub(crate) length: Option<u64>,
+}
 
 pub(crate) struct Sink {
-    channel: Arc<Channel>,
+    relay: RelaySink<Head>,
     patience: Duration,
     head_request: bool,
-    head_sent: bool,
-    finished: bool,
+    /// That of the request's body, if there is one.
+    blame: Option<Arc<Blame>>,
 }
 
 impl Sink {
     /// `patience` is how long a client may take nothing while an application waits for it.
-    pub(crate) fn new(channel: Arc<Channel>, head_request: bool, patience: Duration) -> Self {
-        Self { channel, patience, head_request, head_sent: false, finished: false }
+    pub(crate) fn new(
+        relay: RelaySink<Head>,
+        head_request: bool,
+        patience: Duration,
+        blame: Option<Arc<Blame>>,
+    ) -> Self {
+        Self { relay, patience, head_request, blame }
     }
 }
 
@@ -39,42 +52,32 @@ impl ResponseSink for Sink {
             Framing::Unknown => None,
             Framing::NoBody => Some(0),
         };
-        self.channel.send_head(Head { parts: parts(&head)?, length })?;
-        self.head_sent = true;
-        Ok(())
+        self.relay.head(Head { parts: parts(&head)?, length })
     }
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
-        match (chunk, flush) {
-            (Chunk::Borrowed(block), Flush::Soon) => self.channel.join(block),
-            (chunk, flush) => self.channel.send(chunk.into_bytes()?, flush != Flush::Later),
-        }
+        self.relay.send_chunk(chunk, flush)
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
-        self.channel.flush()
+        self.relay.send_flush()
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
-        self.channel.poll_room(cx).map_ok(|()| BodyInterest::Wanted)
+        self.relay.poll_room(cx, false).map_ok(|room| room.interest)
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
-        self.channel.drain(self.patience)
+        self.relay.wait_for_room(self.patience, false).map(drop)
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
-        self.finished = true;
-        self.channel.finish()
+        self.relay.end()
     }
-}
 
-impl Drop for Sink {
-    fn drop(&mut self) {
-        // Without a head there is still an answer to give, which depends on what went wrong.
-        if self.head_sent && !self.finished {
-            self.channel.cut();
-        }
+    fn fail(&mut self, fault: &Fault) {
+        let blame = self.blame.as_ref().and_then(|blame| blame.status());
+        self.relay.fail_with(blame.or_else(|| fault.status_hint()));
     }
 }
 
@@ -115,7 +118,9 @@ fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostE
 mod tests {
     use std::task::Waker;
 
+    use http::StatusCode;
     use wsgi_core::head::HeaderList;
+    use wsgi_core::relay::{Part, ROOM, relay};
 
     use super::*;
 
@@ -159,10 +164,10 @@ mod tests {
             (true, Framing::Length(7), Some(0)),
             (true, Framing::Unknown, Some(0)),
         ] {
-            let channel = Channel::new();
-            let mut sink = Sink::new(Arc::clone(&channel), head_request, Duration::ZERO);
+            let (sink, relay) = relay(ROOM);
+            let mut sink = Sink::new(sink, head_request, Duration::ZERO, None);
             sink.send_head(head(b"200 OK", &[], framing)).unwrap();
-            let Poll::Ready(Ok(head)) = channel.poll_head(&mut Context::from_waker(Waker::noop())) else {
+            let Poll::Ready(Some(Part::Head(head))) = relay.poll_part(&mut Context::from_waker(Waker::noop())) else {
                 panic!("no head")
             };
             assert_eq!(head.length, owed, "{head_request} {framing:?}");
@@ -173,5 +178,18 @@ mod tests {
     fn a_name_beyond_what_http_allows_is_an_error() {
         let name = "x".repeat(70_000);
         assert!(matches!(parts(&head(b"200 OK", &[(&name, b"")], Framing::Unknown)), Err(HostError::Io(_))));
+    }
+
+    #[test]
+    fn a_failure_by_a_malformed_or_slow_body_is_the_client_s() {
+        for status in [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT] {
+            let (sink, relay) = relay(ROOM);
+            let blame = Arc::<Blame>::default();
+            let mut sink = Sink::new(sink, false, Duration::ZERO, Some(Arc::clone(&blame)));
+            blame.put_on_client(status);
+            sink.fail(&Fault::Application);
+            let part = relay.poll_part(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(part, Poll::Ready(Some(Part::Failed(Some(answer)))) if answer == status));
+        }
     }
 }

@@ -318,7 +318,7 @@ async fn a_client_that_takes_nothing_is_given_up_by_a_writer() {
 def application(environ, start_response):
     write = start_response("200 OK", [])
     try:
-        write(b"x")
+        write(b"x" * 65536)
     except OSError as error:
         print("error:", error, file=environ["wsgi.errors"])
     return []

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::channel::Cut;
+use crate::response::Cut;
 use crate::response::ResponseBody;
 
 /// Who is told of requests that are over.
