@@ -13,9 +13,9 @@ FLOORS = {
     "wsgi-core/src/python": [["attach"], ["objects"], ["application"], ["exchange"], ["process"]],
     "wsgi-nginx/src": [
         # nginx in Rust: names, records, the loop's thread, panics.
-        ["bindings", "descriptors", "guard", "kept", "log", "log_room", "loop_cell", "ngx", "preconditions", "temporary", "umask"],
+        ["bindings", "descriptors", "guard", "kept", "lines", "log", "log_room", "loop_cell", "ngx", "preconditions", "temporary", "umask"],
         # What a request and a worker are made of.
-        ["accel", "body", "event", "head", "mailbox", "reentry", "req", "retire", "shares"],
+        ["accel", "body", "event", "head", "reentry", "req", "retire", "shares"],
         ["conf", "request", "worker"],
         # A request under way, and its sinks.
         ["chain", "handover", "inline_sink", "response", "thread_sink"],

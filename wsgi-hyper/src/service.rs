@@ -19,8 +19,8 @@ use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_core::stderr_log::StderrLog;
 
 use crate::arrival::Arrival;
-use crate::body::{Extent, Limits, Source};
 use crate::blame::Blame;
+use crate::body::{Extent, Limits, Source};
 use crate::collected::{Collected, Refusal};
 use crate::connection::{Addresses, Connection};
 use crate::open::Open;

@@ -15,7 +15,6 @@ use buffers::{Buffers, out_of_memory};
 use crate::accel::{self, Redirection};
 use crate::bindings::{ngx_chain_t, ngx_int_t};
 use crate::conf::{self, LocationConf};
-use crate::mailbox::Backlog;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 use crate::{head, preconditions};
@@ -58,6 +57,17 @@ impl Live {
         // SAFETY: as for `get`; the output is borrowed exclusively, and so no `Req` is in use.
         unsafe { self.0.as_mut() }.ok_or(HostError::ClientGone)
     }
+}
+
+/// What nginx's output of a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    None,
+    /// The client, who has not taken what there is, or an event of nginx's.
+    Client,
+    /// Another request of the same page, whose output comes first (`ngx_http_postpone_filter`). That one may need a thread
+    /// or a permit, so that a thread must not wait for it.
+    Part,
 }
 
 /// How far a response has come when its exchange ends.

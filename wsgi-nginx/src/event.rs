@@ -28,7 +28,7 @@ static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// A request whose application's thread has sent something.
 pub(crate) trait Deliver: Send + Sync {
     /// Passes it on to nginx, on the loop's thread. Returns the bytes of log lines that were written.
-    fn deliver(&self) -> usize;
+    fn deliver(self: Arc<Self>) -> usize;
 }
 
 /// What the worker does when the loop is asked for it.

@@ -13,9 +13,11 @@ mod inline;
 mod resume;
 
 use std::sync::Arc;
+use std::task::Waker;
 
-use wsgi_core::host::{BodyInterest, ErrorLog, HostParts, Level};
+use wsgi_core::host::{ErrorLog, HostParts, Level};
 use wsgi_core::python::{Location, Refused};
+use wsgi_core::relay::{Closed, ROOM, relay};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use end::guard_request;
@@ -27,7 +29,6 @@ use crate::conf::{self, LocationConf};
 use crate::guard::guard;
 use crate::handover::{HandOver, Run};
 use crate::inline_sink::InlineSink;
-use crate::mailbox::Mail;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 use crate::request::{View, variables};
@@ -108,7 +109,7 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
     let hand_over = match context(req) {
         Some(hand_over) if hand_over.run.with(req.lp(), |run| matches!(run, Run::Waiting)) => hand_over,
         _ => {
-            let hand_over = HandOver::new(Output::new(req), interest(req));
+            let hand_over = HandOver::new(Output::new(req));
             if !register(req, &hand_over) {
                 return Err(ngx::INTERNAL_SERVER_ERROR);
             }
@@ -156,17 +157,19 @@ fn begin_inline(req: Req<'_>, start: Start) {
 fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
-    let sink = Box::new(ThreadSink::new(Arc::clone(&hand_over), Arc::clone(location)));
-    let parts = HostParts { body: body.body, sink, log };
-    let for_done = Arc::clone(&hand_over);
-    let done = Box::new(move |result| {
-        if let Err(fault) = result {
-            // Refused when the request is over: then there is nothing to answer.
-            let _ = for_done.post(Mail::Failed(fault), true);
-        }
-    });
+    let (sink, relay) = relay(ROOM);
+    if is_conditional(req) {
+        relay.ask_after_head();
+    }
+    // The relay holds the record by this waker, and the record the relay: `HandOver::close` ends that.
+    relay.report(None, Waker::from(Arc::clone(&hand_over)));
+    let relay = hand_over.relay.get_or_init(|| relay);
+    let parts = HostParts { body: body.body, sink: Box::new(ThreadSink::new(sink, Arc::clone(location))), log };
     let snapshot = RequestSnapshot::new(&View::new(req, conf.mount(), &variables, body.length));
-    let handle = worker.gateway.dispatch(location, snapshot, parts, done)?;
+    let handle = worker.gateway.dispatch(location, snapshot, parts, Box::new(|_| ())).inspect_err(|_| {
+        // The answer is nginx's, and that of the dropped sink comes too late.
+        relay.close(Closed::Gone);
+    })?;
     hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
     watch(req);
     Ok(())
@@ -190,14 +193,12 @@ fn refuse(mut req: Req<'_>, refused: Refused) {
     req.finalize(if is_added { ngx::SERVICE_UNAVAILABLE } else { ngx::INTERNAL_SERVER_ERROR });
 }
 
-/// Whether the body is wanted, before the head has passed nginx's filters: it is, unless the request has conditions that nginx
-/// may answer with 304 or 412.
-fn interest(request: &Request) -> Option<BodyInterest> {
+/// Whether nginx may answer with 304 or 412 when the head passes its filters, so that no body is wanted.
+fn is_conditional(request: &Request) -> bool {
     let headers = &request.headers_in;
-    let conditional = [headers.if_modified_since, headers.if_unmodified_since, headers.if_match, headers.if_none_match]
+    [headers.if_modified_since, headers.if_unmodified_since, headers.if_match, headers.if_none_match]
         .iter()
-        .any(|header| !header.is_null());
-    (!conditional).then_some(BodyInterest::Wanted)
+        .any(|header| !header.is_null())
 }
 
 /// Makes the record the context of its request, and has nginx call back when the request is over; false without memory.

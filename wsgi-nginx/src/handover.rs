@@ -3,18 +3,19 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::Wake;
 
-use wsgi_core::error::HostError;
-use wsgi_core::host::{BodyInterest, ErrorLog, Level};
+use wsgi_core::host::{ErrorLog, Level};
 use wsgi_core::python::{Exchange, ExchangeHandle};
+use wsgi_core::relay::{Closed, Relay};
 
 use crate::bindings::{ngx_connection_t, ngx_cycle};
 use crate::chain::Output;
 use crate::event;
+use crate::lines::Lines;
 use crate::log;
-use crate::log_room::{self, LogRoom};
+use crate::log_room;
 use crate::loop_cell::{Loop, LoopCell, on_loop_thread};
-use crate::mailbox::{Gone, Mail, Mailbox};
 use crate::ngx::Request;
 use crate::req::Req;
 use crate::shares::Place;
@@ -28,12 +29,12 @@ pub(crate) struct HandOver {
     pub(crate) output: LoopCell<Output>,
     /// Who runs the application.
     pub(crate) run: LoopCell<Run>,
-    /// From the application's thread.
-    pub(crate) mailbox: Mailbox,
+    /// From the application's thread, if it has one.
+    pub(crate) relay: OnceLock<Relay>,
     /// Its place among the requests of its connection, where it needs one: few do.
     place: OnceLock<Place>,
     /// For lines of the application's threads in it.
-    pub(crate) lines: LogRoom,
+    pub(crate) lines: Lines,
     /// Whether it counts among the requests under way in this worker.
     counted: LoopCell<bool>,
     own: Weak<Self>,
@@ -56,15 +57,14 @@ pub(crate) enum Run {
 unsafe impl Send for Run {}
 
 impl HandOver {
-    /// `interest` is what is known of the body beforehand: nothing where a filter of nginx may answer in our place.
-    pub(crate) fn new(output: Output, interest: Option<BodyInterest>) -> Arc<Self> {
+    pub(crate) fn new(output: Output) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             request: AtomicPtr::new(output.request()),
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
-            mailbox: Mailbox::new(interest),
+            relay: OnceLock::new(),
             place: OnceLock::new(),
-            lines: LogRoom::new(),
+            lines: Lines::new(),
             counted: LoopCell::new(false),
             own: own.clone(),
         })
@@ -110,22 +110,17 @@ impl HandOver {
         self.request(lp).map(|req| req.connection)
     }
 
-    /// Puts something in the box; `announce` has the loop look at once. On any thread.
-    pub(crate) fn post(&self, mail: Mail, announce: bool) -> Result<(), HostError> {
-        self.mailbox.post(mail, announce).map(|tell| self.announce(tell))
-    }
-
-    /// Has the loop look at the box, if it has to be told.
-    pub(crate) fn announce(&self, tell: bool) {
-        if tell && let Some(own) = self.own.upgrade() {
-            event::announce(own);
+    /// Nothing that the application still sends reaches nginx.
+    pub(crate) fn close_relay(&self, closed: Closed) {
+        if let Some(relay) = self.relay.get() {
+            relay.close(closed);
         }
     }
 
     /// Ends the exchange, and nothing that the application still sends reaches nginx. Returns the request, if it was not over
     /// already. After a panic it may be called again, and goes on with what is left to do.
-    pub(crate) fn close<'lp>(&self, lp: &'lp mut Loop, gone: Gone) -> Option<Req<'lp>> {
-        self.mailbox.close(gone);
+    pub(crate) fn close<'lp>(&self, lp: &'lp mut Loop, closed: Closed) -> Option<Req<'lp>> {
+        self.close_relay(closed);
         let run = self.run.with(lp, |run| std::mem::replace(run, Run::Over));
         if let Run::Threads(handle) = &run {
             handle.cancel();
@@ -150,6 +145,13 @@ impl HandOver {
     }
 }
 
+/// The waker of the relay: the loop is to take what the application's thread has sent.
+impl Wake for HandOver {
+    fn wake(self: Arc<Self>) {
+        event::announce(self);
+    }
+}
+
 /// The request's error log. Lines of other threads are written by the loop, which knows the request's context.
 impl ErrorLog for HandOver {
     fn log(&self, level: Level, text: &str) {
@@ -162,18 +164,20 @@ impl ErrorLog for HandOver {
             unsafe { log::write((*ngx_cycle).log, level, text) };
         } else if level >= Level::Crit {
             event::WorkerLog.log(level, text);
-        } else if !(self.lines.is_full() && event::write_without_the_loop(level, text)) {
-            self.lines.enter(text);
-            // Log lines are never refused.
-            let _ = self.post(Mail::Log(level, text.to_owned()), true);
+        } else if !(self.lines.room.is_full() && event::write_without_the_loop(level, text)) {
+            if self.lines.push(level, text.to_owned())
+                && let Some(own) = self.own.upgrade()
+            {
+                event::announce(own);
+            }
         }
     }
 
     fn is_full(&self) -> bool {
-        !on_loop_thread() && self.lines.is_full()
+        !on_loop_thread() && self.lines.room.is_full()
     }
 
     fn wait_for_room(&self) {
-        self.lines.wait();
+        self.lines.room.wait();
     }
 }

@@ -10,11 +10,11 @@ use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
 
+use crate::chain::Backlog;
 use crate::conf;
 use crate::handover::HandOver;
 use crate::kept::Kept;
 use crate::loop_cell::Loop;
-use crate::mailbox::Backlog;
 
 /// So many items of one response in a row, then the event loop has its turn.
 const ITEMS_A_TURN: u32 = 64;

@@ -33,6 +33,10 @@ impl LogRoom {
         self.0.fetch_add(size(text), Ordering::SeqCst);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+
     /// Whether a thread should wait before it writes another line.
     pub(crate) fn is_full(&self) -> bool {
         self.0.load(Ordering::SeqCst) > SIZE

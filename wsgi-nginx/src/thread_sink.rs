@@ -1,41 +1,38 @@
-//! The way of a response from the thread of an application to nginx: by mail to the event loop.
+//! The sink of an application that runs on a thread: a relay to the event loop.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::Bytes;
-use wsgi_core::error::HostError;
+use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::{Accel, AccelHeaders, HeaderList, ResponseHead};
 use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use wsgi_core::python::Location;
+use wsgi_core::relay::{RelaySink, Room};
 
-use crate::handover::HandOver;
 use crate::kept::Kept;
-use crate::mailbox::{Mail, Room};
 
-/// Threads: everything becomes mail; head, blocks and end of a list result make one delivery.
 pub(crate) struct ThreadSink {
-    hand_over: Arc<HandOver>,
-    head_sent: bool,
+    relay: RelaySink,
     /// `X-Accel-Buffering`.
     joins: Option<bool>,
     /// `X-Accel-Redirect`: another location sends a body.
     redirected: bool,
     /// Where files are made.
     location: Arc<Location>,
-    /// While the response waits for another part of its page (an SSI include that comes first). Its blocks go to the mailbox,
-    /// and from there to a file, so that its thread does not wait for a part that may need a thread, too.
+    /// While the response waits for another part of its page (an SSI include that comes first). Its blocks stay in the relay and
+    /// go from there to a file, so that its thread does not wait for a part that may need a thread, too.
     kept: Option<Kept>,
 }
 
 impl ThreadSink {
-    pub(crate) fn new(hand_over: Arc<HandOver>, location: Arc<Location>) -> Self {
-        Self { hand_over, head_sent: false, joins: None, redirected: false, location, kept: None }
+    pub(crate) fn new(relay: RelaySink, location: Arc<Location>) -> Self {
+        Self { relay, joins: None, redirected: false, location, kept: None }
     }
 
     /// Notes whether blocks are to be kept from here on.
     fn note(&mut self, room: Room) -> BodyInterest {
-        if !room.behind_part {
+        if !room.spool {
             self.kept = None;
         } else if self.kept.is_none() {
             self.kept = Some(Kept::default());
@@ -53,26 +50,25 @@ impl ThreadSink {
 }
 
 #[cold]
-fn keep(kept: &mut Kept, hand_over: &HandOver, location: &Location, chunk: &Chunk<'_>) -> Result<(), HostError> {
-    let block: &[u8] = match chunk {
+fn keep(kept: &mut Kept, relay: &mut RelaySink, location: &Location, chunk: Chunk<'_>) -> Result<(), HostError> {
+    let block: &[u8] = match &chunk {
         Chunk::Borrowed(block) => block,
         Chunk::Owned(block) => block,
-        Chunk::File(part) => return hand_over.post(Mail::File(part.clone(), Flush::Now), true),
+        Chunk::File(part) => return relay.send_file(part.clone(), true),
     };
-    let tell = match hand_over.mailbox.keep(block)? {
-        Some(tell) => tell,
-        None => hand_over.mailbox.keep_in_file(kept.write(location, block)?)?,
-    };
-    hand_over.announce(tell);
-    Ok(())
+    if relay.keep(block)? {
+        return Ok(());
+    }
+    let part = kept.write(location, block)?;
+    relay.send_file(part, true)
 }
 
 impl ResponseSink for ThreadSink {
     fn send_head(&mut self, head: ResponseHead) -> Result<(), HostError> {
-        self.head_sent = true;
         let accel = Accel::of(&head.headers, self.ignored_headers());
         (self.joins, self.redirected) = (accel.buffering, accel.redirect.is_some());
-        self.hand_over.post(Mail::Head(head), self.redirected)
+        self.relay.head(head)?;
+        if self.redirected { self.relay.send_flush() } else { Ok(()) }
     }
 
     fn replaces_body(&self, headers: &HeaderList) -> bool {
@@ -85,51 +81,46 @@ impl ResponseSink for ThreadSink {
 
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         if let Some(kept) = &mut self.kept {
-            return keep(kept, &self.hand_over, &self.location, &chunk);
+            return keep(kept, &mut self.relay, &self.location, chunk);
         }
-        // Only small blocks are joined; a larger one leaves at once, with what waits before it.
-        let flush = match (&chunk, flush) {
-            (Chunk::Borrowed(block), Flush::Soon) => {
-                return self.hand_over.mailbox.join(block).map(|tell| self.hand_over.announce(tell));
-            }
-            (_, Flush::Soon) => Flush::Now,
-            (_, flush) => flush,
-        };
-        let mail = match chunk {
-            Chunk::Borrowed(block) => Mail::Block(Bytes::copy_from_slice(block), flush),
-            Chunk::Owned(block) => Mail::Block(block, flush),
-            Chunk::File(part) => Mail::File(part, flush),
-        };
-        self.hand_over.post(mail, flush == Flush::Now)
+        match chunk {
+            Chunk::File(part) => self.relay.send_file(part, flush != Flush::Later),
+            chunk => self.relay.send_chunk(chunk, flush),
+        }
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
-        if self.redirected { Ok(()) } else { self.hand_over.post(Mail::Flush, true) }
+        if self.redirected { Ok(()) } else { self.relay.send_flush() }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, HostError>> {
         if self.redirected {
             return Poll::Ready(Ok(BodyInterest::Unwanted));
         }
-        let tell = || self.hand_over.announce(true);
-        let room = self.hand_over.mailbox.poll_room(self.head_sent, self.is_full(), cx, tell);
-        room.map_ok(|room| self.note(room))
+        let is_full = self.is_full();
+        self.relay.poll_room(cx, is_full).map_ok(|room| self.note(room))
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
         if self.redirected {
             return Ok(());
         }
-        let room = self.hand_over.mailbox.wait_for_room(self.is_full(), || self.hand_over.announce(true))?;
+        // The event loop closes the relay of a client that takes nothing for `send_timeout`.
+        let is_full = self.is_full();
+        let room = self.relay.wait_for_room(Duration::MAX, is_full)?;
         self.note(room);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), HostError> {
-        match self.hand_over.post(Mail::Finish, true) {
+        match self.relay.end() {
             // The other location may be done already.
             Err(_) if self.redirected => Ok(()),
             result => result,
         }
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        self.relay.fail_with(fault.status_hint());
     }
 }

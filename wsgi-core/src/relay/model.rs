@@ -120,6 +120,7 @@ impl Model {
                 }
             }
             Part::End | Part::Failed(_) => {
+                prop_assert!(self.closed.is_none());
                 prop_assert!(self.ended && !self.end_seen && self.sent.is_empty());
                 self.end_seen = true;
             }

@@ -169,6 +169,7 @@ impl<H> Shared<H> {
     pub(super) fn close(&self, closed: Closed) {
         let (sender, watcher, _dropped) = self.state.with(|state| {
             state.closed.get_or_insert(closed);
+            state.end_taken = true;
             let dropped = (state.head.take(), std::mem::take(&mut state.blocks), state.receiver.take());
             (state.sender.take(), state.watcher.take(), dropped)
         });

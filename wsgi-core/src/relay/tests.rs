@@ -319,6 +319,18 @@ fn a_receiver_that_closes_frees_those_that_wait_for_it() {
 }
 
 #[test]
+fn nothing_comes_out_of_a_relay_that_is_closed_not_even_the_end() {
+    let (mut sink, relay) = relayed();
+    sink.head(()).unwrap();
+    sink.send_block(bytes(b"a"), true).unwrap();
+    drop(sink);
+    relay.close(Closed::Gone);
+    assert_eq!(relay.take_all().count(), 0);
+    assert_eq!(relay.take_complete().count(), 0);
+    assert_eq!(take(&relay).as_deref(), Some("over"));
+}
+
+#[test]
 fn a_relay_that_is_dropped_is_closed() {
     let (mut sink, relay) = relayed();
     drop(relay);

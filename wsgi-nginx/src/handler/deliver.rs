@@ -1,28 +1,32 @@
 //! From the application's thread to nginx.
 
-use wsgi_core::error::Fault;
-use wsgi_core::host::{Chunk, ErrorLog, Flush};
+use std::sync::Arc;
+use std::task::Waker;
+
+use wsgi_core::error::HostError;
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush};
+use wsgi_core::relay::{Closed, Demand, Part, Relay};
 
 use super::end::{End, fail, finish};
 use super::resume::wait_for_client;
+use crate::chain::Backlog;
 use crate::event::Deliver;
 use crate::guard::is_done;
 use crate::handover::HandOver;
 use crate::loop_cell::Loop;
-use crate::mailbox::{Backlog, Gone, Mail};
 use crate::reentry;
 
 impl Deliver for HandOver {
     /// A panic ends this request, and no other.
-    fn deliver(&self) -> usize {
+    fn deliver(self: Arc<Self>) -> usize {
         let connection = self.connection(&mut Loop::enter());
         let mut lines = 0;
-        if !is_done("deliver", || lines = forward(&mut Loop::enter(), self)) {
+        if !is_done("deliver", || lines = forward(&mut Loop::enter(), &self)) {
             is_done("deliver", || {
                 let lp = &mut Loop::enter();
-                fail(lp, self);
-                // Of what is left in the box nothing but log lines counts.
-                forward(lp, self);
+                fail(lp, &self);
+                // Of what is left nothing but log lines counts.
+                forward(lp, &self);
             });
         }
         if let Some(connection) = connection {
@@ -33,29 +37,44 @@ impl Deliver for HandOver {
     }
 }
 
-/// Hands the mail of the application's thread to nginx, ends the request with the last of it, and reports to the thread how far
-/// the client is. Returns the bytes of log lines.
-pub(super) fn forward(lp: &mut Loop, hand_over: &HandOver) -> usize {
+/// Writes the log lines of the application's threads. Returns their bytes.
+fn write_lines(hand_over: &HandOver) -> usize {
+    let (lines, bytes) = hand_over.lines.take();
+    lines.into_iter().for_each(|(level, text)| hand_over.log(level, &text));
+    bytes
+}
+
+/// Writes the log lines of the application's threads and hands what they have sent to nginx. Ends the request with the last part,
+/// or reports to the thread how far the client is. Returns the bytes of the lines.
+pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
+    // First: the last part ends the request, which the lines are logged for.
+    let lines = write_lines(hand_over);
+    if let Some(relay) = hand_over.relay.get() {
+        forward_parts(lp, hand_over, relay);
+    }
+    lines
+}
+
+/// As long as the output waits for another part of the page, blocks stay in the relay, where they are joined and go to a file,
+/// unless they are the last ones.
+fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
     }
     let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
-    let mail = hand_over.mailbox.take(behind_part);
-    let lines = mail.iter().map(Mail::line).sum();
-    if lines > 0 {
-        hand_over.lines.leave(lines);
-    }
+    let parts = if behind_part { relay.take_complete() } else { relay.take_all() };
     let mut end = None;
-    let mut passed = false;
-    for mail in mail {
-        if let Mail::Log(level, text) = &mail {
-            hand_over.log(*level, text);
-        } else if end.is_none() && !hand_over.output.with(lp, |output| output.is_closed()) {
-            (end, passed) = (forward_one(lp, hand_over, mail), true);
+    let (mut passed, mut is_last) = (false, false);
+    for part in parts {
+        if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) {
+            break;
         }
+        is_last = matches!(part, Part::End | Part::Failed(_));
+        end = forward_one(lp, hand_over, part);
+        passed = true;
     }
     if hand_over.output.with(lp, |output| output.is_closed()) {
-        return lines;
+        return;
     }
     if passed
         && end.is_none()
@@ -64,44 +83,49 @@ pub(super) fn forward(lp: &mut Loop, hand_over: &HandOver) -> usize {
     {
         wait_for_client(req);
     }
-    report_progress(lp, hand_over);
+    if !is_last {
+        report_progress(lp, hand_over, relay);
+    }
     if let Some(end) = end {
         finish(lp, hand_over, end);
     }
-    lines
 }
 
-/// Hands one item to nginx. Returns how the exchange has ended, if it has.
-fn forward_one(lp: &mut Loop, hand_over: &HandOver, mail: Mail) -> Option<End> {
-    let result = match mail {
-        Mail::Log(..) => return None,
-        Mail::Failed(fault) => return Some(End::Fault(fault)),
-        Mail::Head(head) => hand_over.send_head(lp, &head),
-        Mail::Block(block, flush) => hand_over.send(lp, Chunk::Owned(block), flush),
-        Mail::Joined(block) => hand_over.send(lp, Chunk::Owned(block.freeze()), Flush::Now),
-        Mail::File(part, flush) => hand_over.send(lp, Chunk::File(part), flush),
-        Mail::Flush => hand_over.flush(lp),
-        Mail::Finish => match hand_over.finish(lp) {
+/// Hands one part to nginx. Returns how the exchange has ended, if it has.
+fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
+    let flushed = |flush| if flush { Flush::Now } else { Flush::Later };
+    let result = match part {
+        Part::Failed(status) => return Some(End::Failed(status)),
+        Part::Head(head) => hand_over.send_head(lp, &head),
+        Part::Block { data, flush } => hand_over.send(lp, Chunk::Owned(data), flushed(flush)),
+        Part::File { part, flush } => hand_over.send(lp, Chunk::File(part), flushed(flush)),
+        Part::Flush => hand_over.flush(lp),
+        Part::End => match hand_over.finish(lp) {
             Ok(()) => return Some(End::Complete),
             failed => failed,
         },
     };
     match result {
-        Err(error) => Some(End::Fault(Fault::Host(error))),
+        Err(error) => Some(error.into()),
         Ok(()) => hand_over.output.with(lp, |output| output.is_given_away()).then_some(End::Complete),
     }
 }
 
-/// Reports to the application's thread how far the client is.
-fn report_progress(lp: &Loop, hand_over: &HandOver) {
-    let (backlog, head_sent, interest) =
-        hand_over.output.with(lp, |output| (output.backlog(), output.head_sent(), output.interest()));
-    match interest {
-        Err(_) => hand_over.mailbox.close(Gone::Closed),
-        Ok(interest) if head_sent => {
-            let again = hand_over.mailbox.progress(backlog, interest);
-            hand_over.announce(again);
-        }
-        Ok(_) => {}
+/// Reports to the application's thread how far the client is, and has the loop look when the thread has sent more.
+fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
+    let (demand, head_sent) = hand_over.output.with(lp, |output| {
+        let demand = output.interest().map(|interest| match (interest, output.backlog()) {
+            (BodyInterest::Unwanted, _) => Demand::Unwanted,
+            (BodyInterest::Wanted, Backlog::None) => Demand::Open,
+            (BodyInterest::Wanted, Backlog::Client) => Demand::Full,
+            (BodyInterest::Wanted, Backlog::Part) => Demand::Spool,
+        });
+        (demand, output.head_sent())
+    });
+    match demand {
+        Err(HostError::TimedOut) => relay.close(Closed::TimedOut),
+        Err(_) => relay.close(Closed::Gone),
+        // Before the head it depends on that.
+        Ok(demand) => relay.report(head_sent.then_some(demand), Waker::from(Arc::clone(hand_over))),
     }
 }

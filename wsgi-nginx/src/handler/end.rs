@@ -4,7 +4,9 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use wsgi_core::error::Fault;
+use http::StatusCode;
+use wsgi_core::error::{Fault, HostError};
+use wsgi_core::relay::Closed;
 
 use super::context;
 use crate::bindings::{ngx_connection_t, ngx_int_t};
@@ -13,14 +15,20 @@ use crate::conf;
 use crate::guard::{guard, guard_again, is_done};
 use crate::handover::HandOver;
 use crate::loop_cell::Loop;
-use crate::mailbox::Gone;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 
 /// How an exchange came to its end.
 pub(super) enum End {
     Complete,
-    Fault(Fault),
+    /// The status is to be answered if no head was sent; without one the client is gone.
+    Failed(Option<StatusCode>),
+}
+
+impl From<HostError> for End {
+    fn from(error: HostError) -> Self {
+        End::Failed(Fault::Host(error).status_hint())
+    }
 }
 
 /// Ends the request, with an answer of nginx's own where none has been sent. Does nothing if it has ended before.
@@ -33,11 +41,11 @@ pub(super) fn finish(lp: &mut Loop, hand_over: &HandOver, end: End) {
         _ if redirected => req.finalize(ngx::DONE),
         _ if refused => req.finalize(code),
         End::Complete => req.finalize(code),
-        End::Fault(fault) if !head_sent => match fault.status_hint() {
+        End::Failed(status) if !head_sent => match status {
             Some(status) => req.finalize(ngx_int_t::from(status.as_u16() as i16)),
             None => req.finalize(ngx::CLIENT_CLOSED_REQUEST),
         },
-        End::Fault(_) => cut(req),
+        End::Failed(_) => cut(req),
     }
 }
 
@@ -70,7 +78,7 @@ fn fail_request(req: Req<'_>) {
 
 /// As [`fail_request`], for a request that has its exchange.
 pub(super) fn fail(lp: &mut Loop, hand_over: &HandOver) {
-    hand_over.mailbox.close(Gone::Closed);
+    hand_over.close_relay(Closed::Gone);
     let Some(Ended { redirected, .. }) = hand_over.output.with(lp, Output::end) else { return };
     let Some(req) = hand_over.request(lp) else { return };
     if redirected { req.finalize(ngx::DONE) } else { answer_defect(req) }
@@ -111,7 +119,7 @@ unsafe fn take_context(data: *mut c_void) -> Arc<HandOver> {
 /// rest.
 fn request_destroyed(hand_over: &HandOver, data: *mut c_void) {
     // The record is gone for those who look for it in the request.
-    if let Some(mut req) = hand_over.close(&mut Loop::enter(), Gone::Closed)
+    if let Some(mut req) = hand_over.close(&mut Loop::enter(), Closed::Gone)
         && conf::context(&req) == data
     {
         conf::set_context(&mut req, ptr::null_mut());

@@ -26,7 +26,7 @@ pub(super) fn advance_inline(lp: &mut Loop, hand_over: &HandOver, mut exchange: 
             Poll::Pending
         }
         Poll::Ready(Ok(_)) => Poll::Ready(End::Complete),
-        Poll::Ready(Err(fault)) => Poll::Ready(End::Fault(fault)),
+        Poll::Ready(Err(fault)) => Poll::Ready(End::Failed(fault.status_hint())),
     }
 }
 

@@ -1,15 +1,15 @@
 //! A request that waits for its client, and goes on when the client takes more.
 
-use wsgi_core::error::{Fault, HostError};
+use wsgi_core::error::HostError;
 use wsgi_core::host::Level;
+use wsgi_core::relay::Closed;
 
 use super::deliver::forward;
-use super::end::{End, finish, guard_request};
+use super::end::{finish, guard_request};
 use super::inline::{advance_inline, after_turn};
 use super::{begin, context};
 use crate::handover::Run;
 use crate::log_room;
-use crate::mailbox::Gone;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 
@@ -27,7 +27,7 @@ fn resume(mut req: Req<'_>) {
     if event.timedout() != 0 {
         req.log(Level::Info, "client timed out");
         req.connection_mut().set_timedout(1);
-        if let Some(req) = hand_over.close(req.leave(), Gone::TimedOut) {
+        if let Some(req) = hand_over.close(req.leave(), Closed::TimedOut) {
             req.finalize(ngx::REQUEST_TIME_OUT);
         }
         return;
@@ -35,7 +35,7 @@ fn resume(mut req: Req<'_>) {
     let lp = req.leave();
     if hand_over.output.with(lp, |output| output.is_blocked()) {
         if !is_delayed && hand_over.retry(lp).is_err() {
-            return finish(lp, &hand_over, End::Fault(Fault::Host(HostError::ClientGone)));
+            return finish(lp, &hand_over, HostError::ClientGone.into());
         }
         if hand_over.output.with(lp, |output| output.is_blocked()) {
             return hand_over.request(lp).map_or((), wait_for_client);
