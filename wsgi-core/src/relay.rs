@@ -26,6 +26,7 @@ mod state;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub const ROOM: usize = 64 * 1024;
 pub fn relay<H>(room: usize) -> (RelaySink<H>, Relay<H>) {
     let shared = Shared::new(room);
     let sink = RelaySink { shared: Arc::clone(&shared), ended: false, spools: false, parker: None };
-    (sink, Relay { shared, parker: None })
+    (sink, Relay { shared, closed: AtomicBool::new(false), parker: None })
 }
 
 /// An item of a response. They come in this order, with any number of blocks in between.
@@ -296,6 +297,7 @@ impl<H> Drop for RelaySink<H> {
 /// sending fails, and the gateway closes what the application has returned.
 pub struct Relay<H = ResponseHead> {
     shared: Arc<Shared<H>>,
+    closed: AtomicBool,
     /// For a thread that iterates.
     parker: Option<Arc<Parker>>,
 }
@@ -350,6 +352,7 @@ impl<H> Relay<H> {
 
     /// Takes no more. A sender that waits goes on.
     pub fn close(&self, closed: Closed) {
+        self.closed.store(true, Ordering::Relaxed);
         self.shared.close(closed);
     }
 }
@@ -372,7 +375,9 @@ impl<H> Iterator for Relay<H> {
 
 impl<H> Drop for Relay<H> {
     fn drop(&mut self) {
-        self.close(Closed::Gone);
+        if !*self.closed.get_mut() {
+            self.close(Closed::Gone);
+        }
     }
 }
 

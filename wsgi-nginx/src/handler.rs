@@ -17,7 +17,7 @@ use std::task::Waker;
 
 use wsgi_core::host::{ErrorLog, HostParts, Level};
 use wsgi_core::python::{Location, Refused};
-use wsgi_core::relay::{Closed, ROOM, relay};
+use wsgi_core::relay::{Closed, ROOM, Relay, RelaySink, relay};
 use wsgi_core::snapshot::RequestSnapshot;
 
 use end::guard_request;
@@ -107,14 +107,17 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
         return Err(ngx::INTERNAL_SERVER_ERROR);
     };
     let hand_over = match context(req) {
-        Some(hand_over) if hand_over.run.with(req.lp(), |run| matches!(run, Run::Waiting)) => hand_over,
+        Some(hand_over) if hand_over.is_waiting(req.lp()) => hand_over,
         _ => {
-            let hand_over = HandOver::new(Output::new(req));
+            let (sink, relay) = if worker.inline { (None, None) } else { relayed(req) };
+            let hand_over = HandOver::new(Output::new(req), relay);
+            if let Some(sink) = sink {
+                hand_over.run.with(req.lp(), |run| *run = Run::Waiting(sink));
+            }
             if !register(req, &hand_over) {
                 return Err(ngx::INTERNAL_SERVER_ERROR);
             }
             if !worker.inline && !hand_over.enter(req) {
-                hand_over.run.with(req.lp(), |run| *run = Run::Waiting);
                 watch(req);
                 return Ok(None);
             }
@@ -129,6 +132,16 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
     })?;
     req.debug(format_args!("wsgi begin, inline: {}", worker.inline));
     Ok(Some(Start { worker, location, conf, hand_over, variables, body }))
+}
+
+/// Both ends of the relay for a thread that answers.
+#[inline]
+fn relayed(request: &Request) -> (Option<RelaySink>, Option<Relay>) {
+    let (sink, relay) = relay(ROOM);
+    if is_conditional(request) {
+        relay.ask_after_head();
+    }
+    (Some(sink), Some(relay))
 }
 
 /// Runs the application on this thread, as far as the client takes its response.
@@ -156,14 +169,11 @@ fn begin_inline(req: Req<'_>, start: Start) {
 /// Has a thread of the pool answer.
 fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     let Start { worker, location, conf, hand_over, variables, body } = start;
+    let run = hand_over.run.with(req.lp(), |run| std::mem::replace(run, Run::Over));
+    let (Run::Waiting(sink), Some(relay)) = (run, &hand_over.relay) else { return Ok(()) };
     let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
-    let (sink, relay) = relay(ROOM);
-    if is_conditional(req) {
-        relay.ask_after_head();
-    }
     // The relay holds the record by this waker, and the record the relay: `HandOver::close` ends that.
     relay.report(None, Waker::from(Arc::clone(&hand_over)));
-    let relay = hand_over.relay.get_or_init(|| relay);
     let parts = HostParts { body: body.body, sink: Box::new(ThreadSink::new(sink, Arc::clone(location))), log };
     let snapshot = RequestSnapshot::new(&View::new(req, conf.mount(), &variables, body.length));
     let handle = worker.gateway.dispatch(location, snapshot, parts, Box::new(|_| ())).inspect_err(|_| {

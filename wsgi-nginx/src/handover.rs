@@ -7,7 +7,7 @@ use std::task::Wake;
 
 use wsgi_core::host::{ErrorLog, Level};
 use wsgi_core::python::{Exchange, ExchangeHandle};
-use wsgi_core::relay::{Closed, Relay};
+use wsgi_core::relay::{Closed, Relay, RelaySink};
 
 use crate::bindings::{ngx_connection_t, ngx_cycle};
 use crate::chain::Output;
@@ -30,7 +30,7 @@ pub(crate) struct HandOver {
     /// Who runs the application.
     pub(crate) run: LoopCell<Run>,
     /// From the application's thread, if it has one.
-    pub(crate) relay: OnceLock<Relay>,
+    pub(crate) relay: Option<Relay>,
     /// Its place among the requests of its connection, where it needs one: few do.
     place: OnceLock<Place>,
     /// For lines of the application's threads in it.
@@ -48,8 +48,9 @@ pub(crate) enum Run {
     InlineRunning,
     /// It runs on a thread, or waits for one.
     Threads(ExchangeHandle),
-    /// It does not exist as yet: the request waits for a place among those of its connection.
-    Waiting,
+    /// It does not exist as yet: the request waits for a place among those of its connection. This end of the relay is for the
+    /// thread that it gets.
+    Waiting(RelaySink),
     Over,
 }
 
@@ -57,12 +58,12 @@ pub(crate) enum Run {
 unsafe impl Send for Run {}
 
 impl HandOver {
-    pub(crate) fn new(output: Output) -> Arc<Self> {
+    pub(crate) fn new(output: Output, relay: Option<Relay>) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             request: AtomicPtr::new(output.request()),
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
-            relay: OnceLock::new(),
+            relay,
             place: OnceLock::new(),
             lines: Lines::new(),
             counted: LoopCell::new(false),
@@ -83,6 +84,11 @@ impl HandOver {
             let _ = self.place.set(place);
         }
         self.is_placed()
+    }
+
+    /// Whether the request has not got a thread.
+    pub(crate) fn is_waiting(&self, lp: &Loop) -> bool {
+        self.run.with(lp, |run| matches!(run, Run::Waiting(_)))
     }
 
     /// The request, unless it is over.
@@ -112,7 +118,7 @@ impl HandOver {
 
     /// Nothing that the application still sends reaches nginx.
     pub(crate) fn close_relay(&self, closed: Closed) {
-        if let Some(relay) = self.relay.get() {
+        if let Some(relay) = &self.relay {
             relay.close(closed);
         }
     }

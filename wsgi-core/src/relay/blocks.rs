@@ -11,7 +11,7 @@ use crate::output::FilePart;
 pub(super) struct Blocks {
     /// `None` only if there are no blocks at all.
     first: Option<Queued>,
-    others: VecDeque<Queued>,
+    others: Option<Box<VecDeque<Queued>>>,
     /// Bytes of the blocks that are in memory.
     bytes: usize,
 }
@@ -35,6 +35,7 @@ pub(super) enum Data {
 }
 
 impl Blocks {
+    #[inline]
     pub(super) fn push(&mut self, block: Bytes, flush: bool) {
         self.bytes += block.len();
         self.add(Queued { block: Block::Whole(block), flush });
@@ -63,13 +64,15 @@ impl Blocks {
     }
 
     /// Marks the last block to be flushed. Returns whether there is one.
+    #[inline]
     pub(super) fn flush(&mut self) -> bool {
         self.last_mut().map(|last| last.flush = true).is_some()
     }
 
     /// The next block, and whether it is to be flushed.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(Data, bool)> {
-        let next = self.others.pop_front();
+        let next = self.others.as_mut().and_then(|others| others.pop_front());
         let Queued { block, flush } = std::mem::replace(&mut self.first, next)?;
         let data = match block {
             Block::Whole(block) => Data::Memory(block),
@@ -82,30 +85,35 @@ impl Blocks {
         Some((data, flush))
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.len()
+        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     pub(super) fn ends_with_file(&self) -> bool {
-        matches!(self.others.back().or(self.first.as_ref()), Some(Queued { block: Block::File(_), .. }))
+        let others = self.others.as_ref().and_then(|others| others.back());
+        matches!(others.or(self.first.as_ref()), Some(Queued { block: Block::File(_), .. }))
     }
 
     fn last_mut(&mut self) -> Option<&mut Queued> {
-        self.others.back_mut().or(self.first.as_mut())
+        self.others.as_mut().and_then(|others| others.back_mut()).or(self.first.as_mut())
     }
 
+    #[inline]
     fn add(&mut self, block: Queued) {
         match self.first {
             None => self.first = Some(block),
-            Some(_) => self.others.push_back(block),
+            Some(_) => self.others.get_or_insert_default().push_back(block),
         }
     }
 }

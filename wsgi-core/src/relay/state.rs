@@ -85,7 +85,7 @@ impl<H> Shared<H> {
             Some(closed) => closed.result().map(|()| None),
             None => Ok(if work.take().is_some_and(|work| work(state)) { state.notify() } else { None }),
         });
-        wake([receiver?]);
+        wake(receiver?);
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl<H> Shared<H> {
             state.end = Some(end);
             state.notify()
         });
-        wake([receiver]);
+        wake(receiver);
     }
 
     /// Whether a further block may be sent. With `spool_is_full` the sender cannot spool.
@@ -114,7 +114,7 @@ impl<H> Shared<H> {
                 Looked::Wait(&mut state.sender)
             }
         });
-        wake([receiver]);
+        wake(receiver);
         polled
     }
 
@@ -135,7 +135,7 @@ impl<H> Shared<H> {
                 Looked::Wait(&mut state.receiver)
             }
         });
-        wake([sender]);
+        wake(sender);
         polled
     }
 
@@ -162,18 +162,23 @@ impl<H> Shared<H> {
             }
             (None, sender, std::mem::replace(&mut state.receiver, waker.take()))
         });
-        wake([sender, again]);
+        wake(sender);
+        wake(again);
     }
 
     /// Ends the receiving side; nothing is kept.
     pub(super) fn close(&self, closed: Closed) {
-        let (sender, watcher, _dropped) = self.state.with(|state| {
-            state.closed.get_or_insert(closed);
+        let (sender, watcher, _receiver, _parts) = self.state.with(|state| {
+            if state.closed.is_some() {
+                return (None, None, None, None);
+            }
+            state.closed = Some(closed);
             state.end_taken = true;
-            let dropped = (state.head.take(), std::mem::take(&mut state.blocks), state.receiver.take());
-            (state.sender.take(), state.watcher.take(), dropped)
+            let parts = state.has_parts().then(|| (state.head.take(), std::mem::take(&mut state.blocks)));
+            (state.sender.take(), state.watcher.take(), state.receiver.take(), parts)
         });
-        wake([sender, watcher]);
+        wake(sender);
+        wake(watcher);
     }
 
     /// The error of a response that cannot be sent any more. `Pending` until then.
@@ -336,7 +341,10 @@ impl Closed {
     }
 }
 
-/// Calls wakers, which take locks of others: ours is free again.
-pub(super) fn wake<const N: usize>(wakers: [Option<Waker>; N]) {
-    wakers.into_iter().flatten().for_each(Waker::wake);
+/// Calls a waker. It takes locks of others: ours is free again.
+#[inline]
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
 }

@@ -49,7 +49,7 @@ fn write_lines(hand_over: &HandOver) -> usize {
 pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
     // First: the last part ends the request, which the lines are logged for.
     let lines = write_lines(hand_over);
-    if let Some(relay) = hand_over.relay.get() {
+    if let Some(relay) = &hand_over.relay {
         forward_parts(lp, hand_over, relay);
     }
     lines

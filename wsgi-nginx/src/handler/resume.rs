@@ -46,11 +46,16 @@ fn resume(mut req: Req<'_>) {
     if event.delayed() == 0 {
         event.stop_timer();
     }
+    if hand_over.is_waiting(req.lp()) {
+        if hand_over.is_placed() {
+            begin(req);
+        }
+        return;
+    }
     let run = hand_over.run.with(req.lp(), |run| match run {
         Run::Inline(_) => Some(std::mem::replace(run, Run::InlineRunning)),
-        Run::Waiting => Some(Run::Waiting),
         Run::Threads(_) => None,
-        Run::InlineRunning | Run::Over => Some(Run::Over),
+        Run::InlineRunning | Run::Waiting(_) | Run::Over => Some(Run::Over),
     });
     match run {
         // Blocks that were kept while the response waited for another part of its page follow.
@@ -64,7 +69,6 @@ fn resume(mut req: Req<'_>) {
             };
             after_turn(lp, &hand_over, result);
         }
-        Some(Run::Waiting) if hand_over.is_placed() => begin(req),
         Some(_) => {}
     }
 }
