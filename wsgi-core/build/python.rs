@@ -1,10 +1,10 @@
-//! Asks the Python of the build for its version, its library and its standard library, and refuses a Python that cannot be
-//! embedded.
+//! Queries the Python of the build for its version, shared library and standard library, and refuses a Python that
+//! cannot be embedded.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Asks the interpreter, one answer a line.
+/// Script that the interpreter runs. It prints one answer per line.
 const QUESTIONS: &str = "
 import os, platform, sys, sysconfig
 var = sysconfig.get_config_var
@@ -21,20 +21,21 @@ print(os.__file__)
 
 const OLDEST: (u32, u32) = (3, 9);
 
-/// A Python that can be embedded.
+/// A CPython that can be embedded.
 pub(crate) struct Python {
-    /// The program.
+    /// Path of the interpreter program.
     pub(crate) executable: String,
-    /// The full version, `3.11.2`.
+    /// Full version, `3.11.2`.
     pub(crate) version: String,
-    /// The shared library, by the name that programs look for when they start.
+    /// Path of the shared library, under the name that the dynamic linker looks for (`libpython3.11.so.1.0`).
     pub(crate) library: String,
-    /// `os.py` of the standard library.
+    /// Path of `os.py` in the standard library.
     pub(crate) stdlib: String,
 }
 
 impl Python {
-    /// Runs a program and asks it. An error is one sentence without its full stop. `free_threaded` is what PyO3 knows.
+    /// Runs `program` and parses its answers. An error is one sentence without its full stop. `free_threaded`: whether
+    /// PyO3's build configuration is for a free-threaded Python.
     pub(crate) fn ask(program: &str, free_threaded: bool) -> Result<Self, String> {
         let another = "set PYO3_PYTHON to another Python";
         let output = Command::new(program)

@@ -1,24 +1,25 @@
-//! A WSGI gateway (PEP 3333) that knows no server: it turns requests into `environ`, calls a Python application, and pushes
-//! the response into a sink.
+//! A WSGI gateway (PEP 3333) that depends on no server: it turns requests into `environ`, calls a Python application,
+//! and pushes the response into a sink.
 //!
 //! A server embeds it by implementing the traits of [`host`]: [`RequestView`](host::RequestView) for a request,
 //! [`BodySource`](host::BodySource) for its body, [`ResponseSink`](host::ResponseSink) for the response and
-//! [`ErrorLog`](host::ErrorLog) for log lines. Everything about WSGI stands on this side of them. Applications run on a
-//! bounded pool of threads or inline, on the thread of an event loop; CPython is embedded.
+//! [`ErrorLog`](host::ErrorLog) for log lines. The gateway's side of these traits implements all rules of WSGI.
+//! Applications run on a bounded pool of threads, or inline on the thread of an event loop; CPython is embedded.
 //!
-//! The protocol itself is plain data and state machines, without Python (turn the feature `python` off) and without I/O:
+//! The protocol consists of plain data and state machines, without I/O and without Python (turn the feature `python`
+//! off):
 //!
 //! ```
 //! use wsgi_core::head::{HeaderList, StatusLine};
 //! use wsgi_core::response::{Framing, HeadAt, Response};
 //!
-//! // What start_response() was called with. What cannot be sent cannot be made.
+//! // The arguments of start_response(). Values that cannot be sent are rejected here.
 //! let status = StatusLine::parse(b"200 OK").expect("a status");
 //! let mut headers = HeaderList::new();
 //! headers.push(b"Content-Type", b"text/plain").expect("a header");
 //! assert!(headers.push(b"X-Bad", b"a\r\nb").unwrap_err().to_string().contains("control character"));
 //!
-//! // The machine says what has to be sent.
+//! // The state machine decides which head and how many bytes are sent.
 //! let mut response = Response::new(false, HeadAt::FirstBlock);
 //! response.start(status, headers, false)?;
 //! assert!(response.item(0)?.head.is_none(), "an empty block does not commit the head");
@@ -29,8 +30,8 @@
 //! # Ok::<(), wsgi_core::error::ProtocolError>(())
 //! ```
 //!
-//! With Python, `python::Gateway` is the place to begin. The guide to embedding has a whole host on a page, and
-//! `wsgi-hyper` is one for hyper, tower and axum; `wsgi-testkit` is one for tests, with a conformance suite for others.
+//! With Python, start at `python::Gateway`. The guide to embedding shows a complete host on one page. `wsgi-hyper` is a
+//! host for hyper, tower and axum; `wsgi-testkit` is a host for tests, with a conformance suite for other hosts.
 #![deny(missing_docs, unsafe_code)]
 
 pub mod config;

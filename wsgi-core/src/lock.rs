@@ -1,12 +1,12 @@
-//! Locks that are held for a few instructions, also by threads that have Python's GIL.
+//! Locks that are held for a few instructions, also by threads that hold the GIL.
 //!
-//! A thread that waits for a lock while it has the GIL stops all of Python. That is harmless for a [`Leaf`], because the
-//! thread that holds it is about to give it back: it runs no Python, does not wait for the GIL, takes no other lock, and
-//! drops nothing whose destructor could do any of this. Hosts may use it for what their sinks, bodies and logs share with
-//! other threads.
+//! A thread that waits for a lock while it holds the GIL stops all Python threads. That is harmless for a [`Leaf`],
+//! because its owner releases it soon: it runs no Python, does not wait for the GIL, takes no other lock, and drops
+//! nothing whose destructor could do any of this. Hosts may use it for data that their sinks, bodies and logs share
+//! with other threads.
 //!
-//! Builds with `debug_assertions` check these rules and panic where one is broken: whenever the gateway is about to call
-//! Python, to wait for the GIL, to drop a reference of Python or to take another of its locks.
+//! Builds with `debug_assertions` check these rules and panic on a violation, before the gateway calls Python, waits
+//! for the GIL, drops a Python reference or takes another of its locks.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -15,32 +15,32 @@ use std::time::Duration;
 
 /// A value behind a lock that is held for a few instructions, see [the module](self).
 ///
-/// [`with`](Self::with) and [`replace`](Self::replace) give the lock back before their result can be dropped. Wakers,
-/// callbacks, blocks of a body and references of Python are moved out by them and used or dropped afterwards.
+/// [`with`](Self::with) and [`replace`](Self::replace) release the lock before their result can be dropped. Use them to
+/// move out wakers, callbacks, blocks of a body and Python references, and to use or drop these without the lock.
 #[derive(Default)]
 pub struct Leaf<T>(Mutex<T>);
 
 impl<T> Leaf<T> {
-    /// A lock that is free.
+    /// Creates an unlocked value.
     pub const fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 
-    /// Runs `work` with the value, and returns its result once the lock is free again.
+    /// Runs `work` with the value, and returns its result after the lock is released.
     #[inline]
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         work(&mut self.lock())
     }
 
-    /// Puts `value` in the place of the present one, which is returned to be dropped without the lock.
+    /// Replaces the value and returns the old one, so that the caller drops it without the lock.
     #[inline]
     #[must_use = "dropped by the caller, without the lock"]
     pub fn replace(&self, value: T) -> T {
         self.with(|present| std::mem::replace(present, value))
     }
 
-    /// Takes the lock for as long as the guard lives, to wait for a [`Condvar`] or to give it back in the middle of a
-    /// function. A value that a panic has left behind is taken as it is.
+    /// Takes the lock for the life of the guard, to wait for a [`Condvar`] or to release the lock in the middle of a
+    /// function. Ignores poisoning: a value that a panic has left behind is used as it is.
     #[inline]
     pub fn lock(&self) -> LeafGuard<'_, T> {
         let rule = rules::Leaf::take();
@@ -60,23 +60,24 @@ impl<T: fmt::Debug> fmt::Debug for Leaf<T> {
     }
 }
 
-/// The lock of a [`Leaf`], which is given back when this is dropped.
+/// Guard of a [`Leaf`]. Releases the lock when dropped.
 #[must_use]
 pub struct LeafGuard<'a, T> {
-    // Dropped before the rule: no destructor runs in between.
+    // Dropped before `_rule`: no destructor runs in between.
     guard: MutexGuard<'a, T>,
     _rule: rules::Leaf,
 }
 
 impl<T> LeafGuard<'_, T> {
-    /// Gives the lock back, sleeps until `signal`, and takes it again. The thread is not attached to Python.
+    /// Releases the lock, sleeps until `signal` is notified, and takes the lock again. The thread must not be attached
+    /// to Python.
     pub fn wait(self, signal: &Condvar) -> Self {
         rules::sleeps();
         let Self { guard, _rule } = self;
         Self { guard: signal.wait(guard).unwrap_or_else(PoisonError::into_inner), _rule }
     }
 
-    /// As [`wait`](Self::wait), for as long as `condition` holds.
+    /// Like [`wait`](Self::wait), repeated while `condition` holds.
     pub fn wait_while(mut self, signal: &Condvar, mut condition: impl FnMut(&mut T) -> bool) -> Self {
         while condition(&mut self) {
             self = self.wait(signal);
@@ -84,7 +85,7 @@ impl<T> LeafGuard<'_, T> {
         self
     }
 
-    /// As [`wait`](Self::wait), at most `within`; the second value is whether that time has passed.
+    /// Like [`wait`](Self::wait), for at most `within`; the second value is whether that time has passed.
     pub fn wait_timeout(self, signal: &Condvar, within: Duration) -> (Self, bool) {
         rules::sleeps();
         let Self { guard, _rule } = self;
@@ -92,7 +93,7 @@ impl<T> LeafGuard<'_, T> {
         (Self { guard, _rule }, waited.timed_out())
     }
 
-    /// As [`wait_while`](Self::wait_while), at most `within`; the second value is whether that time has passed.
+    /// Like [`wait_while`](Self::wait_while), for at most `within`; the second value is whether that time has passed.
     pub fn wait_timeout_while(
         self,
         signal: &Condvar,
@@ -123,7 +124,7 @@ impl<T> DerefMut for LeafGuard<'_, T> {
     }
 }
 
-/// The rules as checks. Without `debug_assertions` there is nothing of them in the program.
+/// Run-time checks of the rules. Without `debug_assertions` they compile to nothing.
 #[cfg(debug_assertions)]
 pub(crate) mod rules {
     use std::cell::Cell;
@@ -132,18 +133,18 @@ pub(crate) mod rules {
     use std::sync::OnceLock;
 
     thread_local! {
-        /// Leaf locks that this thread holds.
+        /// Number of leaf locks that this thread holds.
         static LEAVES: Cell<u32> = const { Cell::new(0) };
-        /// Parts of exchanges that this thread holds, without those further up on the stack than a call of the host or of
-        /// Python (see [`Fresh`]).
+        /// Number of parts of exchanges that this thread holds. Parts taken before the innermost call from the host or
+        /// from Python are not counted (see [`Fresh`]).
         static PARTS: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// Whether the calling thread is attached to Python.
+    /// Returns whether the calling thread is attached to Python.
     #[cfg(feature = "python")]
     static IS_ATTACHED: OnceLock<fn() -> bool> = OnceLock::new();
 
-    /// Python has been started, and threads are asked by `is_attached` whether they are attached.
+    /// Sets the function that reports whether a thread is attached. Called when Python has been started.
     #[cfg(feature = "python")]
     pub(crate) fn ask_python(is_attached: fn() -> bool) {
         let _ = IS_ATTACHED.set(is_attached);
@@ -177,7 +178,7 @@ pub(crate) mod rules {
         );
     }
 
-    /// That a leaf lock is held.
+    /// Counts a leaf lock as held until dropped.
     pub(super) struct Leaf(PhantomData<*mut ()>);
 
     impl Leaf {
@@ -195,7 +196,7 @@ pub(crate) mod rules {
         }
     }
 
-    /// That a part of an exchange is held.
+    /// Counts a part of an exchange as held until dropped.
     #[cfg(feature = "python")]
     pub(crate) struct Part(PhantomData<*mut ()>);
 
@@ -210,13 +211,14 @@ pub(crate) mod rules {
     #[cfg(feature = "python")]
     impl Drop for Part {
         fn drop(&mut self) {
-            // Code that switches stacks may give parts back in another order than it took them.
+            // Code that switches stacks may release parts in another order than it took them.
             PARTS.set(PARTS.get().saturating_sub(1));
         }
     }
 
-    /// While our code runs that the host or Python has called: the host may call Python from within a sink, a body or a
-    /// log, which are called under a part. A part that is taken again then is refused, see `Part::lock`.
+    /// Starts a new count for code that the host or Python has called, and restores the old count when dropped. The
+    /// host may call Python from within a sink, a body or a log, which are called with a part held. Taking the same
+    /// part again is refused there, see `Part::lock`.
     #[cfg(feature = "python")]
     pub(crate) struct Fresh(u32);
 
@@ -235,7 +237,7 @@ pub(crate) mod rules {
     }
 }
 
-/// The same names, of no size and without code.
+/// The same names, zero-sized and without code.
 #[cfg(not(debug_assertions))]
 pub(crate) mod rules {
     #[cfg(feature = "python")]
@@ -290,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a lock when it is dropped, as wakers and blocks of a body may do.
+    /// Takes a lock when it is dropped, as wakers and blocks of a body may.
     struct Taking(Arc<Leaf<u32>>);
 
     impl Drop for Taking {

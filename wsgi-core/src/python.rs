@@ -1,14 +1,14 @@
-//! CPython, embedded: the half of the gateway that runs applications.
+//! Embedded CPython: the half of the gateway that runs applications.
 //!
-//! Everything here speaks to Python through `pyo3::ffi` alone. PyO3's own conveniences keep state for the whole process
-//! (an attach counter, deferred reference counts, class objects, interned strings) that is blind to sub-interpreters;
-//! our types are heap types made in each interpreter instead, and references that are dropped on threads without
-//! Python go to a release list of their interpreter.
+//! This module calls CPython through `pyo3::ffi` alone. PyO3's safe API keeps state per process (an attach counter,
+//! deferred reference counts, class objects, interned strings) and does not distinguish sub-interpreters. The gateway's
+//! types are therefore heap types made in each interpreter, and references that are dropped on threads without the GIL
+//! go to the release list of their interpreter.
 //!
-//! All unsafe code of the crate is here, but for the one mapping of a file in `output/spool.rs`.
+//! All unsafe code of the crate is here, except the file mapping in `output/spool.rs`.
 
-// Floors, the lowest first: attach, objects, application, exchange, process. A file imports from its own and lower ones only
-// (`scripts/check-floors.py`).
+// Floors, the lowest first: attach, objects, application, exchange, process. A file imports from its own floor and
+// lower ones only (`scripts/check-floors.py`).
 mod application;
 mod attach;
 mod exchange;

@@ -1,9 +1,9 @@
-//! A request that a host has taken apart already.
+//! A request whose parts the host has already parsed.
 
 use super::{Endpoint, HeaderField, RequestView, Scheme};
 use crate::config::Variable;
 
-/// A [`RequestView`] of borrowed data, for hosts that have all of it at hand when a request begins.
+/// A [`RequestView`] of borrowed data, for hosts that have all parts of a request in memory when it begins.
 ///
 /// ```
 /// use wsgi_core::host::{Endpoint, HeaderField, PlainRequest, RequestView};
@@ -44,7 +44,7 @@ pub struct PlainRequest<'a> {
 }
 
 impl<'a> PlainRequest<'a> {
-    /// `GET /` in HTTP/1.1 from a client that is not known, without anything further.
+    /// Returns a `GET /` request in HTTP/1.1 from an unknown client, without headers and variables.
     pub fn get(server: Endpoint<'a>) -> Self {
         Self {
             method: b"GET",
