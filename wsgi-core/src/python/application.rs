@@ -1,7 +1,7 @@
-//! Floor 3: applications, and how they are loaded.
+//! Floor 3: applications and how they are loaded.
 //!
-//! A host serves a [`Location`](location::Location). The `loader` turns its `source` into a callable once, with the middleware
-//! around it, and again after a reload; locations with the same source share the result.
+//! A host serves a [`Location`](location::Location). The `loader` loads the callable of its `source`, applies the
+//! middleware, and does so again after a reload; locations with the same source share the result.
 
 pub(crate) mod freeze;
 pub(crate) mod loader;

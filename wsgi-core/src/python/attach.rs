@@ -1,12 +1,13 @@
-//! Floor 1: threads, attached to Python and detached from it.
+//! Floor 1: threads that attach to Python and detach from it.
 //!
-//! A thread attaches to an [`Interpreter`](interpreter::Interpreter) (`thread`), which gives it a [`Token`](token::Token): the
-//! proof that every function below and above asks for. References under a token are `Obj`s; `Held` ones may travel to threads
-//! without Python, and return to the interpreter by its list of releases. `lock` has the locks that a thread waits for detached.
+//! A thread attaches to an [`Interpreter`](interpreter::Interpreter) (`thread`) and gets a [`Token`](token::Token): the
+//! proof of being attached that functions of this floor and of those above take. References under a token are `Obj`s;
+//! `Held` references may be moved to detached threads, and return to the interpreter through its release list. `lock`
+//! has the locks that a thread waits for detached.
 //!
-//! The six files `token`, `thread`, `interpreter`, `data`, `lock` and `forked` are one kernel and import each other: a token names
-//! its interpreter, an interpreter has locks and references, and both end where the process was forked. All other files of the
-//! Python half import downwards only.
+//! The six files `token`, `thread`, `interpreter`, `data`, `lock` and `forked` are one kernel and import each other: a
+//! token names its interpreter, an interpreter has locks and references, and both call `forked` where application code
+//! returns. All other files of `python` import downwards only.
 
 pub(crate) mod data;
 pub(crate) mod forked;

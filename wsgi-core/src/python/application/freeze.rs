@@ -1,7 +1,8 @@
-//! Taking what applications have loaded out of the garbage collector's sight, once no request is under way.
+//! Hides the objects of loaded applications from the garbage collector (`gc.freeze`) while no request is under way.
 //!
-//! `gc.freeze()` takes every object that exists: those of a request too, whose cycles would never be collected. So freezing
-//! waits until the exchange that loads the application is the only one of its interpreter.
+//! `gc.freeze()` takes every object that exists, also those of requests, whose cycles would then never be collected.
+//! Freezing therefore waits until no exchange of the interpreter is under way, except the one that loads the
+//! application.
 
 use std::sync::atomic::Ordering;
 
@@ -12,31 +13,31 @@ use crate::python::attach::token::Token;
 use crate::python::objects::raise::Raised;
 use crate::python::objects::report;
 
-/// Something was loaded that is to be frozen.
+/// An application was loaded and is to be frozen.
 const LOADED: u8 = 1;
-/// It stands in the place of an earlier version, which can be collected.
+/// The application replaces an earlier version, whose objects can be collected.
 const AGAIN: u8 = 2;
 
 impl Freezing {
-    /// An exchange begins.
+    /// Counts an exchange that begins.
     pub(crate) fn begin(&self, _token: Token<'_>) {
         self.under_way.store(self.under_way.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// An exchange is over, and its objects have been let go of.
+    /// Ends the count of an exchange whose objects were released, and freezes if that is wanted.
     #[inline]
     pub(crate) fn end(&self, token: Token<'_>) {
         self.under_way.store(self.under_way.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         self.settle(token, &[]);
     }
 
-    /// An application was loaded, for the first time or `again`.
+    /// Requests a freeze after an application was loaded, for the first time or `again`.
     pub(crate) fn want(&self, _token: Token<'_>, again: bool) {
         let wanted = LOADED | if again { AGAIN } else { 0 };
         self.wanted.store(self.wanted.load(Ordering::Relaxed) | wanted, Ordering::Relaxed);
     }
 
-    /// Freezes if that is wanted and no exchange is under way but the caller's own, whose objects are `own`.
+    /// Freezes if that is wanted and no exchange is under way but the caller's, whose objects are `own`.
     #[inline]
     pub(crate) fn settle(&self, token: Token<'_>, own: &[*mut ffi::PyObject]) {
         if self.wanted.load(Ordering::Relaxed) != 0 && self.is_quiet(own) {
@@ -52,7 +53,7 @@ impl Freezing {
     fn freeze(&self, token: Token<'_>, own: &[*mut ffi::PyObject]) {
         let wanted = self.wanted.swap(0, Ordering::Relaxed);
         let frozen = collect(token, wanted & AGAIN != 0).and_then(|()| {
-            // Destructors may have let other threads run, and these begin exchanges.
+            // Destructors may have let other threads run, which may have begun exchanges.
             if self.is_quiet(own) {
                 return freeze_all_but(token, own);
             }
@@ -71,17 +72,17 @@ fn collect(token: Token<'_>, again: bool) -> Result<(), Raised> {
     token.call(token.helper(c"collect")?.as_ptr(), &[again]).map(drop)
 }
 
-/// Freezes what the garbage collector knows, which does not know of `own` meanwhile. No other thread comes in between.
+/// Freezes all objects that the garbage collector tracks, except `own`. No other thread runs meanwhile.
 fn freeze_all_but(token: Token<'_>, own: &[*mut ffi::PyObject]) -> Result<(), Raised> {
     let freeze = token.helper(c"freeze")?;
-    // SAFETY: live objects, of types that are garbage collected, as the check says.
+    // SAFETY: live objects. The function returns 0 for types without garbage collection.
     let tracked = |object: &&*mut ffi::PyObject| unsafe { ffi::PyObject_GC_IsTracked(**object) != 0 };
     let own: Vec<_> = own.iter().filter(tracked).copied().collect();
-    // SAFETY: tracked objects.
+    // SAFETY: the filter has left tracked objects only.
     own.iter().for_each(|object| unsafe { ffi::PyObject_GC_UnTrack(object.cast()) });
-    // A function in C that runs no Python code.
+    // `gc.freeze` is a C function that runs no Python code.
     let frozen = token.call(freeze.as_ptr(), &[]);
-    // SAFETY: they were tracked, and are complete.
+    // SAFETY: the objects were tracked before, so they are complete.
     own.iter().for_each(|object| unsafe { ffi::PyObject_GC_Track(object.cast()) });
     frozen.map(drop)
 }

@@ -1,4 +1,4 @@
-//! From a target of the configuration to a callable: scripts by path, modules by name, and the stack around them.
+//! Loads the callable of a configured target: a script by path or a module by name, with the middleware around it.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -24,20 +24,20 @@ use crate::python::objects::report;
 use crate::record::Log;
 use crate::reload::Version;
 
-/// What was loaded: immutable, and kept by every exchange that uses it.
+/// A loaded application. Every exchange that uses it keeps a reference.
 pub(crate) struct Application {
-    /// The outermost callable.
+    /// The outermost callable: the application with its middleware.
     pub(crate) callable: Held,
-    /// That of the file, from before it was read: an edit meanwhile is seen with the next request.
+    /// Version of the file, taken before the file was read: the next request notices a change made during the load.
     pub(crate) version: Version,
-    /// Where the target is a file in the end.
+    /// The script, or the file of a module that is watched.
     pub(crate) file: Option<PathBuf>,
-    /// Names of headers that responses go out without, in lower case. A dozen at most.
+    /// Lower-case names of headers that were removed from responses (`wsgi_strict off`). A dozen at most.
     left_out: Leaf<Vec<String>>,
 }
 
 impl Application {
-    /// Whether this is the first response that goes out without the header `name`.
+    /// Records that the header `name` is removed from a response; returns whether this is the first time.
     pub(crate) fn is_first_use_of(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         self.left_out.with(|names| {
@@ -50,19 +50,19 @@ impl Application {
     }
 }
 
-/// The scripts and modules of all interpreters, by the address of the interpreter, which is never freed, and the name of their
-/// module.
+/// Scripts and modules of all interpreters. The key is the address of the interpreter, which is never freed, and the
+/// name of the module.
 static SCRIPTS: Leaf<BTreeMap<(usize, String), Arc<Script>>> = Leaf::new(BTreeMap::new());
 
-/// One of them. Its lock is held while it is loaded, which runs Python, so that this happens once.
+/// A script or module. Its lock is held while it is loaded, which runs Python, so that it is loaded once.
 #[derive(Default)]
 struct Script(Loading<Loaded>);
 
 #[derive(Default)]
 struct Loaded {
-    /// What locations with the same callable and stack share.
+    /// Applications by callable and middleware, shared by the locations that have the same ones.
     applications: Vec<(String, Vec<Layer>, Arc<Application>)>,
-    /// What could not be loaded, and why: said once.
+    /// Version and reason of the last failed load, so that the failure is logged once.
     failed: Option<(Version, String)>,
 }
 
@@ -83,16 +83,16 @@ impl Loaded {
     }
 }
 
-/// Why an application is not there.
+/// Why a load has failed.
 enum LoadFailure {
-    /// A Python exception, which is set; what failed.
+    /// A pending Python exception. The text names the failed step.
     Raised(String),
-    /// All there is to say.
+    /// The complete log message.
     Message(String),
 }
 
-/// Loads the application of `source`, or finds it loaded in the version that was `found`. On failure everything is in
-/// the log; of a file that is watched, once for each version.
+/// Loads the application of `source`, or returns the one that is loaded already in version `found`. Failures are
+/// logged; for a watched file, once for each version.
 pub(crate) fn load(
     token: Token<'_>,
     source: &Source,
@@ -105,13 +105,13 @@ pub(crate) fn load(
         Target::Module { name, .. } => name.clone(),
     };
     let script = Script::find(token, &name);
-    // Others that need it wait here, and let Python run: the application may be slow to load.
+    // Other threads that need the module wait here detached: the application may take long to load.
     let Ok(loaded) = script.0.lock() else {
         log.log(Level::Error, &format!("{what} is needed on the thread that is loading it"));
         return Err(Raised);
     };
-    // The lock is given back with the result: neither the log, which is the host's, nor the destructors of the version
-    // before are anything that others have to wait for.
+    // `load_or_find` releases the lock: other threads need not wait for the log, which the host implements, nor for the
+    // destructors of the previous version.
     match load_or_find(token, source, &name, found, loaded) {
         Ok(Found { application, loaded: None, .. }) => Ok(application),
         Ok(Found { application, loaded: Some(again), doubt, before }) => {
@@ -138,17 +138,17 @@ pub(crate) fn load(
 /// The result of [`load_or_find`].
 struct Found {
     application: Arc<Application>,
-    /// It was loaded just now, for the first time or again.
+    /// `Some` if it was loaded just now: false for the first time, true for a reload.
     loaded: Option<bool>,
-    /// Why it will probably fail.
+    /// A warning for the log: why the callable will probably fail.
     doubt: Option<String>,
-    /// The version before.
+    /// The previous version.
     before: Option<Arc<Application>>,
 }
 
-/// Why an application could not be loaded, for the log.
+/// Why an application could not be loaded, as far as the log does not have it.
 enum Failure<'py> {
-    /// The log has it already.
+    /// The failure is in the log already.
     Known,
     Raised(String, Obj<'py>),
     Said(String),
@@ -200,7 +200,7 @@ fn load_or_find<'py>(
     }
 }
 
-/// The file of a target, and its version from before it is read.
+/// Returns the file of a target, and its version before it is read.
 fn file_and_version(token: Token<'_>, source: &Source, found: Option<Version>) -> (Option<PathBuf>, Version) {
     let file = match source.target() {
         Target::Script { path, .. } => Some(path.clone()),
@@ -211,7 +211,7 @@ fn file_and_version(token: Token<'_>, source: &Source, found: Option<Version>) -
     (file, version)
 }
 
-/// The application, and perhaps a doubt about it for the log.
+/// Loads the application. The text is [`Found::doubt`].
 fn load_anew(
     token: Token<'_>,
     source: &Source,
@@ -256,7 +256,8 @@ fn load_anew(
     Ok((Application { callable, version, file, left_out: Leaf::new(Vec::new()) }, doubt))
 }
 
-/// What a function of `hints.py` has to say about a module or an application. What it raises is no matter of the application's.
+/// Returns the text of a function of `hints.py` about a module or an application. Exceptions of that function are
+/// ignored.
 fn hint(token: Token<'_>, function: &CStr, object: &Obj<'_>, wanted: Option<&str>) -> Option<String> {
     let say = || {
         let wanted = wanted.map(|wanted| token.text(wanted)).transpose()?;
@@ -282,8 +283,8 @@ fn check_callable(object: &Obj<'_>, name: impl Fn() -> String) -> Result<(), Loa
     }
 }
 
-/// The module of a target: the one that is loaded already, for all callables of one script share it, unless it is there
-/// in another version and watched.
+/// Returns the module of a target. All callables of a script share its module, which is loaded again only if it is
+/// watched and its version has changed.
 fn load_module<'py>(token: Token<'py>, source: &Source, name: &str, version: Version) -> Result<Obj<'py>, Raised> {
     let name = token.text(name)?;
     let version = token.text(&format!("{version:?}"))?;
@@ -301,13 +302,13 @@ fn load_module<'py>(token: Token<'py>, source: &Source, name: &str, version: Ver
     }
 }
 
-/// The file of a module that is not loaded yet, if Python finds one.
+/// Returns the file of a module, if Python finds one without importing the module.
 fn find_module(token: Token<'_>, name: &str) -> Option<PathBuf> {
     let found = token
         .text(name)
         .and_then(|name| token.call(token.helper(c"find_file")?.as_ptr(), &[name.as_ptr()]))
         .and_then(|found| token.bytes_of(&found));
-    // What is wrong shows when it is imported.
+    // The import will report the error.
     found.inspect_err(|Raised| token.clear_error()).ok().flatten().map(|path| std::ffi::OsString::from_vec(path).into())
 }
 
@@ -324,8 +325,8 @@ fn callable(target: &Target) -> &str {
     }
 }
 
-/// The name under which a script stands in `sys.modules`: `_wsgi_` and 16 hex digits, the FNV-1a hash of its path. Two
-/// scripts `app.py` in two folders do not clash, and none can be imported by accident.
+/// Returns the name of a script in `sys.modules`: `_wsgi_` and 16 hex digits, the FNV-1a hash of its path. Two scripts
+/// `app.py` in two folders do not clash, and none can be imported by accident.
 pub fn module_name(path: &Path) -> String {
     let hash = path
         .as_os_str()

@@ -7,11 +7,11 @@ use crate::python::attach::signals;
 use crate::python::attach::token::Token;
 
 thread_local! {
-    /// How many applications this thread is loading: one may load another.
+    /// Number of applications that this thread is loading: one application may load another.
     static LOADING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// While it lives, this thread loads an application.
+/// Marks this thread as loading an application until dropped.
 pub(crate) struct LoadsApplication<'a>(&'a Interpreter);
 
 impl<'py> LoadsApplication<'py> {
@@ -21,7 +21,7 @@ impl<'py> LoadsApplication<'py> {
     }
 }
 
-/// Whether this thread loads an application.
+/// Returns whether this thread loads an application.
 pub(crate) fn is_loading() -> bool {
     LOADING.get() > 0
 }

@@ -1,4 +1,4 @@
-//! An application as a host knows it: a place that serves requests, and what is loaded for it.
+//! A configured place that serves requests, and the application loaded for it.
 
 use std::fs::File;
 use std::io;
@@ -18,24 +18,24 @@ use crate::python::objects::raise::Raised;
 use crate::record::Log;
 use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 
-/// A place that serves an application.
+/// A configured place that serves an application.
 ///
-/// One per place in the configuration that serves requests: the environ of its requests is made from a template of its
-/// own. The application is loaded at its first request; one that failed to load is tried again with the next request.
+/// A host creates one for each place in its configuration that serves requests. Each has its own environ template. The
+/// application is loaded at the first request; after a failure the next request tries again.
 pub struct Location {
     source: Source,
     settings: LevelSettings,
     /// Where write-buffer data beyond the limit is spooled.
     store: Box<dyn SpoolStore>,
     number: usize,
-    /// The number of its interpreter, which the gateway of the process chooses.
+    /// Number of its interpreter, which the gateway of the process chooses.
     interpreter: OnceLock<usize>,
     application: Leaf<Option<Arc<Application>>>,
-    /// That the host cannot retire has been said.
+    /// Whether the warning that the host cannot replace this process was logged.
     warned: AtomicBool,
 }
 
-/// What a [`Location`] is made of.
+/// Builder of a [`Location`].
 pub struct LocationBuilder {
     target: Target,
     settings: LevelSettings,
@@ -45,7 +45,8 @@ pub struct LocationBuilder {
 }
 
 impl LocationBuilder {
-    /// The complete settings of its block; whatever is not said is at its default. Reloading is as they say from here on.
+    /// Sets the complete settings; absent ones have their defaults. If they turn script reloading on, their policy
+    /// replaces an earlier one.
     pub fn settings(mut self, settings: LevelSettings) -> Self {
         if settings.is_on(Flag::ScriptReloading) {
             self.watch.policy = settings.reload_mechanism.unwrap_or_default().policy();
@@ -54,37 +55,38 @@ impl LocationBuilder {
         self
     }
 
-    /// Where temporary files go; otherwise where the settings say, or into the system's folder for them.
+    /// Sets where temporary files are created. By default in the folder of the settings, or in the system's temporary
+    /// folder.
     pub fn store(mut self, store: impl SpoolStore + 'static) -> Self {
         self.store = Some(Box::new(store));
         self
     }
 
-    /// Where versions of scripts come from, instead of the file system.
+    /// Sets the source of script versions. By default the file system.
     pub fn stamps(mut self, stamps: Arc<dyn StampSource>) -> Self {
         self.watch.stamps = stamps;
         self
     }
 
-    /// Another policy than the settings name.
+    /// Sets a policy other than that of the settings.
     pub fn reload(mut self, policy: Arc<dyn crate::reload::ReloadPolicy>) -> Self {
         self.watch.policy = policy;
         self
     }
 
-    /// How to replace this process. Hosts that cannot leave it out.
+    /// Sets how this process is replaced. Hosts that cannot replace it do not call this.
     pub fn control(mut self, control: Arc<dyn WorkerControl>) -> Self {
         self.watch.control = Some(control);
         self
     }
 
-    /// Puts a middleware around what is there: those of the settings, and earlier ones.
+    /// Puts a middleware around those of the settings and those added earlier.
     pub fn middleware(mut self, layer: Arc<dyn Middleware>) -> Self {
         self.layers.push(layer);
         self
     }
 
-    /// The place. Nothing is loaded yet.
+    /// Creates the location. Loads nothing yet.
     pub fn build(self) -> Arc<Location> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let Self { target, settings, store, watch, layers } = self;
@@ -94,7 +96,7 @@ impl LocationBuilder {
                 None => TempFolder::new(std::env::temp_dir(), Vec::new()),
             })
         });
-        // With layers of the embedder's own, no other location has the same stack.
+        // With middleware added by the embedder, no other location has the same stack.
         let shared = layers.is_empty().then(|| settings.middleware.clone().unwrap_or_default());
         let named = settings.middleware.iter().flatten().cloned();
         let stack = named.map(|layer| Arc::new(PythonMiddleware::new(layer)) as _).chain(layers).collect();
@@ -111,28 +113,29 @@ impl LocationBuilder {
 }
 
 impl Location {
-    /// A place that serves `target`, with everything else at its default.
+    /// Creates a location that serves `target`, with everything else at its default.
     pub fn new(target: Target) -> Arc<Self> {
         Self::builder(target).build()
     }
 
-    /// A place that serves `target`, to be described further.
+    /// Returns a builder of a location that serves `target`.
     pub fn builder(target: Target) -> LocationBuilder {
         let settings = LevelSettings::default();
         LocationBuilder { target, settings, store: None, watch: Watch::default(), layers: Vec::new() }
     }
 
-    /// What is served.
+    /// Returns the script or module that is served.
     pub fn target(&self) -> &Target {
         self.source.target()
     }
 
-    /// How it is served.
+    /// Returns the settings.
     pub fn settings(&self) -> &LevelSettings {
         &self.settings
     }
 
-    /// An empty file where its responses are spooled (`wsgi_temp_path`), which has no name. May wait for the disk.
+    /// Creates an empty, unnamed file where responses of this location are spooled (`wsgi_temp_path`). May block on the
+    /// disk.
     pub fn temporary_file(&self) -> io::Result<File> {
         self.store.create()
     }
@@ -145,12 +148,13 @@ impl Location {
         self.number
     }
 
-    /// The number of its interpreter; `choose` is called the first time.
+    /// Returns the number of its interpreter; calls `choose` the first time.
     pub(crate) fn interpreter(&self, choose: impl FnOnce() -> usize) -> usize {
         *self.interpreter.get_or_init(choose)
     }
 
-    /// Stats the file of the application if its policy asks for that: one system call, so not while attached to Python.
+    /// Stats the file of the application if its policy asks for that: one system call, so do not call it attached to
+    /// Python.
     #[inline]
     pub(crate) fn stamp_now(&self) -> Option<Version> {
         if self.source.is_watched() { self.stamp() } else { None }
@@ -160,13 +164,13 @@ impl Location {
     fn stamp(&self) -> Option<Version> {
         match self.target() {
             Target::Script { path, .. } => Some(self.source.version(path)),
-            // The file of a module is known once it is loaded.
+            // The file of a module is known once the module is loaded.
             Target::Module { .. } => Some(self.source.version(self.loaded()?.file.as_ref()?)),
         }
     }
 
-    /// The application, loaded if need be; `found` is what [`stamp_now`](Self::stamp_now) has seen. On failure everything is in the
-    /// log.
+    /// Returns the application, and loads it if necessary. `found` is the result of [`stamp_now`](Self::stamp_now).
+    /// Failures are logged.
     #[inline]
     pub(crate) fn application(
         &self,
@@ -180,7 +184,7 @@ impl Location {
         }
     }
 
-    /// As [`application`](Self::application), where there is something to decide or to load.
+    /// Slow path of [`application`](Self::application): decides about a reload, or loads.
     #[cold]
     fn load(
         &self,
@@ -197,18 +201,18 @@ impl Location {
             }
         }
         let application = loader::load(token, &self.source, log, found)?;
-        // The last reference to the version before may go here, and its destructors run any code.
+        // This may drop the last reference to the previous version, whose destructors may run any code.
         drop(self.application.replace(Some(Arc::clone(&application))));
         Ok(application)
     }
 
-    /// Whether another process is about to take over.
+    /// Returns whether another process is about to replace this one.
     pub(crate) fn is_retiring(&self) -> bool {
         self.source.control().is_some_and(|control| control.is_retiring())
     }
 
-    /// Whether the response goes out without the header that `error` is about (`wsgi_strict off`). The first time that an
-    /// application sends it, the log has a warning.
+    /// Returns whether the header that `error` is about is left out of the response (`wsgi_strict off`). Logs a warning
+    /// the first time that an application sends the header.
     #[cold]
     pub(crate) fn leaves_out(&self, error: &HeadError, log: &Log) -> bool {
         let Some(name) = error.reserved_header() else { return false };
@@ -226,7 +230,7 @@ impl Location {
         self.application.with(|application| application.clone())
     }
 
-    /// Has another process take over; false where that cannot be.
+    /// Asks the host to replace this process; returns false if it cannot.
     fn retire(&self, log: &Log) -> bool {
         let trouble = match self.source.control() {
             Some(control) => match control.retire() {

@@ -1,4 +1,4 @@
-//! What stands around an application: callables that take one and give another.
+//! Middleware: callables that take an application and return another one.
 
 use pyo3::ffi;
 
@@ -7,30 +7,31 @@ use crate::python::attach::token::{Obj, Token};
 use crate::python::objects::convert::resolve;
 use crate::python::objects::raise::Raised;
 
-/// One layer of the stack around an application (PEP 3333, "Middleware: Components that Play Both Sides").
+/// One layer of middleware around an application (PEP 3333, "Middleware: Components that Play Both Sides").
 ///
-/// It is asked once for each application that it is put around, and again after a reload.
+/// `wrap` is called once for each application, and again after a reload.
 pub trait Middleware: Send + Sync {
-    /// What log lines call it.
+    /// Returns the name for log lines.
     fn name(&self) -> String;
 
-    /// Makes what stands in place of `application`. Runs attached to Python, in the interpreter of the application.
+    /// Returns the callable that replaces `application`. Runs attached to Python, in the interpreter of the
+    /// application.
     fn wrap<'py>(&self, application: Callable<'py>) -> Result<Callable<'py>, MiddlewareError>;
 }
 
-/// Why there is no middleware. Requests are answered with 500, and the next one tries again.
+/// Why a middleware could not be applied. The request is answered with 500, and the next request tries again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiddlewareError {
-    /// A Python exception, which is set on this thread.
+    /// A Python exception, which is pending on this thread.
     #[error("exception in Python")]
     Raised,
-    /// Anything else.
+    /// Any other reason.
     #[error("{0}")]
     Other(String),
 }
 
-/// A Python object that can be called, on the thread that is attached for `'py`.
+/// A Python object that can be called while the thread is attached for `'py`.
 pub struct Callable<'py>(Obj<'py>);
 
 impl<'py> Callable<'py> {
@@ -46,28 +47,28 @@ impl<'py> Callable<'py> {
         self.0
     }
 
-    /// The object, borrowed.
+    /// Returns the object as a borrowed reference.
     pub fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
     }
 
-    /// Another object of the same interpreter in its place; `None` if `object` is null.
+    /// Replaces the object with `object`, which belongs to the same interpreter; `None` if `object` is null.
     ///
     /// # Safety
     ///
     /// `object` is null or a reference that the caller owns.
     pub unsafe fn replaced_by(self, object: *mut ffi::PyObject) -> Option<Self> {
-        // SAFETY: null or a reference that is ours from here on.
+        // SAFETY: `object` is null or a reference that the caller owned and gives away.
         unsafe { self.0.token().own(object) }.map(Self)
     }
 
-    /// `attribute`, which may have dots, of a module that Python imports.
+    /// Imports `module` and returns its `attribute`, which may have dots.
     pub fn import(&self, module: &str, attribute: &str) -> Result<Self, MiddlewareError> {
         let token = self.0.token();
         import(token, module, attribute).map(Self).map_err(|Raised| MiddlewareError::Raised)
     }
 
-    /// Calls it with one argument.
+    /// Calls the object with one argument.
     pub fn call(&self, argument: &Self) -> Result<Self, MiddlewareError> {
         let result = self.0.token().call(self.as_ptr(), &[argument.as_ptr()]);
         result.map(Self).map_err(|Raised| MiddlewareError::Raised)
@@ -80,13 +81,13 @@ fn import<'py>(token: Token<'py>, module: &str, attribute: &str) -> Result<Obj<'
     resolve(token, &module, attribute)
 }
 
-/// A middleware by the name of a Python callable (`wsgi_middleware`).
+/// A middleware that is named by its Python callable (`wsgi_middleware`).
 pub struct PythonMiddleware {
     layer: Layer,
 }
 
 impl PythonMiddleware {
-    /// The one that a directive names.
+    /// Creates the middleware for `layer`, one argument of the directive.
     pub fn new(layer: Layer) -> Self {
         Self { layer }
     }

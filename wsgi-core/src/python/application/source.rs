@@ -1,4 +1,4 @@
-//! The source of an application: a script or module, the stack around it, and how its file is watched.
+//! The source of an application: a script or module, its middleware, and how its file is watched.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use super::middleware::Middleware;
 use crate::config::{Layer, Target};
 use crate::reload::{Decision, Version, Watch, WorkerControl};
 
-/// What the loader needs of a location.
+/// The properties of a location that the loader needs.
 pub(crate) struct Source {
     target: Target,
-    /// Innermost first. Those of the settings come first.
+    /// Innermost first: those of the settings, then those of the embedder.
     stack: Vec<Arc<dyn Middleware>>,
-    /// The layers of the settings; `None` if the embedder has added others, so that no other location has the same stack.
+    /// The middleware of the settings; `None` if the embedder has added others, so that no other location has the same
+    /// stack.
     layers: Option<Vec<Layer>>,
     watch: Watch,
     /// Cached `policy.watches()`: whether to stat the file on each request.
@@ -38,7 +39,8 @@ impl Source {
         &self.stack
     }
 
-    /// Callable and layers: a location with the same ones serves the very same object. `None` if none can.
+    /// Returns callable and middleware. Locations of one script or module that have the same identity share one object.
+    /// `None` if no other location can have it.
     pub(crate) fn identity(&self) -> Option<Identity<'_>> {
         let layers = self.layers.as_deref()?;
         let callable = match &self.target {
@@ -47,28 +49,28 @@ impl Source {
         Some(Identity { callable, layers })
     }
 
-    /// Whether the file is looked at with each request.
+    /// Returns whether to stat the file on each request.
     pub(crate) fn is_watched(&self) -> bool {
         self.is_watched
     }
 
-    /// The version of a file now.
+    /// Returns the current version of a file.
     pub(crate) fn version(&self, file: &Path) -> Version {
         self.watch.stamps.stamp(file).ok()
     }
 
-    /// Whether an application that is loaded in one version stays where its file has another one.
+    /// Decides what to do with an application loaded in version `loaded` when its file has version `found`.
     pub(crate) fn decide(&self, loaded: Version, found: Version) -> Decision {
         self.watch.policy.decide(loaded, found)
     }
 
-    /// How to replace this process.
+    /// Returns how to replace this process, if the host can.
     pub(crate) fn control(&self) -> Option<&dyn WorkerControl> {
         self.watch.control.as_deref()
     }
 }
 
-/// Callable and stack of a location.
+/// Callable and middleware of a location.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity<'a> {
     pub(crate) callable: &'a str,

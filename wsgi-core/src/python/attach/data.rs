@@ -1,10 +1,10 @@
-//! The Python objects of an interpreter that the way of a request uses without a lookup.
+//! The Python objects of an interpreter that the request path uses without a lookup.
 
 use pyo3::ffi;
 
 use super::token::Held;
 
-/// The objects of one interpreter, made at its start.
+/// The objects of one interpreter, created at its start.
 pub(crate) struct Data {
     pub(crate) types: Types,
     /// Interned `"close"`.
@@ -16,11 +16,11 @@ pub(crate) struct Data {
     pub(crate) callable_key: Held,
     /// `b""`
     pub(crate) empty_bytes: Held,
-    /// The type that `wsgi.file_wrapper` is.
+    /// The type that serves as `wsgi.file_wrapper`.
     pub(crate) file_wrapper: Held,
-    /// The bootstrap's namespace.
+    /// Namespace of the bootstrap.
     pub(crate) bootstrap: Held,
-    /// What every environ holds, request or not.
+    /// Entries of every environ that depend on no request.
     pub(crate) environ: Vec<(Held, Held)>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Types {
     pub(crate) empty_input: Held,
 }
 
-/// A type of one interpreter.
+/// A heap type in one interpreter.
 pub(crate) struct HeapType {
     pub(crate) object: Held,
     pub(crate) call: Option<ffi::vectorcallfunc>,

@@ -1,7 +1,7 @@
-//! Processes that an application has forked: they end where application code returns to the gateway.
+//! Processes that an application has forked. They exit where application code returns to the gateway.
 //!
-//! A forked process is a copy of this one with a single thread. It runs application code as long as it likes, and never
-//! answers a request.
+//! A forked process is a copy of this process with a single thread. It runs application code for as long as that takes,
+//! and never answers a request.
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,18 +15,19 @@ use crate::record::Log;
 /// Whether this process was forked by an application. Written by the only thread of a new process.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// The exit status of a forked process: takes the pending exception and the name of the application. `None` if Python fails.
+/// Computes the exit status of a forked process from the pending exception and the name of the application. `None` if
+/// Python fails.
 pub(crate) type ExitStatus = fn(Token<'_>, &str) -> Option<c_int>;
 
 /// Set before the first application is loaded.
 static EXIT_STATUS: OnceLock<ExitStatus> = OnceLock::new();
 
-/// Has `exit_status` called in a forked process before it ends. Once a process.
+/// Sets the function that is called in a forked process before it exits. Once per process.
 pub(crate) fn on_end(exit_status: ExitStatus) {
     let _ = EXIT_STATUS.set(exit_status);
 }
 
-/// This is a forked process from here on.
+/// Marks this process as forked by an application.
 pub(crate) fn set_forked() {
     FORKED.store(true, Ordering::Relaxed);
 }
@@ -37,14 +38,14 @@ pub(crate) fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// Where lines go: to `log`, unless this process was forked by an application. Then nothing of the host runs that would
-/// write them, and they go to standard error.
+/// Returns `log`, or standard error in a process that an application has forked: the code of the host that would write
+/// the lines does not run there.
 #[inline]
 pub(crate) fn log_of(log: &Log) -> &Log {
     if is_forked() { standard_error() } else { log }
 }
 
-/// Made in the forked process, where no other thread can be at it.
+/// Created in the forked process, which has no other thread.
 #[cold]
 fn standard_error() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
@@ -56,14 +57,14 @@ struct StandardError;
 impl ErrorLog for StandardError {
     fn log(&self, level: Level, text: &str) {
         let line = format!("[{}] {}: {text}\n", level.name(), std::process::id());
-        // Not by Rust's own standard error: another thread may have held its lock as the process was forked.
-        // SAFETY: the bytes of a string. Where they cannot be written, nothing can be said about that either.
+        // Not through `std::io::stderr`: another thread may have held its lock at the fork.
+        // SAFETY: pointer and length of one string. A failed write cannot be reported anywhere.
         unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     }
 }
 
-/// Ends this process if the application has forked it. Called wherever application code has returned, before anything of
-/// the host is touched. `what` names the application; a pending exception decides about the exit status.
+/// Exits if the application has forked this process. Called wherever application code has returned, before anything of
+/// the host is used. `what` names the application; a pending exception determines the exit status.
 #[inline(always)]
 pub(crate) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
     if is_forked() {
@@ -71,10 +72,10 @@ pub(crate) fn end_if_forked(token: Token<'_>, what: impl FnOnce() -> String) {
     }
 }
 
-/// As [`end_if_forked`], on a thread that has no Python state any more: with status 0.
+/// Like [`end_if_forked`], on a thread that has no Python state any more: exits with status 0.
 pub(crate) fn exit_if_forked() {
     if is_forked() {
-        // SAFETY: ends the process.
+        // SAFETY: `_exit` has no preconditions.
         unsafe { libc::_exit(libc::EXIT_SUCCESS) }
     }
 }
@@ -89,6 +90,6 @@ fn end(token: Token<'_>, what: impl FnOnce() -> String) -> ! {
             1
         })
     }));
-    // SAFETY: ends the process. Functions of `atexit` are those of the process that was forked.
+    // SAFETY: `_exit` has no preconditions. It skips the functions of `atexit`, which belong to the parent process.
     unsafe { libc::_exit(status.unwrap_or(1)) }
 }

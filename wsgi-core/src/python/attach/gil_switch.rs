@@ -1,10 +1,10 @@
 //! Switching the GIL between interpreters, up to Python 3.12.
 //!
-//! A thread that waits for the GIL sets the `gil_drop_request` of its own interpreter after the switch interval. The thread
-//! that holds the GIL reads the flag of its own interpreter only, so that a loop in one interpreter holds up all others until
-//! it ends. Here each interpreter has a requester: a thread that waits for the GIL in this interpreter and releases it at once.
-//! Its wait sets the flag that the loop reads, and a thread of another interpreter acquires the GIL. A monitor thread wakes the
-//! requesters while the process uses CPU time.
+//! A thread that waits for the GIL sets the `gil_drop_request` of the interpreter that it waits in, after the switch
+//! interval. The thread that holds the GIL reads only the flag of the interpreter that it runs in, so that a loop in
+//! one interpreter holds up all others until it ends. Here each interpreter has a requester: a thread that waits for
+//! the GIL in this interpreter and releases it at once. Its wait sets the flag that the loop reads, and a thread of
+//! another interpreter acquires the GIL. A monitor thread wakes the requesters while the process uses CPU time.
 //!
 //! A process with one interpreter starts none of these threads. Since Python 3.13 the flag belongs to the thread that holds
 //! the GIL (`_Py_GIL_DROP_REQUEST_BIT`).
@@ -28,16 +28,17 @@ use crate::pool::panic_message;
 const SWITCH_INTERVAL: Duration = Duration::from_millis(5);
 /// The longest interval at which the monitor reads the CPU time while requests are served.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(40);
-/// The interval without requests: threads of an application may compute then, too.
+/// The interval without requests: an application's background threads may compute then, too.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// The monitor is idle after so many polls without CPU time, about a second.
+/// Number of polls without CPU time after which the monitor is idle, about a second.
 const POLLS_UNTIL_IDLE: u32 = 25;
-/// The threads run no application code. A stack contains the thread-local variables of all libraries, which may be large.
+/// Stack size of these threads. They run no application code, but a stack contains the thread-local variables of all
+/// libraries, which may be large.
 const STACK_SIZE: usize = 256 << 10;
 
 static REQUESTERS: Leaf<Vec<Thread>> = Leaf::new(Vec::new());
 static MONITOR: OnceLock<Thread> = OnceLock::new();
-/// The monitor polls at the idle interval.
+/// Whether the monitor polls at the idle interval.
 static IDLE: AtomicBool = AtomicBool::new(false);
 
 /// Called at the start of each exchange. Wakes the monitor if it is idle.
@@ -88,7 +89,7 @@ fn spawn_requester(interpreter: &'static Interpreter) -> io::Result<()> {
             thread::park();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 failpoint("gil_request");
-                // A thread that has kept the GIL for the whole interval is likely to compute on.
+                // A thread that has kept the GIL for the whole interval probably continues to compute.
                 while duration_of(|| request_gil(interpreter)) >= SWITCH_INTERVAL {}
             }));
             if let Err(panic) = result {
@@ -134,10 +135,10 @@ fn monitor() {
 /// The CPU time that the process has used between two polls.
 #[derive(Debug, PartialEq)]
 enum CpuUse {
-    /// A thread may compute. A busy machine gives it a fraction of a processor.
+    /// A thread may be computing. On a busy machine it gets a fraction of a processor.
     High,
     Low,
-    /// Not more than the monitor itself uses.
+    /// No more than the monitor itself uses.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! One Python interpreter: its types, names and helpers, and the references that wait to be released in it.
+//! One Python interpreter: its types, names and helpers, and the references that are to be released in it.
 
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
@@ -21,43 +21,42 @@ pub(crate) struct Interpreter {
     kind: Kind,
     /// Settings of the bootstrap and of every environ.
     pub(crate) setup: Arc<Setup>,
-    /// Where lines go that belong to no request.
+    /// Log for lines that belong to no request.
     pub(crate) log: Log,
-    /// With inline execution: the only thread that may call back into an exchange, as
-    /// [`this_thread`](super::thread::this_thread) names it. It lives as long as the gateway, so that no other gets its
-    /// name.
+    /// With inline execution: the only thread that may call back into an exchange, from
+    /// [`this_thread`](super::thread::this_thread). That thread outlives the gateway, so its id is not reused.
     pub(crate) inline_thread: Option<usize>,
-    /// CPython's; null before the start.
+    /// CPython's interpreter state; null before the start.
     state: AtomicPtr<ffi::PyInterpreterState>,
-    /// Held while it is started.
+    /// Held while the interpreter is started.
     pub(crate) starting: Loading<()>,
     data: OnceLock<Data>,
-    /// Of which the garbage collector is to know no more.
+    /// Bookkeeping for `gc.freeze()`.
     pub(crate) freezing: Freezing,
     releases: Leaf<Vec<NonNull<ffi::PyObject>>>,
     has_releases: AtomicBool,
     nudge: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-// SAFETY: the pointers in `releases` are only followed while attached, and `data` is written once, while attached, and
+// SAFETY: the pointers in `releases` are followed only while attached; `data` is written once, while attached, and is
 // read-only afterwards.
 unsafe impl Send for Interpreter {}
-// SAFETY: as above.
+// SAFETY: `releases` is behind a lock; the other fields are atomics, locks, or read-only once they are set.
 unsafe impl Sync for Interpreter {}
 
-/// Which one it is.
+/// Kind of an interpreter.
 pub(crate) enum Kind {
     Main,
-    /// One for the applications of a script or module.
+    /// For the applications of one script or module.
     Dedicated {
         name: PathBuf,
         main: &'static Interpreter,
     },
 }
 
-/// What the bootstrap and the environ of every interpreter depend on.
+/// Settings of the bootstrap and of the environ, the same for every interpreter.
 pub(crate) struct Setup {
-    /// Folders in front of `sys.path`.
+    /// Folders that are put in front of `sys.path`.
     pub(crate) path: Vec<PathBuf>,
     pub(crate) multithread: bool,
     pub(crate) multiprocess: bool,
@@ -67,8 +66,8 @@ pub(crate) struct Setup {
     pub(crate) terminal: bool,
 }
 
-/// How many exchanges of an interpreter are under way, and whether it is to be frozen. Changed with the GIL held, and so
-/// without atomic operations that cost more than others.
+/// Number of exchanges under way in an interpreter, and whether a freeze is wanted. Changed with the GIL held, so that
+/// relaxed loads and stores suffice, which cost no more than plain ones.
 #[derive(Default)]
 pub(crate) struct Freezing {
     pub(crate) under_way: AtomicUsize,
@@ -104,7 +103,7 @@ impl Interpreter {
         }
     }
 
-    /// `main`, the path of a script or the name of a module.
+    /// Returns `main`, or the path of the script or the name of the module that it is for.
     pub(crate) fn name(&self) -> &Path {
         match &self.kind {
             Kind::Main => Path::new("main"),
@@ -112,7 +111,7 @@ impl Interpreter {
         }
     }
 
-    /// CPython's record; null before the start.
+    /// Returns CPython's interpreter state; null before the start.
     pub(crate) fn state(&self) -> *mut ffi::PyInterpreterState {
         self.state.load(Ordering::Acquire)
     }
@@ -121,12 +120,12 @@ impl Interpreter {
         self.state.store(state, Ordering::Release);
     }
 
-    /// Whether it can run applications.
+    /// Returns whether it can run applications.
     pub(crate) fn is_ready(&self) -> bool {
         self.data.get().is_some()
     }
 
-    /// Set once, before the first request.
+    /// Sets the objects. Called once, before the first request.
     pub(crate) fn complete(&self, data: Data) {
         assert!(self.data.set(data).is_ok(), "an interpreter is completed once");
     }
@@ -135,7 +134,7 @@ impl Interpreter {
         self.data.get().expect("interpreter is complete before it serves")
     }
 
-    /// What makes some thread attach soon when references wait to be released.
+    /// Sets the callback that makes some thread attach soon when references are to be released.
     pub(crate) fn on_release(&self, nudge: impl Fn() + Send + Sync + 'static) {
         assert!(self.nudge.set(Box::new(nudge)).is_ok(), "set once");
     }
@@ -152,12 +151,12 @@ impl Interpreter {
         }
     }
 
-    /// Whether references wait to be released.
+    /// Returns whether references are to be released.
     pub(crate) fn has_releases(&self) -> bool {
         self.has_releases.load(Ordering::Acquire)
     }
 
-    /// Gives up what other threads have left.
+    /// Releases the references that other threads have left.
     #[inline]
     pub(crate) fn release_now(&self, token: Token<'_>) {
         if self.has_releases() {
@@ -172,8 +171,8 @@ impl Interpreter {
             std::mem::take(releases)
         });
         for reference in references {
-            // SAFETY: the reference was given to us, and the token proves that we are attached. No lock is held: a
-            // destructor may run any Python code.
+            // SAFETY: the list owned the reference, and the token proves that this thread is attached. No lock is held:
+            // a destructor may run any Python code.
             unsafe { ffi::Py_DECREF(reference.as_ptr()) };
         }
         end_if_forked(token, || "an application".to_owned());

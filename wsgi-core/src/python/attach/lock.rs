@@ -1,13 +1,13 @@
-//! Locks that are held for longer than a [`Leaf`](crate::lock::Leaf) is. A thread waits for one
-//! detached. A thread that holds one and asks for it again gets an error: it would wait for itself.
+//! Locks that are held for longer than a [`Leaf`](crate::lock::Leaf). Threads wait for them detached. A thread that
+//! asks for a lock that it already holds gets an error instead of a deadlock.
 //!
-//! | lock       | while it is held                                                                                  |
+//! | lock       | rules while it is held                                                                            |
 //! |------------|---------------------------------------------------------------------------------------------------|
-//! | `Leaf`     | no Python, no wait for the GIL, no other lock, no destructor but plain ones                       |
-//! | [`Part`]   | the host's sink, body or log is called, and the GIL may be waited for; our code runs no Python    |
+//! | `Leaf`     | no Python, no wait for the GIL, no other lock, only trivial destructors                           |
+//! | [`Part`]   | calls of the host's sink, body or log and waits for the GIL are allowed; we run no Python         |
 //! | [`Loading`]| Python runs, on purpose: a script is loaded once, an interpreter is started once                  |
 //!
-//! They are taken from the bottom of the table to its top.
+//! Locks are taken in the order from the bottom of the table to its top.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,11 +17,11 @@ use super::thread::{Detached, this_thread};
 use super::token::Token;
 use crate::lock::rules;
 
-/// The lock cannot be had, because a call further up on the stack of this thread holds it.
+/// Error: a call further up on the stack of this thread holds the lock.
 #[derive(Debug)]
 pub(crate) struct UnderWay;
 
-/// A part of an exchange (its reply, its input, its error stream), which several threads of the application may use.
+/// A part of an exchange (its reply, its input, its error stream) that several threads of the application may use.
 pub(crate) struct Part<T>(Owned<T>);
 
 impl<T> Part<T> {
@@ -36,7 +36,7 @@ impl<T> Part<T> {
         Ok(PartGuard { guard: self.0.lock()?, _rule: rules::Part::take() })
     }
 
-    /// Takes the lock where no other thread can have it.
+    /// Takes the lock when no other thread can hold it.
     pub(crate) fn lock_alone(&self) -> PartGuard<'_, T> {
         PartGuard {
             guard: self.0.guard(self.0.mutex.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -45,7 +45,7 @@ impl<T> Part<T> {
     }
 }
 
-/// The lock of a [`Part`].
+/// Guard of a [`Part`].
 pub(crate) struct PartGuard<'a, T> {
     guard: OwnedGuard<'a, T>,
     _rule: rules::Part,
@@ -67,7 +67,7 @@ impl<T> DerefMut for PartGuard<'_, T> {
     }
 }
 
-/// A value that is made once, by running Python. Other threads wait until that has succeeded or failed.
+/// A value that is created once, by running Python. Other threads wait until that has succeeded or failed.
 #[derive(Default)]
 pub(crate) struct Loading<T>(Owned<T>);
 
@@ -79,7 +79,7 @@ impl<T> Loading<T> {
     }
 }
 
-/// The lock of [`Loading`].
+/// Guard of a [`Loading`].
 pub(crate) struct LoadingGuard<'a, T>(OwnedGuard<'a, T>);
 
 impl<T> Deref for LoadingGuard<'_, T> {
@@ -96,11 +96,12 @@ impl<T> DerefMut for LoadingGuard<'_, T> {
     }
 }
 
-/// A mutex that knows which thread holds it.
+/// A mutex that records which thread holds it.
 #[derive(Default)]
 struct Owned<T> {
     mutex: Mutex<T>,
-    /// As [`this_thread`] names it; 0 while the lock is free. A thread finds itself here only if it holds the lock.
+    /// Id of the owner, from [`this_thread`]; 0 while the lock is free. A thread finds its id here only if it holds the
+    /// lock.
     owner: AtomicUsize,
 }
 
@@ -119,8 +120,8 @@ impl<T> Owned<T> {
         Ok(self.guard(guard))
     }
 
-    /// The thread that holds the lock may be waiting for the GIL, so that is given away meanwhile. Taking it back under the
-    /// lock is harmless: no thread waits for this lock attached.
+    /// Waits detached, because the owner may be waiting for the GIL. Attaching again with the lock held is harmless: no
+    /// thread waits for this lock attached.
     #[cold]
     fn wait(&self) -> Result<MutexGuard<'_, T>, UnderWay> {
         if self.owner.load(Ordering::Relaxed) == this_thread() {
@@ -145,7 +146,7 @@ struct OwnedGuard<'a, T> {
 impl<T> Drop for OwnedGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Before the lock is given back, as the field is dropped.
+        // Runs before the field `guard` is dropped, which releases the lock.
         self.owner.store(0, Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! The host's signals on the thread where it runs applications inline: none is left blocked.
+//! Keeps the host's signals unblocked on the thread where it runs applications inline.
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::interpreter::Interpreter;
 use crate::host::Level;
 
-/// Signals of the host that are not blocked on its thread when the gateway starts. Empty with threads: the host's own thread
-/// runs no application.
+/// Signals of the host that were not blocked on its thread when the gateway started. Empty with thread execution, where
+/// that thread runs no application.
 static OPEN: OnceLock<libc::sigset_t> = OnceLock::new();
 
-/// Whether an application may have blocked some.
+/// Whether an application may have blocked signals.
 static MASK_CHANGED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps `signals` open on this thread, which runs applications inline.
+/// Records which of `signals` are not blocked on this thread, which runs applications inline.
 pub(crate) fn keep_open(signals: &[c_int]) {
     let mut open = MaybeUninit::<libc::sigset_t>::uninit();
     let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the sets are filled in before they are read; the mask is this thread's own, and is not changed.
+    // SAFETY: both sets are initialised before they are read. A null set leaves this thread's mask as it is.
     unsafe {
         libc::sigemptyset(open.as_mut_ptr());
         if libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) != 0 {
@@ -31,17 +31,17 @@ pub(crate) fn keep_open(signals: &[c_int]) {
                 libc::sigaddset(open.as_mut_ptr(), *signal);
             }
         }
-        // Python starts once a process, and so does this.
+        // Called once per process, when Python starts.
         let _ = OPEN.set(open.assume_init());
     }
 }
 
-/// An application has called `pthread_sigmask`.
+/// Called when an application has called `pthread_sigmask`.
 pub(crate) fn mask_changed() {
     MASK_CHANGED.store(true, Ordering::Relaxed);
 }
 
-/// Called when application code has returned to the host's thread.
+/// Unblocks the recorded signals. Called when application code has returned to the host's thread.
 #[inline]
 pub(crate) fn unblock(interpreter: &Interpreter) {
     if MASK_CHANGED.load(Ordering::Relaxed) {
@@ -57,7 +57,7 @@ fn unblock_now(interpreter: &Interpreter) {
     MASK_CHANGED.store(false, Ordering::Relaxed);
     let Some(open) = OPEN.get() else { return };
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: a set that was filled in, and one that the call fills in; the mask is this thread's own.
+    // SAFETY: `open` is initialised, and the call initialises `before` if it returns 0.
     let left = unsafe {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, open, before.as_mut_ptr()) == 0
             && (1..=libc::SIGRTMAX())

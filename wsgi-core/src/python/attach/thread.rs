@@ -1,9 +1,9 @@
-//! How threads attach: one Python thread state per thread and interpreter, made once and kept for the thread's life.
+//! Thread states: one per thread and interpreter, created once and kept for the thread's life.
 //!
-//! A thread state that stays gives `threading.local` its meaning from request to request and makes attaching a matter
-//! of 30 ns. Whether a thread is attached is asked of Python each time. A count of our own frames on the stack would be
-//! wrong as soon as an application changes stacks (greenlet, gevent) within something that we have called: frames then end
-//! in another order than they began.
+//! A thread state that is kept preserves `threading.local` from request to request and makes attaching a matter of 30
+//! ns. Whether a thread is attached is queried from CPython each time. A count of our frames on the stack would be
+//! wrong as soon as an application switches stacks (greenlet, gevent) in code that we have called: frames then end in
+//! another order than they began.
 
 use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
@@ -18,28 +18,28 @@ use crate::lock::rules;
 thread_local! {
     static STATE: ThreadState =
         const { ThreadState { tstate: Cell::new(ptr::null_mut()), home: Cell::new(ptr::null()) } };
-    /// This thread's states of the interpreters it has attached to, without the one in `STATE`. On its own because
-    /// `STATE` must be free of destructors to be quick to reach.
+    /// This thread's states of the interpreters it has attached to, without the one in `STATE`. A separate variable,
+    /// because access to `STATE` is fast only without a destructor.
     static OTHERS: RefCell<Vec<(*const Interpreter, *mut ffi::PyThreadState)>> = const { RefCell::new(Vec::new()) };
 }
 
 struct ThreadState {
     /// This thread's state of the interpreter that it last attached to.
     tstate: Cell<*mut ffi::PyThreadState>,
-    /// Which interpreter that is; null before the first time.
+    /// The interpreter of `tstate`; null before the first time.
     home: Cell<*const Interpreter>,
 }
 
-/// This thread, as `pthread_self` names it. In a shared object it is found with less than a thread-local variable takes.
+/// Returns the id of this thread (`pthread_self`). In a shared object this is cheaper than a thread-local variable.
 pub(crate) fn this_thread() -> usize {
-    // SAFETY: always succeeds.
+    // SAFETY: `pthread_self` always succeeds.
     unsafe { libc::pthread_self() as usize }
 }
 
-/// This thread's [`STATE`], to be looked up once: a look takes a call in a shared object.
+/// Returns this thread's [`STATE`]. Look it up once per call: each access is a function call in a shared object.
 fn state() -> &'static ThreadState {
-    // SAFETY: without a destructor it is there as long as code runs on the thread, and what is not `Sync` cannot be
-    // referred to from another one.
+    // SAFETY: a thread-local variable without a destructor exists as long as code runs on its thread, and the reference
+    // cannot leave the thread because `ThreadState` is not `Sync`.
     STATE.with(|state| unsafe { &*ptr::from_ref(state) })
 }
 
@@ -54,21 +54,21 @@ pub(crate) fn is_attached() -> bool {
     !state().current().is_null()
 }
 
-/// Attached to an interpreter until dropped. One within another costs a look at the thread, unless it changes to another
-/// interpreter.
+/// A thread that is attached to an interpreter until this is dropped. Nested values only check the current state,
+/// unless they change to another interpreter.
 pub struct Attached<'a> {
     interpreter: &'a Interpreter,
-    /// That of this thread, which it cannot leave with it.
+    /// State of this thread. This reference is not `Send`, so that the value stays on its thread.
     _state: &'static ThreadState,
-    /// The thread was not attached to this interpreter before.
+    /// Whether `new` has attached the thread; false if it was attached to this interpreter before.
     restored: bool,
-    /// The thread was attached to another interpreter, and will be again.
+    /// Set if the thread was attached to another interpreter: attaches to that again when dropped.
     _outer: Option<Detached>,
     _rule: rules::Fresh,
 }
 
 impl<'a> Attached<'a> {
-    /// Attaches this thread; waits for the GIL. The interpreter has been started.
+    /// Attaches this thread; waits for the GIL. The interpreter must have been started.
     #[inline]
     pub(crate) fn new(interpreter: &'a Interpreter) -> Self {
         rules::no_leaf("a thread attaches to Python");
@@ -84,7 +84,7 @@ impl<'a> Attached<'a> {
         attached
     }
 
-    /// For code that Python calls: the thread is attached by whoever called.
+    /// Enters gateway code that Python calls: the caller is attached.
     ///
     /// # Safety
     ///
@@ -94,7 +94,7 @@ impl<'a> Attached<'a> {
     }
 
     pub(crate) fn token(&self) -> Token<'_> {
-        // SAFETY: attached until dropped, and the token borrows from this.
+        // SAFETY: the thread is attached until this is dropped, and the token borrows from it.
         unsafe { Token::assume(self.interpreter) }
     }
 }
@@ -102,17 +102,17 @@ impl<'a> Attached<'a> {
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         if self.restored {
-            // A destructor may have forked where nothing of an application is called.
+            // A destructor may have forked outside of all calls of an application.
             end_if_forked(self.token(), || "an application".to_owned());
-            // SAFETY: `new` has attached this thread, and whatever ran since has left it so: each call of Python returns
-            // attached, and each `Detached` attaches again before it is gone.
+            // SAFETY: `new` has attached this thread, and it still is: each call of Python returns attached, and each
+            // `Detached` attaches again when dropped.
             unsafe { ffi::PyEval_SaveThread() };
         }
-        // What was left for another interpreter is restored now, as the field is dropped.
+        // Then `_outer` is dropped, which attaches to the outer interpreter again.
     }
 }
 
-/// Our code, called by Python.
+/// Gateway code that Python has called.
 pub(crate) struct Entered<'a> {
     interpreter: &'a Interpreter,
     _rule: rules::Fresh,
@@ -120,21 +120,22 @@ pub(crate) struct Entered<'a> {
 
 impl Entered<'_> {
     pub(crate) fn token(&self) -> Token<'_> {
-        // SAFETY: the caller of `Attached::assume` promised it.
+        // SAFETY: the caller of `Attached::assume` keeps the thread attached while this exists.
         unsafe { Token::assume(self.interpreter) }
     }
 }
 
-/// The opposite: an attached thread that lets others run while it waits, or works in another interpreter.
+/// An attached thread that has released the GIL until this is dropped, to wait or to work in another interpreter.
 pub(crate) struct Detached {
     tstate: NonNull<ffi::PyThreadState>,
 }
 
 impl Detached {
-    /// The thread must be attached (a [`Token`] proves it).
+    /// Detaches this thread, which must be attached (a [`Token`] proves it).
     pub(crate) fn new() -> Self {
         debug_assert!(is_attached(), "only an attached thread can be detached");
-        // SAFETY: attached, as the caller's token proves. The state may be one of Python's own threads.
+        // SAFETY: the thread is attached, as the caller's token proves, so it has a state. Python may have made that
+        // state for one of its threads.
         let tstate = unsafe { NonNull::new_unchecked(ffi::PyEval_SaveThread()) };
         Self { tstate }
     }
@@ -148,7 +149,7 @@ impl Detached {
 impl Drop for Detached {
     fn drop(&mut self) {
         rules::no_leaf("the GIL is waited for");
-        // SAFETY: the state was saved on this very thread, and is not current.
+        // SAFETY: the state was saved on this thread, and is not current.
         unsafe { ffi::PyEval_RestoreThread(self.tstate.as_ptr()) };
     }
 }
@@ -162,7 +163,7 @@ pub(crate) fn request_gil(interpreter: &Interpreter) {
     unsafe { ffi::PyEval_SaveThread() };
 }
 
-/// Keeps the thread that started Python detached but ready to attach again to `main`.
+/// Detaches the thread that started Python, and records its state so that it can attach to `main` again.
 ///
 /// # Safety
 ///
@@ -176,22 +177,22 @@ pub(crate) unsafe fn adopt_starting_thread(main: &Interpreter) {
 }
 
 impl ThreadState {
-    /// The state that this thread is attached with; null while it is detached.
+    /// Returns the state that this thread is attached with; null while it is detached.
     #[cfg(Py_3_12)]
     #[inline]
     fn current(&self) -> *mut ffi::PyThreadState {
-        // SAFETY: reads a thread-local variable of Python's, at any time.
+        // SAFETY: reads a thread-local variable of CPython, which is allowed at any time.
         unsafe { ffi::compat::PyThreadState_GetUnchecked() }
     }
 
-    /// The state that this thread is attached with; null while it is detached.
+    /// Returns the state that this thread is attached with; null while it is detached.
     ///
-    /// Up to Python 3.11 the current state is that of the thread which has the GIL. It may be another thread's, and gone at
-    /// any moment: its address is compared with the states of this thread, and nothing is read from it before.
+    /// Up to Python 3.11 CPython's current state is that of the thread that holds the GIL. It may belong to another
+    /// thread and be freed at any moment: its address is compared with the states of this thread before it is read.
     #[cfg(not(Py_3_12))]
     #[inline]
     fn current(&self) -> *mut ffi::PyThreadState {
-        // SAFETY: reads a variable of Python's, at any time.
+        // SAFETY: reads a variable of CPython, which is allowed at any time.
         let current = unsafe { ffi::compat::PyThreadState_GetUnchecked() };
         if current == self.tstate.get() || current.is_null() || is_of_this_thread(current) {
             current
@@ -200,7 +201,7 @@ impl ThreadState {
         }
     }
 
-    /// Whether `current`, which this thread is attached with, is a state of `interpreter`.
+    /// Returns whether `current`, the state that this thread is attached with, belongs to `interpreter`.
     #[inline]
     fn is_of(&self, current: NonNull<ffi::PyThreadState>, interpreter: &Interpreter) -> bool {
         if current.as_ptr() == self.tstate.get() {
@@ -219,7 +220,7 @@ impl ThreadState {
         unsafe { ffi::PyEval_RestoreThread(self.tstate.get()) };
     }
 
-    /// Makes `tstate` the one of another interpreter, a new one the first time.
+    /// Sets `tstate` to this thread's state of another interpreter, which is created the first time.
     #[cold]
     fn turn_to(&self, interpreter: &Interpreter) {
         let tstate = take_other(interpreter).unwrap_or_else(|| new_state(interpreter));
@@ -234,13 +235,14 @@ impl ThreadState {
     }
 }
 
-/// Whether a state that is not in [`STATE`] is one of this thread, made by us or, for a thread of Python's, by Python.
+/// Returns whether a state that is not in [`STATE`] belongs to this thread: created here or, on a thread that Python
+/// has started, by Python.
 #[cfg(not(Py_3_12))]
 #[cold]
 fn is_of_this_thread(tstate: *mut ffi::PyThreadState) -> bool {
-    // SAFETY: reads a thread-local variable of Python's, at any time.
+    // SAFETY: reads a thread-local variable of CPython, which is allowed at any time.
     let first = unsafe { ffi::PyGILState_GetThisThreadState() };
-    // At the end of the thread there may be no list any more, and nothing is attached through us.
+    // At thread exit the list may be destroyed already; then nothing is attached through this module.
     first == tstate
         || OTHERS.try_with(|others| others.borrow().iter().any(|(_, other)| *other == tstate)).unwrap_or(false)
 }
@@ -253,16 +255,16 @@ fn take_other(interpreter: &Interpreter) -> Option<*mut ffi::PyThreadState> {
     })
 }
 
-/// A first state of this thread, which is detached, in an interpreter.
+/// Creates the first state of this thread, which is detached, in an interpreter.
 fn new_state(interpreter: &Interpreter) -> *mut ffi::PyThreadState {
-    // SAFETY: Python is running, and so is the interpreter.
+    // SAFETY: Python and the interpreter are running.
     unsafe {
         if interpreter.is_main() {
-            // Never released, so that extensions which call PyGILState_Ensure on this thread find the very same state.
+            // Never released, so that extensions which call PyGILState_Ensure on this thread find the same state.
             ffi::PyGILState_Ensure();
             return ffi::PyEval_SaveThread();
         }
-        // Up to 3.11 PyGILState_Ensure finds the first state that was made on the thread.
+        // Up to 3.11 PyGILState_Ensure finds the first state that was created on the thread.
         let tstate = ffi::PyThreadState_New(interpreter.state());
         assert!(!tstate.is_null(), "no memory for a thread state");
         tstate
@@ -277,8 +279,9 @@ pub(crate) fn retire(interpreter: &Interpreter) {
         state.turn(interpreter, tstate);
     }
     let tstate = state.tstate.get();
-    // SAFETY: `tstate` is this thread's and not current. For the main interpreter the release pairs with the one
-    // PyGILState_Ensure in `new_state`. Both ways clear the state while attached, delete it and give up the GIL.
+    // SAFETY: `tstate` belongs to this thread and is not current. For the main interpreter the release pairs with the
+    // one PyGILState_Ensure in `new_state`. Both branches clear the state while attached, delete it and release the
+    // GIL.
     unsafe {
         ffi::PyEval_RestoreThread(tstate);
         if interpreter.is_main() {
@@ -289,7 +292,7 @@ pub(crate) fn retire(interpreter: &Interpreter) {
         }
     }
     exit_if_forked();
-    // Until here it was this thread's: destructors have run as the state was cleared, and may have attached elsewhere.
+    // Destructors have run while the state was cleared, and may have attached this thread to another interpreter.
     if ptr::eq(state.home.get(), interpreter) {
         state.home.set(ptr::null());
         state.tstate.set(ptr::null_mut());

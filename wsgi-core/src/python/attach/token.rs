@@ -1,8 +1,8 @@
-//! Who may touch Python: the attached token, owned references, and references held while detached.
+//! Access to Python: the token of an attached thread, owned references, and references that may be held while detached.
 //!
 //! A [`Token`] proves that the current thread is attached to an interpreter. [`Obj`] is a counted reference that is
-//! given up under the token; [`Held`] may travel to threads that know nothing of Python: dropped detached, it goes to
-//! its interpreter's release list, which the next attached thread empties.
+//! released under the token. [`Held`] may be moved to detached threads: dropped there, it goes to its interpreter's
+//! release list, which the next attached thread empties.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -34,7 +34,7 @@ impl<'py> Token<'py> {
         self.interpreter
     }
 
-    /// Takes over a new reference; `None` means that Python raised.
+    /// Takes over a new reference; `None` if it is null, because Python has raised.
     ///
     /// # Safety
     ///
@@ -43,38 +43,38 @@ impl<'py> Token<'py> {
         Some(Obj { pointer: NonNull::new(pointer)?, token: self })
     }
 
-    /// A further reference to a borrowed object.
+    /// Returns a new reference to a borrowed object; `None` if `pointer` is null.
     ///
     /// # Safety
     ///
     /// `pointer` is null or alive.
     pub(crate) unsafe fn borrow(self, pointer: *mut ffi::PyObject) -> Option<Obj<'py>> {
-        // SAFETY: null is allowed here, and a live object may get one more reference while attached.
+        // SAFETY: `pointer` is null, which is allowed here, or alive, and the thread is attached.
         unsafe { ffi::Py_XINCREF(pointer) };
-        // SAFETY: the reference that was just added is ours.
+        // SAFETY: the line above has added the reference.
         unsafe { self.own(pointer) }
     }
 
-    /// Runs `work` without the GIL, so that other threads of the interpreter go on.
+    /// Runs `work` without the GIL, so that other threads can run Python.
     pub(crate) fn detached<T>(self, work: impl FnOnce() -> T) -> T {
         let _detached = thread::Detached::new();
         work()
     }
 
-    /// Waits until the host's log takes further lines. Other threads run Python meanwhile.
+    /// Blocks until the host's log has room for further lines, while other threads may run Python.
     #[cold]
     pub(crate) fn wait_for(self, log: &dyn ErrorLog) {
         self.detached(|| log.wait_for_room());
     }
 }
 
-/// A further reference, as what a function called by Python returns (`Py_NewRef`, which 3.9 does not have).
+/// Returns a new reference to `object`, for functions that Python calls (`Py_NewRef`, which Python 3.9 lacks).
 ///
 /// # Safety
 ///
 /// `object` is alive, and the thread is attached.
 pub(crate) unsafe fn new_ref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: a live object, attached.
+    // SAFETY: the caller keeps the object alive, and the thread is attached.
     unsafe { ffi::Py_INCREF(object) };
     object
 }
@@ -90,9 +90,9 @@ impl<'py> Obj<'py> {
         self.pointer.as_ptr()
     }
 
-    /// A further reference to the same object.
+    /// Returns another reference to the same object.
     pub(crate) fn duplicate(&self) -> Self {
-        // SAFETY: a live object, attached.
+        // SAFETY: this reference keeps the object alive, and the token proves that the thread is attached.
         unsafe { ffi::Py_INCREF(self.pointer.as_ptr()) };
         Self { pointer: self.pointer, token: self.token }
     }
@@ -107,10 +107,10 @@ impl<'py> Obj<'py> {
         self.token
     }
 
-    /// Lets go of the token and keeps the reference.
+    /// Converts to a reference that needs no token.
     pub(crate) fn hold(self) -> Held {
         let interpreter = self.token.interpreter;
-        // Interpreters are never freed once started (the process ends with them).
+        // Interpreters are never freed: the process ends with them.
         Held { interpreter: NonNull::from(interpreter), pointer: NonNull::new(self.into_ptr()).expect("not null") }
     }
 }
@@ -118,7 +118,7 @@ impl<'py> Obj<'py> {
 impl Drop for Obj<'_> {
     fn drop(&mut self) {
         rules::no_lock("a reference of Python is dropped");
-        // SAFETY: the reference is ours, and the token proves that this thread is attached.
+        // SAFETY: this value owns the reference, and the token proves that the thread is attached.
         unsafe { ffi::Py_DECREF(self.pointer.as_ptr()) }
     }
 }
@@ -129,10 +129,10 @@ pub(crate) struct Held {
     pointer: NonNull<ffi::PyObject>,
 }
 
-// SAFETY: the pointer is only followed by whoever holds a token of the same interpreter; dropping detached hands it to
+// SAFETY: only threads that have a token of the same interpreter follow the pointer; a drop while detached moves it to
 // the interpreter's release list, which is behind a mutex.
 unsafe impl Send for Held {}
-// SAFETY: as above: shared access gives nothing but the address.
+// SAFETY: a shared reference gives access to nothing but the address.
 unsafe impl Sync for Held {}
 
 impl Held {
@@ -140,7 +140,7 @@ impl Held {
         self.pointer.as_ptr()
     }
 
-    /// The same reference for who is attached: dropping it then takes no look at the thread.
+    /// Converts to an `Obj` for an attached thread: dropping that needs no check of the thread.
     pub(crate) fn attach(self, token: Token<'_>) -> Obj<'_> {
         debug_assert!(ptr::eq(self.interpreter.as_ptr(), token.interpreter));
         let pointer = self.pointer;
@@ -151,19 +151,19 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Hosts may drop what has them while a sink of theirs is called: no more than a leaf is excluded.
+        // Hosts may drop owners of references while a sink is called, with a part held: only leaf locks are excluded.
         rules::no_leaf("a reference of Python is dropped");
         self.release();
     }
 }
 
 impl Held {
-    /// Gives up the reference, which must not be used any more.
+    /// Releases the reference, which must not be used any more.
     fn release(&self) {
         // SAFETY: interpreters live until the process ends.
         let interpreter = unsafe { self.interpreter.as_ref() };
         if thread::is_attached_to(interpreter) {
-            // SAFETY: the reference is ours, and this thread is attached to its interpreter.
+            // SAFETY: this value owns the reference, and the thread is attached to its interpreter.
             unsafe { ffi::Py_DECREF(self.pointer.as_ptr()) }
         } else {
             interpreter.release_later(self.pointer);
@@ -171,18 +171,18 @@ impl Held {
     }
 }
 
-/// A `bytes` object that serves as the memory of a [`bytes::Bytes`].
+/// A `bytes` object that owns the memory of a [`bytes::Bytes`].
 pub(crate) struct HeldBytes {
     object: ManuallyDrop<Held>,
     data: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: a bytes object is immutable and stays where it is while a reference is held.
+// SAFETY: a `bytes` object is immutable, and its memory does not move while a reference is held.
 unsafe impl Send for HeldBytes {}
 
 impl HeldBytes {
-    /// The caller has checked that `object` is a `bytes` object, and of no subclass.
+    /// Takes a `bytes` object, not of a subclass; the caller has checked that.
     pub(crate) fn new(object: Obj<'_>) -> Self {
         let pointer = object.as_ptr();
         // SAFETY: `pointer` is a live bytes object, as the caller checked.
@@ -195,7 +195,7 @@ impl HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        // A sink may drop a block while a part of the exchange is held: to free plain bytes runs no Python.
+        // A sink may drop a block while a part of the exchange is held: freeing plain bytes runs no Python.
         rules::no_leaf("a block of Python is dropped");
         self.object.release();
     }
