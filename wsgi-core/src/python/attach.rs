@@ -6,8 +6,8 @@
 //! has the locks that a thread waits for detached.
 //!
 //! The six files `token`, `thread`, `interpreter`, `data`, `lock` and `forked` are one kernel and import each other: a
-//! token names its interpreter, an interpreter has locks and references, and both call `forked` where application code
-//! returns. All other files of `python` import downwards only.
+//! token names its interpreter, an interpreter has locks and references, and `thread` and `interpreter` call `forked`
+//! where application code returns. All other files of `python` import downwards only.
 
 pub(crate) mod data;
 pub(crate) mod forked;

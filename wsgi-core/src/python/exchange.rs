@@ -1,7 +1,8 @@
 //! Floor 4: one request and its response under way.
 //!
-//! An [`Exchange`] calls the application (`run`) in a `context` of its own. The objects that it hands to the application (`types`)
-//! share a `cell`, which has the response side (`reply`) and the request body. `blame` decides whose fault a failure is.
+//! An [`Exchange`] calls the application (`run`) in a `context` that belongs to the request. The objects that the
+//! application gets (`types`) share a `cell`, which has the response side (`reply`) and the request body. `blame`
+//! decides who is responsible for a failure.
 
 mod blame;
 pub(crate) mod cell;
@@ -42,27 +43,27 @@ use stdio::Current;
 
 /// A request that is being answered.
 ///
-/// [`advance`](Self::advance) runs the application until the response is complete or the host cannot take more. Drop it
-/// earlier and the application's iterable is closed.
+/// [`advance`](Self::advance) runs the application until the response is complete or the host cannot take more.
+/// Dropping the exchange earlier closes the application's iterable.
 pub struct Exchange {
     cell: Arc<ExchangeCell>,
-    /// Kept to the end: a reload meanwhile must not take the code away.
+    /// Kept to the end, so that a reload does not free the code in use.
     application: Option<Arc<Application>>,
     /// The request's own copy of the context variables (PEP 567), entered whenever its code runs.
     context: Option<Held>,
     stage: Stage,
-    /// Its interpreter counts it.
+    /// Whether the interpreter counts this exchange as under way.
     under_way: bool,
 }
 
 enum Stage {
-    /// The application has not been called. No environ: making it failed and is logged.
+    /// The application has not been called. Without environ, an earlier step has failed and was logged.
     Call {
         environ: Option<Held>,
-        /// The version of the script, where that is of interest.
+        /// Version of the script, if the location needs it.
         found: Option<Version>,
     },
-    /// It has returned an iterable, which is asked for one block after the other.
+    /// The application has returned an iterable, whose blocks are pulled one by one.
     Iterate {
         iterable: Held,
         iterator: Held,
@@ -71,8 +72,8 @@ enum Stage {
 }
 
 impl Exchange {
-    /// Reads the request and prepares the call. Attaches the thread, unless it is attached. `found` is the version of the
-    /// application's file ([`Location::stamp_now`]).
+    /// Reads the request and prepares the call of the application. Attaches the thread unless it is attached. `found`
+    /// is the version of the application's file ([`Location::stamp_now`]).
     pub(super) fn new<R: RequestView>(request: &R, cell: Arc<ExchangeCell>, found: Option<Version>) -> Self {
         let attached = Attached::new(cell.interpreter);
         let token = attached.token();
@@ -87,19 +88,19 @@ impl Exchange {
         cell.interpreter.freezing.begin(token);
         #[cfg(not(Py_3_13))]
         crate::python::attach::gil_switch::exchange_started();
-        // The garbage collector may have called a destructor.
+        // The garbage collector may have run a destructor, which may have forked.
         end_if_forked(token, || "an application".to_owned());
         drop(attached);
         Self { cell, application: None, context: None, stage: Stage::Call { environ, found }, under_way: true }
     }
 
-    /// One that could not begin for want of its interpreter, which is in the log.
+    /// Creates an exchange whose interpreter failed to start (already logged).
     pub(super) fn failed(cell: Arc<ExchangeCell>) -> Self {
         let stage = Stage::Call { environ: None, found: None };
         Self { cell, application: None, context: None, stage, under_way: false }
     }
 
-    /// Makes the cell that the host's handle and the application's objects share.
+    /// Creates the cell that the host's handle and the application's objects share.
     pub(super) fn cell(
         interpreter: &'static Interpreter,
         location: &Arc<Location>,
@@ -121,10 +122,10 @@ impl Exchange {
         Attached::new(self.cell.interpreter)
     }
 
-    /// Runs application code until the response is complete (`Ready`), or until the host's sink wants to be waited for
-    /// (`Pending`; `cx` is woken then). Everything worth knowing about a fault is in the log already.
+    /// Runs application code until the response is complete (`Ready`), or until the host's sink must be waited for
+    /// (`Pending`; `cx` is woken then). The details of a fault are in the log already.
     ///
-    /// Blocks for as long as the application does. Always call it on the same thread.
+    /// Blocks for as long as the application runs. Always call it on the same thread.
     pub fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Summary, Fault>> {
         let cell = Arc::clone(&self.cell);
         let attached = Attached::new(cell.interpreter);
@@ -152,7 +153,7 @@ impl Exchange {
         result
     }
 
-    /// Nothing of the request is left but what the application has kept.
+    /// Ends the count of the exchange, after all its objects were released but those that the application has kept.
     fn end(&mut self, token: Token<'_>) {
         if std::mem::take(&mut self.under_way) {
             self.cell.interpreter.freezing.end(token);
@@ -196,12 +197,12 @@ impl Drop for Exchange {
     }
 }
 
-/// The objects of environ that belong to one request.
+/// Adds the objects of one request to environ.
 fn add_streams<'py>(environ: Obj<'py>, cell: &Arc<ExchangeCell>) -> Result<Obj<'py>, Raised> {
     let token = environ.token();
     let data = token.interpreter().data();
     let set = |key: &Held, value: Obj<'py>| {
-        // SAFETY: a dict of our own and live objects.
+        // SAFETY: a new dict and live objects.
         let result = unsafe { ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), value.as_ptr()) };
         if result < 0 { Err(Raised) } else { Ok(()) }
     };

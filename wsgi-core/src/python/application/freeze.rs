@@ -1,7 +1,7 @@
 //! Hides the objects of loaded applications from the garbage collector (`gc.freeze`) while no request is under way.
 //!
 //! `gc.freeze()` takes every object that exists, also those of requests, whose cycles would then never be collected.
-//! Freezing therefore waits until no exchange of the interpreter is under way, except the one that loads the
+//! Freezing therefore waits until no exchange of the interpreter is under way but the caller's, which loads the
 //! application.
 
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What went wrong in an exchange, and whose fault it was: that decides about log line and answer.
+//! Failures of an exchange, and who is responsible for them: that determines the log line and the answer.
 
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ use crate::python::objects::convert::type_name;
 use crate::python::objects::report;
 
 impl Exchange {
-    /// The response side. A fault where a call of the application for this very request, which has not returned, holds it.
+    /// Locks the response side. Fails if the application has left a call for this request unfinished, which holds the
+    /// lock.
     ///
-    /// A process that the application has forked gets no further than this, also where it comes from a destructor.
+    /// A process that the application has forked exits here, also if a destructor has forked it.
     #[inline]
     pub(super) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, Fault> {
         end_if_forked(token, || self.name());
@@ -26,18 +27,18 @@ impl Exchange {
             .map_err(|UnderWay| self.violation("has left a call of start_response or write unfinished"))
     }
 
-    /// Logs the pending exception, unless it is what a write has raised because of the client: passing that on is no fault
-    /// of the application's.
+    /// Logs the pending exception, unless a write has raised it because of the client: the application may let it
+    /// propagate.
     pub(super) fn escaped(&self, token: Token<'_>, what: &str) -> Fault {
         let Ok(mut reply) = self.cell.reply(token) else { return self.raised(token, what) };
         let kind = match reply.failure.as_deref() {
-            // SAFETY: statics of the running interpreter.
+            // SAFETY: a static of the running interpreter.
             Some(HostError::ClientGone) => Some(unsafe { ffi::PyExc_BrokenPipeError }),
-            // SAFETY: statics of the running interpreter.
+            // SAFETY: a static of the running interpreter.
             Some(HostError::TimedOut) => Some(unsafe { ffi::PyExc_TimeoutError }),
             Some(HostError::Io(_)) | None => None,
         };
-        // SAFETY: attached, with an exception pending; to compare it with a built-in type runs no Python code.
+        // SAFETY: attached, with an exception pending. Comparing it with a built-in type runs no Python code.
         let failure = match kind.is_some_and(|kind| unsafe { ffi::PyErr_ExceptionMatches(kind) } != 0) {
             true => reply.failure.take(),
             false => None,
@@ -68,7 +69,7 @@ impl Exchange {
     }
 
     pub(super) fn not_bytes(&self, block: *mut ffi::PyObject) -> Fault {
-        // SAFETY: the caller holds a reference.
+        // SAFETY: the caller holds a reference to `block`.
         let kind = unsafe { type_name(block) };
         self.violation(&format!("produced a block of type {kind} instead of bytes (PEP 3333, A Note On String Types)"))
     }
@@ -76,7 +77,7 @@ impl Exchange {
     pub(super) fn host_failed(&self, error: HostError) -> Fault {
         let level = match error {
             HostError::ClientGone | HostError::TimedOut => Level::Info,
-            // Of the server: no memory, a full disk.
+            // A failure of the server: no memory, a full disk.
             HostError::Io(_) => Level::Error,
         };
         self.cell.log.log(level, &format!("response of {} not sent: {error}", self.name()));

@@ -1,4 +1,4 @@
-//! What the objects of one request share, and what is left of it when the request is over.
+//! The state that the objects of one request share, and that outlives the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,23 +19,23 @@ use crate::python::objects::raise::{Raised, runtime_error};
 use crate::record::{LineBuffer, Log};
 use crate::response::Response;
 
-/// The counted cell behind `start_response`, `write`, `wsgi.input` and `wsgi.errors`.
+/// The reference-counted state behind `start_response`, `write`, `wsgi.input` and `wsgi.errors`.
 ///
-/// The parts are locked one by one, because an application may log in one thread while another waits for input. The
-/// host's sink, body and log are called under the lock of their part.
+/// Each part has its lock, because an application may log in one thread while another waits for input. The host's sink,
+/// body and log are called with the lock of their part held.
 pub(crate) struct ExchangeCell {
     pub(crate) interpreter: &'static Interpreter,
     pub(crate) location: Arc<Location>,
     pub(crate) log: Log,
     live: AtomicBool,
     cancelled: AtomicBool,
-    /// A thread has taken it up, or nothing will.
+    /// Whether a thread has begun the exchange, so that it is in no queue.
     begun: AtomicBool,
     has_input: bool,
     reply: Part<Reply>,
     input: Part<Option<Input>>,
     errors: Part<LineBuffer>,
-    /// Somebody has asked for `errors`.
+    /// Whether `errors` was ever locked, and may have an incomplete line.
     has_errors: AtomicBool,
     waker: Leaf<Option<Waker>>,
 }
@@ -65,7 +65,8 @@ impl ExchangeCell {
         }
     }
 
-    /// Refuses late calls, and with inline execution those from other threads: the host's objects live on one.
+    /// Refuses calls after the end of the request and in forked processes, and with inline execution also calls on
+    /// other threads: the host's objects belong to one thread.
     pub(crate) fn check(&self, token: Token<'_>, what: &str) -> Result<(), Raised> {
         if !self.live.load(Ordering::Acquire) {
             return Err(runtime_error(token, &format!("{what}: the request is over")));
@@ -85,28 +86,28 @@ impl ExchangeCell {
         Ok(())
     }
 
-    /// The response side.
+    /// Locks the response side.
     #[inline]
     pub(crate) fn reply(&self, token: Token<'_>) -> Result<PartGuard<'_, Reply>, UnderWay> {
         self.reply.lock(token)
     }
 
-    /// The request body.
+    /// Locks the request body.
     #[inline]
     pub(crate) fn input(&self, token: Token<'_>) -> Result<PartGuard<'_, Option<Input>>, UnderWay> {
         self.input.lock(token)
     }
 
-    /// `wsgi.errors`.
+    /// Locks the incomplete line of `wsgi.errors`.
     pub(crate) fn errors(&self, token: Token<'_>) -> Result<PartGuard<'_, LineBuffer>, UnderWay> {
         self.has_errors.store(true, Ordering::Release);
         self.errors.lock(token)
     }
 
-    /// Ends the life of everything that points here; the sink is given `fault`, if there is one, and dropped.
+    /// Ends the request for all objects that share the cell. The sink gets `fault`, if there is one, and is dropped.
     ///
-    /// A part that a call further up on the stack of this thread holds is dropped with the cell: the host or a change of
-    /// stacks has ended the exchange from within that call.
+    /// A part that is locked by a call further up on the stack of this thread is dropped with the cell: the host or a
+    /// switch of stacks has ended the exchange within that call.
     pub(crate) fn expire(&self, token: Token<'_>, fault: Option<&Fault>) {
         self.live.store(false, Ordering::Release);
         if self.has_errors.load(Ordering::Acquire)
@@ -120,7 +121,7 @@ impl ExchangeCell {
         drop((sink, input));
     }
 
-    /// As `expire`, for an exchange that never began: nothing of Python points here yet.
+    /// Like `expire`, for an exchange that never began: no Python object points to the cell yet.
     pub(crate) fn abandon(&self, fault: Option<&Fault>) {
         self.live.store(false, Ordering::Release);
         let mut sink = self.reply.lock_alone().sink.take();
@@ -129,17 +130,17 @@ impl ExchangeCell {
         drop((sink, input));
     }
 
-    /// The exchange waits in no queue from here on.
+    /// Records that the exchange has left the queue.
     pub(crate) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`begin`](Self::begin) was called. It may not show yet on other threads: the queue knows.
+    /// Returns whether [`begin`](Self::begin) was called. Other threads may see that late: the queue is authoritative.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Whether the request has a body.
+    /// Returns whether the request has a body.
     pub(crate) fn has_input(&self) -> bool {
         self.has_input
     }
@@ -152,7 +153,7 @@ impl ExchangeCell {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// From the host, on any thread, attached or not.
+    /// Cancels the exchange. Called by the host on any thread, attached or not.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.wake();
@@ -164,7 +165,7 @@ impl ExchangeCell {
         }
     }
 
-    /// Who to wake when the exchange is cancelled while it waits.
+    /// Sets the waker for the case that the exchange is cancelled while it waits.
     pub(crate) fn wait_with(&self, waker: &Waker) {
         drop(self.waker.replace(Some(waker.clone())));
     }

@@ -9,7 +9,7 @@ use crate::python::objects::report;
 impl Exchange {
     pub(super) fn enter_context<'py>(&mut self, token: Token<'py>) -> Option<EnteredContext<'py>> {
         if self.context.is_none() {
-            // SAFETY: attached; a new reference results.
+            // SAFETY: attached; the call returns a new reference.
             match unsafe { token.own(ffi::PyContext_CopyCurrent()) } {
                 Some(context) => self.context = Some(context.hold()),
                 None => {
@@ -24,19 +24,20 @@ impl Exchange {
             report::pending(token, &self.cell.log, "cannot enter the context");
             return None;
         }
-        // SAFETY: the context is alive; the guard needs a reference of its own.
+        // SAFETY: the context is alive, and the guard gets another reference to it.
         unsafe { token.borrow(context) }.map(|context| EnteredContext { context })
     }
 }
 
-/// The context that code of the request runs in, until dropped.
+/// A context that code of the request runs in until this is dropped.
 pub(super) struct EnteredContext<'py> {
     context: Obj<'py>,
 }
 
 impl Drop for EnteredContext<'_> {
     fn drop(&mut self) {
-        // SAFETY: entered on this thread, and left in reverse order. A pending exception must survive the call.
+        // SAFETY: entered on this thread, and exited in reverse order. No exception is pending that the call could
+        // replace.
         unsafe {
             debug_assert!(ffi::PyErr_Occurred().is_null());
             ffi::PyContext_Exit(self.context.as_ptr());

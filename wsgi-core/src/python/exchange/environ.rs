@@ -1,10 +1,10 @@
-//! environ as a dict: a template per location and thread that holds the previous request's values, brought up to date
-//! and copied.
+//! Builds environ: a dict per location and thread, the template, holds the previous request's values. It is updated and
+//! copied.
 //!
-//! Most values of two requests in a row are the same (method, protocol, host, user agent...). What
-//! [`EnvironCache`] finds changed is changed in the template; `PyDict_Copy` then clones the table in one go. The
-//! template belongs to one thread: between the update and the copy no other thread can come in, even if the copy runs
-//! the garbage collector and that somebody's finaliser.
+//! Most values of two requests in a row are the same (method, protocol, host, user agent...). [`EnvironCache`] finds
+//! the changed ones, which are set in the template; `PyDict_Copy` then copies the table as a whole. The template
+//! belongs to one thread: no other thread can change it between the update and the copy, even if the copy runs the
+//! garbage collector and thereby a finaliser.
 
 use std::cell::RefCell;
 
@@ -25,27 +25,27 @@ thread_local! {
 struct Template {
     cache: EnvironCache,
     dict: Held,
-    /// Interned keys, by slot.
+    /// Interned keys by slot.
     keys: Vec<Option<Held>>,
-    /// Keys that `dict` has lost since it was made: each has left a hole in its table.
+    /// Number of keys deleted from `dict` since it was created: each has left a hole in its table.
     holes: usize,
 }
 
-/// A fresh environ for `request`, without the per-request objects.
+/// Returns a new environ for `request`, without the per-request objects.
 pub(crate) fn build<'py, R: RequestView>(
     token: Token<'py>,
     location: &Location,
     request: &R,
 ) -> Result<Obj<'py>, Raised> {
     let number = location.number();
-    // Taken out of the list, which is not borrowed while the request is read: that is the host's code, and may begin
-    // another exchange. The other one makes a template of its own then, and one of the two is kept.
+    // Removed from the list, which must not be borrowed while the request is read: that runs code of the host, which
+    // may begin another exchange. The other exchange then creates another template, and one of the two is kept.
     let template = TEMPLATES.with_borrow_mut(|templates| templates.get_mut(number).and_then(Option::take));
     let mut template = match template {
         Some(template) => template,
         None => Box::new(Template::new(token, location)?),
     };
-    // If this fails, the template is half brought up to date: the next request starts over.
+    // If this fails, the template is updated in part only and is dropped: the next request creates a new one.
     let environ = template.environ(token, request)?;
     let other = TEMPLATES.with_borrow_mut(|templates| {
         if templates.len() <= number {
@@ -57,7 +57,7 @@ pub(crate) fn build<'py, R: RequestView>(
     Ok(environ)
 }
 
-/// Forgets this thread's templates; called attached, before the thread ends.
+/// Drops this thread's templates. Called attached, before the thread ends.
 pub(crate) fn forget(_token: Token<'_>) {
     TEMPLATES.take();
 }
@@ -76,7 +76,7 @@ impl Template {
         };
         let own = [(&data.script_key, script.as_ptr()), (&data.callable_key, callable.as_ptr())]
             .into_iter()
-            // What each request replaces has its place already.
+            // Placeholders for the keys that each request sets, so that they have a place in the table.
             .chain([&data.errors_key, &data.input_key].map(|key| (key, data.types.empty_input.as_ptr())));
         let common = data.environ.iter().map(|(key, value)| (key, value.as_ptr()));
         // SAFETY: a new dict; keys and values are alive.
@@ -97,7 +97,7 @@ impl Template {
         cache.update(request, &mut update);
         let Update { once, result, .. } = update;
         result?;
-        // SAFETY: the template is a dict of this interpreter; the copy is ours.
+        // SAFETY: the template is a dict of this interpreter; the copy is a new reference.
         unsafe {
             let environ = token.own(ffi::PyDict_Copy(dict.as_ptr())).ok_or(Raised)?;
             for (key, value) in once {
@@ -110,15 +110,15 @@ impl Template {
     }
 }
 
-/// Applies what has changed since the last request.
+/// Applies the changes since the last request to the template.
 struct Update<'a, 'py> {
     token: Token<'py>,
     dict: &'a mut Held,
     keys: &'a mut Vec<Option<Held>>,
     holes: &'a mut usize,
-    /// Values of this request only.
+    /// Keys and values of this request only.
     once: Vec<(Obj<'py>, Obj<'py>)>,
-    /// The first failure; nothing is done after it.
+    /// The first failure; later changes are skipped.
     result: Result<(), Raised>,
 }
 
@@ -134,11 +134,11 @@ impl Update<'_, '_> {
         }
     }
 
-    /// Makes the dict anew when it may have so many holes that copying it is slow.
+    /// Rebuilds the dict when it may have so many holes that copying it is slow.
     ///
-    /// CPython copies the table of a dict as it is while two thirds of the entries are in use, and else inserts key by
-    /// key, with ten times the instructions (3.9 to 3.14). Without this, most copies would be of the second kind where
-    /// clients with different headers take turns.
+    /// CPython copies the table of a dict as it is while two thirds of the entries are in use. Otherwise it inserts key
+    /// by key, with ten times the instructions (3.9 to 3.14). Without the rebuild most copies would be of the second
+    /// kind when clients with different headers alternate.
     fn fill_holes(&mut self) -> Result<(), Raised> {
         // SAFETY: a live dict and a new one.
         unsafe {

@@ -1,7 +1,7 @@
-//! Heap types, made anew in each interpreter, whose instances point to an exchange.
+//! Heap types whose instances point to an exchange. Each interpreter has its own set.
 //!
-//! All of the gateway's types share one layout ([`Instance`]) and hold no Python references, so that they need no
-//! garbage collection. An instance may outlive its request: it then finds its cell expired and raises.
+//! All types of the gateway share one layout ([`Instance`]) and hold no Python references, so that they need no garbage
+//! collection. An instance may outlive its request: its cell is then expired, and calls raise.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
@@ -22,17 +22,17 @@ use crate::python::attach::thread::Attached;
 use crate::python::attach::token::{Obj, Token};
 use crate::python::objects::raise::{Raised, runtime_error};
 
-/// The memory of every object that the gateway hands to an application.
+/// Memory layout of every object that the gateway gives to an application.
 #[repr(C)]
 pub(crate) struct Instance {
     head: ffi::PyObject,
     vectorcall: Option<ffi::vectorcallfunc>,
-    /// For types that are shared by all requests there is no cell.
+    /// Null for objects that all requests share.
     cell: *const ExchangeCell,
     interpreter: *const Interpreter,
 }
 
-/// What a type is made of.
+/// Definition of a type.
 pub(crate) struct Blueprint {
     pub(crate) name: &'static CStr,
     pub(crate) doc: &'static CStr,
@@ -43,9 +43,9 @@ pub(crate) struct Blueprint {
 }
 
 impl HeapType {
-    /// Makes the type. `methods` must end with a zeroed entry.
+    /// Creates the type. `methods` must end with a zeroed entry.
     pub(crate) fn new(token: Token<'_>, blueprint: &Blueprint) -> Result<Self, Raised> {
-        // SAFETY: plain data; all-zero is how a members table ends.
+        // SAFETY: plain data, which may be all-zero; a zeroed entry ends a members table.
         let mut members: [ffi::PyMemberDef; 2] = unsafe { std::mem::zeroed() };
         members[0].name = c"__vectorcalloffset__".as_ptr();
         members[0].type_code = ffi::Py_T_PYSSIZET;
@@ -64,7 +64,8 @@ impl HeapType {
         slot(ffi::Py_tp_iter, blueprint.iter.map_or(ptr::null_mut(), |function| function as *mut c_void));
         slot(ffi::Py_tp_iternext, blueprint.next.map_or(ptr::null_mut(), |function| function as *mut c_void));
         let mut flags = ffi::Py_TPFLAGS_DEFAULT;
-        // All requests of an interpreter share the type: what one application sets on it would reach the others.
+        // All requests of an interpreter share the type: an attribute set by one application would be visible in
+        // others.
         #[cfg(Py_3_10)]
         (flags |= ffi::Py_TPFLAGS_IMMUTABLETYPE);
         if blueprint.call.is_some() {
@@ -80,10 +81,10 @@ impl HeapType {
             flags: flags as _,
             slots: slots.as_mut_ptr(),
         };
-        // SAFETY: the spec is complete; name, doc and methods are static, the rest is copied.
+        // SAFETY: the spec is complete; name, doc and methods are static, and Python copies the rest.
         let object = unsafe { token.own(ffi::PyType_FromSpec(&mut spec)) }.ok_or(Raised)?;
-        // Only the gateway makes instances: one made by Python code would point nowhere.
-        // SAFETY: a type object that nobody else has seen yet.
+        // Only the gateway creates instances: the pointers of an instance created by Python code would be invalid.
+        // SAFETY: a new type object, which no other code has seen yet.
         unsafe {
             let object = object.as_ptr().cast::<ffi::PyTypeObject>();
             (*object).tp_new = None;
@@ -92,14 +93,14 @@ impl HeapType {
         Ok(Self { object: object.hold(), call: blueprint.call })
     }
 
-    /// An instance for `cell`, or one that belongs to no request.
+    /// Creates an instance for `cell`, or for no exchange.
     pub(crate) fn instance<'py>(
         &self,
         token: Token<'py>,
         cell: Option<&Arc<ExchangeCell>>,
     ) -> Result<Obj<'py>, Raised> {
-        // SAFETY: our own type, of Instance's size, without garbage collection; the header is initialised by Python
-        // (type and reference count) and the rest right here.
+        // SAFETY: a type created above, of the size of `Instance` and without garbage collection. Python initialises
+        // the header (type and reference count), and the lines below initialise the other fields.
         unsafe {
             let object = ffi::PyObject_New::<ffi::PyObject>(self.object.as_ptr().cast());
             if object.is_null() {
@@ -115,12 +116,12 @@ impl HeapType {
 }
 
 impl HeapType {
-    /// Gives the type what a dict of the bootstrap has, before any code of applications runs. What it has already stays. A
-    /// base class cannot do it: from Python 3.14 on an immutable type has none that is mutable.
+    /// Adds the entries of a bootstrap dict to the type, before any application code runs. Existing attributes are
+    /// kept. A base class cannot provide them: since Python 3.14 an immutable type may not have a mutable base.
     pub(crate) fn add_attributes(&self, attributes: &Obj<'_>) -> Result<(), Raised> {
         let object = self.object.as_ptr().cast::<ffi::PyTypeObject>();
-        // SAFETY: our own type, whose dict is there since PyType_FromSpec; Python is told that it has changed. No name has
-        // a slot (`__len__`).
+        // SAFETY: a type created above, whose dict exists since PyType_FromSpec; PyType_Modified reports the change to
+        // Python. No name has a slot (`__len__`).
         unsafe {
             let result = ffi::PyDict_Merge((*object).tp_dict, attributes.as_ptr(), 0);
             ffi::PyType_Modified(object);
@@ -128,7 +129,7 @@ impl HeapType {
         }
     }
 
-    /// An instance for the exchange of another instance.
+    /// Creates an instance for the exchange of another instance.
     ///
     /// # Safety
     ///
@@ -138,8 +139,8 @@ impl HeapType {
         token: Token<'py>,
         object: *mut ffi::PyObject,
     ) -> Result<Obj<'py>, Raised> {
-        // SAFETY: the cell pointer came from Arc::into_raw and its count is held by `object`: a further Arc needs a
-        // further count.
+        // SAFETY: the cell pointer came from Arc::into_raw, and `object` holds its count. The new Arc gets another
+        // count.
         let cell = unsafe {
             let cell = (*object.cast::<Instance>()).cell;
             Arc::increment_strong_count(cell);
@@ -149,18 +150,19 @@ impl HeapType {
     }
 }
 
-/// The exchange that an instance belongs to, if any.
+/// Returns the exchange that an instance belongs to, if any.
 ///
 /// # Safety
 ///
 /// `object` is a live [`Instance`], and the thread is attached.
 unsafe fn cell<'a>(object: *mut ffi::PyObject) -> Option<&'a ExchangeCell> {
-    // SAFETY: the pointer comes from Arc::into_raw and is given back in `dealloc` only.
+    // SAFETY: the pointer is null or came from Arc::into_raw, and only `dealloc` releases it.
     unsafe { (*object.cast::<Instance>()).cell.as_ref() }
 }
 
-/// Every entry from Python goes through here: a panic becomes a RuntimeError and an alert that has `name`, and the thread
-/// is known to be attached while `work` runs. `failure` is what the slot returns when an exception is set.
+/// Runs `work` for a call from Python. Every entry from Python goes through here: a panic becomes a RuntimeError and an
+/// alert with `name`, and the thread is attached while `work` runs. `failure` is the slot's return value when an
+/// exception is pending.
 ///
 /// # Safety
 ///
@@ -171,7 +173,7 @@ pub(crate) unsafe fn enter<T>(
     failure: T,
     work: impl FnOnce(Token<'_>, Option<&ExchangeCell>) -> Result<T, Raised>,
 ) -> T {
-    // SAFETY: Python calls us attached, and interpreters live to the end of the process.
+    // SAFETY: Python calls with the thread attached, and interpreters live to the end of the process.
     let entered = unsafe { Attached::assume(&*(*object.cast::<Instance>()).interpreter) };
     // SAFETY: a live instance, attached.
     let cell = unsafe { cell(object) };
@@ -191,20 +193,20 @@ pub(crate) unsafe fn enter<T>(
     }
 }
 
-/// Nobody else is there to tell.
+/// Logs a panic: Python code may catch the RuntimeError, and `dealloc` raises none.
 fn report_panic(interpreter: &Interpreter, name: &str, message: &str) {
     log_of(&interpreter.log).log(Level::Alert, &format!("panic in {name}, called by Python: {message}"));
 }
 
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: the last reference to an Instance is gone: its cell's count, its memory and its type's reference (heap
-    // types are counted by their instances) are given back once, and interpreters live to the end of the process.
+    // SAFETY: the last reference to an Instance is gone. The count of its cell, its memory and its reference to the
+    // type (each instance of a heap type has one) are released once; interpreters live to the end of the process.
     unsafe {
         let kind = ffi::Py_TYPE(object);
         let Instance { cell, interpreter, .. } = &*object.cast::<Instance>();
         if !cell.is_null() {
             let cell = Arc::from_raw(*cell);
-            // The last one drops what the host has given. No exception can leave from here.
+            // The last count drops the host's objects. A panic in that must not leave this function.
             let dropping = || {
                 failpoint("dealloc");
                 drop(cell);

@@ -1,4 +1,4 @@
-//! The response under way: what the protocol allows, and the host's sink that it goes to.
+//! The response under way: the protocol's state machine and the host's sink.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use crate::python::application::location::Location;
 use crate::python::attach::token::{HeldBytes, Token};
 use crate::response::{Accepted, Response};
 
-/// What became of a complete exchange.
+/// Result of a complete exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -25,45 +25,45 @@ pub struct Summary {
     pub body_bytes: u64,
 }
 
-/// Why a response ended before its time.
+/// Why a response ended early.
 pub(crate) enum Stop {
     Protocol(ProtocolError),
     Host(HostError),
-    /// A call of `write` has failed, and is in the log.
+    /// A call of `write` has failed and was logged.
     FailedWrite(Arc<HostError>),
 }
 
 /// The next step after a block of the iterable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The next one.
+    /// Ask the iterable for another block.
     Ask,
-    /// The body is complete by its Content-Length. The iterable is asked on, so that its code behind the last block runs.
+    /// The body is complete by its Content-Length. Ask the iterable on, so that its code after the last block runs.
     Complete,
-    /// Nothing: no further block would be sent.
+    /// End the response: no further block would be sent.
     End,
 }
 
-/// Response and sink, driven together.
+/// Response state and sink, driven together.
 pub(crate) struct Reply {
     pub(crate) response: Response,
-    /// `None` when the request is over.
+    /// `None` after the end of the request.
     pub(crate) sink: Option<Box<dyn ResponseSink>>,
-    /// A failed write that has raised an exception in the application, kept until the exchange ends with it.
+    /// The failure of a write that has raised an exception in the application, kept until the exchange ends with it.
     pub(crate) failure: Option<Arc<HostError>>,
-    /// The next block is the only one, and so its length that of the body.
+    /// The next block is the whole body, so its length is the Content-Length.
     pub(crate) single: bool,
-    /// The response gets a header `Refresh: 0`, unless it has one.
+    /// Whether to add a header `Refresh: 0`, unless the application sets one.
     pub(crate) refresh: bool,
     /// Bytes beyond Content-Length that were not sent.
     pub(crate) excess: u64,
-    /// Whether blocks may be joined, where the head says so.
+    /// Whether blocks may be joined, if the head decides that.
     joins: Option<bool>,
-    /// Bytes of blocks that may wait at the host for what follows.
+    /// Bytes of blocks that the host may hold back until more follow.
     joined: usize,
-    /// Small blocks of a long list, which all leave together.
+    /// Joins the small blocks of a long list, which are sent together.
     gather: Option<Box<Gather>>,
-    /// What was written and waits for the application to return.
+    /// Blocks of the write callable that are held back until the application returns.
     written: Option<Box<WriteBuffer>>,
     status: u16,
     body_bytes: u64,
@@ -87,7 +87,7 @@ impl Reply {
         }
     }
 
-    /// `start_response` was called. A second call, with `exc_info`, also replaces what was collected.
+    /// Handles a call of `start_response`. A second call, with `exc_info`, also discards the collected blocks.
     #[inline(always)]
     pub(crate) fn start(
         &mut self,
@@ -102,13 +102,13 @@ impl Reply {
         self.response.start(status, headers, has_exc_info)?;
         self.response.replace_body(replaced);
         if self.written.take().is_some() {
-            // If it could not be kept, that does not matter any more.
+            // The failure to store the discarded blocks no longer matters.
             self.failure = None;
         }
         Ok(())
     }
 
-    /// All that the iterable gives are so many blocks, of `total` bytes.
+    /// Declares that the iterable consists of `count` blocks with `total` bytes.
     pub(crate) fn declare_blocks(&mut self, count: usize, total: u64) {
         if count >= GATHER_FROM {
             self.gather = Some(Box::new(Gather::new(total)));
@@ -119,7 +119,7 @@ impl Reply {
         }
     }
 
-    /// How the next block of the iterable, of `len` bytes, is to be sent.
+    /// Returns how the next block of the iterable, of `len` bytes, is to be sent.
     #[inline]
     pub(crate) fn flush_for(&mut self, len: usize, settings: &LevelSettings) -> Flush {
         match self.joins.unwrap_or_else(|| settings.is_on(Flag::OutputBuffering)) {
@@ -128,7 +128,7 @@ impl Reply {
         }
     }
 
-    /// As [`flush_for`](Self::flush_for), where up to `limit` bytes may be joined.
+    /// Like [`flush_for`](Self::flush_for), with up to `limit` bytes joined.
     fn join(&mut self, len: usize, limit: usize) -> Flush {
         self.joined += len;
         if self.joined < limit {
@@ -138,13 +138,14 @@ impl Reply {
         Flush::Now
     }
 
-    /// Fails if a write has failed: the exception that the application got may not have reached the exchange.
+    /// Fails if a write has failed: the application may have caught the exception that it raised.
     #[inline]
     pub(crate) fn check_writes(&mut self) -> Result<(), Stop> {
         self.failure.take().map_or(Ok(()), |failure| Err(Stop::FailedWrite(failure)))
     }
 
-    /// Whether the host wants a further block of the iterable. `Pending` while it has no room; `cx` is woken then.
+    /// Polls whether the host wants a further block of the iterable. `Pending` while it has no room; `cx` is woken
+    /// then.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyInterest, Stop>> {
         self.check_writes()?;
         match self.sink.as_mut() {
@@ -153,7 +154,7 @@ impl Reply {
         }
     }
 
-    /// Sends one block of the iterable, and says whether a further one is needed.
+    /// Sends one block of the iterable, and returns whether a further one is needed.
     ///
     /// # Safety
     ///
@@ -166,7 +167,7 @@ impl Reply {
         flush: Flush,
     ) -> Result<Next, Stop> {
         self.release(Flush::Later)?;
-        // SAFETY: a bytes object.
+        // SAFETY: the caller has checked that `block` is a `bytes` object.
         let length = unsafe { ffi::PyBytes_Size(block) } as u64;
         let accepted = self.response.item(length).map_err(Stop::Protocol)?;
         self.excess += accepted.excess;
@@ -176,9 +177,9 @@ impl Reply {
             (false, false) => Next::Ask,
         };
         let early = accepted.take == 0 && accepted.head.is_some() && flush != Flush::Later && next == Next::Ask;
-        // The end follows at once.
+        // The end of the response follows at once.
         let flush = if next == Next::Ask { flush } else { Flush::Later };
-        // SAFETY: a live bytes object.
+        // SAFETY: the caller keeps the `bytes` object alive.
         unsafe { self.send(token, accepted, block, flush) }.map_err(Stop::Host)?;
         if early && let Some(sink) = self.sink.as_mut() {
             sink.flush().map_err(Stop::Host)?;
@@ -186,10 +187,11 @@ impl Reply {
         Ok(next)
     }
 
-    /// Takes one block of the write callable.
+    /// Takes one block from the write callable.
     ///
-    /// With `wsgi_write_buffering` it is collected, unless the head is out. Else it is sent, and this waits until the
-    /// client takes it. Others run Python meanwhile; inline this holds up the worker.
+    /// With `wsgi_write_buffering` the block is collected, unless the head was sent. Otherwise it is sent, and this
+    /// blocks until the client has taken it; other threads run Python meanwhile, but with inline execution the worker
+    /// is blocked.
     ///
     /// # Safety
     ///
@@ -200,17 +202,17 @@ impl Reply {
         location: &Location,
         block: *mut ffi::PyObject,
     ) -> Result<(), Stop> {
-        // SAFETY: a bytes object.
+        // SAFETY: the caller has checked that `block` is a `bytes` object.
         let length = unsafe { ffi::PyBytes_Size(block) } as u64;
         if location.settings().is_on(Flag::WriteBuffering)
             && let Some(keep) = self.response.collect(length).map_err(Stop::Protocol)?
         {
-            // SAFETY: a live bytes object. Its reference is the caller's for as long as the call lasts.
+            // SAFETY: a live `bytes` object, to which the caller holds a reference during this call.
             let data = unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(block).cast::<u8>(), keep as usize) };
             return self.collect(token, location, data).map_err(|error| Stop::Host(error.into()));
         }
         let accepted = self.response.write(length).map_err(Stop::Protocol)?;
-        // SAFETY: a live bytes object.
+        // SAFETY: the caller keeps the `bytes` object alive.
         unsafe { self.send(token, accepted, block, Flush::Now) }.map_err(Stop::Host)?;
         match self.sink.as_mut() {
             Some(sink) => token.detached(|| sink.drain()).map_err(Stop::Host),
@@ -227,7 +229,7 @@ impl Reply {
         token.detached(|| written.push(block, location.store()))
     }
 
-    /// Sends what was collected, if anything was.
+    /// Sends the collected blocks, if there are any.
     #[inline(always)]
     pub(crate) fn release(&mut self, flush: Flush) -> Result<(), Stop> {
         match self.written.take() {
@@ -262,7 +264,7 @@ impl Reply {
         Ok(())
     }
 
-    /// The iterable is exhausted.
+    /// Ends the response after the last block of the iterable.
     pub(crate) fn end(&mut self) -> Result<Summary, Stop> {
         self.release(Flush::Later)?;
         if self.gather.is_some() {
@@ -281,7 +283,7 @@ impl Reply {
         }
     }
 
-    /// The host wants no body: what Content-Length promises is not owed.
+    /// Ends the response without the rest of the body, which the host does not want: Content-Length need not be met.
     pub(crate) fn end_unwanted(&mut self) -> Result<Summary, Stop> {
         self.finish(None)
     }
@@ -314,14 +316,14 @@ impl Reply {
     ) -> Result<(), HostError> {
         self.send_head(accepted.head)?;
         let Some(sink) = self.sink.as_mut() else { return Err(HostError::ClientGone) };
-        // No more than the block's length, which is a usize.
+        // At most the block's length, which fits into a usize.
         let take = accepted.take as usize;
         if take == 0 {
             return Ok(());
         }
         self.body_bytes += accepted.take;
-        // SAFETY: a live bytes object, as the caller promises; borrowed bytes are copied by the sink, larger ones get
-        // a reference of their own.
+        // SAFETY: a live bytes object, as the caller promises. The sink copies borrowed bytes; larger blocks get
+        // another reference.
         unsafe {
             let data = std::slice::from_raw_parts(ffi::PyBytes_AsString(block).cast::<u8>(), take);
             if let Some(gather) = &mut self.gather
@@ -332,7 +334,7 @@ impl Reply {
             if take <= COPY_LIMIT {
                 sink.send(Chunk::Borrowed(data), flush)
             } else if ffi::PyBytes_CheckExact(block) == 0 {
-                // A subclass may have a finaliser, which must not run wherever the host drops the block.
+                // A subclass may have a finaliser, which must not run where the host drops the block.
                 sink.send(Chunk::Owned(Bytes::copy_from_slice(data)), flush)
             } else {
                 let object = token.borrow(block).expect("a live object");
@@ -344,10 +346,11 @@ impl Reply {
     }
 }
 
-/// Lists of so many blocks are joined. For a few of them a copy more would cost more than it saves.
+/// Lists of at least this many blocks are joined. For fewer blocks the additional copy costs more than it saves.
 const GATHER_FROM: usize = 16;
 
-/// Passes a block of a long list to those before it, and a piece that is complete to the host. False: it leaves by itself.
+/// Adds a block of a long list to the earlier ones, and sends a complete piece to the host. Returns false if the block
+/// must be sent separately.
 #[cold]
 fn is_gathered(gather: &mut Gather, sink: &mut dyn ResponseSink, block: &[u8]) -> Result<bool, HostError> {
     let small = block.len() <= COPY_LIMIT;
@@ -357,7 +360,7 @@ fn is_gathered(gather: &mut Gather, sink: &mut dyn ResponseSink, block: &[u8]) -
     Ok(small)
 }
 
-/// Tells the client to come back at once, unless the application has said when.
+/// Adds a header that makes the client reload at once, unless the application has set it.
 #[cold]
 fn add_refresh(headers: &mut HeaderList) {
     if !headers.iter().any(|header| header.name.eq_ignore_ascii_case(b"refresh")) {

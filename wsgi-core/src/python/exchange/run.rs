@@ -1,4 +1,4 @@
-//! The only place where an application is called, iterated and closed.
+//! The only code that calls, iterates and closes an application.
 
 use std::ptr;
 use std::sync::Arc;
@@ -19,15 +19,16 @@ use crate::python::attach::token::{Held, Obj, Token};
 use crate::python::objects::convert::type_name;
 use crate::python::objects::raise::Raised;
 
-/// An iterable gives so many items before other threads may run Python, in case that it is written in C: then nothing else
-/// releases the GIL as long as the items are empty.
+/// Number of items after which other threads may run Python. An iterator written in C that yields empty items would
+/// otherwise keep the GIL.
 const ITEMS_ATTACHED: usize = 256;
 
-/// How many items with nothing in them an iterable may give behind its Content-Length where its thread has other things to do.
+/// Limit of empty items that an iterable may yield after its body is complete, with inline execution, where the thread
+/// has other work.
 const EMPTY_ITEMS_INLINE: usize = 10_000;
 
 impl Exchange {
-    /// Calls the application, and answers at once if it returned a list or tuple.
+    /// Calls the application, and completes the response if it returned a list or tuple.
     pub(super) fn call(&mut self, token: Token<'_>) -> Result<Option<Summary>, Fault> {
         let Stage::Call { environ, found } = std::mem::replace(&mut self.stage, Stage::Over) else { return Ok(None) };
         let environ = environ.ok_or(Fault::Application)?;
@@ -36,10 +37,10 @@ impl Exchange {
         }
         let cell = &self.cell;
         let application = cell.location.application(token, &cell.log, found).map_err(|Raised| Fault::Application)?;
-        // Of this request: a context is empty as yet.
+        // Environ is the only object of this request: its context is still empty.
         cell.interpreter.freezing.settle(token, &[environ.as_ptr()]);
         if cell.location.is_retiring() {
-            // The client may ask again, and get the new version from the process that takes over.
+            // The client may repeat the request, which then reaches the new version in the process that takes over.
             self.reply(token)?.refresh = true;
         }
         let result = call_application(token, cell, &application, &environ);
@@ -75,16 +76,16 @@ impl Exchange {
         end_if_forked(token, || self.name());
         let Some(iterator) = iterator else {
             let fault = self.raised(token, "cannot iterate over what was returned by");
-            // What cannot be iterated may still want to be closed.
+            // An object that is not iterable may still have a close().
             self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
             return Err(fault);
         };
-        // Before the lock is taken: this may run Python code.
+        // Before the lock is taken, because this may run Python code.
         let single = length(token, object, || self.name()) == Some(1);
         let released = self.reply(token).and_then(|mut reply| {
-            // The single block is the rest of the body: its length is known as soon as it is there (see `iterate`).
+            // The single block is the rest of the body: its length is known when it arrives (see `iterate`).
             reply.single = single && reply.response.collected() == 0;
-            // What was written waits for the application no longer.
+            // The application has returned: send the blocks that were held back.
             let released = reply.release(Flush::Now);
             drop(reply);
             released.map_err(|stop| self.stopped(stop))
@@ -97,10 +98,10 @@ impl Exchange {
         Ok(None)
     }
 
-    /// All blocks are there: head, blocks and end leave in one go, with a Content-Length.
+    /// Sends a complete list of blocks: head, blocks and end together, with a Content-Length.
     pub(super) fn send_list(&mut self, token: Token<'_>, list: &Obj<'_>) -> Result<Summary, Fault> {
         let object = list.as_ptr();
-        // First of all: waiting for it lets other threads run, which may change the list.
+        // Before the list is read: waiting for this lock lets other threads run, which may change the list.
         let mut guard = self.reply(token)?;
         if guard.response.head_sent()
             && let Err(stop) = guard.check_writes()
@@ -155,7 +156,7 @@ impl Exchange {
             let interest = ready!(self.reply(token)?.poll_ready(cx));
             match interest {
                 Ok(BodyInterest::Wanted) => {}
-                // Nobody reads the body: it ends here.
+                // The host does not want the body: the response ends here.
                 Ok(BodyInterest::Unwanted) => return Poll::Ready(self.finish_unwanted(token)),
                 Err(stop) => return Poll::Ready(Err(self.stopped(stop))),
             }
@@ -192,10 +193,10 @@ impl Exchange {
             match outcome {
                 Ok(Next::Ask) => {}
                 Ok(Next::End) => break,
-                // Of a file a part may be wanted.
+                // A file wrapper may be used to send a part of a file.
                 Ok(Next::Complete) if self.sends_file() => break,
                 Ok(Next::Complete) => {
-                    // A client that has left with the last byte has all of it.
+                    // Finish first: a client that disconnects after the last byte has all of it.
                     let result = self.reply(token).and_then(|reply| self.finish(reply));
                     self.run_out(token);
                     return Poll::Ready(result);
@@ -206,12 +207,13 @@ impl Exchange {
         Poll::Ready(self.reply(token).and_then(|reply| self.finish(reply)))
     }
 
-    /// Asks an iterable for further blocks after its body is complete by its Content-Length, so that the code of a generator
-    /// behind its last `yield` runs, as on other servers. The client has its response, and may have left.
+    /// Asks an iterable for further blocks after its body is complete by its Content-Length, so that the code of a
+    /// generator after its last `yield` runs, as on other servers. The client has its response, and may have
+    /// disconnected.
     ///
-    /// Empty items are dropped. The first that is not is the end: "once enough data has been sent to meet the content length,
-    /// the server should stop iterating" (PEP 3333, "Handling the Content-Length Header"). Errors are logged and do not change the
-    /// response.
+    /// Empty items are dropped. The first non-empty item ends the iteration: "once enough data has been sent to meet
+    /// the content length, the server should stop iterating" (PEP 3333, "Handling the Content-Length Header"). Errors
+    /// are logged and do not change the response.
     fn run_out(&self, token: Token<'_>) {
         let Stage::Iterate { iterator, .. } = &self.stage else { return };
         let limit = if self.cell.interpreter.inline_thread.is_some() { EMPTY_ITEMS_INLINE } else { usize::MAX };
@@ -244,7 +246,7 @@ impl Exchange {
         }
     }
 
-    /// The iterable is exhausted, or as much of it as is needed has been sent.
+    /// Ends the response after the iterable is exhausted or has given enough blocks.
     pub(super) fn finish(&self, mut reply: PartGuard<'_, Reply>) -> Result<Summary, Fault> {
         if let Err(stop) = reply.check_writes() {
             drop(reply);
@@ -252,7 +254,7 @@ impl Exchange {
         }
         let excess = reply.excess;
         if excess > 0 && !self.sends_file() {
-            // Before the end: with that the host may forget the request that the line belongs to.
+            // Before the end, after which the host may free the request that the log line belongs to.
             self.complain_of_excess(excess);
         }
         let outcome = reply.end();
@@ -267,8 +269,8 @@ impl Exchange {
         ));
     }
 
-    /// Whether a file wrapper is what was returned. That sends no more than Content-Length of its file, as PEP 3333 has it
-    /// ("Optional Platform-Specific File Handling"): it is how an application sends a part.
+    /// Returns whether the application returned a file wrapper. That sends no more than Content-Length bytes of its
+    /// file (PEP 3333, "Optional Platform-Specific File Handling"), which is how an application sends a part.
     pub(super) fn sends_file(&self) -> bool {
         let Stage::Iterate { iterable, .. } = &self.stage else { return false };
         // SAFETY: a live object, which keeps its type alive.
@@ -281,7 +283,7 @@ impl Exchange {
         outcome.map_err(|stop| self.stopped(stop))
     }
 
-    /// Calls `close()` of the iterable, once, whatever happened before (PEP 3333, "Specification Details").
+    /// Calls `close()` of the iterable once, in every case (PEP 3333, "Specification Details").
     pub(super) fn close(&mut self, token: Token<'_>) {
         let Stage::Iterate { iterable, iterator } = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         drop(iterator);
@@ -309,14 +311,15 @@ impl Exchange {
     }
 }
 
-/// Releases the GIL if another thread has asked for it for the switch interval. Bytecode does that: a thread that detached and
-/// attached at once would take it back before the other one has woken. An error: an exception was sent to this thread.
+/// Releases the GIL if another thread has requested it for the switch interval. Runs bytecode for that: a thread that
+/// detached and attached at once would get the GIL back before the other thread has woken up. Fails if an exception was
+/// sent to this thread.
 #[cold]
 fn let_others_run(token: Token<'_>) -> Result<(), Raised> {
     token.call(token.helper(c"let_others_run")?.as_ptr(), &[]).map(drop)
 }
 
-/// The items of an exact list or tuple, borrowed.
+/// Borrowed access to the items of an exact list or tuple.
 struct Blocks {
     object: *mut ffi::PyObject,
     is_list: bool,
@@ -325,8 +328,8 @@ struct Blocks {
 impl Blocks {
     /// # Safety
     ///
-    /// `object` is an exact list or tuple that nothing changes as long as the result is used: the GIL is kept, and no Python
-    /// code runs.
+    /// `object` is an exact list or tuple that does not change as long as the result is used: the GIL is kept, and no
+    /// Python code runs.
     unsafe fn of(object: *mut ffi::PyObject) -> Self {
         // SAFETY: a live object.
         Self { object, is_list: unsafe { ffi::PyList_CheckExact(object) } != 0 }
@@ -338,7 +341,7 @@ impl Blocks {
         unsafe { if self.is_list { ffi::PyList_GET_SIZE(self.object) } else { ffi::PyTuple_GET_SIZE(self.object) } }
     }
 
-    /// The item at an index below the length.
+    /// Returns the item at an index below the length.
     #[inline]
     fn get(&self, index: ffi::Py_ssize_t) -> *mut ffi::PyObject {
         debug_assert!(index < self.len());
@@ -360,7 +363,7 @@ fn call_application<'py>(
 ) -> Result<Obj<'py>, Raised> {
     let types = &token.interpreter().data().types;
     let start_response = types.start_response.instance(token, Some(cell))?;
-    // One free word in front lets a bound method put its self there (PY_VECTORCALL_ARGUMENTS_OFFSET).
+    // The free word in front lets a bound method put its self there (PY_VECTORCALL_ARGUMENTS_OFFSET).
     let mut arguments = [ptr::null_mut(), environ.as_ptr(), start_response.as_ptr()];
     rules::no_lock("the application is called");
     // SAFETY: callable and arguments are alive; a new reference results.
@@ -375,7 +378,8 @@ fn call_application<'py>(
     .ok_or(Raised)
 }
 
-/// `len(object)` where its type has one at all (PEP 3333, "Handling the Content-Length Header"). `name` is the application's.
+/// Returns `len(object)` if its type supports that (PEP 3333, "Handling the Content-Length Header"). `name` names the
+/// application.
 fn length(token: Token<'_>, object: *mut ffi::PyObject, name: impl FnOnce() -> String) -> Option<ffi::Py_ssize_t> {
     // SAFETY: a live object; its type's tables are static or live with the type.
     unsafe {

@@ -1,4 +1,4 @@
-//! What applications print, and what the bootstrap reports: text in pieces, logged line by line.
+//! Output of applications and messages of the bootstrap: text in pieces, logged line by line.
 //!
 //! Incomplete lines are kept per thread, so that the lines of two threads do not mix; they are logged when the
 //! exchange that runs on the thread ends, when the thread ends, or on flush.
@@ -24,7 +24,7 @@ use crate::record::{LineBuffer, Log};
 const LEVELS: [Level; 4] = [Level::Notice, Level::Warn, Level::Error, Level::Crit];
 
 thread_local! {
-    /// Borrowed while the host logs a line. A host that comes back into Python then, and prints, is refused.
+    /// Borrowed while the host logs a line. A print is refused if the host calls back into Python meanwhile.
     static LINES: RefCell<Lines> = RefCell::new(Lines::default());
     static DIRTY: Cell<bool> = const { Cell::new(false) };
     /// The exchange whose application this thread runs.
@@ -35,7 +35,7 @@ thread_local! {
 #[derive(Default)]
 struct Lines {
     of_levels: [LineBuffer; LEVELS.len()],
-    /// Where they go at the end of a thread that works for no request.
+    /// Log for the incomplete lines when a thread ends that serves no request.
     log: Option<Log>,
 }
 
@@ -50,13 +50,14 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if let Some(log) = self.log.take() {
-            // A panic would end the process, and the host may have none of this thread's variables any more.
+            // A panic would end the process, since thread-locals are being destroyed; the host's may be destroyed
+            // already.
             let _ = catch_unwind(AssertUnwindSafe(|| self.finish(log_of(&log))));
         }
     }
 }
 
-/// While it lives, what this thread prints goes to the log of `cell`'s request.
+/// Sends output of this thread to the log of `cell`'s request until dropped.
 pub(crate) struct Current<'a> {
     before: *const ExchangeCell,
     cell: &'a ExchangeCell,
@@ -71,14 +72,14 @@ impl<'a> Current<'a> {
 impl Drop for Current<'_> {
     fn drop(&mut self) {
         if DIRTY.replace(false) && flush(&self.cell.log).is_err() {
-            // A line is being logged further up on the stack: the exchange around this one flushes.
+            // A line is being logged further up on the stack: the outer exchange will flush.
             DIRTY.set(true);
         }
         CURRENT.set(self.before);
     }
 }
 
-/// `gateway.write(level, data)` and `gateway.flush()` of the bootstrap.
+/// Creates the object behind `gateway.write(level, data)` and `gateway.flush()` of the bootstrap.
 pub(crate) fn log_object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
     // The instance keeps its type alive.
     HeapType::new(token, &BLUEPRINT)?.instance(token, None)
@@ -137,9 +138,9 @@ unsafe extern "C" fn flush_lines(
     }
 }
 
-/// Runs `work` with the log of the request that this thread works for, else with the process's.
+/// Runs `work` with the log of the request that this thread serves, else with the log of the process.
 fn with_log(token: Token<'_>, work: impl FnOnce(&Log) -> Result<(), UnderWay>) -> Result<(), UnderWay> {
-    // SAFETY: set by a `Current` that borrows the cell and is still on this thread's stack.
+    // SAFETY: null, or set by a `Current` that borrows the cell and is still on this thread's stack.
     if let Some(cell) = unsafe { CURRENT.get().as_ref() } {
         return work(log_of(&cell.log));
     }
@@ -154,7 +155,7 @@ fn flush(log: &Log) -> Result<(), UnderWay> {
     on_lines(|lines| lines.finish(log))
 }
 
-/// Runs `work`, which calls the host, with this thread's incomplete lines.
+/// Runs `work`, which calls the host, with this thread's incomplete lines. Fails within another such call.
 fn on_lines(work: impl FnOnce(&mut Lines)) -> Result<(), UnderWay> {
     LINES.with(|lines| match lines.try_borrow_mut() {
         Ok(mut lines) => {

@@ -1,4 +1,4 @@
-//! The objects that an application sees: `start_response`, the write callable, `wsgi.input` and `wsgi.errors`.
+//! The objects that an application gets: `start_response`, the write callable, `wsgi.input` and `wsgi.errors`.
 
 mod errors;
 mod input;

@@ -110,7 +110,7 @@ unsafe extern "C" fn _flush(
     // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "errors._flush", std::ptr::null_mut(), |token, cell| {
-            // A text stream around the buffer may live longer than the request, and flushes at its end.
+            // A text stream around the buffer may outlive the request, and flushes when it is closed.
             if let Some(cell) = cell.filter(|cell| cell.is_live()) {
                 finish_line(token, cell)?;
             }
@@ -119,12 +119,12 @@ unsafe extern "C" fn _flush(
     }
 }
 
-/// Logging is allowed from every thread, so only the end of the request counts.
+/// Returns the cell while the request lives. Every thread may log, so nothing else is checked.
 fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>) -> Result<&'a ExchangeCell, Raised> {
     cell.filter(|cell| cell.is_live()).ok_or_else(|| runtime_error(token, "wsgi.errors: the request is over"))
 }
 
-/// Adds one str, and returns it.
+/// Adds one str to the line, and returns its text.
 ///
 /// # Safety
 ///
@@ -147,7 +147,7 @@ fn log(token: Token<'_>, cell: &ExchangeCell, text: &Text) -> Result<(), Raised>
     Ok(())
 }
 
-/// Logs a line that is not complete.
+/// Logs the incomplete line.
 fn finish_line(token: Token<'_>, cell: &ExchangeCell) -> Result<(), Raised> {
     let errors = cell.errors(token).map_err(|held| held.raise(token, "wsgi.errors.flush()"));
     log_of(&cell.log).finish(Level::Error, &mut *errors?);
@@ -155,6 +155,6 @@ fn finish_line(token: Token<'_>, cell: &ExchangeCell) -> Result<(), Raised> {
 }
 
 fn none() -> *mut ffi::PyObject {
-    // SAFETY: None is alive as long as Python, and this thread is attached.
+    // SAFETY: None lives as long as Python, and this thread is attached.
     unsafe { new_ref(ffi::Py_None()) }
 }

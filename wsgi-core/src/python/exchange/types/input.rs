@@ -29,7 +29,7 @@ pub(super) const BLUEPRINT: Blueprint = Blueprint {
     next: Some(next),
 };
 
-/// The same for a body that can be read from any position.
+/// Type of a body that can be read from any position.
 pub(super) const SEEKABLE_BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.SeekableInputStream",
     doc: c"The body of one request, complete. It ends where the body ends, and can be read again.",
@@ -88,7 +88,7 @@ unsafe extern "C" fn readlines(
     // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "input.readlines", ptr::null_mut(), |token, cell| {
-            // As with io: a hint of 0 or less is no hint.
+            // As in `io`, a hint of 0 or less is ignored.
             let hint = size(token, "readlines", arguments, count)?.filter(|&hint| hint > 0);
             let lines = token.own(ffi::PyList_New(0)).ok_or(Raised)?;
             if let Some(cell) = live(token, cell, "wsgi.input.readlines()")? {
@@ -99,7 +99,7 @@ unsafe extern "C" fn readlines(
     }
 }
 
-/// Appends lines to a list, until they have `hint` bytes in all or the body is at its end.
+/// Appends lines to a list until they have `hint` bytes in all or the body ends.
 fn read_lines(token: Token<'_>, cell: &ExchangeCell, hint: usize, lines: &Obj<'_>) -> Result<(), Raised> {
     let mut total = 0;
     let mut line = Vec::new();
@@ -131,7 +131,7 @@ unsafe extern "C" fn seek(
             }
             let offset = number(token, *arguments)?;
             let whence = if count == 2 { number(token, *arguments.add(1))? } else { 0 };
-            // The stream of a request without a body stays where it is.
+            // The stream of a request without a body stays at position 0.
             let Some(cell) = live(token, cell, "wsgi.input.seek()")? else { return position(token, 0) };
             let sought = input(token, cell)?.as_mut().map_or(Ok(0), |input| go(input, offset, whence));
             sought.map_err(|problem| value_error(token, problem)).and_then(|sought| position(token, sought))
@@ -139,7 +139,7 @@ unsafe extern "C" fn seek(
     }
 }
 
-/// Changes the position as `io.BytesIO.seek` does; returns it.
+/// Changes the position like `io.BytesIO.seek`, and returns it.
 fn go(input: &mut Input, offset: i64, whence: i64) -> Result<u64, &'static str> {
     let base = match whence {
         0 if offset < 0 => return Err("wsgi.input.seek(): the offset is negative"),
@@ -148,7 +148,7 @@ fn go(input: &mut Input, offset: i64, whence: i64) -> Result<u64, &'static str> 
         2 => input.length(),
         _ => return Err("wsgi.input.seek(): whence must be 0, 1 or 2"),
     };
-    // After an error of the body there is no position: reading tells the error.
+    // After an error of the body there is no position: the next read reports the error.
     let Some(base) = base else { return Ok(0) };
     let target = base.saturating_add_signed(offset);
     input.seek(target);
@@ -232,7 +232,7 @@ unsafe extern "C" fn next(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     }
 }
 
-/// `None` for the stream of a request without a body, which never expires.
+/// Returns `None` for the stream of a request without a body, which never expires.
 fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>, what: &str) -> Result<Option<&'a ExchangeCell>, Raised> {
     match cell {
         None => Ok(None),
@@ -240,7 +240,7 @@ fn live<'a>(token: Token<'_>, cell: Option<&'a ExchangeCell>, what: &str) -> Res
     }
 }
 
-/// The optional size argument: absent, None and negative mean "no limit".
+/// Parses the optional size argument: absent, None and negative mean "no limit".
 ///
 /// # Safety
 ///
@@ -257,7 +257,7 @@ unsafe fn size(
     if count > 1 {
         return Err(type_error(token, &format!("wsgi.input.{method}() takes at most one argument")));
     }
-    // SAFETY: one live argument, as the caller promises.
+    // SAFETY: there is one argument, which the caller keeps alive.
     unsafe {
         if *arguments == ffi::Py_None() {
             return Ok(None);
@@ -272,7 +272,7 @@ unsafe fn size(
     }
 }
 
-/// Reads up to `size` bytes, fewer only at the end of the body.
+/// Reads up to `size` bytes; fewer only at the end of the body.
 fn read_bytes(token: Token<'_>, cell: &ExchangeCell, size: Option<usize>) -> Result<*mut ffi::PyObject, Raised> {
     let known = input(token, cell)?.as_ref().map_or(Some(0), Input::remaining);
     let known = known.map(|remaining| usize::try_from(remaining).unwrap_or(usize::MAX));
@@ -288,35 +288,35 @@ fn read_bytes(token: Token<'_>, cell: &ExchangeCell, size: Option<usize>) -> Res
         return empty(token);
     }
     let length = ffi::Py_ssize_t::try_from(exact).unwrap_or(ffi::Py_ssize_t::MAX);
-    // SAFETY: attached; a new reference results, whose memory is not initialised.
+    // SAFETY: attached; the call returns a new object with uninitialised memory.
     let object = unsafe { token.own(ffi::PyBytes_FromStringAndSize(ptr::null(), length)) }.ok_or(Raised)?;
     // SAFETY: a bytes object.
     let memory = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast::<u8>();
     // SAFETY: a new bytes object of `exact` bytes that no other code has seen: its memory may be written until it is
-    // handed out, also while detached.
+    // returned, also while detached.
     let filled = reading(token, cell, |input| unsafe { fill(input, memory, exact) })?;
     if filled == exact {
         return Ok(object.into_ptr());
     }
     // Another thread has read meanwhile, or the request is over.
-    // SAFETY: so many bytes have been initialised.
+    // SAFETY: the first `filled` bytes are initialised.
     bytes(token, unsafe { std::slice::from_raw_parts(memory, filled) }).map(Obj::into_ptr)
 }
 
-/// Reads up to `exact` bytes into memory that need not be initialised; returns the count.
+/// Reads up to `exact` bytes into memory that may be uninitialised; returns the count.
 ///
-/// A body is the host's, in safe code: it may look at its buffer, and claim to have written what it has not. So it gets
-/// zeros, and no more of them than are about to be overwritten: a length that a client has announced costs no memory before
-/// the bytes are there.
+/// The host implements the body in safe code, which may read its buffer and report more bytes than it has written. It
+/// therefore gets zeroed memory, and memory is zeroed only just before it is read into: a length that a client has
+/// announced costs no memory before the bytes arrive.
 ///
 /// # Safety
 ///
-/// There are `exact` bytes at `memory` which nothing else uses.
+/// `memory` points to `exact` bytes that no other code uses.
 unsafe fn fill(input: &mut Input, memory: *mut u8, exact: usize) -> Result<usize, HostError> {
     let mut filled = 0;
     while filled < exact {
         let size = (exact - filled).min(STEP);
-        // SAFETY: the caller's promise; `filled + size` is at most `exact`.
+        // SAFETY: `memory` has `exact` bytes that no other code uses, and `filled + size` is at most `exact`.
         let piece = unsafe {
             let begin = memory.add(filled);
             ptr::write_bytes(begin, 0, size);
@@ -331,11 +331,11 @@ unsafe fn fill(input: &mut Input, memory: *mut u8, exact: usize) -> Result<usize
     Ok(filled)
 }
 
-/// How much is zeroed and read at a time: stays in the second cache of a processor, and is seldom more than one call.
+/// Bytes that are zeroed and read at a time. They fit into the L2 cache, and most bodies need one step.
 const STEP: usize = 128 * 1024;
 
-/// Runs a read, detached unless the data is in memory. The lock is given back before anything is raised: making an
-/// exception can run a finaliser, and that any code.
+/// Runs a read, detached unless the data is in memory. Releases the lock before it raises: creating an exception can
+/// run a finaliser, which may run any code.
 fn reading<T: Default>(
     token: Token<'_>,
     cell: &ExchangeCell,
@@ -343,7 +343,7 @@ fn reading<T: Default>(
 ) -> Result<T, Raised> {
     let mut guard = input(token, cell)?;
     let result = match guard.as_mut() {
-        // Over since the check: as at the end of the body.
+        // The request has ended since the check: same result as at the end of the body.
         None => Ok(T::default()),
         Some(input) if input.is_ready() => work(input),
         Some(input) => token.detached(|| work(input)),

@@ -40,7 +40,8 @@ unsafe extern "C" fn start_response(
     flags: usize,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments, and names of arguments or null.
+    // SAFETY: Python calls the vectorcall slot of our type with live arguments, and with a tuple of keyword names or
+    // null.
     unsafe {
         enter(object, "start_response", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("start_response belongs to a request");
@@ -53,7 +54,7 @@ unsafe extern "C" fn start_response(
     }
 }
 
-/// Starts the response, unless the arguments of the call could not be read.
+/// Starts the response, unless the arguments could not be parsed.
 fn start(token: Token<'_>, cell: &ExchangeCell, call: Result<Call, Raised>) -> Result<(), Raised> {
     let Call { status, headers, error } = match call {
         Ok(call) => call,
@@ -72,7 +73,7 @@ fn start(token: Token<'_>, cell: &ExchangeCell, call: Result<Call, Raised>) -> R
     })
 }
 
-/// What `start_response` was called with.
+/// Arguments of a call of `start_response`.
 struct Call {
     status: StatusLine,
     headers: HeaderList,
@@ -81,7 +82,7 @@ struct Call {
 
 /// # Safety
 ///
-/// There are `count` live arguments, and `keywords` is null or a live tuple. No Python code runs in between.
+/// There are `count` live arguments, and `keywords` is null or a live tuple. No Python code runs meanwhile.
 unsafe fn parse_call(
     token: Token<'_>,
     cell: &ExchangeCell,
@@ -91,7 +92,7 @@ unsafe fn parse_call(
 ) -> Result<Call, Raised> {
     // SAFETY: null or a live tuple.
     let names = if keywords.is_null() { 0 } else { unsafe { ffi::PyTuple_Size(keywords) } };
-    // SAFETY: a live tuple of str, since it is not empty.
+    // SAFETY: `keywords` has names, so it is a live tuple of str.
     if names > 0 && !(count == 2 && unsafe { is_exc_info_alone(keywords) }) {
         return Err(type_error(
             token,
@@ -106,7 +107,7 @@ unsafe fn parse_call(
         );
         return Err(type_error(token, &text));
     }
-    // SAFETY: two live arguments, and a third one where it is counted or named. No Python code runs in between.
+    // SAFETY: two live arguments, and a third if `count` or a keyword says so. No Python code runs meanwhile.
     unsafe {
         let status = parse_status(token, *arguments)?;
         let headers = parse_headers(token, cell, *arguments.add(1))?;
@@ -115,7 +116,7 @@ unsafe fn parse_call(
     }
 }
 
-/// Whether these are the names of arguments, and there is but that of the optional one.
+/// Returns whether `exc_info`, the optional argument, is the only keyword.
 ///
 /// # Safety
 ///
@@ -134,7 +135,8 @@ unsafe extern "C" fn write(
     flags: usize,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Python calls the vectorcall slot of our type with that many live arguments, and names of arguments or null.
+    // SAFETY: Python calls the vectorcall slot of our type with live arguments, and with a tuple of keyword names or
+    // null.
     unsafe {
         enter(object, "write", ptr::null_mut(), |token, cell| {
             let cell = cell.expect("write belongs to a request");
@@ -160,7 +162,7 @@ unsafe fn write_block(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::Py
         let kind = unsafe { type_name(block) };
         return Err(type_error(token, &format!("write() takes bytes, not {kind} (PEP 3333, The write() Callable)")));
     }
-    // No Python runs while the lock is held: exceptions are raised below.
+    // No Python code runs while the lock is held: exceptions are raised after `send` has released it.
     // SAFETY: a live `bytes` object.
     unsafe { send(token, cell, block) }.map_err(|refused| match refused {
         Refused::Protocol(error) => protocol_error(token, &error),
@@ -174,7 +176,7 @@ unsafe fn write_block(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::Py
 /// `block` is a live `bytes` object.
 unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject) -> Result<(), Refused> {
     let mut reply = cell.reply(token).map_err(Refused::UnderWay)?;
-    // What has failed is missing at the client: nothing goes behind it, however often the application tries.
+    // The failed block is missing at the client: no block may follow it, however often the application tries.
     if let Some(failure) = reply.failure.clone().filter(|_| reply.response.head_sent()) {
         return Err(Refused::Host(failure));
     }
@@ -182,7 +184,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
     unsafe { reply.write(token, &cell.location, block) }.map_err(|stop| match stop {
         Stop::Protocol(error) => Refused::Protocol(error),
         Stop::Host(error) => {
-            // Once is enough, however often the application tries.
+            // Logged once, however often the application tries.
             if let (HostError::Io(error), None) = (&error, &reply.failure) {
                 cell.log.log(Level::Crit, &format!("cannot take what {} writes: {error}", cell.location.target()));
             }
@@ -194,7 +196,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
     })
 }
 
-/// Why a block written was not sent.
+/// Why a block of the write callable was not sent.
 enum Refused {
     Protocol(ProtocolError),
     Host(Arc<HostError>),
@@ -212,7 +214,7 @@ unsafe fn parse_status(token: Token<'_>, status: *mut ffi::PyObject) -> Result<S
 
 /// # Safety
 ///
-/// `headers` is alive. No Python code runs in between, so that borrowed items stay alive.
+/// `headers` is alive. No Python code runs meanwhile, so that borrowed items stay alive.
 unsafe fn parse_headers(
     token: Token<'_>,
     cell: &ExchangeCell,
@@ -226,8 +228,8 @@ unsafe fn parse_headers(
         return Err(type_error(token, &text));
     }
     let mut list = HeaderList::new();
-    // SAFETY: an exact list. Its items are borrowed: nothing can change the list or its tuples meanwhile, since the GIL is held
-    // and nothing below calls back into Python, except to raise.
+    // SAFETY: an exact list. Its items are borrowed: the list and its tuples cannot change, since the GIL is held and
+    // no line below calls Python, except to raise.
     unsafe {
         for index in 0..ffi::PyList_GET_SIZE(headers) {
             let item = ffi::PyList_GET_ITEM(headers, index);
@@ -258,7 +260,7 @@ unsafe fn no_header(token: Token<'_>, index: ffi::Py_ssize_t, item: *mut ffi::Py
     type_error(token, &text)
 }
 
-/// The bytes of a str whose code points are all below U+0100, without a copy.
+/// Returns the bytes of a str whose code points are all below U+0100, without a copy.
 ///
 /// # Safety
 ///
@@ -289,7 +291,7 @@ unsafe fn latin1<'a>(token: Token<'_>, object: *mut ffi::PyObject, what: &str) -
 
 type Exception = (*mut ffi::PyObject, *mut ffi::PyObject);
 
-/// Exception and traceback of an `exc_info` argument, borrowed; `None` for None.
+/// Returns exception and traceback of an `exc_info` argument, borrowed; `None` for None.
 ///
 /// # Safety
 ///
