@@ -1,7 +1,7 @@
-//! Floor 2: values and exceptions on their way into Python and out of it.
+//! Floor 2: conversion of values and exceptions between Rust and Python.
 //!
-//! Whatever fails here or above returns [`Raised`](raise::Raised): the exception is set on the thread, and the caller passes it on,
-//! reports it to the log (`report`) or fetches it.
+//! A function that fails here or on a higher floor returns [`Raised`](raise::Raised): the exception is pending on the
+//! thread, and the caller propagates it, logs it (`report`) or fetches it.
 
 pub(crate) mod convert;
 pub(crate) mod method;

@@ -1,7 +1,8 @@
-//! Floor 5: Python in this process, from its start to its end, and the threads that run applications.
+//! Floor 5: Python in this process, from start to exit, and the threads that run applications.
 //!
-//! A [`Gateway`](gateway::Gateway) checks the installation (`preflight`), starts Python (`runtime`) and sets up an interpreter
-//! (`start`). Each interpreter has a `engine`; with threads an engine has a pool, whose tasks are `job`s. `exit` ends all of it.
+//! A [`Gateway`](gateway::Gateway) checks the installation (`preflight`), starts Python (`runtime`) and sets up an
+//! interpreter (`start`). Each interpreter has an `engine`; with threads the engine has a pool, whose tasks are `job`s.
+//! `exit` ends the interpreters.
 
 pub(crate) mod engine;
 pub(crate) mod exit;

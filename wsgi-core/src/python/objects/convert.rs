@@ -1,4 +1,4 @@
-//! Values on their way into Python and out of it.
+//! Conversion of values between Rust and Python.
 
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -11,26 +11,26 @@ use crate::python::attach::token::{Obj, Token};
 use crate::record::escape;
 
 impl<'py> Token<'py> {
-    /// An interned string.
+    /// Returns an interned string.
     pub(crate) fn intern(self, text: &str) -> Result<Obj<'py>, Raised> {
         let text = CString::new(text).expect("a name without NUL");
         // SAFETY: a valid NUL-terminated string; a new reference results.
         unsafe { self.own(ffi::PyUnicode_InternFromString(text.as_ptr())) }.ok_or(Raised)
     }
 
-    /// A `str` whose code points are the bytes (latin-1).
+    /// Returns a `str` whose code points are the bytes (latin-1).
     pub(crate) fn latin1(self, bytes: &[u8]) -> Result<Obj<'py>, Raised> {
         // SAFETY: pointer and length of one slice; a new reference results.
         unsafe { self.own(ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len(bytes), ptr::null())) }.ok_or(Raised)
     }
 
-    /// A `str` from UTF-8.
+    /// Returns a `str` from UTF-8.
     pub(crate) fn text(self, text: &str) -> Result<Obj<'py>, Raised> {
         // SAFETY: pointer and length of one slice; a new reference results.
         unsafe { self.own(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), len(text.as_bytes()))) }.ok_or(Raised)
     }
 
-    /// A `str` for a file name, by the file system's encoding.
+    /// Returns a `str` for a file name, decoded with the file system's encoding.
     pub(crate) fn path(self, path: &std::path::Path) -> Result<Obj<'py>, Raised> {
         use std::os::unix::ffi::OsStrExt;
         let bytes = path.as_os_str().as_bytes();
@@ -50,14 +50,14 @@ impl<'py> Token<'py> {
             .ok_or(Raised)
     }
 
-    /// An attribute by name.
+    /// Returns an attribute by name.
     pub(crate) fn attribute(self, object: *mut ffi::PyObject, name: &CStr) -> Result<Obj<'py>, Raised> {
         rules::no_lock("an attribute is looked up");
         // SAFETY: `object` is alive; a new reference results.
         unsafe { self.own(ffi::PyObject_GetAttrString(object, name.as_ptr())) }.ok_or(Raised)
     }
 
-    /// An attribute by a name that is known at run time.
+    /// Returns an attribute whose name is known only at run time.
     pub(crate) fn attribute_named(self, object: *mut ffi::PyObject, name: &str) -> Result<Obj<'py>, Raised> {
         rules::no_lock("an attribute is looked up");
         let name = self.text(name)?;
@@ -65,9 +65,9 @@ impl<'py> Token<'py> {
         unsafe { self.own(ffi::PyObject_GetAttr(object, name.as_ptr())) }.ok_or(Raised)
     }
 
-    /// The str at `index` of a tuple; `None` for None.
+    /// Returns the str at `index` of a tuple; `None` for None.
     pub(crate) fn item_text(self, tuple: &Obj<'_>, index: ffi::Py_ssize_t) -> Result<Option<String>, Raised> {
-        // SAFETY: borrowed from a tuple that is alive; not a tuple, or too short, raises.
+        // SAFETY: the item is borrowed from a live tuple. PyTuple_GetItem raises if it is no tuple or too short.
         unsafe {
             let item = ffi::PyTuple_GetItem(tuple.as_ptr(), index);
             if item.is_null() {
@@ -77,9 +77,9 @@ impl<'py> Token<'py> {
         }
     }
 
-    /// The content of a `bytes` object; `None` for None.
+    /// Returns the content of a `bytes` object; `None` for None.
     pub(crate) fn bytes_of(self, object: &Obj<'_>) -> Result<Option<Vec<u8>>, Raised> {
-        // SAFETY: a live object; not bytes raises.
+        // SAFETY: a live object. PyBytes_AsString raises if it is not `bytes`.
         unsafe {
             if object.as_ptr() == ffi::Py_None() {
                 return Ok(None);
@@ -93,13 +93,13 @@ impl<'py> Token<'py> {
         }
     }
 
-    /// Forgets the pending exception.
+    /// Clears the pending exception.
     pub(crate) fn clear_error(self) {
-        // SAFETY: attached.
+        // SAFETY: the token proves that the thread is attached.
         unsafe { ffi::PyErr_Clear() };
     }
 
-    /// A function of the bootstrap module.
+    /// Returns a function of the bootstrap.
     pub(crate) fn helper(self, name: &CStr) -> Result<Obj<'py>, Raised> {
         let namespace = self.interpreter().data().bootstrap.as_ptr();
         // SAFETY: the namespace is a dict that lives as long as the interpreter; the item is borrowed.
@@ -107,17 +107,18 @@ impl<'py> Token<'py> {
         item.ok_or_else(|| runtime_error(self, &format!("the gateway has no function {}", name.to_string_lossy())))
     }
 
-    /// The text of a `str`; lone surrogates become `\udcxx`.
+    /// Returns the text of a `str`; lone surrogates become `\udcxx`.
     pub(crate) fn to_text(self, object: *mut ffi::PyObject) -> Result<String, Raised> {
         let mut size = 0;
-        // SAFETY: `object` is alive; the UTF-8 form is cached in it.
+        // SAFETY: `object` is alive, and caches its UTF-8 form.
         let utf8 = unsafe { ffi::PyUnicode_AsUTF8AndSize(object, &mut size) };
         if !utf8.is_null() {
-            // SAFETY: Python gave `size` bytes of UTF-8.
+            // SAFETY: the pointer leads to `size` bytes in `object`.
             let bytes = unsafe { std::slice::from_raw_parts(utf8.cast::<u8>(), usize::try_from(size).unwrap_or(0)) };
             return Ok(String::from_utf8_lossy(bytes).into_owned());
         }
-        // SAFETY: not a str raises TypeError again below; a str with lone surrogates is encoded with escapes.
+        // SAFETY: for other objects than str the call raises TypeError again; a str with lone surrogates is encoded
+        // with escapes, and `encoded` is a live bytes object.
         unsafe {
             ffi::PyErr_Clear();
             let encoded = self
@@ -131,12 +132,12 @@ impl<'py> Token<'py> {
         }
     }
 
-    /// The pending exception as one line, `Type: message`. Clears it.
+    /// Returns the pending exception as one line, `Type: message`, and clears it.
     pub(crate) fn take_error_line(self) -> String {
         fetch(self).map_or_else(|| "no exception set".to_owned(), |exception| self.error_line(&exception))
     }
 
-    /// An exception as one line, `Type: message`.
+    /// Returns an exception as one line, `Type: message`.
     pub(crate) fn error_line(self, exception: &Obj<'_>) -> String {
         rules::no_lock("an exception is shown");
         // SAFETY: a live exception; its type's name is a static or heap string that lives with the type.
@@ -147,7 +148,7 @@ impl<'py> Token<'py> {
         match text.map(|text| self.to_text(text.as_ptr())) {
             Some(Ok(text)) if !text.is_empty() => escape(&format!("{name}: {text}")).into_owned(),
             _ => {
-                // SAFETY: attached.
+                // SAFETY: the token proves that the thread is attached.
                 unsafe { ffi::PyErr_Clear() };
                 escape(&name).into_owned()
             }
@@ -155,13 +156,13 @@ impl<'py> Token<'py> {
     }
 }
 
-/// The length of a slice as Python counts.
+/// Returns the length of a slice as Python's signed type.
 pub(crate) fn len(bytes: &[u8]) -> ffi::Py_ssize_t {
-    // No slice is longer than isize::MAX.
+    // No slice is longer than `isize::MAX`.
     bytes.len() as ffi::Py_ssize_t
 }
 
-/// The name of an object's type, for messages.
+/// Returns the name of an object's type, for messages.
 ///
 /// # Safety
 ///
@@ -171,7 +172,7 @@ pub(crate) unsafe fn type_name(object: *mut ffi::PyObject) -> String {
     unsafe { CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name) }.to_string_lossy().into_owned()
 }
 
-/// The object that `callable` names in a module: `callable`, or `object.attribute.callable`.
+/// Returns the object that `callable` names in a module: `callable`, or `object.attribute.callable`.
 pub(crate) fn resolve<'py>(token: Token<'py>, module: &Obj<'py>, callable: &str) -> Result<Obj<'py>, Raised> {
     let mut parts = callable.split('.');
     let first = parts.next().unwrap_or_default();

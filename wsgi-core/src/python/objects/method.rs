@@ -1,14 +1,14 @@
-//! Tables of methods for heap types.
+//! Method tables of heap types.
 
 use std::ffi::{CStr, c_int};
 
 use pyo3::ffi;
 
-/// A method with positional arguments only.
+/// A method that takes positional arguments only.
 pub(crate) type FastCallFn =
     unsafe extern "C" fn(*mut ffi::PyObject, *mut *mut ffi::PyObject, ffi::Py_ssize_t) -> *mut ffi::PyObject;
 
-/// One entry of a methods table.
+/// Returns one entry of a method table.
 pub(crate) const fn method(name: &'static CStr, function: FastCallFn, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
         ml_name: name.as_ptr(),
@@ -18,7 +18,7 @@ pub(crate) const fn method(name: &'static CStr, function: FastCallFn, doc: &'sta
     }
 }
 
-/// The entry that ends a table.
+/// Returns the entry that ends a method table.
 pub(crate) const fn sentinel() -> ffi::PyMethodDef {
     ffi::PyMethodDef::zeroed()
 }

@@ -1,4 +1,4 @@
-//! Raising Python exceptions, and taking raised ones.
+//! Raises Python exceptions, and fetches pending ones.
 
 use std::ffi::CString;
 #[cfg(not(Py_3_12))]
@@ -11,13 +11,13 @@ use crate::lock::rules;
 use crate::python::attach::lock::UnderWay;
 use crate::python::attach::token::{Obj, Token, new_ref};
 
-/// A Python exception is set on this thread.
+/// Error: a Python exception is pending on this thread.
 #[derive(Debug)]
 pub(crate) struct Raised;
 
 /// Raises `kind(message)`.
 fn raise(_token: Token<'_>, kind: *mut ffi::PyObject, message: &str) -> Raised {
-    // Making an exception can run the garbage collector, and that any destructor.
+    // Creating an exception can run the garbage collector, and thereby any destructor.
     rules::no_lock("an exception is raised");
     let message = CString::new(message.replace('\0', "\\x00")).unwrap_or_default();
     // SAFETY: `kind` is one of Python's static exception types, and this thread is attached.
@@ -40,7 +40,8 @@ pub(crate) fn runtime_error(token: Token<'_>, message: &str) -> Raised {
     raise(token, unsafe { ffi::PyExc_RuntimeError }, message)
 }
 
-/// The application broke the protocol: a wrong length is a value, everything else a matter of order.
+/// Raises an exception for a protocol error of the application: ValueError for a wrong length, RuntimeError for a wrong
+/// order of calls.
 pub(crate) fn protocol_error(token: Token<'_>, error: &ProtocolError) -> Raised {
     match error {
         ProtocolError::TooLong { .. } | ProtocolError::TooShort { .. } => value_error(token, &error.to_string()),
@@ -48,11 +49,11 @@ pub(crate) fn protocol_error(token: Token<'_>, error: &ProtocolError) -> Raised 
     }
 }
 
-/// Trouble of the host is an `OSError`, with its number where there is one.
+/// Raises an `OSError` for a failure of the host, with its errno if there is one.
 pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
     rules::no_lock("an exception is raised");
     let (kind, number) = match error {
-        // SAFETY: statics of the running interpreter.
+        // SAFETY: a static of the running interpreter.
         HostError::ClientGone => (unsafe { ffi::PyExc_BrokenPipeError }, libc::EPIPE),
         // SAFETY: a static of the running interpreter.
         HostError::TimedOut => (unsafe { ffi::PyExc_TimeoutError }, libc::ETIMEDOUT),
@@ -60,7 +61,7 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
         HostError::Io(error) => (unsafe { ffi::PyExc_OSError }, error.raw_os_error().unwrap_or(libc::EIO)),
     };
     let message = CString::new(error.to_string()).unwrap_or_default();
-    // SAFETY: attached; the arguments are an int and a string for the format "is". OSError picks its subclass by errno.
+    // SAFETY: attached; the int and the string match the format "is". OSError picks its subclass by errno.
     unsafe {
         let arguments = ffi::Py_BuildValue(c"is".as_ptr(), number, message.as_ptr());
         if let Some(arguments) = token.own(arguments) {
@@ -71,40 +72,40 @@ pub(crate) fn host_error(token: Token<'_>, error: &HostError) -> Raised {
 }
 
 impl UnderWay {
-    /// Raises it in the application that has made `call`.
+    /// Raises this error as a RuntimeError in the application, which has made `call`.
     #[cold]
     pub(crate) fn raise(self, token: Token<'_>, call: &str) -> Raised {
         runtime_error(token, &format!("{call}: a call for the same request is already under way on this thread"))
     }
 }
 
-/// Takes the pending exception, normalised and with its traceback attached.
+/// Fetches and clears the pending exception, normalised and with its traceback attached.
 pub(crate) fn fetch(token: Token<'_>) -> Option<Obj<'_>> {
     rules::no_lock("an exception is fetched");
     // SAFETY: attached, as the token proves; the result is null or a new reference.
     unsafe { token.own(take_raised()) }
 }
 
-/// Raises an exception object again, with the traceback that the caller names.
+/// Raises an existing exception object with the given traceback.
 pub(crate) fn raise_again(_token: Token<'_>, exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) -> Raised {
-    // SAFETY: attached, as the token proves; `exception` is an exception instance and `traceback` a traceback or null,
-    // both alive.
+    // SAFETY: the token proves that the thread is attached; `exception` is an exception instance and `traceback` a
+    // traceback or null, both alive.
     unsafe { set_raised(exception, traceback) };
     Raised
 }
 
-/// The pending exception as a new reference, and no longer pending; null if there is none.
+/// Returns the pending exception as a new reference and clears it; null if there is none.
 ///
 /// # Safety
 ///
 /// The thread is attached.
 #[cfg(Py_3_12)]
 unsafe fn take_raised() -> *mut ffi::PyObject {
-    // SAFETY: attached; a new reference or null results.
+    // SAFETY: attached; the call returns a new reference or null.
     unsafe { ffi::PyErr_GetRaisedException() }
 }
 
-/// The pending exception as a new reference, and no longer pending; null if there is none.
+/// Returns the pending exception as a new reference and clears it; null if there is none.
 ///
 /// # Safety
 ///
@@ -112,7 +113,8 @@ unsafe fn take_raised() -> *mut ffi::PyObject {
 #[cfg(not(Py_3_12))]
 unsafe fn take_raised() -> *mut ffi::PyObject {
     let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: attached, as the caller promises; the three references become ours, and two of them are given up here.
+    // SAFETY: attached, as the caller promises. PyErr_Fetch returns three references that are owned here; two are
+    // released.
     unsafe {
         ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
         if kind.is_null() {
@@ -133,8 +135,8 @@ unsafe fn take_raised() -> *mut ffi::PyObject {
 /// The thread is attached. `exception` is a live exception instance, `traceback` a live traceback or null.
 #[cfg(Py_3_12)]
 unsafe fn set_raised(exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) {
-    // SAFETY: the caller's promise. None stands for no traceback; PyErr_SetRaisedException takes the reference that is made
-    // for it.
+    // SAFETY: the thread is attached and both objects are alive. None stands for no traceback; PyErr_SetRaisedException
+    // takes over the new reference.
     unsafe {
         let traceback = if traceback.is_null() { ffi::Py_None() } else { traceback };
         ffi::PyException_SetTraceback(exception, traceback);
@@ -147,7 +149,7 @@ unsafe fn set_raised(exception: *mut ffi::PyObject, traceback: *mut ffi::PyObjec
 /// The thread is attached. `exception` is a live exception instance, `traceback` a live traceback or null.
 #[cfg(not(Py_3_12))]
 unsafe fn set_raised(exception: *mut ffi::PyObject, traceback: *mut ffi::PyObject) {
-    // SAFETY: the caller's promise; PyErr_Restore takes the reference that is made for each of them.
+    // SAFETY: the thread is attached and both objects are alive. PyErr_Restore takes over a new reference to each.
     unsafe {
         let kind = new_ref(ffi::Py_TYPE(exception).cast());
         ffi::Py_XINCREF(traceback);

@@ -1,11 +1,12 @@
-//! Exceptions of applications in the error log.
+//! Logs exceptions of applications.
 
 use super::raise::fetch;
 use crate::host::Level;
 use crate::python::attach::token::{Obj, Token};
 use crate::record::Log;
 
-/// Logs the pending exception with its traceback, one record a line, the first one beginning with `what`. Clears it.
+/// Logs the pending exception with its traceback, one record per line; the first one begins with `what`. Clears the
+/// exception.
 pub(crate) fn pending(token: Token<'_>, log: &Log, what: &str) {
     match fetch(token) {
         Some(exception) => self::exception(token, log, what, &exception),
@@ -29,7 +30,7 @@ pub(crate) fn exception(token: Token<'_>, log: &Log, what: &str, exception: &Obj
             }
         }
         Err(_) => {
-            // Out of memory, or an exception that cannot even be shown.
+            // Out of memory, or an exception that cannot be formatted.
             let trouble = token.take_error_line();
             log.log(Level::Error, &format!("{what}: the traceback could not be made ({trouble})"));
         }

@@ -1,4 +1,4 @@
-//! What applications write to a log: a str, or bytes of UTF-8.
+//! Text that applications write to a log: a str, or bytes of UTF-8.
 
 use std::mem::MaybeUninit;
 
@@ -10,9 +10,9 @@ use crate::lock::rules;
 use crate::python::attach::token::Token;
 use crate::record::{LineBuffer, Log};
 
-/// A copy: the object may be changed while the thread waits for the log.
+/// A copy of the text, because the object may change while the thread waits for the log.
 pub(crate) enum Text {
-    /// With the number of its characters in Python.
+    /// The text, and its number of characters in Python.
     Str(String, ffi::Py_ssize_t),
     Bytes(Vec<u8>),
 }
@@ -27,7 +27,7 @@ impl Text {
         Ok(Self::Str(token.to_text(object)?, characters))
     }
 
-    /// Of an object with a buffer of contiguous bytes; any other raises TypeError or BufferError.
+    /// Copies the bytes of an object with a contiguous buffer; raises TypeError or BufferError for others.
     ///
     /// # Safety
     ///
@@ -35,8 +35,8 @@ impl Text {
     pub(crate) unsafe fn of_bytes(object: *mut ffi::PyObject) -> Result<Self, Raised> {
         rules::no_lock("a buffer is asked for");
         let mut view = MaybeUninit::<ffi::Py_buffer>::uninit();
-        // SAFETY: a live object; without an exception the view is filled in, and its memory stays until it is released. It is
-        // null for an empty one of some types.
+        // SAFETY: a live object. On success the view is initialised, and its memory is valid until the release. `buf`
+        // is null for empty objects of some types.
         unsafe {
             if ffi::PyObject_GetBuffer(object, view.as_mut_ptr(), ffi::PyBUF_SIMPLE) < 0 {
                 return Err(Raised);
@@ -51,7 +51,7 @@ impl Text {
         }
     }
 
-    /// Logs each line that it completes. Other threads run Python while the log is full.
+    /// Logs each line that the text completes. Other threads may run Python while this waits for room in the log.
     pub(crate) fn write(&self, token: Token<'_>, log: &Log, level: Level, lines: &mut LineBuffer) {
         match self {
             Self::Str(text, _) => log.write(level, lines, text, |log| token.wait_for(log)),
@@ -59,13 +59,13 @@ impl Text {
         }
     }
 
-    /// What `write` of a stream returns: the number of characters, or of bytes.
+    /// Returns the result of a stream's `write`: the number of characters or of bytes.
     pub(crate) fn length(&self, token: Token<'_>) -> Result<*mut ffi::PyObject, Raised> {
         let length = match self {
             Self::Str(_, characters) => *characters,
             Self::Bytes(bytes) => super::convert::len(bytes),
         };
-        // SAFETY: attached; a new reference results.
+        // SAFETY: attached; the call returns a new reference.
         unsafe { token.own(ffi::PyLong_FromSsize_t(length)) }.map(|number| number.into_ptr()).ok_or(Raised)
     }
 }

@@ -1,4 +1,4 @@
-//! Where applications run: an interpreter, with the threads that belong to it.
+//! An engine: an interpreter and the threads that run applications in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -24,23 +24,24 @@ use crate::python::objects::report;
 /// Where application code runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// On the host's own thread, the one that starts the gateway: the fastest way for applications that never wait.
+    /// On the host's thread that starts the gateway: fastest for applications that never wait.
     Inline,
     /// On threads of a pool; the host's thread never waits for Python.
     Threads(Limits),
 }
 
-/// An interpreter and what runs in it.
+/// An interpreter and its pool of threads.
 ///
-/// Its threads serve no other one: a thread has one Python thread state as long as it lives, which is the one that an
-/// extension module finds with `PyGILState_Ensure`.
+/// Its threads serve no other interpreter: a thread has one Python thread state as long as it lives, and extension
+/// modules find that one with `PyGILState_Ensure`.
 pub(crate) struct Engine {
     pub(crate) interpreter: &'static Interpreter,
-    /// None when inline.
+    /// `None` with inline execution.
     pub(crate) pool: Option<Arc<Pool<Job>>>,
 }
 
-/// All there are, also when their gateway is gone: within reach, so that a leak checker tells them from what was lost.
+/// All engines, also after their gateway was dropped: reachable from a static, so that LeakSanitizer does not report
+/// them.
 static ENGINES: Leaf<Vec<&'static Engine>> = Leaf::new(Vec::new());
 
 impl std::fmt::Debug for Engine {
@@ -50,8 +51,9 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Never freed: it lives to the end of the process, as its interpreter does, and is to be [kept](Self::keep). No thread
-    /// is started as yet. Inline, `release` is woken when references wait to be released.
+    /// Creates an engine, which is never freed: it lives until the process ends, like its interpreter. Pass it to
+    /// [`keep`](Self::keep). Starts no thread yet. With inline execution `release` is woken when references are to be
+    /// released.
     pub(crate) fn new(interpreter: Interpreter, mode: Mode, release: Option<&Waker>) -> &'static Self {
         let interpreter: &'static Interpreter = Box::leak(Box::new(interpreter));
         let pool = match mode {
@@ -66,12 +68,13 @@ impl Engine {
         Box::leak(Box::new(Self { interpreter, pool }))
     }
 
-    /// Puts a new one within reach. Not part of [`new`](Self::new), which may run under a lock.
+    /// Makes a new engine reachable. Not part of [`new`](Self::new), which may run with a lock held.
     pub(crate) fn keep(&'static self) {
         ENGINES.with(|engines| engines.push(self));
     }
 
-    /// Waits for the application's threads, at most `within`; then runs what was registered with `atexit`, and flushes.
+    /// Waits for the application's threads for at most `within`, then runs the functions registered with `atexit`, and
+    /// flushes.
     pub(crate) fn end(&self, within: Duration) {
         let log = &self.interpreter.log;
         let ending = || {
@@ -104,7 +107,8 @@ impl Engine {
     }
 }
 
-/// What the interpreter of its own is called that a location asks for: the script or module, whatever the callable.
+/// Returns the name of a location's dedicated interpreter, if it has one: its script path or module; the callable does
+/// not matter.
 pub(crate) fn dedicated_name(location: &Location) -> Option<PathBuf> {
     let settings = location.settings();
     let own = settings.is_on(Flag::Subinterpreters) && !settings.is_on(Flag::MainInterpreter);

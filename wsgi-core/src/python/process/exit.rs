@@ -1,8 +1,8 @@
 //! Ending the interpreters of a process within a time limit.
 //!
-//! Two steps of the end have no limit of their own: waiting for the GIL, which code in C may hold, and the functions of
-//! `atexit`. With threads both run on threads that are abandoned when the time is over. Inline they run on the host's thread, as
-//! the applications did, and a watchdog thread ends the process.
+//! Two steps have no built-in time limit: waiting for the GIL, which C code may hold, and the functions of `atexit`.
+//! With threads both run on threads that are abandoned when the time is over. With inline execution they run on the
+//! host's thread, as the applications did, and a watchdog thread ends the process.
 
 #[cfg(target_env = "gnu")]
 use std::ffi::{c_int, c_void};
@@ -17,23 +17,24 @@ use crate::pool::StackSize;
 use crate::python::attach::interpreter::Interpreter;
 use crate::python::attach::thread::Attached;
 
-/// Ends this process at once, whatever its threads do: without exit handlers, destructors and buffered output. For a host that
-/// was asked to end, and whose orderly end does not come.
+/// Ends this process at once, without exit handlers, destructors and flushing of buffers, even if threads are running.
+/// For a host whose orderly shutdown does not complete.
 pub fn exit_at_once(status: i32) -> ! {
-    // SAFETY: ends the process.
+    // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(status) }
 }
 
-/// How long the GIL is waited for after applications have been abandoned.
+/// Limit of the wait for the GIL after applications were abandoned.
 const GIL_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The time until `deadline`; zero after it.
+/// Returns the time until `deadline`; zero after it.
 pub(crate) fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// Ends the interpreters one after the other on this thread, the main one last, and keeps the GIL. Each has an equal share of
-/// the time until `deadline` for its threads. Ends the process if anything still runs `atexit_limit` after `deadline`.
+/// Ends the interpreters one after the other on this thread, the main one last, and keeps the GIL. Each gets an equal
+/// share of the time until `deadline` for its threads. Ends the process if something still runs `atexit_limit` after
+/// `deadline`.
 pub(crate) fn end_inline(main: &'static Engine, own: Vec<&'static Engine>, deadline: Instant, atexit_limit: Duration) {
     let log = main.interpreter.log.clone();
     let (finished, watchdog) = mpsc::channel::<()>();
@@ -41,7 +42,7 @@ pub(crate) fn end_inline(main: &'static Engine, own: Vec<&'static Engine>, deadl
         if watchdog.recv_timeout(remaining(deadline + atexit_limit)) == Err(RecvTimeoutError::Timeout) {
             let text = "functions of atexit, or code that holds the GIL, still running at exit are abandoned";
             log.log(Level::Warn, text);
-            // SAFETY: ends the process.
+            // SAFETY: `_exit` has no preconditions.
             unsafe { libc::_exit(libc::EXIT_SUCCESS) }
         }
     };
@@ -58,9 +59,9 @@ pub(crate) fn end_inline(main: &'static Engine, own: Vec<&'static Engine>, deadl
     drop(finished);
 }
 
-/// Ends all interpreters at the same time, each on a thread of its own; a further thread acquires the GIL and keeps it. Threads
-/// of applications have until `deadline`, and functions of `atexit` until `atexit_limit` after it. Returns
-/// [`GIL_TIMEOUT`] later at the latest.
+/// Ends all interpreters at the same time, each on a separate thread; a further thread acquires the GIL and keeps it.
+/// Threads of applications have until `deadline`, and functions of `atexit` until `atexit_limit` after it. Returns at
+/// most [`GIL_TIMEOUT`] later.
 pub(crate) fn end_on_threads(
     main: &'static Engine,
     own: Vec<&'static Engine>,
@@ -74,7 +75,7 @@ pub(crate) fn end_on_threads(
         let sender = sender.clone();
         let end = move || {
             engine.end(remaining(deadline));
-            // An error: the receiver has given up.
+            // Fails if the receiver has given up.
             let _ = sender.send(());
         };
         match spawn(stack, end) {
@@ -107,10 +108,10 @@ fn hold_gil(main: &'static Interpreter, stack: StackSize) {
     exit_without_handlers();
 }
 
-/// Makes a later `exit` end the process at once. Exit handlers and C++ destructors would run beside the code that holds the
-/// GIL, and free what it uses. `exit` calls handlers in reverse order of registration.
+/// Makes a later `exit` end the process at once. Exit handlers and C++ destructors would run concurrently with the code
+/// that holds the GIL, and free memory that it uses. `exit` calls handlers in reverse order of registration.
 fn exit_without_handlers() {
-    // SAFETY: the handler may be called at any time, and ignores its argument. Registration fails without memory only.
+    // SAFETY: the handler may be called at any time, and ignores its argument. Registration fails only without memory.
     unsafe {
         #[cfg(target_env = "gnu")]
         on_exit(leave, std::ptr::null_mut());
@@ -121,20 +122,20 @@ fn exit_without_handlers() {
 
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    /// As `atexit`, with the exit status (on_exit(3)).
+    /// Like `atexit`, but passes the exit status (on_exit(3)).
     fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
 }
 
 #[cfg(target_env = "gnu")]
 extern "C" fn leave(status: c_int, _argument: *mut c_void) {
-    // SAFETY: ends the process.
+    // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(status) }
 }
 
 /// Only glibc passes the exit status to handlers.
 #[cfg(not(target_env = "gnu"))]
 extern "C" fn leave() {
-    // SAFETY: ends the process.
+    // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(libc::EXIT_SUCCESS) }
 }
 

@@ -1,32 +1,33 @@
-//! A second stack for threads of a pool, where a handler runs after the first one has overflowed.
+//! An alternate signal stack for threads of a pool, where the crash handler runs after the thread's stack has
+//! overflowed.
 //!
-//! `faulthandler` gives one to the thread that enables it and to no other. Rust gives one to each of its threads, but only in
-//! programs of Rust, and of 8 KiB, where Python's handler has not enough room on all processors.
+//! `faulthandler` sets one only for the thread that enables it. Rust sets one for each of its threads, but only in Rust
+//! programs, and of 8 KiB, which is too small for Python's handler on some processors.
 
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use libc::c_void;
 
-/// From CPython 3.14 on the handler shows frames of C as well, and loads a library for that.
+/// Size of the stack. Since CPython 3.14 the handler also prints C frames, and loads a library for that.
 const SIZE: usize = 128 * 1024;
 
-/// This thread's second stack. Costs address space and no memory until it is used.
+/// This thread's alternate signal stack. Takes address space, and no memory until it is used.
 pub(crate) struct FaultStack {
     memory: NonNull<c_void>,
-    /// The size of `memory`, which begins with a page that cannot be accessed.
+    /// Size of `memory`, which begins with a page that cannot be accessed.
     size: usize,
     before: libc::stack_t,
 }
 
 impl FaultStack {
-    /// `None` where the system has no memory for it: then an overflow is not reported.
+    /// Returns `None` if the system has no memory for it: then an overflow is not reported.
     pub(crate) fn new() -> Option<Self> {
-        // SAFETY: asks for a number.
+        // SAFETY: `sysconf` has no preconditions.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
         let size = page + SIZE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping, which no one else knows, and its first page.
+        // SAFETY: a new mapping, which no other code uses, and its first page.
         let memory = unsafe {
             let memory = libc::mmap(ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
             if memory == libc::MAP_FAILED {
@@ -39,8 +40,8 @@ impl FaultStack {
         let bottom = unsafe { memory.as_ptr().byte_add(page) };
         let stack = libc::stack_t { ss_sp: bottom, ss_flags: 0, ss_size: SIZE };
         let mut before = MaybeUninit::<libc::stack_t>::uninit();
-        // SAFETY: a stack that stays until `drop` has put back the one from before, which is filled in by success. This
-        // thread is not on it: no handler runs here.
+        // SAFETY: the stack is mapped until `drop` has restored the previous one, which a successful call stores in
+        // `before`. This thread is not on the previous one: no signal handler runs here.
         unsafe {
             if libc::sigaltstack(&raw const stack, before.as_mut_ptr()) != 0 {
                 libc::munmap(memory.as_ptr(), size);
@@ -53,8 +54,8 @@ impl FaultStack {
 
 impl Drop for FaultStack {
     fn drop(&mut self) {
-        // SAFETY: on the thread that made it, as the pointer in it is not `Send`. What the thread had before it still has. The
-        // memory is unused then.
+        // SAFETY: runs on the thread that created it, since the pointer in it is not `Send`. The previous stack still
+        // exists, and after the call the memory is unused.
         unsafe {
             if libc::sigaltstack(&raw const self.before, ptr::null_mut()) == 0 {
                 libc::munmap(self.memory.as_ptr(), self.size);
@@ -69,7 +70,7 @@ mod tests {
 
     fn present() -> (usize, usize, libc::c_int) {
         let mut now = MaybeUninit::<libc::stack_t>::uninit();
-        // SAFETY: fills in the description of this thread's second stack.
+        // SAFETY: initialises the description of this thread's alternate signal stack.
         let now = unsafe {
             assert_eq!(libc::sigaltstack(ptr::null(), now.as_mut_ptr()), 0);
             now.assume_init()

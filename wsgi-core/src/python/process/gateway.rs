@@ -1,4 +1,4 @@
-//! The gateway of a process: Python started, and the two ways of running applications in it.
+//! The gateway of a process: starts Python, and runs applications inline or on threads.
 
 use std::ffi::c_int;
 use std::path::PathBuf;
@@ -29,36 +29,36 @@ use crate::python::exchange::Exchange;
 use crate::record::Log;
 use crate::snapshot::RequestSnapshot;
 
-/// How a host runs applications.
+/// Settings of a [`Gateway`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GatewaySettings {
-    /// Which Python.
+    /// The Python to run.
     pub python: PythonSettings,
-    /// On which threads.
+    /// The threads that run applications.
     pub mode: Mode,
     /// `wsgi.multiprocess`: whether other processes may run the same application.
     pub multiprocess: bool,
-    /// Signals that belong to the host: `signal.signal` raises for them, and while an application is loaded it warns and
-    /// leaves them alone.
+    /// Signals that belong to the host: `signal.signal` raises for them; while an application is loaded and at exit it
+    /// logs a warning and ignores the call.
     pub reserved_signals: Vec<c_int>,
-    /// An exit status that the host does not recover from: `os._exit` with it becomes 1.
+    /// An exit status from which the host does not recover: `os._exit` replaces it by 1.
     pub fatal_exit_status: Option<c_int>,
     /// Whether a crash writes a Python traceback of each thread to descriptor 2 (Python's module `faulthandler`). An
-    /// application may have them written to a file of its own, and cannot disable them.
+    /// application may redirect the tracebacks to another file, and cannot disable them.
     pub fault_handler: bool,
-    /// `sys.stdin` and `sys.stdout` are the descriptors 0 and 1, so that `input()`, `breakpoint()` and `pdb` work on the terminal
-    /// of a server for development. Otherwise applications find no input, and what they print goes to the log.
+    /// Whether `sys.stdin` and `sys.stdout` are the descriptors 0 and 1, so that `input()`, `breakpoint()` and `pdb`
+    /// work on the terminal of a development server. Otherwise `sys.stdin` is empty, and printed text goes to the log.
     pub terminal: bool,
-    /// What the host does about processes that applications start.
+    /// The host's callbacks for processes that applications start.
     pub child_processes: Option<Arc<dyn ChildProcesses>>,
-    /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped where Python does not run. Their memory
-    /// is given back by the next request, or by [`Gateway::release`], which the host then calls.
+    /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped without the GIL. The next
+    /// request frees their memory, or [`Gateway::release`], which the host calls then.
     pub release: Option<Waker>,
 }
 
 impl GatewaySettings {
-    /// Everything else as for a single process that owns its signals; crashes are reported.
+    /// Returns settings for a single process that owns its signals; crashes are reported.
     pub fn new(mode: Mode) -> Self {
         Self {
             python: PythonSettings::default(),
@@ -74,7 +74,7 @@ impl GatewaySettings {
     }
 }
 
-/// What the operator's directives say. What is the host's own is as [`GatewaySettings::new`] has it.
+/// Takes the settings from the operator's directives, and the host's settings from [`GatewaySettings::new`].
 impl From<&ProcessSettings> for GatewaySettings {
     fn from(process: &ProcessSettings) -> Self {
         let mode = match process.threads() {
@@ -97,10 +97,10 @@ impl From<&ProcessSettings> for GatewaySettings {
 /// The number of the main interpreter.
 const MAIN: usize = 0;
 
-/// CPython in this process, serving WSGI applications.
+/// CPython in this process, for WSGI applications.
 ///
-/// There is one per process, and it stays until the process ends: [`shutdown`](Self::shutdown) lets applications end
-/// in an orderly way but does not finalise Python, which is not safe while threads are alive.
+/// There is one per process, until the process ends: [`shutdown`](Self::shutdown) lets applications end in an orderly
+/// way but does not finalise Python, which is not safe while threads are alive.
 pub struct Gateway {
     mode: Mode,
     release: Option<Waker>,
@@ -111,8 +111,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts Python. Call it once, in the process that serves (after any fork), on the thread that will call
-    /// [`begin`](Self::begin) when the mode is [`Mode::Inline`]. Blocks for 10 to 30 ms.
+    /// Starts Python. Call it once, in the process that serves requests (after any fork); with [`Mode::Inline`] on the
+    /// thread that will call [`begin`](Self::begin). Blocks for 10 to 30 ms.
     pub fn start(settings: &GatewaySettings, log: Arc<dyn ErrorLog>) -> Result<Self, StartError> {
         let (mode, log) = (settings.mode, Log::new(log));
         let inline_thread = matches!(mode, Mode::Inline).then(thread::this_thread);
@@ -150,17 +150,17 @@ impl Gateway {
     }
 
     /// Attaches this thread to the interpreter of an application until the result is dropped; waits for the GIL. A host
-    /// that runs inline holds it over one event, so that what happens inside attaches for free; between events threads
-    /// of the application run.
+    /// with inline execution keeps the result during one event, so that attaching within the event costs nothing;
+    /// between events threads of the application run.
     pub fn attach(&self, at: &Location) -> Attached<'static> {
         let engine = self.engine(at);
-        // One that is started later is attached to where it is needed.
+        // An interpreter that is not started yet is attached to later, where it is first used.
         let engine = if std::ptr::eq(engine, self.main) || engine.interpreter.is_ready() { engine } else { self.main };
         Attached::new(engine.interpreter)
     }
 
-    /// Begins to answer a request on this thread ([`Mode::Inline`]). Nothing is sent before the first
-    /// [`Exchange::advance`], which also reports what went wrong here.
+    /// Begins to answer a request on this thread ([`Mode::Inline`]). Sends nothing before the first
+    /// [`Exchange::advance`], which also reports a failure of this call.
     pub fn begin<R: RequestView>(&self, at: &Arc<Location>, request: &R, parts: HostParts) -> Exchange {
         let interpreter = self.engine(at).interpreter;
         let head_request = request.method() == b"HEAD";
@@ -170,8 +170,9 @@ impl Gateway {
         Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.stamp_now())
     }
 
-    /// Has a thread of the pool answer a request ([`Mode::Threads`]). Never blocks and needs no Python. `done` runs on
-    /// that thread, after the sink was dropped; it is not called when the request is refused here.
+    /// Lets a thread of the pool answer a request ([`Mode::Threads`]). Never blocks, and does not need the GIL. `done`
+    /// runs on that thread after the sink was dropped, or in [`ExchangeHandle::cancel`] if the request was still
+    /// queued; it is not called if the request is refused here.
     pub fn dispatch(
         &self,
         at: &Arc<Location>,
@@ -193,21 +194,21 @@ impl Gateway {
                     Overloaded::ShuttingDown(job) => (job, Refused::ShuttingDown),
                 };
                 (job.step, job.done) = (Step::Over, None);
-                // The host has its answer in what is returned here.
+                // The returned error informs the host.
                 cell.abandon(None);
                 Err(refused)
             }
         }
     }
 
-    /// Loads an application before its first request: at once when inline, else on a thread of the pool. A failure is
-    /// in the log, and the first request tries again.
+    /// Loads an application before its first request: at once with inline execution, else on a thread of the pool. A
+    /// failure is logged, and the first request tries again.
     pub fn preload(&self, at: &Arc<Location>) {
         let engine = self.engine(at);
         match &engine.pool {
             None => preload(engine.interpreter, at),
             Some(pool) => {
-                // A pool that refuses is full of requests, which load it themselves.
+                // A pool that refuses is full of requests, which load the application themselves.
                 let _ = pool.submit(Job {
                     step: Step::Preload(engine.interpreter, Arc::clone(at)),
                     done: None,
@@ -217,8 +218,8 @@ impl Gateway {
         }
     }
 
-    /// Gives back the memory of blocks that were dropped where Python does not run. Inline; on the host's thread, which waits
-    /// for the GIL if there is something to do. With threads they do it themselves.
+    /// Frees the memory of blocks that were dropped without the GIL. Call it with inline execution, on the host's
+    /// thread; it waits for the GIL if there is something to free. With threads, the pool does this.
     pub fn release(&self) {
         for engine in self.engines() {
             if engine.interpreter.has_releases() {
@@ -227,20 +228,20 @@ impl Gateway {
         }
     }
 
-    /// Whether a further request whose body [streams](crate::host::BodySource::streams) would wait for others of that kind,
-    /// because they have all threads that there are for them. A host can wait for more of the body in that case, since it is
-    /// wanted whole then.
+    /// Returns whether a further request whose body [streams](crate::host::BodySource::streams) would wait for others
+    /// of that kind, because these use all threads that they may have. In that case a host can wait for more of the
+    /// body before it dispatches the request, which has to wait anyway.
     pub fn is_full_of_streams(&self, at: &Location) -> bool {
         self.engine(at).pool.as_ref().is_some_and(|pool| pool.is_full_of_streams())
     }
 
-    /// Exchanges that are queued or running on threads.
+    /// Returns the number of exchanges that are queued or running on threads.
     pub fn in_flight(&self) -> usize {
         self.engines().iter().filter_map(|engine| engine.pool.as_ref()).map(|pool| pool.in_flight()).sum()
     }
 
-    /// Has a part of the host told by [`shutdown`](Self::shutdown) that exchanges on threads are not waited for any more. A
-    /// client whose exchange is abandoned would wait for ever.
+    /// Registers a part of the host whose [`Shutdown::abandoned`] is called when [`shutdown`](Self::shutdown) no longer
+    /// waits for exchanges on threads. Otherwise the client of an abandoned exchange would wait forever.
     pub fn on_shutdown(&self, part: &Arc<impl Shutdown + 'static>) {
         let part: Weak<dyn Shutdown> = Arc::downgrade(part) as _;
         let _gone: Vec<_> = self.on_shutdown.with(|parts| {
@@ -251,21 +252,22 @@ impl Gateway {
     }
 
     /// Waits for exchanges on threads and for threads of applications, at most `within`, then runs the functions that
-    /// applications have registered with `atexit`, at most `within` again, and flushes. Returns within a second after that; no
-    /// thread runs Python afterwards. Call it last; inline on the thread that started the gateway, with threads on any.
+    /// applications have registered with `atexit`, at most `within` again, and flushes. Returns within a second after
+    /// that; no thread runs Python afterwards. Call it last: with inline execution on the thread that started the
+    /// gateway, with threads on any thread.
     ///
-    /// An exchange whose response is taken by a task ends when that task runs: on the only thread of a runtime it does not
-    /// while this function waits. `wsgi_hyper::shutdown` is for that.
+    /// An exchange whose response is read by a task ends when that task runs. On a runtime with a single thread the
+    /// task does not run while this function blocks; use `wsgi_hyper::shutdown` there.
     ///
-    /// Code that runs longer is abandoned, with a warning in the log. With threads this function returns then. If code in C
-    /// holds the GIL for ever (a regular expression that backtracks, a loop of an extension), it makes a later `exit` end the
-    /// process without exit handlers and C++ destructors. Inline it cannot return, since the applications run on this thread: it
-    /// ends the process by `_exit` with status 0.
+    /// Code that runs longer is abandoned, with a warning in the log. With threads this function then returns. If C
+    /// code holds the GIL forever (a regular expression that backtracks, a loop of an extension), it makes a later
+    /// `exit` end the process without exit handlers and C++ destructors. With inline execution it cannot return, since
+    /// the applications run on this thread: it ends the process by `_exit` with status 0.
     pub fn shutdown(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let engines = self.engines();
         let pools: Vec<_> = engines.iter().filter_map(|engine| engine.pool.as_ref()).collect();
-        // None takes anything while another one is waited for.
+        // All pools stop taking requests before the wait for the first one.
         for pool in &pools {
             pool.shutdown(Duration::ZERO);
         }
@@ -288,7 +290,7 @@ impl Gateway {
         }
     }
 
-    /// Where an application runs.
+    /// Returns the engine that runs an application.
     #[inline(always)]
     fn engine(&self, at: &Location) -> &'static Engine {
         match at.interpreter(|| self.choose_interpreter(at)) {
@@ -297,7 +299,7 @@ impl Gateway {
         }
     }
 
-    /// The number of the interpreter of a location, which is made if there is none of its name.
+    /// Returns the number of the interpreter for a location, and creates its engine if none has that name.
     #[cold]
     fn choose_interpreter(&self, at: &Location) -> usize {
         let Some(name) = dedicated_name(at) else { return MAIN };
@@ -327,20 +329,20 @@ impl Gateway {
     }
 }
 
-/// Why a request was not taken.
+/// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// As many requests wait for a thread as may wait.
+    /// The queue of requests that wait for a thread is full.
     #[error("too many requests are waiting for a thread")]
     QueueFull,
-    /// There is no thread, and the system refuses one; a line of the gateway's log says why.
+    /// There is no thread, and the system refuses to start one; a line of the gateway's log has the reason.
     #[error("cannot start a thread")]
     NoThread,
     /// The gateway is being shut down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
-    /// The gateway has no threads: it runs inline.
+    /// The gateway has no threads: it runs applications inline.
     #[error("the gateway runs applications inline")]
     Inline,
 }

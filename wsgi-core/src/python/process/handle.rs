@@ -1,4 +1,4 @@
-//! The host's hold on an exchange that a thread of the pool runs.
+//! The host's handle to an exchange that runs on a thread of the pool.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::engine::Engine;
 use crate::pool::Ticket;
 use crate::python::exchange::cell::ExchangeCell;
 
-/// A way to reach an exchange from other threads.
+/// A handle to an exchange, for use on other threads.
 #[derive(Clone)]
 pub struct ExchangeHandle {
     cell: Arc<ExchangeCell>,
-    /// Where it waits for a thread.
+    /// The engine in whose pool the exchange waits for a thread.
     engine: &'static Engine,
     ticket: Ticket,
 }
@@ -20,9 +20,9 @@ impl ExchangeHandle {
         Self { cell, engine, ticket }
     }
 
-    /// The client has gone, or the host gives up: the iterable is closed at the next opportunity. An exchange that has not
-    /// begun leaves the queue, and the objects of the host are dropped here, before this returns. Never blocks, and needs no
-    /// Python.
+    /// Cancels the exchange, because the client has disconnected or the host gives up: the iterable is closed as soon
+    /// as possible. An exchange that has not begun leaves the queue, and the host's objects are dropped before this
+    /// returns. Never blocks, and does not need the GIL.
     pub fn cancel(&self) {
         self.cell.cancel();
         if !self.cell.has_begun()
@@ -32,7 +32,7 @@ impl ExchangeHandle {
         }
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.cell.is_cancelled()
     }

@@ -1,9 +1,9 @@
-//! Which installation of Python the standard library will come from.
+//! Finds the installation of Python that the standard library will come from.
 //!
-//! CPython runs the standard library that an executable, a virtual environment or a home leads to, whichever libpython the
-//! process has loaded. Two installations of one minor version do not fit together: extension modules such as `math` are
-//! built into the libpython of one and are files of the other. CPython does not compare them. The search below is the one of
-//! its getpath, so that the answer is known before Python starts.
+//! CPython uses the standard library that an executable, a virtual environment or a home leads to, even if the process
+//! has loaded the libpython of another installation. Two installations of one minor version do not fit together:
+//! extension modules such as `math` are built into the libpython of one and are files of the other. CPython does not
+//! compare them. The search below is that of CPython's getpath, so that the result is known before Python starts.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,18 +14,18 @@ use super::libpython::{BUILD_EXECUTABLE, BUILD_LIBRARY, BUILD_STDLIB, build_mino
 use crate::config::VenvConfig;
 use crate::error::{NamedBy, OtherInstallation, StartError};
 
-/// What leads CPython to a standard library.
+/// The setting that leads CPython to a standard library.
 pub(crate) enum Lead<'a> {
     /// `prefix` or `prefix:exec_prefix`, and the name of the setting.
     Home(&'a Path, &'static str),
-    /// A program that does not have to exist, with the virtual environment around it.
+    /// A program, which need not exist, and the virtual environment around it.
     Executable(&'a Path, Option<&'a Path>),
-    /// The program of the build, where nothing else is set.
+    /// The program of the build, if nothing else is set.
     Build,
 }
 
-/// Refuses a lead to the standard library of another installation than that of the libpython in this process. Where the
-/// standard library of either is not known, there is no error.
+/// Refuses a lead to the standard library of another installation than that of the libpython in this process. Succeeds
+/// if either standard library is unknown.
 pub(crate) fn check(lead: &Lead<'_>) -> Result<(), StartError> {
     let Some(library) = library() else { return Ok(()) };
     let (Some(own), Some(layout)) = (own_landmark(&library), Layout::of_build()) else { return Ok(()) };
@@ -44,8 +44,8 @@ pub(crate) fn check(lead: &Lead<'_>) -> Result<(), StartError> {
     })))
 }
 
-/// `os.py` of the installation that a libpython belongs to: as it was at build time, or, for another libpython, in the folders
-/// where an installation has it.
+/// Returns `os.py` of the installation that a libpython belongs to: the path from the build or, for another libpython,
+/// the file in the folders where installations have it.
 fn own_landmark(library: &Path) -> Option<PathBuf> {
     let built_for = Path::new(BUILD_STDLIB);
     if is_same_file(library, Path::new(BUILD_LIBRARY)) && built_for.is_file() {
@@ -53,18 +53,18 @@ fn own_landmark(library: &Path) -> Option<PathBuf> {
     }
     let library = library.canonicalize().ok()?;
     let name = folder_of(built_for).file_name()?;
-    // Beside the library, or one level up: Debian's is in lib/x86_64-linux-gnu.
+    // Beside the library, or one level up: Debian's library is in lib/x86_64-linux-gnu.
     let beside = library.ancestors().skip(1).take(2).map(|folder| folder.join(name).join("os.py"));
     beside.into_iter().find(|landmark| landmark.is_file())
 }
 
-/// How getpath searches.
+/// Parameters of getpath's search.
 struct Layout {
-    /// Where an installation has its standard library, below its prefix: `lib/python3.11`.
+    /// Path of the standard library below the prefix of an installation: `lib/python3.11`.
     stdlib: PathBuf,
-    /// A standard library in one file, below the prefix: `lib/python311.zip`.
+    /// Path of a standard library in one file, below the prefix: `lib/python311.zip`.
     zip: PathBuf,
-    /// Up to 3.10 links of the executable are followed before `pyvenv.cfg` is looked for.
+    /// Whether links of the executable are followed before the search for `pyvenv.cfg`, as up to 3.10.
     links_first: bool,
 }
 
@@ -81,8 +81,8 @@ impl Layout {
         })
     }
 
-    /// The `os.py` that CPython will find. `None` if it finds none, and takes the prefix that libpython was configured with,
-    /// and where the standard library is a zip file or part of a source tree.
+    /// Returns the `os.py` that CPython will find. `None` if it finds none, and takes the prefix that libpython was
+    /// configured with, and if the standard library is a zip file or part of a source tree.
     fn landmark(&self, lead: &Lead<'_>) -> Option<PathBuf> {
         match lead {
             Lead::Home(home, _) => self.landmark_in(prefix_of(home)),
@@ -91,10 +91,10 @@ impl Layout {
         }
     }
 
-    /// The folder in which the search begins.
+    /// Returns the folder in which the search begins.
     fn first_folder(&self, executable: &Path) -> Option<PathBuf> {
         let real = follow_links(executable);
-        // The order in which the two folders are looked at differs as well.
+        // The two versions also search the two folders in different order.
         let config = if self.links_first {
             let folder = real.parent()?;
             VenvConfig::read(folder).or_else(|| VenvConfig::read(folder.parent()?))
@@ -121,7 +121,7 @@ impl Layout {
     }
 }
 
-/// The first part of `prefix:exec_prefix`.
+/// Returns the first part of `prefix:exec_prefix`.
 pub(crate) fn prefix_of(home: &Path) -> &Path {
     use std::os::unix::ffi::OsStrExt;
     let bytes = home.as_os_str().as_bytes();
@@ -129,9 +129,9 @@ pub(crate) fn prefix_of(home: &Path) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(&bytes[..end]))
 }
 
-/// Follows the links of the file itself, and not those of its folders.
+/// Follows links of the file itself, not those of its folders.
 fn follow_links(path: &Path) -> PathBuf {
-    /// As many as Linux follows.
+    /// Linux's limit.
     const MOST_LINKS: usize = 40;
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -143,14 +143,14 @@ fn follow_links(path: &Path) -> PathBuf {
     path
 }
 
-/// Whether two landmarks belong to one standard library, or to copies of one.
+/// Returns whether two landmarks belong to one standard library, or to copies of one.
 fn is_same(one: &Path, other: &Path) -> bool {
     let (Ok(real), Ok(other_real)) = (one.canonicalize(), other.canonicalize()) else { return true };
     let (folder, other_folder) = (folder_of(&real), folder_of(&other_real));
     folder == other_folder || is_same_file(one, other) || is_same_build(folder, other_folder)
 }
 
-/// Links lead to one file, and bind mounts and hard links show one.
+/// Returns whether two paths lead to one file, by links, bind mounts or hard links.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     match (one.metadata(), other.metadata()) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
@@ -158,9 +158,9 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Whether two standard libraries come from one build of CPython: the build leaves a record with prefix and options in its
-/// standard library. A copy has it unchanged. Conda and uv write the new prefix into it: then the version has to be the same,
-/// too, which stands in a header.
+/// Returns whether two standard libraries come from one build of CPython. The build leaves a record with prefix and
+/// options in its standard library, which is unchanged in a copy. Conda and uv write the new prefix into it: then the
+/// version, which is in a header, must be the same, too.
 fn is_same_build(one: &Path, other: &Path) -> bool {
     let (Some(records), Some(other_records)) = (build_records(one), build_records(other)) else { return false };
     if records == other_records {
@@ -179,7 +179,7 @@ fn is_same_build(one: &Path, other: &Path) -> bool {
         && without_prefix(one, records) == without_prefix(other, other_records)
 }
 
-/// The files of the build's record, by name. `None` if there is none.
+/// Returns the files of the build's record, by name. `None` if there are none.
 fn build_records(stdlib: &Path) -> Option<Vec<(OsString, String)>> {
     let mut records = Vec::new();
     for entry in stdlib.read_dir().ok()? {
@@ -193,7 +193,7 @@ fn build_records(stdlib: &Path) -> Option<Vec<(OsString, String)>> {
     Some(records).filter(|records| !records.is_empty())
 }
 
-/// The prefix of the installation that has its standard library here: `lib/python3.11` lies below it.
+/// Returns the prefix of the installation with this standard library, which is `lib/python3.11` below the prefix.
 fn prefix_above(stdlib: &Path) -> Option<&Path> {
     stdlib.parent()?.parent()
 }
@@ -214,7 +214,7 @@ fn named_by(lead: &Lead<'_>) -> NamedBy {
     }
 }
 
-/// The program of the installation that a lead names.
+/// Returns the program of the installation that a lead names.
 fn program_of(lead: &Lead<'_>) -> Option<PathBuf> {
     let (major, minor) = build_minor();
     let name = format!("python{major}.{minor}");

@@ -1,4 +1,4 @@
-//! What threads of a pool do: requests, and what Python wants from its threads besides.
+//! Tasks of pool threads: requests, preloads, and the release of references.
 
 use std::any::Any;
 use std::io;
@@ -30,7 +30,7 @@ pub(crate) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> A
     pool
 }
 
-/// What threads of the pool do besides exchanges.
+/// Callbacks of the pool about its threads.
 struct PythonThreads {
     interpreter: &'static Interpreter,
 }
@@ -46,7 +46,7 @@ impl Threads for PythonThreads {
 
     fn drain(&self) {
         failpoint("thread_drain");
-        // Attaching releases what waits to be released.
+        // Attaching releases the references that wait for that.
         drop(Attached::new(self.interpreter));
     }
 
@@ -66,7 +66,7 @@ impl Threads for PythonThreads {
     }
 }
 
-/// Loads an application; a failure is in the log.
+/// Loads an application; failures are logged.
 pub(crate) fn preload(interpreter: &'static Interpreter, location: &Location) {
     if interpreter.ensure(&interpreter.log).is_err() {
         return;
@@ -77,7 +77,7 @@ pub(crate) fn preload(interpreter: &'static Interpreter, location: &Location) {
     interpreter.freezing.settle(attached.token(), &[]);
 }
 
-/// Takes a thread's Python state down with the thread.
+/// Deletes a thread's Python state when the thread ends.
 struct ThreadGuard {
     interpreter: &'static Interpreter,
     _stack: Option<FaultStack>,
@@ -94,14 +94,14 @@ impl Drop for ThreadGuard {
     }
 }
 
-/// What a host does at the end of an exchange on a thread.
+/// Callback of the host for the end of an exchange on a thread.
 pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 
-/// What a pool thread does for one request.
+/// A task of a pool thread: one request or one preload.
 pub(crate) struct Job {
     pub(crate) step: Step,
     pub(crate) done: Option<Done>,
-    /// Its body may still have to come from the client.
+    /// Whether the request's body may still have to come from the client.
     pub(crate) streams: bool,
 }
 
@@ -112,8 +112,8 @@ pub(crate) enum Step {
     Over,
 }
 
-// SAFETY: an exchange stays on the thread that began it (a task runs on one thread for its whole life); what travels
-// before that is Send by itself.
+// SAFETY: a task runs on one thread for its whole life, so that an exchange stays on the thread that began it; all
+// other fields are Send.
 unsafe impl Send for Job {}
 
 impl Task for Job {
@@ -133,9 +133,9 @@ impl Task for Job {
                     self.finish(Err(fault));
                     return Poll::Ready(());
                 }
-                // A system call, so before the thread attaches.
+                // Before the thread attaches, because this is a system call.
                 let found = cell.location.stamp_now();
-                // Once for both steps: other threads could keep the GIL from this one between them.
+                // Attached once for both steps: between them other threads could take the GIL and keep it.
                 let attached = Attached::new(cell.interpreter);
                 let exchange = Exchange::new(&request, Arc::clone(&cell), found);
                 std::mem::forget(unbegun);
@@ -183,16 +183,16 @@ impl Drop for Job {
                 Fault::Cancelled
             }
             Step::Run(_) | Step::Preload(..) => Fault::Cancelled,
-            // A step that has not come to its end, or else there is nobody left to be told: it has panicked.
+            // Still `Over` while `done` is set: the step panicked.
             Step::Over => Fault::Application,
         };
-        // The host's objects go first.
+        // Drops the host's objects before `done` is called.
         self.step = Step::Over;
         self.finish(Err(fault));
     }
 }
 
-/// Abandons the cell of a request whose exchange does not come about.
+/// Abandons the cell if creating the exchange panics.
 struct Unbegun<'a>(&'a ExchangeCell);
 
 impl Drop for Unbegun<'_> {

@@ -7,35 +7,36 @@ use std::path::PathBuf;
 
 use pyo3::ffi;
 
-/// The interpreter that this library was built for.
+/// Executable of the Python that this library was built for.
 pub(crate) const BUILD_EXECUTABLE: &str = env!("WSGI_PYTHON_EXECUTABLE");
-/// Its full version, `3.11.2`.
+/// Full version of that Python, `3.11.2`.
 pub(crate) const BUILD_VERSION: &str = env!("WSGI_PYTHON_VERSION");
-/// Its shared library.
+/// Path of its shared library.
 pub(crate) const BUILD_LIBRARY: &str = env!("WSGI_PYTHON_LIBRARY");
-/// `os.py` of its standard library.
+/// Path of `os.py` in its standard library.
 pub(crate) const BUILD_STDLIB: &str = env!("WSGI_PYTHON_STDLIB");
 
-/// The full version of libpython, `3.11.2`.
+/// Returns the full version of libpython, `3.11.2`.
 pub(crate) fn version() -> String {
     version_of(&version_text()).to_owned()
 }
 
-/// The version in what [`version_text`] returns.
+/// Returns the version in the text from [`version_text`].
 pub(crate) fn version_of(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
 }
 
-/// What `sys.version` will be.
+/// Returns the text that `sys.version` will have.
 pub(crate) fn version_text() -> String {
-    // SAFETY: a static string, which is there before Python is started.
+    // SAFETY: returns a static string, also before Python is started.
     unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned()
 }
 
-/// The file that libpython was loaded from.
+/// Returns the file that libpython was loaded from.
 pub(crate) fn library() -> Option<PathBuf> {
     let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: the address of a function of libpython; the result is plain data with a static string.
+    // SAFETY: the address of a function of libpython. On success the result has a NUL-terminated name, which lives as
+    // long as the library is loaded.
     unsafe {
         if libc::dladdr(ffi::Py_IsInitialized as *const libc::c_void, found.as_mut_ptr()) == 0 {
             return None;
@@ -45,7 +46,7 @@ pub(crate) fn library() -> Option<PathBuf> {
     }
 }
 
-/// The minor version that headers and structures were taken from.
+/// Returns the version of the headers and structures, as major and minor.
 pub(crate) fn build_minor() -> (u32, u32) {
     let mut parts = BUILD_VERSION.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))

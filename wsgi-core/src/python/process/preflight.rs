@@ -1,7 +1,7 @@
-//! What can be known to go wrong before Python is started, said in one sentence each.
+//! Checks before the start of Python. Each error is one sentence.
 //!
-//! CPython itself accepts a virtual environment of another version without a word, and answers a wrong home with a page
-//! of text on standard error.
+//! CPython accepts a virtual environment of another version without an error, and reports a wrong home with a page of
+//! text on standard error.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,22 +13,22 @@ use super::libpython::{BUILD_EXECUTABLE, BUILD_STDLIB, build_minor, version_of};
 use crate::config::VenvConfig;
 use crate::error::StartError;
 
-/// Which Python to run, and where it finds modules.
+/// The Python to run, and the folders of its modules.
 #[derive(Clone, Debug, Default)]
 pub struct PythonSettings {
-    /// Where the standard library is (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
+    /// Home of the standard library (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
     pub home: Option<PathBuf>,
-    /// What `sys.executable` shall be; decides about the prefix, and about the virtual environment around it.
+    /// Value of `sys.executable`; determines the prefix, and the virtual environment around it.
     pub executable: Option<PathBuf>,
-    /// The level of `-O`, 0 to 2; without it that of `PYTHONOPTIMIZE` counts.
+    /// Level of `-O`, 0 to 2. By default `PYTHONOPTIMIZE` determines it.
     pub optimize: Option<u8>,
-    /// Put in front of `sys.path`, in this order.
+    /// Folders that are put in front of `sys.path`, in this order.
     pub path: Vec<PathBuf>,
 }
 
-/// What to tell CPython.
+/// Parameters for the start of CPython.
 pub(crate) struct Plan {
-    /// Program name: never empty, or CPython takes the first python3 of PATH.
+    /// Program name. Never empty, since CPython would then take the first python3 of PATH.
     pub(crate) executable: PathBuf,
     pub(crate) home: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ pub(crate) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
         Some(home) => check_home(home)?,
         None => check_readable(Path::new(BUILD_STDLIB))?,
     }
-    // A home that is set takes PYTHONHOME out of the environment.
+    // If a home is set, `runtime` removes PYTHONHOME from the environment.
     let from_environment =
         std::env::var_os("PYTHONHOME").filter(|home| settings.home.is_none() && !home.is_empty()).map(PathBuf::from);
     if let Some(home) = &home {
@@ -64,12 +64,12 @@ pub(crate) fn plan(settings: &PythonSettings) -> Result<Plan, StartError> {
     Ok(Plan { executable, home })
 }
 
-/// Refuses a free-threaded libpython, by what `sys.version` will be and by its file, whose name ends in `t` then. Without the
-/// GIL it does not keep threads apart, also where `PYTHON_GIL=1` is set: its objects have another layout.
+/// Refuses a free-threaded libpython, by the text of `sys.version` and by its file name, which then ends in `t`.
+/// Without the GIL it does not exclude other threads, and even with `PYTHON_GIL=1` its objects have another layout.
 pub(crate) fn check_gil(version_text: &str, library: &Path) -> Result<(), StartError> {
     let name = library.file_name().unwrap_or_default().to_string_lossy();
     let version = name.strip_prefix("libpython").and_then(|rest| rest.split(".so").next()).unwrap_or_default();
-    // `libpython3.14t.so.1.0`, of a debug build `libpython3.14td.so.1.0`.
+    // `libpython3.14t.so.1.0`; for a debug build `libpython3.14td.so.1.0`.
     if version_text.contains("free-threading build") || version.contains('t') {
         return Err(StartError::FreeThreaded {
             version: version_of(version_text).to_owned(),
@@ -79,7 +79,7 @@ pub(crate) fn check_gil(version_text: &str, library: &Path) -> Result<(), StartE
     Ok(())
 }
 
-/// The virtual environment around an executable, found as CPython finds it: pyvenv.cfg beside it or one level up.
+/// Returns the virtual environment around an executable, by CPython's rule: pyvenv.cfg beside it or one level up.
 fn venv_of(executable: &Path) -> Option<PathBuf> {
     let folder = executable.parent()?;
     [folder.parent(), Some(folder)]
@@ -130,7 +130,7 @@ fn check_home(home: &Path) -> Result<(), StartError> {
     }))
 }
 
-/// A file that must be readable where it exists.
+/// Fails if the permissions of an existing file forbid reading it.
 fn check_readable(path: &Path) -> Result<(), StartError> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(unreadable(path, &error)),
@@ -142,9 +142,9 @@ fn unreadable(path: &Path, error: &io::Error) -> StartError {
     StartError::Unreadable { user: user(), path: path.to_path_buf(), reason: error.to_string() }
 }
 
-/// The name of the user this process runs as.
+/// Returns the name of the user that this process runs as.
 fn user() -> String {
-    // SAFETY: the result points into static memory that is copied at once; the host starts Python from one thread.
+    // SAFETY: the result points into static memory, which is copied at once; the host starts Python on one thread.
     unsafe {
         let uid = libc::geteuid();
         let entry = libc::getpwuid(uid);

@@ -1,4 +1,4 @@
-//! Processes that applications start: the host is called before each of them, and in those that are forked.
+//! Processes that applications start: calls the host before each start, and in forked processes.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use crate::python::objects::method::{method, sentinel};
 use crate::python::objects::raise::{Raised, fetch};
 use crate::record::Log;
 
-/// The host of the process.
+/// The host's part, set when Python starts.
 static HOST: OnceLock<Host> = OnceLock::new();
 
 struct Host {
@@ -28,7 +28,7 @@ struct Host {
     log: Log,
 }
 
-/// Audit events before a process is started, or another program is run in this one.
+/// Audit events that precede the start of a process, or of another program in this process.
 const STARTS: [&CStr; 6] =
     [c"os.system", c"subprocess.Popen", c"os.posix_spawn", c"os.fork", c"os.forkpty", c"os.exec"];
 
@@ -39,16 +39,17 @@ unsafe extern "C" {
     fn PySys_AddAuditHook(hook: AuditHook, data: *mut c_void) -> c_int;
 }
 
-/// Has `children` be called before applications of this process start another one. Once a process, attached.
+/// Registers `children`, to be called before applications of this process start another one. Once per process,
+/// attached.
 pub(crate) fn watch(_token: Token<'_>, children: Option<Arc<dyn ChildProcesses>>, log: Log) -> Result<(), Raised> {
-    // Python starts once a process, and so does this.
+    // Called once per process, when Python starts.
     let _ = HOST.set(Host { children, log });
     forked::on_end(|token, what| exit_status(token, what).ok());
-    // SAFETY: attached; the hook stays to the end of the process. It needs no data.
+    // SAFETY: the thread is attached; the hook exists to the end of the process and needs no data.
     if unsafe { PySys_AddAuditHook(audit, ptr::null_mut()) } < 0 { Err(Raised) } else { Ok(()) }
 }
 
-/// Called by Python for each audit event, in any interpreter: most of them are none of ours.
+/// Audit hook. Python calls it for each audit event in any interpreter; most events do not matter here.
 unsafe extern "C" fn audit(event: *const c_char, _arguments: *mut ffi::PyObject, _data: *mut c_void) -> c_int {
     // SAFETY: Python passes a NUL-terminated name.
     let event = unsafe { CStr::from_ptr(event) };
@@ -60,13 +61,13 @@ unsafe extern "C" fn audit(event: *const c_char, _arguments: *mut ffi::PyObject,
 }
 
 fn before_start(event: &CStr) -> Result<(), Raised> {
-    // SAFETY: Python calls the hook attached.
+    // SAFETY: Python calls the hook on an attached thread.
     let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
     if !is_main && event.to_bytes().starts_with(b"os.fork") {
-        // Up to 3.11 Python has refused by itself. Newer ones fork, and the new process ends in a fatal error.
+        // Python up to 3.11 refuses this itself. Newer versions fork, and the new process ends in a fatal error.
         return Err(raise(c"fork not supported for subinterpreters"));
     }
-    // What a forked process must not hand on is closed in it.
+    // In a forked process the host has already closed the descriptors that must not be inherited.
     if !is_forked()
         && let Some(children) = HOST.get().and_then(|host| host.children.as_ref())
     {
@@ -75,7 +76,7 @@ fn before_start(event: &CStr) -> Result<(), Raised> {
     Ok(())
 }
 
-/// A panic in `work` is an alert that has `name`, and a RuntimeError.
+/// Runs `work`; turns a panic into an alert with `name` and a RuntimeError.
 fn guard(name: &str, work: impl FnOnce() -> Result<(), Raised>) -> Result<(), Raised> {
     let work = || {
         failpoint(name);
@@ -90,7 +91,7 @@ fn guard(name: &str, work: impl FnOnce() -> Result<(), Raised>) -> Result<(), Ra
     })
 }
 
-/// Raises RuntimeError. The caller is attached, to whichever interpreter.
+/// Raises RuntimeError. The caller is attached, to any interpreter.
 fn raise(message: &CStr) -> Raised {
     // SAFETY: a static of the running interpreter, and a NUL-terminated message.
     unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, message.as_ptr()) };
@@ -106,12 +107,12 @@ fn exit_status(token: Token<'_>, what: &str) -> Result<c_int, Raised> {
     };
     let what = token.text(what)?;
     let status = token.call(token.helper(c"end_of_forked")?.as_ptr(), &[exception.as_ptr(), what.as_ptr()])?;
-    // SAFETY: a live object; not an int raises.
+    // SAFETY: a live object. PyLong_AsLong raises if it is no int.
     let status = unsafe { ffi::PyLong_AsLong(status.as_ptr()) };
     Ok(status as c_int)
 }
 
-/// `gateway.forked()`, `gateway.is_loading()` and `gateway.mask_changed()` of the bootstrap.
+/// Creates the object behind `gateway.forked()`, `gateway.is_loading()` and `gateway.mask_changed()` of the bootstrap.
 pub(crate) fn object<'py>(token: Token<'py>) -> Result<Obj<'py>, Raised> {
     // The instance keeps its type alive.
     HeapType::new(token, &BLUEPRINT)?.instance(token, None)
@@ -136,7 +137,7 @@ unsafe extern "C" fn forked(
     _arguments: *mut *mut ffi::PyObject,
     _count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // First of all: whatever fails from here on, this is not the process that serves.
+    // First, so that this process counts as forked even if a call below fails.
     set_forked();
     // SAFETY: Python calls a method of our type.
     unsafe {

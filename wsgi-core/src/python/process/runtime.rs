@@ -1,4 +1,4 @@
-//! Starting and stopping CPython in this process.
+//! Starts CPython in this process.
 
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use crate::record::Log;
 
 /// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
 pub(crate) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {
-    // SAFETY: asks for a flag only, at any time.
+    // SAFETY: only reads a flag, which is allowed at any time.
     if unsafe { ffi::Py_IsInitialized() } != 0 {
         return Err(StartError::AlreadyRunning);
     }
@@ -25,9 +25,8 @@ pub(crate) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartErr
     check_library(log);
     let plan = preflight::plan(settings)?;
     if settings.home.is_some() {
-        // A directive wins over the environment, also where it is turned into an executable.
-        // SAFETY: the process has one thread as far as the environment is concerned: the host starts Python before
-        // anything that would read it.
+        // A directive overrides the environment, also if it is turned into an executable.
+        // SAFETY: no other thread uses the environment: the host starts Python before any code that reads it.
         unsafe { libc::unsetenv(c"PYTHONHOME".as_ptr()) };
     }
     preserving_sigint(|| initialise(&plan, settings.optimize))?;
@@ -35,11 +34,11 @@ pub(crate) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartErr
     Ok(())
 }
 
-/// As Python's own program does it: a file that grows beyond the limit is an `OSError` then, not the end of the process.
-/// Programs that the application starts take it over from there.
+/// Ignores SIGXFSZ, as the `python` program does: a file that grows beyond the limit is then an `OSError`, and does not
+/// end the process. Programs that the application starts inherit this.
 fn ignore_file_size_signal() {
     let mut now = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: reads the disposition of one signal, which is filled in where that succeeds, and changes it where it is at its
+    // SAFETY: reads the disposition of one signal, which is initialised on success, and changes it if it is the
     // default.
     unsafe {
         if libc::sigaction(libc::SIGXFSZ, ptr::null(), now.as_mut_ptr()) == 0
@@ -67,7 +66,7 @@ fn initialise(plan: &preflight::Plan, optimize: Option<u8>) -> Result<(), StartE
     {
         config.safe_path = 1;
     }
-    // SAFETY: strings of an initialised configuration, which is used once, from one thread, and cleared.
+    // SAFETY: strings of an initialised configuration, which is used once, on one thread, and cleared.
     unsafe {
         let result = set(config, &raw mut config.program_name, &plan.executable)
             .and_then(|()| plan.home.as_ref().map_or(Ok(()), |home| set(config, &raw mut config.home, home)))
@@ -84,22 +83,22 @@ fn pre_initialise(plan: &preflight::Plan) -> Result<(), StartError> {
         ffi::PyPreConfig_InitPythonConfig(config.as_mut_ptr());
         config.assume_init_mut()
     };
-    // The locale is the host's, and so is LANG; text is UTF-8 in any case.
+    // The host owns the locale, and so LANG; text is UTF-8 in any case.
     config.configure_locale = 0;
     config.coerce_c_locale = 0;
     config.utf8_mode = 1;
     config.parse_argv = 0;
-    // SAFETY: an initialised configuration, once, from one thread.
+    // SAFETY: an initialised configuration, used once, on one thread.
     checked(unsafe { ffi::Py_PreInitialize(config) }, plan)
 }
 
 /// # Safety
 ///
-/// `field` is a string of the initialised `config`.
+/// `field` is a string of `config`, which is initialised.
 unsafe fn set(config: *mut ffi::PyConfig, field: *mut *mut libc::wchar_t, value: &Path) -> Result<(), StartError> {
     let value = CString::new(value.as_os_str().as_bytes())
         .map_err(|_| StartError::Python { message: "a path contains NUL".to_owned(), home: None })?;
-    // SAFETY: the caller's promise; the string is copied.
+    // SAFETY: `field` belongs to the initialised `config`, and Python copies the string.
     unsafe {
         let status = ffi::PyConfig_SetBytesString(config, field, value.as_ptr());
         if ffi::PyStatus_Exception(status) == 0 { Ok(()) } else { Err(failure(&status, None)) }
@@ -115,7 +114,7 @@ fn failure(status: &ffi::PyStatus, home: Option<&Path>) -> StartError {
     StartError::Python { message: reason(status), home: home.map(Path::to_path_buf) }
 }
 
-/// What a status that is an error says.
+/// Returns the text of an error status.
 pub(crate) fn reason(status: &ffi::PyStatus) -> String {
     let text = |pointer: *const c_char| {
         // SAFETY: null or a static string of libpython.
@@ -128,11 +127,11 @@ pub(crate) fn reason(status: &ffi::PyStatus) -> String {
     }
 }
 
-/// Tells when the dynamic linker has found another libpython than the one this was built for, and makes its symbols
-/// visible to extension modules, which a host that loads us privately (`RTLD_LOCAL`) has hidden from them.
+/// Logs a warning if the dynamic linker has found another libpython than that of the build, and makes the symbols of
+/// libpython visible to extension modules; a host that loads this library privately (`RTLD_LOCAL`) has hidden them.
 fn check_library(log: &Log) {
     let Some(library) = library() else { return };
-    // SAFETY: the library is loaded already: this only promotes it. Its handle is never closed.
+    // SAFETY: the library is loaded already, so that this only makes its symbols global. The handle is never closed.
     unsafe {
         if let Ok(name) = CString::new(library.as_os_str().as_bytes()) {
             libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL);
@@ -152,7 +151,8 @@ fn check_library(log: &Log) {
     }
 }
 
-/// `import signal` takes over SIGINT where it stands at its default; the signal is the host's.
+/// Runs `work`, and restores the disposition of SIGINT, which belongs to the host: `import signal` takes over a SIGINT
+/// at its default.
 pub(crate) fn preserving_sigint<T>(work: impl FnOnce() -> T) -> T {
     let mut before = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: reads and restores the disposition of one signal.

@@ -1,4 +1,4 @@
-//! Setting up an interpreter after CPython has started: types, the bootstrap, and what every environ holds.
+//! Sets up an interpreter after CPython has started: types, the bootstrap, and the constant entries of environ.
 
 use std::ffi::{CStr, CString, c_int};
 
@@ -12,7 +12,7 @@ use crate::python::attach::token::{Held, Obj, Token};
 use crate::python::exchange::stdio;
 use crate::python::objects::raise::Raised;
 
-/// The gateway's own Python, in the order in which it runs.
+/// Python sources of the gateway, in the order in which they run.
 const BOOTSTRAP: [(&CStr, &str); 12] = [
     (c"<wsgi_gateway/gateway>", include_str!("bootstrap/gateway.py")),
     (c"<wsgi_gateway/streams>", include_str!("bootstrap/streams.py")),
@@ -28,16 +28,16 @@ const BOOTSTRAP: [(&CStr, &str); 12] = [
     (c"<wsgi_gateway/install>", include_str!("bootstrap/install.py")),
 ];
 
-/// What runs in processes that `multiprocessing` starts anew as well.
+/// Source that also runs in processes that `multiprocessing` starts with `spawn` or `forkserver`.
 const SPAWNED: &str = include_str!("bootstrap/spawned.py");
 
-/// Makes the interpreter of `token` ready to serve. After a failure it may be called again.
+/// Prepares the interpreter of `token` for requests. May be called again after a failure.
 pub(crate) fn set_up(token: Token<'_>) -> Result<(), Raised> {
     let interpreter = token.interpreter();
     let setup = &*interpreter.setup;
     let types = Types::new(token)?;
     let bootstrap = preserving_sigint(|| run_bootstrap(token, setup))?;
-    // SAFETY: the namespace is a dict; the items are borrowed from it. The empty bytes object is new.
+    // SAFETY: the namespace is a dict, from which the items are borrowed. The empty bytes object is new.
     let (file_wrapper, errors_attributes, empty_bytes) = unsafe {
         let item =
             |name: &CStr| token.borrow(ffi::PyDict_GetItemString(bootstrap.as_ptr(), name.as_ptr())).ok_or(Raised);
@@ -73,7 +73,7 @@ pub(crate) fn set_up(token: Token<'_>) -> Result<(), Raised> {
     Ok(())
 }
 
-/// Runs the bootstrap in a namespace of its own, which is the result.
+/// Runs the bootstrap in a new namespace, and returns the namespace.
 fn run_bootstrap<'py>(token: Token<'py>, setup: &Setup) -> Result<Obj<'py>, Raised> {
     let gateway = dict(token)?;
     let log = stdio::log_object(token)?;
@@ -162,7 +162,7 @@ fn none(token: Token<'_>) -> Result<Obj<'_>, Raised> {
     unsafe { token.borrow(ffi::Py_None()) }.ok_or(Raised)
 }
 
-/// `(1, 0)` (PEP 3333, "environ Variables").
+/// Returns `(1, 0)` (PEP 3333, "environ Variables").
 fn version(token: Token<'_>) -> Result<Obj<'_>, Raised> {
     // SAFETY: two ints for the format.
     unsafe { token.own(ffi::Py_BuildValue(c"(ii)".as_ptr(), 1 as c_int, 0 as c_int)) }.ok_or(Raised)

@@ -1,7 +1,7 @@
-//! Interpreters besides the main one: started when they are first needed, each for the applications of one script.
+//! Dedicated interpreters: each is started when it is first needed, for the applications of one script or module.
 //!
-//! They share the GIL with the main interpreter, as all interpreters did before Python 3.12: most extension modules that
-//! are not made for several interpreters load in them, too. None is ended before the process is.
+//! They share the GIL with the main interpreter, as all interpreters did before Python 3.12: most extension modules
+//! that do not support several interpreters can be loaded in them, too. None is ended before the process is.
 
 use std::ffi::CStr;
 
@@ -18,9 +18,9 @@ use crate::python::objects::raise::Raised;
 use crate::record::Log;
 
 impl Interpreter {
-    /// Starts the interpreter if that has not been done. A failure is in the log; the next request tries again.
+    /// Starts the interpreter unless it is running. A failure is logged; the next request tries again.
     ///
-    /// Blocks for 10 to 30 ms when there is something to do, and waits for the GIL. A thread of a pool is not attached.
+    /// Blocks for 10 to 30 ms for a start, and waits for the GIL. A thread of a pool must be detached.
     pub(crate) fn ensure(&'static self, log: &Log) -> Result<(), Fault> {
         if self.is_ready() { Ok(()) } else { self.start(log) }
     }
@@ -53,7 +53,7 @@ impl Interpreter {
         }
     }
 
-    /// Has CPython make the interpreter; says what failed.
+    /// Creates the interpreter in CPython; the error is the reason.
     fn create(&'static self) -> Result<(), String> {
         let result = {
             let _attached = Attached::new(self.main());
@@ -61,8 +61,8 @@ impl Interpreter {
             preserving_sigint(|| unsafe { create_state() })
         };
         if self.inline_thread.is_none() {
-            // Up to Python 3.11 PyGILState_Ensure in an extension would come back to the main interpreter, and wait for
-            // the GIL that the thread holds itself.
+            // Up to Python 3.11 PyGILState_Ensure in an extension would return to the main interpreter, and wait for
+            // the GIL that this thread holds itself.
             thread::retire(self.main());
         }
         self.set_state(result?);
@@ -72,13 +72,13 @@ impl Interpreter {
     }
 }
 
-/// Accelerator modules that keep state of an interpreter in variables of the process. The modules that use them have the same
-/// in Python, without such state: `decimal`, `asyncio`, `zoneinfo` and `json`.
+/// Accelerator modules that keep state of an interpreter in process-wide variables. The modules that use them have a
+/// version in Python without such state: `decimal`, `asyncio`, `zoneinfo` and `json`.
 ///
-/// - `_decimal`, up to 3.12, finds the current context by the id of the thread state, which is unique within an interpreter
-///   only: the arithmetic of one script uses the context of another one, or one that has been freed.
-/// - `_asyncio`, up to 3.11, finds the running event loop in the same way, and raises exceptions of classes that belong to
-///   the interpreter that has loaded it first.
+/// - `_decimal`, up to 3.12, finds the current context by the id of the thread state, which is unique only within an
+///   interpreter: the arithmetic of one script uses the context of another script, or a freed one.
+/// - `_asyncio`, up to 3.11, finds the running event loop in the same way, and raises exceptions of classes that belong
+///   to the interpreter that has loaded it first.
 /// - `_zoneinfo`, up to 3.11, shares its cache and search path, and raises exceptions of another interpreter's classes.
 /// - `_json`, up to 3.9, raises the `JSONDecodeError` of another interpreter.
 const PROCESS_WIDE_MODULES: &[&CStr] = &[
@@ -92,7 +92,7 @@ const PROCESS_WIDE_MODULES: &[&CStr] = &[
     c"_json",
 ];
 
-/// Makes `import` fail for [`PROCESS_WIDE_MODULES`] in a new interpreter. The main one keeps them.
+/// Makes `import` fail for [`PROCESS_WIDE_MODULES`] in a new interpreter. The main interpreter keeps them.
 fn hide_process_wide_modules(_token: Token<'_>) -> Result<(), Raised> {
     for name in PROCESS_WIDE_MODULES {
         // SAFETY: attached; the dict of modules and None live as long as the interpreter.
@@ -103,20 +103,20 @@ fn hide_process_wide_modules(_token: Token<'_>) -> Result<(), Raised> {
     Ok(())
 }
 
-/// A new interpreter with the GIL of the main one.
+/// Creates an interpreter that shares the GIL of the main one.
 ///
 /// # Safety
 ///
 /// The thread is attached to the main interpreter.
 unsafe fn create_state() -> Result<*mut ffi::PyInterpreterState, String> {
-    // SAFETY: the caller's promise. Python makes the new interpreter's first thread state current; it gives way to the
-    // one that was current before, but is never cleared: to `threading` the main thread ends with it, and up to 3.12
-    // `threading._shutdown` insists that this has not happened.
+    // SAFETY: the thread is attached to the main interpreter. Python makes the new interpreter's first thread state
+    // current; the previous state is made current again. The first state is never cleared: `threading` would take that
+    // for the end of the main thread, and up to 3.12 `threading._shutdown` asserts that the main thread has not ended.
     unsafe {
         let before = ffi::PyThreadState_Get();
         let first = new_interpreter()?;
         let state = ffi::PyThreadState_GetInterpreter(first);
-        // The thread that imports it first is the main thread. A failure comes up again in the bootstrap.
+        // The first thread that imports `threading` is the main thread. The bootstrap will report a failure.
         let threading = ffi::PyImport_ImportModule(c"threading".as_ptr());
         ffi::PyErr_Clear();
         ffi::Py_XDECREF(threading);
@@ -131,21 +131,21 @@ unsafe fn create_state() -> Result<*mut ffi::PyInterpreterState, String> {
 #[cfg(Py_3_12)]
 unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
     let mut state = std::ptr::null_mut();
-    // SAFETY: the caller's promise, and a complete configuration.
+    // SAFETY: the thread is attached, and the configuration is complete.
     unsafe {
         let status = ffi::Py_NewInterpreterFromConfig(&raw mut state, &ffi::_PyInterpreterConfig_LEGACY_INIT);
         if ffi::PyStatus_Exception(status) != 0 { Err(super::runtime::reason(&status)) } else { Ok(state) }
     }
 }
 
-/// Up to 3.11 most failures are fatal: CPython itself ends the process.
+/// Creates an interpreter. Up to 3.11 most failures are fatal: CPython itself ends the process.
 ///
 /// # Safety
 ///
 /// The thread is attached.
 #[cfg(not(Py_3_12))]
 unsafe fn new_interpreter() -> Result<*mut ffi::PyThreadState, String> {
-    // SAFETY: attached; null or a new thread state results.
+    // SAFETY: attached; the call returns null or a new thread state.
     let state = unsafe { ffi::Py_NewInterpreter() };
     if state.is_null() { Err("Py_NewInterpreter() failed".to_owned()) } else { Ok(state) }
 }

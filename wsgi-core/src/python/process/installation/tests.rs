@@ -1,4 +1,4 @@
-//! Layouts of installations and environments: which of them lead to the standard library of another installation.
+//! Tests of layouts of installations and environments that may lead to the standard library of another installation.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::super::preflight::{self, PythonSettings};
 use super::*;
 
-/// A folder with installations of Python 3.11, of which `own` belongs to the libpython that runs.
+/// A folder with installations of Python 3.11. The running libpython belongs to `own`.
 struct Tree(tempfile::TempDir);
 
 impl Tree {
@@ -38,7 +38,7 @@ impl Tree {
         self.write(&format!("{prefix}/lib/python3.11/_sysconfigdata__linux_.py"), prefix);
     }
 
-    /// A virtual environment as `venv` makes it from the Python in the folder `home`.
+    /// Creates a virtual environment as `venv` does from the Python in the folder `home`.
     fn venv(&self, name: &str, home: &str) {
         self.config(name, &format!("home = {}\nversion = 3.11.2\n", self.at(home).display()));
         self.link(&format!("{home}/python3.11"), &format!("{name}/bin/python3"));
@@ -49,8 +49,8 @@ impl Tree {
         self.write(&format!("{name}/pyvenv.cfg"), text);
     }
 
-    /// Whether this executable leads to the standard library of another installation than `own`, by the search of Python 3.11
-    /// and newer, and by that of older ones.
+    /// Returns whether this executable leads to the standard library of another installation than `own`, by the search
+    /// of Python 3.11 and newer, and by that of older ones.
     fn is_other(&self, executable: &str) -> bool {
         let judge = |links_first| self.judge(links_first, &Lead::Executable(&self.at(executable), None));
         assert_eq!(judge(false), judge(true), "{executable}: the searches differ");
@@ -104,19 +104,19 @@ fn every_layout_of_the_own_installation_is_accepted() {
     tree.venv("linked", "own/bin");
     tree.config("copied", &format!("home = {home}\nversion = 3.11.2\n"));
     tree.write("copied/bin/python", "");
-    // The installation has been upgraded since.
+    // The installation was upgraded later.
     tree.config("older", &format!("home = {home}\nversion = 3.11.0\n"));
     tree.link("own/bin/python3.11", "older/bin/python");
     // An alias of pyenv, and the link that Homebrew has beside its cellar.
     tree.link("own", "versions/3.11");
     tree.venv("by-alias", "versions/3.11/bin");
-    // Where /bin is a link to /usr/bin.
+    // A system where /bin is a link to /usr/bin.
     tree.link("own/bin", "own/sbin");
     tree.venv("merged", "own/sbin");
-    // An environment that an environment made: `home` is that of the base, or the environment itself.
+    // An environment created within an environment: `home` is that of the base, or the environment itself.
     tree.venv("linked/inner", "own/bin");
     tree.venv("of-linked", "linked/bin");
-    // Old makers of environments linked the standard library into each.
+    // Old tools linked the standard library into each environment.
     tree.venv("with-library", "with-library/bin");
     tree.link("own/lib/python3.11/os.py", "with-library/lib/python3.11/os.py");
     // The standard library is somewhere else.
@@ -147,7 +147,7 @@ fn an_environment_that_leads_to_no_standard_library_is_accepted() {
     {
         assert!(!tree.is_other(executable), "{executable}");
     }
-    // A loop.
+    // A loop of links.
     tree.link("loop/b", "loop/a");
     tree.link("loop/a", "loop/b");
     assert!(!tree.is_other("loop/a"));
@@ -171,7 +171,7 @@ fn a_copy_of_the_own_installation_is_accepted() {
     assert!(tree.is_other("copy/bin/python3"));
     tree.write("copy/lib/python3.11/_sysconfigdata__linux_.py", "own");
     assert!(!tree.is_other("copy/bin/python3"));
-    // Its maker has written the new prefix into it, as conda and uv do.
+    // The tool that moved it has written the new prefix into the record, as conda and uv do.
     let record =
         |prefix: &str| format!("{{'prefix': '{}', 'CC': 'gcc'}}", tree.at(prefix).canonicalize().unwrap().display());
     tree.installation("moved");
@@ -189,7 +189,7 @@ fn a_copy_of_the_own_installation_is_accepted() {
     fs::remove_file(tree.at("conda/lib/python3.11/os.py")).unwrap();
     fs::hard_link(tree.at("own/lib/python3.11/os.py"), tree.at("conda/lib/python3.11/os.py")).unwrap();
     assert!(!tree.is_other("conda/bin/python3"));
-    // Without a record nothing is known.
+    // Without a record the builds cannot be compared.
     tree.installation("bare");
     fs::remove_file(tree.at("bare/lib/python3.11/_sysconfigdata__linux_.py")).unwrap();
     assert!(tree.is_other("bare/bin/python3"));
@@ -225,13 +225,13 @@ fn the_standard_library_of_a_libpython_that_was_not_built_for_is_looked_for_besi
     assert_eq!(own_landmark(&library().unwrap()), Some(BUILD_STDLIB.into()));
 }
 
-/// A virtual environment made by this Python.
+/// Creates a virtual environment with this Python.
 fn make_venv(python: &Path, folder: &Path, options: &[&str]) {
     let made = Command::new(python).args(["-m", "venv", "--without-pip"]).args(options).arg(folder).status().unwrap();
     assert!(made.success());
 }
 
-/// `os.py` of a Python, as it says itself.
+/// Returns the path of `os.py` that a Python reports.
 fn standard_library_of(python: &Path) -> PathBuf {
     let output = Command::new(python).args(["-I", "-c", "import os; print(os.__file__)"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().into()
@@ -281,7 +281,7 @@ fn a_real_environment_of_another_installation_on_this_machine_is_refused() {
     }
 }
 
-/// A folder that passes for another installation of the minor version that runs.
+/// Creates a folder that looks like another installation of the running minor version.
 fn other_installation() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::of_build().unwrap();
