@@ -1,17 +1,17 @@
-"""Reports of crashes: Python tracebacks on standard error."""
+"""Crash reports: Python tracebacks on standard error."""
 
 import faulthandler
 
-# Undoes it in a process that the application has forked, unless the application wants reports there as well.
+# Disables the reports in a process that the application has forked; None if the application has enabled them itself.
 stop_reports = None
 
 
 def report_crashes():
-    """Enables the reports, and again where the application disables them: they are the operator's as well."""
+    """Enables the reports, and enables them again if the application disables them: the operator needs them, too."""
     global stop_reports
     enable, disable = faulthandler.enable, faulthandler.disable
-    # Python shows either the thread that has crashed or all threads of the interpreter that was the last to enable this.
-    # With several interpreters the second may be the wrong ones.
+    # faulthandler prints either the thread that has crashed, or all threads of the interpreter that enabled it last.
+    # With several interpreters these may be the wrong threads.
     is_only = gateway.interpreter is None
 
     def guarded_enable(*arguments, **options):
@@ -29,7 +29,7 @@ def report_crashes():
 
     if not faulthandler.is_enabled():
         stop_reports = disable
-    # PYTHONFAULTHANDLER and the development mode have done it.
+    # PYTHONFAULTHANDLER and the development mode have enabled them already.
     if stop_reports or not is_only:
         enable(file=STANDARD_ERROR, all_threads=is_only)
     guard(faulthandler, "enable", guarded_enable)

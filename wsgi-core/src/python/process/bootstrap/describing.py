@@ -1,11 +1,11 @@
-"""Exceptions as text for the error log."""
+"""Formats exceptions for the error log."""
 
 import sys
 import traceback
 
 
 def describe(exception):
-    """The traceback as text, and the hint that goes below it, or None."""
+    """Returns the traceback as text, and a hint to log after it, or None."""
     text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
     hint = None
     if isinstance(exception, ModuleNotFoundError):
@@ -30,7 +30,7 @@ def describe(exception):
 
 
 def refused_import(exception):
-    """What could not be imported, if that is behind the exception and a name that is missing is not."""
+    """Returns the import whose failure caused the exception, or None; not for a missing module or name."""
     found, seen = None, set()
     while exception is not None and id(exception) not in seen:
         seen.add(id(exception))

@@ -5,20 +5,20 @@ import sys
 import threading
 import time
 
-# Whether the end has begun.
+# Whether the interpreter is ending.
 ending = False
 
 
 def running_threads():
-    """The application's threads that a program waits for at its end."""
+    """Returns the application's threads that a program waits for at its exit."""
     ignored = (threading.main_thread(), threading.current_thread())
     return [thread for thread in threading.enumerate() if not thread.daemon and thread not in ignored]
 
 
 def end_threads():
-    """What threading does at the end of a program. Its own function waits for the main thread when another one calls it."""
-    # Executors tell their threads to end here, and wait for them. `multiprocessing` joins the processes of executors in
-    # a function of atexit, which would wait for ever if that had not been done before.
+    """Ends threads as `threading._shutdown` does, which waits for the main thread if another thread calls it."""
+    # Executors stop their threads in these functions, and wait for them. `multiprocessing` joins the processes of
+    # executors in a function of atexit, which would wait forever if that had not been done before.
     for function in reversed(getattr(threading, "_threading_atexits", ())):
         function()
     while threads := running_threads():
@@ -27,15 +27,15 @@ def end_threads():
 
 
 def children():
-    """Processes that `multiprocessing` has started in this interpreter and that have not been joined."""
+    """Returns processes that `multiprocessing` has started in this interpreter and that have not been joined."""
     processes = sys.modules.get("multiprocessing.process")
     return list(processes._children) if processes is not None else []
 
 
 def end_children(seconds, pause):
-    """Terminates child processes after so many seconds, and kills those that are there after a pause.
+    """Terminates child processes after so many seconds, and kills the remaining ones after a pause.
 
-    Threads that wait for them go on then.
+    Threads that wait for these processes can then end.
     """
     time.sleep(seconds)
     for end in ("terminate", "kill"):
@@ -43,7 +43,7 @@ def end_children(seconds, pause):
             try:
                 getattr(child, end)()
             except Exception:
-                # It has ended, or has been closed.
+                # The process has ended, or has been closed.
                 pass
         time.sleep(pause)
 
@@ -55,7 +55,7 @@ def in_thread(function, *arguments):
 
 
 def shutdown(seconds):
-    """Ends the application's threads and child processes within `seconds`, then runs what it registered with atexit.
+    """Ends the application's threads and child processes within `seconds`, then runs the functions of atexit.
 
     Returns whether all threads have ended.
     """
@@ -65,7 +65,7 @@ def shutdown(seconds):
         in_thread(end_children, seconds, 0.1 + seconds / 8)
     ended = True
     if running_threads() or getattr(threading, "_threading_atexits", ()):
-        # In a thread of its own: there is no limit to how long it waits.
+        # On a separate thread, because the wait has no time limit.
         waiter = in_thread(end_threads)
         waiter.join(seconds)
         ended = not waiter.is_alive()

@@ -2,7 +2,7 @@
 
 
 class FileWrapper:
-    """wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling"): a file in blocks."""
+    """wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling"): iterates over the blocks of a file."""
 
     def __init__(self, filelike, block_size=8192, /):
         self._read = filelike.read

@@ -1,11 +1,11 @@
-"""What is likely meant where an application is not one.
+"""Hints for objects that are not WSGI applications: the probable mistake.
 
-Done by hand on code objects: most applications are right, and `inspect` takes longer to import than many of them.
+Works on code objects: most applications need no hint, and `inspect` takes longer to import than many of them.
 """
 
 import types
 
-# Names that tutorials of frameworks use.
+# Names used in tutorials of frameworks.
 USUAL_NAMES = ("application", "app", "wsgi_app", "wsgi", "api", "server")
 USUAL_FACTORIES = ("create_app", "make_app", "app_factory", "get_wsgi_application", "main")
 
@@ -15,7 +15,7 @@ CO_ASYNC_GENERATOR = 0x200
 
 
 class Signature:
-    """The parameters of a callable that is written in Python."""
+    """Parameters of a callable that is written in Python."""
 
     def __init__(self, function, is_bound):
         code = function.__code__
@@ -31,7 +31,7 @@ class Signature:
 
 
 def signature_of(value):
-    """That of a function, a method or an object that can be called; None for classes and for what is not written in Python."""
+    """Returns the signature of a function, method or callable object; None for classes and for callables written in C."""
     if isinstance(value, type):
         return None
     if isinstance(value, types.FunctionType):
@@ -39,14 +39,14 @@ def signature_of(value):
     if isinstance(value, types.MethodType):
         function, is_bound = value.__func__, True
     else:
-        # Python looks for it in the type, and not in the object.
+        # Python looks up __call__ in the type, and not in the object.
         call = next((vars(kind)["__call__"] for kind in type(value).__mro__ if "__call__" in vars(kind)), None)
         function, is_bound = getattr(call, "__func__", call), not isinstance(call, staticmethod)
     return Signature(function, is_bound) if isinstance(function, types.FunctionType) else None
 
 
 def other_callables(module, wanted):
-    """Where a script has another callable than the one that is wanted: a sentence about it, or ''."""
+    """Returns a sentence about another callable of a script than the wanted one, or ''."""
     names = dict(vars(module)) if hasattr(module, "__dict__") else {}
     likely = [name for name in USUAL_NAMES if callable(names.get(name))]
     likely += [name for name, value in names.items() if is_application_object(name, value)]
@@ -74,7 +74,7 @@ def named(name):
 
 
 def is_class_of_applications(name, value, module):
-    """A class of the module itself whose objects are called with environ and start_response."""
+    """Returns whether this is a class of the module whose objects are called with environ and start_response."""
     if name.startswith("_") or not isinstance(value, type) or vars(value).get("__module__") != module:
         return False
     call = vars(value).get("__call__")
@@ -82,13 +82,13 @@ def is_class_of_applications(name, value, module):
 
 
 def is_application_object(name, value):
-    """An object that is called with environ and start_response, as those of frameworks are."""
+    """Returns whether this is an object called with environ and start_response, like those of frameworks."""
     try:
         if name.startswith("_") or not callable(value) or isinstance(value, (types.FunctionType, types.MethodType)):
             return False
         signature = signature_of(value)
     except Exception:
-        # A proxy for something that is there during a request only, for one.
+        # For instance a proxy for an object that exists only during a request.
         return False
     return signature is not None and signature.names[:2] == ("environ", "start_response")
 
@@ -100,11 +100,11 @@ ASGI = (
 
 
 def complaint(application):
-    """Why an object that can be called is no WSGI application, or None."""
+    """Returns why a callable object is no WSGI application, or None."""
     signature = signature_of(application)
     if signature is None:
         return None
-    # Also where a plain function returns the coroutine, and ASGI 2, which is called with the scope alone.
+    # Includes a plain function that returns the coroutine, and ASGI 2, which is called with the scope alone.
     if signature.names[-3:] == ("scope", "receive", "send") or signature.names == ("scope",):
         return ASGI
     if not signature.flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
@@ -113,7 +113,7 @@ def complaint(application):
 
 
 def doubt(application):
-    """Why a call with environ and start_response will fail, as far as a signature tells, or None."""
+    """Returns why a call with environ and start_response will fail according to the signature, or None."""
     signature = signature_of(application)
     if isinstance(application, type) and "__call__" in vars(application) and not hasattr(application, "__iter__"):
         return (

@@ -1,14 +1,14 @@
-"""A script that is imported by its own name, as `from app import db` does in another module, is the module that is loaded.
+"""Makes an import of a script by its file name, as `from app import db` in another module, return the loaded module.
 
-Without this Python would run its file a second time, and the application would have two of everything in it.
+Without this Python would run the file a second time, and the application would have two of each of its objects.
 """
 
 import os
 import sys
 
-# The modules of scripts, by the name that an import of the file ends with.
+# Modules of scripts, by the last part of the name under which an import finds the file.
 stems = {}
-# The names that scripts were imported by, by the names of their modules.
+# Names under which scripts were imported, by the names of their modules.
 aliases = {}
 
 
@@ -24,7 +24,7 @@ def is_same_file(one, other):
 
 
 class LoadedScript:
-    """Loads a name by putting the module of a script in its place."""
+    """Loads a name by using the module of a script for it."""
 
     def __init__(self, script):
         self._script = script
@@ -35,12 +35,12 @@ class LoadedScript:
     def exec_module(self, module):
         name = module.__spec__.name
         aliases.setdefault(self._script, set()).add(name)
-        # importlib takes what stands here now, as for a module that replaces itself.
+        # importlib returns the module that is in sys.modules now, which supports modules that replace themselves.
         sys.modules[name] = sys.modules[self._script]
 
 
 class ImportOfScript:
-    """Finds a script where an import would find its very file."""
+    """Finds a script where an import would find the same file."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -57,7 +57,7 @@ class ImportOfScript:
 
 
 def find_elsewhere(name, path, target):
-    """What the import would find."""
+    """Returns the spec that the import would find without ImportOfScript."""
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         if finder is not ImportOfScript and find_spec is not None:
@@ -80,14 +80,14 @@ def script_begins(name, path):
 
 
 def script_failed(name, path):
-    """A script has failed when it ran for the first time."""
+    """Called when a script has failed in its first run."""
     stems.get(stem_of(path), set()).discard(name)
     for alias in aliases.pop(name, ()):
         sys.modules.pop(alias, None)
 
 
 def script_replaced(name, module):
-    """The module of a script is another one now: it was loaded again, or that has failed."""
+    """Called when the module of a script was replaced: it was loaded again, or that has failed."""
     for alias in aliases.get(name, ()):
         sys.modules[alias] = module
         package, _, child = alias.rpartition(".")

@@ -1,4 +1,4 @@
-"""What applications find in `sys`, and what of Python is guarded from them."""
+"""Sets up `sys` for applications, and guards parts of Python against changes by them."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ def install():
     sys.stderr = sys.__stderr__ = text_stream("<stderr>", "error")
     sys.argv = [""]
     sys.path[:0] = [entry for entry in gateway.path if entry not in sys.path]
-    # Before those of the application, and after that of threading.
+    # Registered before the functions of applications, and after that of threading.
     os.register_at_fork(after_in_child=after_fork_in_child)
     if gateway.reserved_signals:
         guard_signals()

@@ -7,23 +7,23 @@ import os
 import sys
 
 
-# Finds scripts also in processes that are started anew.
+# Finds scripts also in processes that multiprocessing starts anew.
 spawned = {"__name__": "_wsgi_gateway_spawned", "source": gateway.spawned, "scripts": {}}
 exec(compile(gateway.spawned, "<wsgi_gateway/spawned>", "exec"), spawned)
 ScriptLoader = spawned["ScriptLoader"]
-# The paths of scripts, by the names of their modules.
+# Paths of scripts, by the names of their modules.
 scripts = spawned["scripts"]
 
-# Which version of its file a module was made from, by the module's name.
+# Version of the file that a module was loaded from, by the module's name.
 versions = {}
 
 
 def load_script(name, path, version, watched):
-    """The module of a script: the one there is, unless it is watched and its file is another one now."""
+    """Returns the module of a script; loads it first if it is new, or if it is watched and its file has changed."""
     before = sys.modules.get(name)
     if before is not None and not (watched and versions.get(name) != version):
         return before
-    # From here on: a script may start processes while it is loaded.
+    # Set before the script runs, because it may start processes while it is loaded.
     scripts[name] = path
     if before is None:
         script_begins(name, path)
@@ -37,7 +37,7 @@ def load_script(name, path, version, watched):
 
 
 def load_module(name, version, watched):
-    """As load_script, for a module that Python finds by its name."""
+    """Like load_script, for a module that Python finds by its name."""
     before = sys.modules.get(name)
     if before is None:
         module = importlib.import_module(name)
@@ -54,7 +54,7 @@ def load_module(name, version, watched):
 
 
 def execute(name, path, version, before, search_locations):
-    """Makes a module from a file. If that fails, everything is as before."""
+    """Creates a module from a file. If that fails, the previous module is restored."""
     loader = ScriptLoader(name, path)
     spec = importlib.util.spec_from_file_location(
         name, path, loader=loader, submodule_search_locations=search_locations
@@ -62,7 +62,7 @@ def execute(name, path, version, before, search_locations):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     script_replaced(name, module)
-    # As importlib does it: what fails for want of a name in the meantime is called a circular import.
+    # As in importlib: a name that is missing meanwhile is then reported as a circular import.
     spec._initializing = True
     try:
         loader.exec_module(module)
@@ -84,7 +84,7 @@ def execute(name, path, version, before, search_locations):
 
 
 def find_file(name):
-    """The file that a module would come from, as bytes, or None."""
+    """Returns the file that a module would be loaded from, as bytes, or None."""
     spec = importlib.util.find_spec(name)
     return os.fsencode(spec.origin) if spec is not None and spec.has_location else None
 
@@ -94,12 +94,12 @@ def import_module(name):
 
 
 def collect(again):
-    """What comes before freeze()."""
+    """Collects garbage before freeze()."""
     if again:
-        # What the version before has left can be collected now.
+        # Objects of the previous version can be collected now.
         gc.unfreeze()
     gc.collect()
 
 
-# Moves what the application has loaded out of the garbage collector's sight.
+# Hides all objects from the garbage collector.
 freeze = gc.freeze

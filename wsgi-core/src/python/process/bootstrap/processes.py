@@ -1,17 +1,17 @@
-"""Processes that the application forks, and the end of the worker by the application itself."""
+"""Processes that the application forks, and exits of the worker by the application."""
 
 import os
 import signal
 import sys
 import threading
 
-# As they are before they are guarded.
+# The original function, before it is guarded.
 set_handler = signal.signal
 forked = False
 
 
 def after_fork_in_child():
-    """Makes a forked process what it would be if a plain Python program had forked it."""
+    """Gives a forked process the state that it would have if a plain Python program had forked it."""
     global forked
     forked = True
     try:
@@ -22,17 +22,17 @@ def after_fork_in_child():
         for number in gateway.reserved_signals:
             if number not in (signal.SIGINT, signal.SIGPIPE):
                 set_handler(number, signal.SIG_DFL)
-        # Unless the application has had its own way with it.
+        # Unless the application has changed its handler.
         if signal.getsignal(signal.SIGINT) in (None, signal.default_int_handler):
             set_handler(signal.SIGINT, signal.default_int_handler)
     # Up to 3.12 a thread that Python has not started becomes the main thread without the lock that
-    # threading._shutdown() wants to see, and a process of multiprocessing ends with 1.
+    # threading._shutdown() expects, and a process of multiprocessing exits with 1.
     if isinstance(threading._main_thread, threading._DummyThread):
         threading._main_thread = threading._MainThread()
 
 
 def end_of_forked(exception, application):
-    """Tells that a forked process has come back from the application. Returns the exit status, by Python's rules."""
+    """Logs that the application has returned in a forked process. Returns the exit status, by Python's rules."""
     process = os.getpid()
     what = f"process {process}, which {application} has forked, ends here"
     status = 0
@@ -41,7 +41,7 @@ def end_of_forked(exception, application):
     elif isinstance(exception, SystemExit):
         code = exception.code
         if isinstance(code, int):
-            # Python takes a number that is no C long for -1.
+            # Python treats a number that does not fit into a C long as -1.
             status = code & 0xFF if -sys.maxsize - 1 <= code <= sys.maxsize else 0xFF
         elif code is not None:
             gateway.log("error", f"{code}\n")
@@ -60,7 +60,7 @@ def guard_exit():
     original = os._exit
 
     def guarded(status):
-        # Forked processes end through os._exit too: that does not concern the server.
+        # Forked processes exit through os._exit, too: that does not affect the server.
         if not forked:
             gateway.log("crit", f"the application ended the worker with os._exit({status})\n")
             if isinstance(status, int) and status & 0xFF == gateway.fatal_exit_status:

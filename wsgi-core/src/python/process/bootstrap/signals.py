@@ -1,4 +1,4 @@
-"""Signals that belong to the host: applications neither get them nor lose sight of that."""
+"""Signals that belong to the host: calls that would take them raise, or are ignored with a warning."""
 
 import faulthandler
 import signal
@@ -7,19 +7,19 @@ import threading
 
 
 def belongs_to_host(number):
-    # A forked process has its signals to itself.
+    # A forked process owns all its signals.
     return not forked and number in gateway.reserved_signals
 
 
 def on_host_thread():
-    """Whether Python would let this thread set handlers: inline, applications run on it."""
+    """Returns whether Python allows this thread to set handlers. With inline execution, applications run on it."""
     return gateway.interpreter is None and threading.get_ident() == threading.main_thread().ident
 
 
 def is_passed_over():
-    """Whether a call is ignored with a warning.
+    """Returns whether a call is ignored with a warning.
 
-    Libraries take signals as they are imported, or give them back at exit, and work without them.
+    Libraries install handlers when they are imported or restore them at exit, and work without that.
     """
     return ending or gateway.is_loading()
 
@@ -62,7 +62,7 @@ def guard_signals():
                 return signal.getsignal(signalnum)
             if on_host_thread():
                 raise refusal("signal.signal", signalnum)
-        # On any other thread Python raises by itself.
+        # On any other thread Python itself raises.
         return set_handler(signalnum, handler)
 
     def guarded_siginterrupt(signalnum, flag):
@@ -80,7 +80,7 @@ def guard_signals():
         warn("faulthandler.register", signum)
 
     def guarded_mask(how, mask):
-        # To block them for a while is fine. They are open again when the application returns.
+        # Blocking them for a while is allowed: they are unblocked when the application returns.
         gateway.mask_changed()
         return set_mask(how, mask)
 

@@ -1,11 +1,11 @@
 """Lets processes that `multiprocessing` starts anew find the modules of scripts.
 
-A pickle names a function or a class by its module. The module of a script has a name that stands for its path, and
-`import` does not find it. So what `multiprocessing` hands to a new process (start methods `spawn` and `forkserver`) has
-one more entry: this text, which runs there as it has run here, and tells that process, and those that it starts in turn,
-where the scripts are.
+A pickle names a function or a class by its module. The module name of a script is derived from its path, and `import`
+does not find it. The data that `multiprocessing` passes to a new process (start methods `spawn` and `forkserver`)
+therefore has one more entry: this source, which runs there as it has run here, and the paths of the scripts, for that
+process and those that it starts in turn.
 
-`source` is this text, `scripts` the paths of scripts by the names of their modules.
+`source` is this source; `scripts` has the paths of scripts by the names of their modules.
 """
 
 import errno
@@ -19,12 +19,12 @@ import sys
 class ScriptLoader(importlib.machinery.SourceFileLoader):
     """Compiles a script from its source each time.
 
-    No bytecode is read or written: app.wsgi and app.py would share one cache file, and an edit within the
-    resolution of its time stamp would run the old code.
+    No bytecode is read or written: app.wsgi and app.py would share one cache file, and after a change within the
+    resolution of its time stamp the old code would run.
     """
 
     def get_data(self, path):
-        # A pipe in its place would be waited for, by all requests for the application.
+        # Opening a pipe would block, and with it all requests for the application.
         def opener(path, flags):
             descriptor = os.open(path, flags | os.O_NONBLOCK)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -41,14 +41,14 @@ class ScriptLoader(importlib.machinery.SourceFileLoader):
 
 
 class Handover:
-    """What a new process unpickles before the function that it is to run."""
+    """The entry, which a new process unpickles before the function that it runs."""
 
     def __reduce__(self):
         return exec, (source, {"__name__": __name__, "source": source, "scripts": dict(scripts)})
 
 
 def hand_over(spawn):
-    """Adds the entry to what the module multiprocessing.spawn prepares for a new process."""
+    """Adds the entry to the data that the module multiprocessing.spawn prepares for a new process."""
     original = spawn.get_preparation_data
 
     def get_preparation_data(name):
@@ -61,7 +61,7 @@ def hand_over(spawn):
 
 
 class SpawnLoader:
-    """Loads multiprocessing.spawn, then changes it."""
+    """Loads multiprocessing.spawn and patches it."""
 
     def __init__(self, loader):
         self._loader = loader
@@ -79,7 +79,7 @@ class SpawnLoader:
 
 
 class ScriptFinder:
-    """Finds scripts by the names of their modules, and waits for multiprocessing.spawn: not all applications need it."""
+    """Finds scripts by the names of their modules, and patches multiprocessing.spawn if an application imports it."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):

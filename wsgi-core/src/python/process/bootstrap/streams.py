@@ -1,16 +1,16 @@
-"""Standard streams of applications, and `wsgi.errors` beside write, writelines and flush."""
+"""Standard streams of applications, and the attributes of `wsgi.errors` besides write, writelines and flush."""
 
 import functools
 import io
 import os
 import weakref
 
-# Of the process. Hosts point it at their error log.
+# Descriptor of the process, which hosts redirect to their error log.
 STANDARD_ERROR = 2
 
 
 class LogBytes(io.BufferedIOBase):
-    """The bytes of a text stream: the error log, in UTF-8. Other bytes are escaped."""
+    """The binary buffer of a text stream: writes UTF-8 to the error log, and escapes other bytes."""
 
     mode = "wb"
 
@@ -32,13 +32,14 @@ class LogBytes(io.BufferedIOBase):
         self._flush()
 
     def close(self):
-        # Every text stream that a program puts around this one closes it at its own end. The log stays open.
+        # Each text stream that a program puts around this one closes it in the end. The log stays open.
         pass
 
     def detach(self):
         return self
 
-    # What a program finds through codecs.StreamWriter, which looks up here all that it has not, and below a buffer of Python's.
+    # Programs find these through codecs.StreamWriter, which looks up missing attributes here, and below a buffer of
+    # Python's.
     buffer = raw = property(detach)
 
     def __reduce__(self):
@@ -46,7 +47,7 @@ class LogBytes(io.BufferedIOBase):
 
 
 class NoInput(io.RawIOBase):
-    """The bytes of sys.stdin: none."""
+    """The raw stream of sys.stdin, which is empty."""
 
     name = "<stdin>"
     mode = "rb"
@@ -70,7 +71,7 @@ class NoInput(io.RawIOBase):
 
 
 def text_stream(name, level):
-    """As Python makes sys.stdout and sys.stderr when it is told to buffer nothing."""
+    """Creates a text stream as Python creates sys.stdout and sys.stderr with the option -u."""
     buffer = LogBytes(name, functools.partial(gateway.write, level), gateway.flush)
     stream = io.TextIOWrapper(buffer, "utf-8", "backslashreplace", newline="\n", write_through=True)
     stream.mode = "w"
@@ -84,7 +85,7 @@ def no_input():
 
 
 class Errors:
-    """Attributes of wsgi.errors, which is of a type that Rust makes: one of these streams is made for each request."""
+    """Attributes of wsgi.errors, whose type is created in Rust. Each request has one such stream."""
 
     name = "<wsgi.errors>"
     mode = "w"
@@ -94,7 +95,7 @@ class Errors:
     line_buffering = closed = False
     write_through = True
 
-    # By the identity of the stream, which its buffer keeps alive.
+    # Keyed by the identity of the stream, which its buffer keeps alive.
     _buffers = weakref.WeakValueDictionary()
 
     @property
