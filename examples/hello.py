@@ -6,7 +6,7 @@ def application(environ, start_response):
     return [b"Hello, world!\n"]
 
 
-# nginx does not run this part: for it the file is a module. `python3 hello.py` serves it without nginx.
+# nginx does not run this part, since it loads the file as a module. `python3 hello.py` serves it without nginx.
 if __name__ == "__main__":
     from wsgiref.simple_server import make_server
 

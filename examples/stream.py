@@ -1,4 +1,4 @@
-"""A generator: each block is on its way to the client before the next one is made.
+"""A generator: each block is sent to the client before the next one is produced.
 
 Watch it with `curl -N http://127.0.0.1:8000/?count=5`. `?pause=0.1` changes the seconds between two lines.
 """
@@ -31,7 +31,7 @@ def lines(count, pause, errors):
             yield f"line {number} of {count}\n".encode()
             sent = number
     finally:
-        # Runs at the end, and as well when the client leaves early: the server closes what an application returned.
+        # Runs at the end, and also if the client disconnects early: the server closes the iterable.
         errors.write(f"stream ended after {sent} of {count} lines\n")
 
 

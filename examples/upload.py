@@ -1,4 +1,4 @@
-"""A form for a file, and its reception: size and SHA-256 of what arrived, whatever its size.
+"""A form for a file, and its handler: shows size and SHA-256 of the received file, of any size.
 
 `curl --data-binary @FILE http://127.0.0.1:8000/` sends a file as it is, `curl -F file=@FILE ...` as the form does.
 """
@@ -8,7 +8,7 @@ import re
 from html import escape
 
 BLOCK = 64 * 1024
-# Of a form's field only its head is kept in memory.
+# Limit of the head of a form's field, which is the only part that is kept in memory.
 HEAD_LIMIT = 8 * 1024
 
 FORM = """<!doctype html>
@@ -48,7 +48,7 @@ def application(environ, start_response):
 
 
 def received(environ):
-    """The name of the file, None for a bare body, and its content in blocks."""
+    """Returns the name of the file, None for a bare body, and its content in blocks."""
     body = body_blocks(environ)
     content_type = environ.get("CONTENT_TYPE", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -64,7 +64,7 @@ def body_blocks(environ):
     if environ.get("wsgi.input_terminated"):
         left = None
     else:
-        # Other servers may wait for ever beyond the end.
+        # Other servers may block forever beyond the end of the body.
         left = int(environ.get("CONTENT_LENGTH") or 0)
     while left is None or left > 0:
         block = stream.read(BLOCK if left is None else min(BLOCK, left))
@@ -76,7 +76,7 @@ def body_blocks(environ):
 
 
 def first_file(body, delimiter):
-    """The form's one field (RFC 7578): its file name, and what stands between its head and the next delimiter."""
+    """Returns the file name of the form's one field (RFC 7578), and its content up to the next delimiter."""
     buffer = b""
     for block in body:
         buffer += block
@@ -99,7 +99,7 @@ def until(rest, body, end):
             for _ in body:
                 pass
             return
-        # The end may be cut in two by the border of two blocks.
+        # The delimiter may be split between two blocks.
         keep = len(end) - 1
         yield rest[:-keep]
         rest = rest[-keep:]

@@ -39,7 +39,7 @@ def forget():
 
 @app.route("/api/request", methods=["GET", "POST", "PUT"])
 def api_request():
-    """What the application sees of the request, and where it runs."""
+    """Returns the request as the application sees it, and where it runs."""
     return jsonify(
         method=request.method,
         path=request.path,
@@ -57,7 +57,7 @@ def api_request():
 
 @app.get("/api/fail")
 def api_fail():
-    """An exception: the client gets Flask's 500, the traceback goes to nginx's error log."""
+    """Raises an exception: the client gets Flask's 500, the traceback goes to nginx's error log."""
     raise RuntimeError("this route always fails")
 
 

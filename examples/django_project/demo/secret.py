@@ -1,4 +1,4 @@
-"""A secret that is made once and kept in a file that only its owner can read."""
+"""A secret that is created once and kept in a file that only its owner can read."""
 
 import os
 import secrets
@@ -6,7 +6,7 @@ import tempfile
 
 
 def secret_from(path, length=50):
-    """What the file holds; makes it, from `length` random bytes, if there is none. Workers may do so at once."""
+    """Returns the content of the file, created from `length` random bytes if missing. Workers may call it at once."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -15,7 +15,7 @@ def secret_from(path, length=50):
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(length))
-        # Unlike a rename, a link does not replace what another worker has made meanwhile.
+        # Unlike a rename, a link does not replace a file that another worker has created meanwhile.
         os.link(temporary, path)
     except FileExistsError:
         pass

@@ -1,5 +1,5 @@
-"""Settings for a demonstration on this machine, and close to what production needs: no DEBUG, a secret of its own,
-static files left to nginx, log lines on stderr, which is nginx's error log."""
+"""Settings for a demonstration on this machine, close to those for production: no DEBUG, a generated secret, static
+files left to nginx, log lines on stderr, which is nginx's error log."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ from pathlib import Path
 from .secret import secret_from
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# Everything that is written: database, secret, collected static files, uploads. nginx hands no environment to its
-# workers unless told to ("env DEMO_DATA;").
+# Folder of all files that are written: database, secret, collected static files, uploads. Workers of nginx get a
+# variable of its environment only with a directive ("env DEMO_DATA;").
 DATA_DIR = Path(os.environ.get("DEMO_DATA") or BASE_DIR.parent.parent / "target" / "django_project").absolute()
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
@@ -64,7 +64,8 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 USE_TZ = True
-# Named because Django sets the time zone of its process, by default to America/Chicago: nginx would write its log by it.
+# Set because Django sets the time zone of its process, by default to America/Chicago, and nginx would use it for its
+# log.
 TIME_ZONE = "UTC"
 
 # nginx serves both folders, see nginx.conf.
@@ -74,7 +75,7 @@ MEDIA_URL = "media/"
 MEDIA_ROOT = DATA_DIR / "media"
 FILE_UPLOAD_PERMISSIONS = 0o644
 
-# Without DEBUG Django would mail errors to nobody and write nothing.
+# Without DEBUG Django would send errors to an empty list of administrators, and write nothing.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""Which address is answered by what."""
+"""The URLs of the project and their views."""
 
 from django.contrib import admin
 from django.urls import path

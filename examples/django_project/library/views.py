@@ -22,7 +22,7 @@ def books(request):
 
 @require_safe
 def books_csv(request):
-    """All books, while the database is still reading them: memory stays small however many there are."""
+    """Sends all books while the database is still reading them, so that memory use does not grow with their number."""
     response = StreamingHttpResponse(csv_blocks(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="books.csv"'
     return response
@@ -35,14 +35,14 @@ def csv_blocks():
     rows = Book.objects.values_list("id", "title", "author", "published")
     for number, row in enumerate(rows.iterator(chunk_size=ROWS_IN_A_BLOCK), start=1):
         writer.writerow(row)
-        # The server sends each block at once, so a block is worth more than one line.
+        # The server sends each block at once, so each block has more than one line.
         if number % ROWS_IN_A_BLOCK == 0:
             yield block.take()
     yield block.take()
 
 
 class Block:
-    """A file for the csv writer that is emptied now and then."""
+    """A file for the csv writer whose lines are taken out from time to time."""
 
     def __init__(self):
         self.lines = []

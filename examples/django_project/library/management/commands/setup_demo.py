@@ -1,4 +1,4 @@
-"""Everything between a clone and the first request."""
+"""Prepares the demonstration: database, static files, books and an administrator."""
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, books, **options):
         call_command("migrate", interactive=False, verbosity=0)
-        # Kept in the file. A download that reads for minutes would keep others from writing otherwise.
+        # Stored in the database file. Without it a download that reads for minutes would block writers.
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA journal_mode=WAL")
         call_command("collectstatic", interactive=False, verbosity=0)
