@@ -2,7 +2,7 @@
 //!
 //! An [`Exchange`] calls the application (`run`) in a `context` that belongs to the request. The objects that the
 //! application gets (`types`) share a `cell`, which has the response side (`reply`) and the request body. `blame`
-//! decides who is responsible for a failure.
+//! attributes a failure to the application, the host or the client.
 
 mod blame;
 pub(crate) mod cell;

@@ -91,8 +91,8 @@ enum LoadFailure {
     Message(String),
 }
 
-/// Loads the application of `source`, unless it is loaded already in version `found`. Failures are logged; for a watched
-/// file, once for each version.
+/// Loads the application of `source`, unless it is loaded already in version `found`. Failures are logged; for a
+/// watched file, once for each version.
 pub(crate) fn load(
     token: Token<'_>,
     source: &Source,

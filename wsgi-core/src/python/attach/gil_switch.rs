@@ -6,8 +6,8 @@
 //! the GIL in this interpreter and releases it at once. Its wait sets the flag that the loop reads, and a thread of
 //! another interpreter acquires the GIL. A monitor thread wakes the requesters while the process uses CPU time.
 //!
-//! A process with one interpreter starts none of these threads. Since Python 3.13 the flag belongs to the thread that holds
-//! the GIL (`_Py_GIL_DROP_REQUEST_BIT`).
+//! A process with one interpreter starts none of these threads. Since Python 3.13 the flag belongs to the thread that
+//! holds the GIL (`_Py_GIL_DROP_REQUEST_BIT`).
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -57,8 +57,8 @@ fn wake_monitor() {
     }
 }
 
-/// Starts the requester of an interpreter that CPython has just created; the first time also the monitor, and the requester of
-/// the main interpreter. Failures are logged.
+/// Starts the requester of an interpreter that CPython has just created; the first time also the monitor, and the
+/// requester of the main interpreter. Failures are logged.
 pub(crate) fn add_interpreter(interpreter: &'static Interpreter) {
     static FIRST: Once = Once::new();
     let mut result = Ok(());

@@ -154,8 +154,8 @@ impl Drop for Detached {
     }
 }
 
-/// Acquires the GIL in an interpreter and releases it at once. Runs no Python code, and drops no references that wait for an
-/// attached thread, since destructors would run on this thread.
+/// Acquires the GIL in an interpreter and releases it at once. Runs no Python code, and drops no references that wait
+/// for an attached thread, since destructors would run on this thread.
 #[cfg(not(Py_3_13))]
 pub(crate) fn request_gil(interpreter: &Interpreter) {
     state().restore(interpreter);

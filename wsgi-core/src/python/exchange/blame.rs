@@ -1,4 +1,5 @@
-//! Failures of an exchange, and who is responsible for them: that determines the log line and the answer.
+//! Attributes the failures of an exchange to the application, the host or the client, which determines the log line and
+//! the answer.
 
 use std::sync::Arc;
 

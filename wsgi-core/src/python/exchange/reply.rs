@@ -190,8 +190,8 @@ impl Reply {
     /// Takes one block from the write callable.
     ///
     /// With `wsgi_write_buffering` the block is collected, unless the head was sent. Otherwise it is sent, and this
-    /// blocks until the client has taken it; other threads run Python meanwhile, but with inline execution the worker
-    /// is blocked.
+    /// blocks until the sink accepts another block; other threads run Python meanwhile, but with inline execution the
+    /// worker is blocked.
     ///
     /// # Safety
     ///

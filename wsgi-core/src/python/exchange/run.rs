@@ -109,7 +109,8 @@ impl Exchange {
             drop(guard);
             return Err(self.stopped(stop));
         }
-        // SAFETY: an exact list or tuple. From here to the end of the loop below the GIL is kept and no Python code runs.
+        // SAFETY: an exact list or tuple. From here to the end of the loop below the GIL is kept and no Python code
+        // runs.
         let blocks = unsafe { Blocks::of(object) };
         let (count, mut total) = (blocks.len(), 0);
         for index in 0..count {

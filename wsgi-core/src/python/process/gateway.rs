@@ -105,7 +105,8 @@ pub struct Gateway {
     mode: Mode,
     release: Option<Waker>,
     main: &'static Engine,
-    /// Dedicated interpreters, with the script's path or the module's name. Their numbers begin at 1, and none is removed.
+    /// Dedicated interpreters, with the script's path or the module's name. Their numbers begin at 1, and none is
+    /// removed.
     dedicated: Leaf<Vec<(PathBuf, &'static Engine)>>,
     on_shutdown: Leaf<Vec<Weak<dyn Shutdown>>>,
 }

@@ -107,7 +107,7 @@ unsafe fn parse_call(
         );
         return Err(type_error(token, &text));
     }
-    // SAFETY: two live arguments, and a third if `count` or a keyword says so. No Python code runs meanwhile.
+    // SAFETY: two live arguments, and a third if `count` or a keyword includes it. No Python code runs meanwhile.
     unsafe {
         let status = parse_status(token, *arguments)?;
         let headers = parse_headers(token, cell, *arguments.add(1))?;

@@ -33,7 +33,7 @@ def children():
 
 
 def end_children(seconds, pause):
-    """Terminates child processes after so many seconds, and kills the remaining ones after a pause.
+    """Terminates child processes after `seconds`, and kills the remaining ones after a pause.
 
     Threads that wait for these processes can then end.
     """

@@ -31,7 +31,7 @@ class Signature:
 
 
 def signature_of(value):
-    """Returns the signature of a function, method or callable object; None for classes and for callables written in C."""
+    """Returns the signature of a function, method or callable object; None for classes and callables in C."""
     if isinstance(value, type):
         return None
     if isinstance(value, types.FunctionType):
