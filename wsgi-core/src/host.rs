@@ -164,7 +164,7 @@ pub trait BodySource: Send {
     }
 
     /// Whether some of its bytes may still have to come from the client. Requests with such bodies use at most half of
-    /// the pool's permits, so that slow clients cannot occupy all of them. False for a body that the host has
+    /// the pool's threads, so that slow clients cannot occupy all of them. False for a body that the host has
     /// collected, for instance in a file.
     fn streams(&self) -> bool {
         !self.is_ready()
