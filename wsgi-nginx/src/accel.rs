@@ -1,5 +1,5 @@
-//! Response headers that an application addresses to nginx: `X-Accel-Redirect` and its family, as nginx obeys those of a
-//! proxied server (`ngx_http_upstream_process_headers`).
+//! Response headers that an application addresses to nginx (`X-Accel-Redirect`, `X-Accel-Buffering` and others). nginx
+//! obeys the same headers of a proxied server (`ngx_http_upstream_process_headers`).
 
 use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
 
@@ -7,10 +7,10 @@ use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_str_t,
 use crate::head;
 use crate::ngx::{self, Request};
 
-/// Where a request goes on after `X-Accel-Redirect`; in the request's pool.
+/// The target of an `X-Accel-Redirect`. The strings are in the request's pool.
 #[derive(Clone, Copy)]
 pub(crate) enum Redirection {
-    /// `@name`.
+    /// A named location, `@name`.
     Named(ngx_str_t),
     Path {
         uri: ngx_str_t,
@@ -18,15 +18,16 @@ pub(crate) enum Redirection {
     },
 }
 
-/// Obeys headers that are for nginx, unless they are `ignored`; false without memory. The head has not been sent.
+/// Obeys the headers that are addressed to nginx, except those in `ignored`. Returns false if there is no memory. The
+/// head has not been sent.
 pub(crate) fn obey(request: &mut Request, head: &ResponseHead, ignored: AccelHeaders) -> bool {
     let mut named = head.headers.iter().filter_map(|header| Some((AccelHeader::named(header.name)?, header.value)));
-    // Spaces around a value are no part of it (RFC 9110, 5.5).
+    // Whitespace around a value is not part of it (RFC 9110, 5.5).
     named.all(|(name, value)| ignored.contains(name) || obey_one(request, name, value.trim_ascii()))
 }
 
-/// Obeys a header that changes the request itself; false without memory. A value that makes no sense does nothing, as in
-/// nginx.
+/// Obeys a header that changes the request itself. Returns false if there is no memory. An invalid value has no effect,
+/// as in nginx.
 fn obey_one(request: &mut Request, header: AccelHeader, value: &[u8]) -> bool {
     match header {
         AccelHeader::LimitRate => {
@@ -39,18 +40,18 @@ fn obey_one(request: &mut Request, header: AccelHeader, value: &[u8]) -> bool {
         AccelHeader::Charset => {
             let charset: *mut ngx_str_t = request.zeroed();
             let Some(text) = request.copy(value).filter(|_| !charset.is_null()) else { return false };
-            // SAFETY: memory of the request's pool for one string.
+            // SAFETY: `charset` is not null and points to memory of the request's pool for one string.
             unsafe { charset.write(text) };
             request.headers_out.override_charset = charset;
         }
-        // The redirection and the buffering were obeyed before; nothing of an application is cached.
+        // `X-Accel-Redirect` and `X-Accel-Buffering` were obeyed before; responses of an application are not cached.
         AccelHeader::Redirect | AccelHeader::Buffering | AccelHeader::Expires => {}
     }
     true
 }
 
-/// Prepares a request whose head has not been sent for another location: headers that nginx keeps beside a redirection are
-/// added to its answer. The error is the status to answer with instead.
+/// Prepares a request whose head has not been sent for an internal redirect to `target`. Adds the headers of `head`
+/// that nginx keeps across a redirect. The error is the status to answer with instead.
 pub(crate) fn prepare_redirection(
     request: &mut Request,
     head: &ResponseHead,
@@ -65,7 +66,7 @@ pub(crate) fn prepare_redirection(
     }
     let mut args = ngx_str_t::empty();
     let mut flags: ngx_uint_t = NGX_HTTP_LOG_UNSAFE;
-    // SAFETY: a live request. nginx's parser writes to the copy and to `args`, and logs a target that it refuses.
+    // SAFETY: the request is alive. nginx's parser writes to the copy and to `args`, and logs a target that it refuses.
     let code = unsafe { ngx_http_parse_unsafe_uri(request, &raw mut uri, &raw mut args, &raw mut flags) };
     if code == ngx::OK { Ok(Redirection::Path { uri, args }) } else { Err(ngx::NOT_FOUND) }
 }

@@ -1,5 +1,5 @@
-//! nginx's structures, functions and variables, made from its headers by the build script (see `build/interface.rs`), and
-//! those of its macros and inline functions that have code.
+//! nginx's structures, functions and variables, generated from its headers by the build script (see
+//! `build/interface.rs`), and Rust versions of its macros and inline functions that contain code.
 
 use std::{ptr, slice};
 
@@ -35,9 +35,9 @@ impl ngx_command_t {
 }
 
 impl ngx_module_t {
-    /// `NGX_MODULE_V1` and `NGX_MODULE_V1_PADDING` around nothing.
+    /// An empty module with `NGX_MODULE_V1` and `NGX_MODULE_V1_PADDING`.
     pub(crate) const fn empty() -> Self {
-        // SAFETY: numbers, and pointers to data and functions that may be null.
+        // SAFETY: all fields are numbers or pointers that may be null.
         let mut module: Self = unsafe { std::mem::zeroed() };
         module.ctx_index = ngx_uint_t::MAX;
         module.index = ngx_uint_t::MAX;
@@ -48,32 +48,32 @@ impl ngx_module_t {
 }
 
 impl ngx_array_t {
-    /// The elements.
+    /// Returns the elements.
     ///
     /// # Safety
     ///
-    /// The array is initialised and holds elements of this type, which stay as they are for the life of the slice.
+    /// The array is initialised and holds elements of type `T`, which do not change during the life of the slice.
     pub(crate) unsafe fn as_slice<T>(&self) -> &[T] {
         debug_assert_eq!(self.size, size_of::<T>());
         if self.nelts == 0 {
             return &[];
         }
-        // SAFETY: `nelts` elements of this type, as the caller promises.
+        // SAFETY: the array holds `nelts` elements of this type, as the caller promises.
         unsafe { slice::from_raw_parts(self.elts.cast(), self.nelts) }
     }
 }
 
-/// `ngx_event_add_timer`: has nginx call the event's handler after so many milliseconds.
+/// `ngx_event_add_timer`: nginx calls the event's handler after `milliseconds`.
 ///
 /// # Safety
 ///
-/// The event is alive until its timer has expired or is deleted. This is the loop's thread.
+/// The event is alive until its timer has expired or is deleted. The caller is on the event loop's thread.
 pub(crate) unsafe fn ngx_add_timer(event: *mut ngx_event_t, milliseconds: ngx_msec_t) {
-    // SAFETY: the tree is nginx's, and the event is in it if `timer_set` says so.
+    // SAFETY: nginx's timer tree is used on the loop's thread, and contains the event if `timer_set` is set.
     unsafe {
         let key = ngx_current_msec.wrapping_add(milliseconds);
         if (*event).timer_set() != 0 {
-            // nginx keeps a timer that is due at about the same time.
+            // nginx keeps a timer that expires at about the same time.
             if key.abs_diff((*event).timer.key) < NGX_TIMER_LAZY_DELAY {
                 return;
             }
@@ -89,22 +89,22 @@ pub(crate) unsafe fn ngx_add_timer(event: *mut ngx_event_t, milliseconds: ngx_ms
 ///
 /// # Safety
 ///
-/// The event's timer is set. This is the loop's thread.
+/// The event's timer is set. The caller is on the event loop's thread.
 pub(crate) unsafe fn ngx_del_timer(event: *mut ngx_event_t) {
-    // SAFETY: the event is in nginx's tree, since its timer is set.
+    // SAFETY: the event is in nginx's timer tree, since its timer is set.
     unsafe {
         ngx_rbtree_delete(&raw mut ngx_event_timer_rbtree, &raw mut (*event).timer);
         (*event).set_timer_set(0);
     }
 }
 
-/// `ngx_post_event`: has nginx call the event's handler when it works off the queue.
+/// `ngx_post_event`: nginx calls the event's handler when it processes the queue.
 ///
 /// # Safety
 ///
-/// The event is alive until then, and `queue` is one of nginx's. This is the loop's thread.
+/// The event is alive until then, and `queue` is a queue of nginx. The caller is on the event loop's thread.
 pub(crate) unsafe fn ngx_post_event(event: *mut ngx_event_t, queue: *mut ngx_queue_t) {
-    // SAFETY: a queue is a ring, in which each element has neighbours.
+    // SAFETY: the queue is a ring, so that each element has neighbours.
     unsafe {
         if (*event).posted() == 0 {
             (*event).set_posted(1);

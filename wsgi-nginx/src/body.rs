@@ -14,17 +14,17 @@ use crate::ngx::Request;
 
 /// A body and its length.
 pub(crate) struct Source {
-    /// None where there is no byte of it.
+    /// `None` if the body is empty.
     pub(crate) body: Option<Box<dyn BodySource>>,
-    /// What `CONTENT_LENGTH` says: nothing if the client announced no body and sent none.
+    /// The value of `CONTENT_LENGTH`: `None` if the client announced no body and sent none.
     pub(crate) length: Option<u64>,
 }
 
-/// What nginx has read of `request`. A subrequest shares the body of its main request.
+/// Returns the body that nginx has read for `request`. A subrequest shares the body of its main request.
 ///
-/// What is in memory is copied: it is small (`client_body_buffer_size`), and a thread may still be reading when nginx
-/// has given up the request. A file is read through a descriptor of our own, unless the reader is done before the
-/// request is (`inline`).
+/// Memory is copied: it is small (`client_body_buffer_size`), and a thread may still read it after nginx has destroyed
+/// the request. A file is read through a duplicated descriptor, unless the reader finishes before the request does
+/// (`inline`).
 ///
 /// # Safety
 ///
@@ -34,7 +34,8 @@ pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Sourc
     let mut length = 0;
     for buffer in request.body_buffers() {
         let segment = if buffer.in_file() != 0 {
-            // SAFETY: a buffer in a file has one; inline it is open for longer than it is read, as the caller promises.
+            // SAFETY: a buffer in a file has an open descriptor; with `inline` it stays open for longer than it is
+            // read, as the caller promises.
             let file = unsafe { Descriptor::new((*buffer.file).fd, inline)? };
             Segment::File { file, start: buffer.file_pos as u64, end: buffer.file_last as u64 }
         } else {
@@ -53,10 +54,10 @@ pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Sourc
     })
 }
 
-/// Segments in their order, and a position in them.
+/// The segments of a body in order, and the read position.
 struct Body {
     segments: Vec<Segment>,
-    /// The segment that is read next, and how much of it has been.
+    /// Index of the segment that is read next. `at` is the position in it.
     current: usize,
     at: u64,
     length: u64,
@@ -82,7 +83,7 @@ impl Segment {
         }
     }
 
-    /// Reads what is at `at`, which is less than the length.
+    /// Reads from position `at`, which is less than the length.
     fn read(&self, at: u64, buf: &mut [u8]) -> Result<usize, HostError> {
         match self {
             Segment::Memory(data) => {
@@ -140,15 +141,15 @@ impl BodySource for Body {
         }
     }
 
-    /// nginx has collected all of it, be it in a file.
+    /// Returns false: nginx has collected the whole body, in memory or in a file.
     fn streams(&self) -> bool {
         false
     }
 }
 
-/// A file of nginx's, read at positions.
+/// A file of nginx, read at positions.
 enum Descriptor {
-    /// nginx's own, closed by nginx.
+    /// nginx's descriptor, which nginx closes.
     Borrowed(ManuallyDrop<File>),
     Own(File),
 }
@@ -156,11 +157,11 @@ enum Descriptor {
 impl Descriptor {
     /// # Safety
     ///
-    /// `fd` is open; with `borrow` for as long as the result is used.
+    /// `fd` is open; with `borrow`, it stays open for as long as the result is used.
     unsafe fn new(fd: libc::c_int, borrow: bool) -> io::Result<Self> {
-        // nginx has opened it without the flag, and a program that an application starts shall not read it.
+        // nginx opens the file without the flag, and a program that an application starts must not inherit it.
         close_on_exec(fd);
-        // SAFETY: the caller's promise; a borrowed one is never closed here.
+        // SAFETY: `fd` is open, as the caller promises; `ManuallyDrop` keeps a borrowed one from being closed here.
         unsafe {
             if borrow {
                 return Ok(Self::Borrowed(ManuallyDrop::new(File::from(OwnedFd::from_raw_fd(fd)))));

@@ -1,6 +1,6 @@
-//! The module's configuration as nginx keeps it: one record for the `http` block, one for every level below.
+//! The module's configuration as nginx stores it: one record for the `http` block, and one for every level below.
 //!
-//! nginx holds plain pointers; behind them stand Rust values that a clean-up handler of the configuration's pool drops.
+//! nginx stores plain pointers to Rust values. A clean-up handler of the configuration's pool drops the values.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -22,52 +22,53 @@ use crate::retire::{NginxControl, Turn};
 use crate::{ngx, temporary};
 
 unsafe extern "C" {
-    /// The module's own record (`entry.rs`), which has its places in nginx's tables.
+    /// The module record (`entry.rs`), which has its indices in nginx's tables.
     static ngx_http_wsgi_module: ngx_module_t;
 }
 
 /// Answers requests of a location (`ngx_http_core_loc_conf_t.handler`).
 pub(crate) type ContentHandler = unsafe extern "C" fn(*mut Request) -> ngx_int_t;
 
-/// Whether this process serves requests with the configuration: then nothing of it is dropped before the process ends.
+/// Whether this process serves requests with the configuration. The configuration is then never dropped.
 static SERVING: AtomicBool = AtomicBool::new(false);
 
-/// Called in a worker before its first request.
+/// Marks the configuration as in use. Called in a worker before its first request.
 pub(crate) fn set_serving() {
     SERVING.store(true, Ordering::Relaxed);
 }
 
-/// The module's settings of the location that a request is in.
+/// Returns the module's settings of the location that a request is in.
 pub(crate) fn of(request: &Request) -> &'static LocationConf {
-    // SAFETY: a live request, and `create` has made the record. A process that serves keeps it to its end (`drop_conf`).
+    // SAFETY: the request is alive, and `create` has made the record. A process that serves never drops it
+    // (`drop_conf`).
     unsafe { ngx::location_conf(request, &raw const ngx_http_wsgi_module) }
 }
 
-/// The module's context in a request; null if there is none (`ngx_http_get_module_ctx`).
+/// Returns the module's context in a request, or null if there is none (`ngx_http_get_module_ctx`).
 pub(crate) fn context(request: &Request) -> *mut c_void {
-    // SAFETY: a live request has one place for each HTTP module.
+    // SAFETY: a live request has one context slot for each HTTP module.
     unsafe { *request.ctx.add(ngx_http_wsgi_module.ctx_index) }
 }
 
 /// Replaces the module's context in a request (`ngx_http_set_ctx`).
 pub(crate) fn set_context(request: &mut Request, context: *mut c_void) {
-    // SAFETY: a live request has one place for each HTTP module.
+    // SAFETY: a live request has one context slot for each HTTP module.
     unsafe { *request.ctx.add(ngx_http_wsgi_module.ctx_index) = context };
 }
 
-/// The module's settings of the `http` block that is being read.
+/// Returns the module's settings of the `http` block that nginx is reading.
 pub(crate) fn main_in(cf: &mut ngx_conf_t) -> &mut MainConf {
-    // SAFETY: inside of an `http` block, for which `create` has made the record. nginx reads with one thread.
+    // SAFETY: nginx is inside an `http` block, for which `create` has made the record. nginx reads with one thread.
     unsafe { &mut *ngx::parsed_main(cf, &raw const ngx_http_wsgi_module).cast() }
 }
 
-/// The module's settings of the `http` block of a cycle, if there is one.
+/// Returns the module's settings of the `http` block of a cycle, if there is one.
 ///
 /// # Safety
 ///
-/// nginx's cycle, whose configuration has been read.
+/// `cycle` is nginx's cycle, whose configuration has been read.
 pub(crate) unsafe fn main_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
-    // SAFETY: nginx's tables: for the http module the entry is its context, or null without an `http` block.
+    // SAFETY: nginx's table has an entry for the http module: its context, or null without an `http` block.
     unsafe {
         let http: *mut *mut *mut *mut c_void = (*cycle).conf_ctx;
         let context: *mut ngx_http_conf_ctx_t = (*http.add(ngx_http_module.index)).cast();
@@ -80,13 +81,13 @@ pub(crate) unsafe fn main_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf
 #[derive(Default)]
 pub(crate) struct MainConf {
     pub(crate) process: ProcessSettings,
-    /// Compiled values of all `wsgi_var` directives, by their number; in the configuration's pool.
+    /// Compiled values of all `wsgi_var` directives, indexed by the variable's number; in the configuration's pool.
     pub(crate) values: Vec<*mut ngx_http_complex_value_t>,
-    /// Values that may name variables, and where they stand.
+    /// Values that may contain nginx variables, with the place of each in the configuration.
     pub(crate) references: Vec<Reference>,
-    /// Every place that serves an application, and whether it is loaded at start.
+    /// Every location that serves an application, and whether it is loaded at start.
     pub(crate) locations: Vec<(Arc<Location>, bool)>,
-    /// Whose turn it is to make way for a new worker, if any location asks for that.
+    /// The shared lock of workers that retire, if any location has `wsgi_reload_mechanism process`.
     pub(crate) turn: Option<Turn>,
 }
 
@@ -96,12 +97,12 @@ pub(crate) struct Reference {
     pub(crate) place: Place,
 }
 
-/// Settings of one level, and below `location` what a request needs of them.
+/// Settings of one level. A level that serves an application also has the values that its requests need.
 #[derive(Default)]
 pub(crate) struct LocationConf {
     pub(crate) settings: LevelSettings,
     pub(crate) location: Option<Arc<Location>>,
-    /// Names and compiled values of the variables in force.
+    /// Names and compiled values of the variables that apply here.
     pub(crate) variables: Vec<(Arc<str>, *mut ngx_http_complex_value_t)>,
     mount: OwnedMount,
 }
@@ -109,7 +110,7 @@ pub(crate) struct LocationConf {
 /// How the location's name relates to the URI.
 #[derive(Clone, Default)]
 enum OwnedMount {
-    /// Regular expressions, named locations, and levels that are no locations.
+    /// Regular expressions, named locations, and levels that are not locations.
     #[default]
     None,
     Prefix(Vec<u8>),
@@ -117,9 +118,9 @@ enum OwnedMount {
 }
 
 impl OwnedMount {
-    /// That of a location which has a name of its own.
+    /// Returns the mount of a location that has a name.
     fn of(core: &ngx_http_core_loc_conf_t) -> Self {
-        // SAFETY: the configuration's strings live as long as it does.
+        // SAFETY: the configuration's strings live as long as the configuration.
         let name = unsafe { ngx::bytes(&core.name) };
         if core.exact_match() != 0 {
             Self::Exact(name.to_vec())
@@ -141,9 +142,9 @@ impl LocationConf {
     }
 }
 
-/// A default `T` that lives as long as the configuration; null without memory.
+/// Creates a default `T` that lives as long as the configuration. Returns null if there is no memory.
 pub(crate) fn create<T: Default>(cf: &mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: the configuration's pool.
+    // SAFETY: `cf.pool` is the pool of the configuration that nginx is reading.
     let Some(cleanup) = (unsafe { ngx_pool_cleanup_add(cf.pool, 0).as_mut() }) else { return std::ptr::null_mut() };
     let conf = Box::into_raw(Box::<T>::default()).cast();
     cleanup.data = conf;
@@ -151,13 +152,14 @@ pub(crate) fn create<T: Default>(cf: &mut ngx_conf_t) -> *mut c_void {
     conf
 }
 
-/// What [`drop_conf`] has kept: within reach, so that a leak checker tells it from what was lost.
+/// Values that [`drop_conf`] has not dropped: reachable from a static, so that a leak checker does not report them.
 static KEPT: Leaf<Vec<AtomicPtr<c_void>>> = Leaf::new(Vec::new());
 
 unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
     guard("drop_conf", (), || {
-        // A worker's configuration goes away when the process ends, and holds applications: dropping them would run
-        // their destructors after Python's last word. (A single process that reloads keeps the old one, too.)
+        // nginx destroys a worker's configuration when the process ends. The configuration holds applications, whose
+        // destructors must not run after Python has been finalised. (A single process that reloads keeps the old
+        // configuration, too.)
         if SERVING.load(Ordering::Relaxed) {
             KEPT.with(|kept| kept.push(AtomicPtr::new(data)));
         } else {
@@ -167,15 +169,15 @@ unsafe extern "C" fn drop_conf<T>(data: *mut c_void) {
     });
 }
 
-/// Completes the settings of an inner level from the outer one (`merge_loc_conf`); false after nginx has said what is wrong.
-/// `cf` stands in the inner one.
+/// Merges the settings of an outer level into an inner one (`merge_loc_conf`). Returns false after nginx has logged the
+/// error. `cf` is at the inner level.
 pub(crate) fn merge(
     cf: &mut ngx_conf_t,
     outer: &LocationConf,
     inner: &mut LocationConf,
     content_handler: ContentHandler,
 ) -> bool {
-    // Blocks of `if` and `limit_except`: they go by the name of the location around them.
+    // Blocks of `if` and `limit_except` use the name of the enclosing location.
     let nameless = cf.core_location().noname() != 0;
     let own_target = inner.settings.target.is_some();
     inner.settings.inherit(&outer.settings, nameless);
@@ -207,7 +209,7 @@ pub(crate) fn merge(
             Some(location)
         }
     };
-    // Without a handler of its own nginx would serve files here.
+    // nginx would serve files in a `limit_except` block without a handler.
     let core = cf.core_location();
     if core.lmt_excpt() != 0 && core.handler.is_none() {
         core.handler = Some(content_handler);

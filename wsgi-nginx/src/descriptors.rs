@@ -1,8 +1,8 @@
-//! Which descriptors of the worker belong to nginx, and how they are kept from processes that applications start.
+//! The descriptors of a worker that belong to nginx. Processes that applications start must not inherit them.
 //!
-//! What is open before Python starts is nginx's: it is closed when another program is run, from the beginning. Connections
-//! come and go; they are found in nginx's table of connections whenever a process is about to be started. A forked process
-//! that runs no other program closes both.
+//! Descriptors that are open before Python starts are nginx's: they get `FD_CLOEXEC` at once. Connections come and go;
+//! they are looked up in nginx's table of connections before each start of a process. A forked process that runs no
+//! other program closes both.
 
 use std::fs;
 use std::io;
@@ -19,22 +19,22 @@ const FIRST: RawFd = 3;
 /// nginx's descriptors in this process.
 #[derive(Debug)]
 pub(crate) struct Descriptors {
-    /// nginx's table of connections, which stays where it is as long as the process lives.
+    /// nginx's table of connections, which is neither moved nor freed while the process lives.
     connections: *const ngx_connection_t,
     count: usize,
-    /// Sockets, epoll and eventfds from before Python's start.
+    /// Sockets, epoll descriptors and eventfds that were open before Python started.
     early: Vec<Identity>,
-    /// Sockets that nginx may hand on to another binary: those of a process without a master.
+    /// Sockets that nginx may pass to another binary: the listening sockets of a process without a master.
     handed_on: Vec<RawFd>,
 }
 
-// SAFETY: the table is only read, one descriptor number at a time; see `connections()`.
+// SAFETY: other threads only read the table, one aligned descriptor number at a time (`connections()`).
 unsafe impl Send for Descriptors {}
-// SAFETY: as above.
+// SAFETY: shared use only reads the table, one aligned descriptor number at a time (`connections()`).
 unsafe impl Sync for Descriptors {}
 
-/// A descriptor, and what it refers to: nginx closes listening sockets of a worker that quits, and the number is taken by
-/// somebody else then.
+/// A descriptor and the file it refers to. nginx closes listening sockets of a worker that quits, and their numbers are
+/// then reused.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     descriptor: RawFd,
@@ -43,14 +43,15 @@ struct Identity {
 }
 
 impl Descriptors {
-    /// Sets `FD_CLOEXEC` on everything that is open but standard streams; where `single`, also but listening sockets: such a
-    /// process hands them on itself when it is told to upgrade its binary. In a worker the flag does not concern the master.
+    /// Sets `FD_CLOEXEC` on everything that is open except the standard streams. A process without a master (`single`)
+    /// also keeps its listening sockets inheritable, since it passes them on itself in a binary upgrade. In a worker
+    /// the flag does not affect the master.
     ///
     /// # Safety
     ///
-    /// `cycle` is nginx's, in a process whose events are initialised, and nothing but nginx has opened descriptors.
+    /// `cycle` is nginx's, in a process whose events are initialised, and only nginx has opened descriptors.
     pub(crate) unsafe fn of_nginx(cycle: *const ngx_cycle_t, single: bool) -> io::Result<Self> {
-        // SAFETY: nginx's tables, which are complete once events are initialised.
+        // SAFETY: nginx's tables are complete once events are initialised.
         let (connections, count, listening) = unsafe {
             ((*cycle).connections.cast_const(), (*cycle).connection_n, (*cycle).listening.as_slice::<ngx_listening_t>())
         };
@@ -63,12 +64,13 @@ impl Descriptors {
         Ok(Self { connections, count, early, handed_on })
     }
 
-    /// Descriptors of the connections that are open now. Also called beside the event loop.
+    /// Returns the descriptors of the connections that are open now. May be called on any thread.
     fn connections(&self) -> impl Iterator<Item = RawFd> {
         (0..self.count).filter_map(|index| {
-            // SAFETY: an entry of nginx's table. The event loop may be writing to it: the number is an aligned word, which is
-            // read whole, as it was or as it is. nginx sets it to -1 before it closes the descriptor, and no Python code runs
-            // between this look and the use of it, so that no application can have got the same number meanwhile.
+            // SAFETY: `index` is within nginx's table. The event loop may write to the entry at the same time: the
+            // number is an aligned word, which is read whole, before or after the change. nginx sets it to -1 before it
+            // closes the descriptor, and no Python code runs between this read and the use of the number, so that no
+            // application can have received the same number meanwhile.
             let descriptor = unsafe { ptr::read_volatile(&raw const (*self.connections.add(index)).fd) };
             (descriptor >= FIRST).then_some(descriptor)
         })
@@ -88,23 +90,23 @@ impl ChildProcesses for Descriptors {
         open.sort_unstable();
         open.dedup();
         for descriptor in open {
-            // SAFETY: nginx's, in a process where nginx does not go on.
+            // SAFETY: the descriptor is nginx's, in a forked process where nginx does not run.
             unsafe { libc::close(descriptor) };
         }
     }
 }
 
 impl Identity {
-    /// `None` for files (nginx's logs, which a forked process may write to), and for what is not open.
+    /// Returns `None` for files (nginx's logs, to which a forked process may write) and for closed descriptors.
     fn of_no_file(descriptor: RawFd) -> Option<Self> {
         let (status, identity) = Self::look(descriptor)?;
-        // epoll and eventfds have no type.
+        // epoll descriptors and eventfds have no file type.
         matches!(status.st_mode & libc::S_IFMT, libc::S_IFSOCK | 0).then_some(identity)
     }
 
     fn look(descriptor: RawFd) -> Option<(libc::stat, Self)> {
         let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: asks about a descriptor, open or not; all-zero is a valid result.
+        // SAFETY: `fstat` accepts any number, open or not; all-zero is a valid `stat`.
         let status = unsafe {
             if libc::fstat(descriptor, status.as_mut_ptr()) != 0 {
                 return None;
@@ -114,22 +116,22 @@ impl Identity {
         Some((status, Self { descriptor, device: status.st_dev, inode: status.st_ino }))
     }
 
-    /// Whether the descriptor still is what it was.
+    /// Whether the descriptor still refers to the same file.
     fn is_open(&self) -> bool {
         Self::look(self.descriptor).is_some_and(|(_, now)| now == *self)
     }
 }
 
-/// Descriptors of this process, without the standard streams.
+/// Returns the descriptors of this process, without the standard streams.
 fn open_descriptors() -> io::Result<Vec<RawFd>> {
-    // The folder itself is among them; it is closed when it has been read.
+    // The directory's own descriptor is in the list; it is closed by the time the list is used.
     let names = fs::read_dir("/proc/self/fd")?;
     let numbers = names.filter_map(|name| name.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
     Ok(numbers.filter(|descriptor| *descriptor >= FIRST).collect())
 }
 
-/// Where the descriptor has been closed meanwhile, there is nothing to do.
+/// Sets `FD_CLOEXEC`. A descriptor that is no longer open needs nothing, so that an error is ignored.
 pub(crate) fn close_on_exec(descriptor: RawFd) {
-    // SAFETY: sets a flag of a descriptor, open or not.
+    // SAFETY: `fcntl` sets a flag of a descriptor, and accepts any number, open or not.
     unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
 }

@@ -1,7 +1,7 @@
-//! From nginx's configuration file to the settings of the core: one callback for all directives.
+//! Parses nginx's configuration into the settings of the core, with one callback for all directives.
 //!
-//! The table of directives, their rules and their messages stand in [`wsgi_core::config`]; here values are compiled
-//! that may hold nginx variables, and the content handler is set.
+//! The table of directives, their rules and their messages are in [`wsgi_core::config`]. This file compiles values that
+//! may contain nginx variables, and sets the content handler.
 
 use std::ffi::{c_char, c_void};
 
@@ -18,10 +18,10 @@ use crate::conf::{self, LocationConf, Reference};
 use crate::guard::guard;
 use crate::{handler, ngx, temporary};
 
-/// Entries of nginx's table: one for each directive, and the end.
+/// Entries of nginx's table: one for each directive, and the terminator.
 pub(crate) const COMMANDS: usize = DIRECTIVES.len() + 1;
 
-/// nginx's table, made from the core's.
+/// Builds nginx's table of directives from the core's.
 pub(crate) const fn commands() -> [ngx_command_t; COMMANDS] {
     let mut commands = [const { ngx_command_t::empty() }; COMMANDS];
     let mut index = 0;
@@ -32,7 +32,7 @@ pub(crate) const fn commands() -> [ngx_command_t; COMMANDS] {
     commands
 }
 
-/// Names as C strings: nginx looks them up with `strcmp`.
+/// Directive names as C strings: nginx compares them with `strcmp`.
 static NAMES: [[u8; 48]; DIRECTIVES.len()] = {
     let mut names = [[0; 48]; DIRECTIVES.len()];
     let mut index = 0;
@@ -65,7 +65,7 @@ const fn command(index: usize, directive: &Directive) -> ngx_command_t {
         }
         at += 1;
     }
-    // NGX_CONF_NOARGS is bit 0, NGX_CONF_TAKE1 bit 1 and so on.
+    // `NGX_CONF_NOARGS` is bit 0, `NGX_CONF_TAKE1` is bit 1, and so on.
     let mut count = *directive.arguments.start();
     while count <= *directive.arguments.end() {
         kind |= 1 << count;
@@ -88,16 +88,16 @@ unsafe extern "C" fn set_directive(
     level: *mut c_void,
 ) -> *mut c_char {
     guard("set_directive", ngx::CONF_ERROR, || {
-        // SAFETY: nginx passes an entry of our table and what `conf::create` has made for the level.
+        // SAFETY: nginx passes an entry of our table and the record that `conf::create` has made for the level.
         let is_taken = unsafe { set(&mut *cf, &DIRECTIVES[(*command).offset], &mut *level.cast()) };
         if is_taken { ngx::CONF_OK } else { ngx::CONF_ERROR }
     })
 }
 
-/// Takes one directive; false after nginx has said what is wrong.
+/// Applies one directive. Returns false after the error has been logged.
 fn set(cf: &mut ngx_conf_t, directive: &Directive, level: &mut LocationConf) -> bool {
     let words = cf.words();
-    // SAFETY: words of the file live as long as the configuration.
+    // SAFETY: the words of the file live as long as the configuration.
     let arguments: Vec<&[u8]> = words[1..].iter().map(|word| unsafe { ngx::bytes(word) }).collect();
     let (context, place, prefix) = (context(cf), cf.place(), cf.prefix());
     let main = conf::main_in(cf);
@@ -132,16 +132,17 @@ fn set(cf: &mut ngx_conf_t, directive: &Directive, level: &mut LocationConf) -> 
     true
 }
 
-/// Compiles the value of the variable that was just added; false after nginx has said what is wrong with it.
+/// Compiles the value of the variable that was just added. Returns false if it is invalid, which nginx has logged, or
+/// if there is no memory.
 fn add_value(cf: &mut ngx_conf_t, mut text: ngx_str_t) -> bool {
     let value: *mut ngx_http_complex_value_t = cf.zeroed();
     if value.is_null() {
         return false;
     }
-    // SAFETY: numbers and pointers that may be null: no flags.
+    // SAFETY: all fields are numbers, bit flags or pointers that may be null.
     let mut request: ngx_http_compile_complex_value_t = unsafe { std::mem::zeroed() };
     (request.cf, request.value, request.complex_value) = (&raw mut *cf, &raw mut text, value);
-    // SAFETY: a complete request; the value lives as long as the configuration, and so do the words.
+    // SAFETY: the request is complete; the value and the words live as long as the configuration.
     if unsafe { ngx_http_compile_complex_value(&raw mut request) } != ngx::OK {
         return false;
     }
@@ -152,7 +153,7 @@ fn add_value(cf: &mut ngx_conf_t, mut text: ngx_str_t) -> bool {
     true
 }
 
-/// Makes a location answer with an application.
+/// Sets the content handler of a location.
 fn serve(core: &mut ngx_http_core_loc_conf_t) {
     core.handler = Some(handler::content_handler);
     // SAFETY: the location's name lives as long as the configuration.
@@ -161,12 +162,13 @@ fn serve(core: &mut ngx_http_core_loc_conf_t) {
     }
 }
 
-/// Checks what only the whole configuration can tell, at the end of the `http` block; false after nginx has said what is wrong.
+/// Checks conditions that depend on the whole configuration, at the end of the `http` block. Returns false after the
+/// error has been logged.
 pub(crate) fn check(cf: &mut ngx_conf_t) -> bool {
     let main = conf::main_in(cf);
     let (references, checked) = (std::mem::take(&mut main.references), main.process.check());
     for reference in &references {
-        // SAFETY: words of the file live as long as the configuration.
+        // SAFETY: the words of the file live as long as the configuration.
         let text = unsafe { ngx::bytes(&reference.text) };
         let unknown: Vec<_> = names_in(text).filter(|name| !is_variable(cf.core_main(), name)).collect();
         for name in unknown {
@@ -180,7 +182,7 @@ pub(crate) fn check(cf: &mut ngx_conf_t) -> bool {
     checked.is_ok()
 }
 
-/// Names of the variables in a value, without those of captures, which have numbers.
+/// Returns the names of the variables in a value, without captures, whose names are numbers.
 fn names_in(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b'$').skip(1).filter_map(|rest| {
         let rest = rest.strip_prefix(b"{").unwrap_or(rest);
@@ -190,7 +192,8 @@ fn names_in(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether a module or the configuration has defined a variable. nginx itself looks later, and then tells no place.
+/// Whether a module or the configuration has defined a variable. nginx checks this later, and its message has no file
+/// and line.
 fn is_variable(core: &ngx_http_core_main_conf_t, name: &[u8]) -> bool {
     // SAFETY: until the end of the block nginx keeps a list of all names, in lower case, and of prefixes.
     let (keys, prefixes) = unsafe {
@@ -199,7 +202,7 @@ fn is_variable(core: &ngx_http_core_main_conf_t, name: &[u8]) -> bool {
             core.prefix_variables.as_slice::<ngx_http_variable_t>(),
         )
     };
-    // SAFETY: strings of the configuration.
+    // SAFETY: the strings of the configuration live as long as the configuration.
     let text = |text: &ngx_str_t| unsafe { ngx::bytes(text) };
     keys.iter().any(|key| text(&key.key).eq_ignore_ascii_case(name))
         || prefixes.iter().any(|prefix| {

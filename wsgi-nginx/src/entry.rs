@@ -1,5 +1,5 @@
-//! What nginx sees of the module: its tables, and the functions in them. Callbacks that are registered later stand beside their
-//! users; all of them are behind the panic guard.
+//! The module's tables for nginx, and the functions in them. Callbacks that are registered later are beside their
+//! users. All callbacks run inside the panic guard.
 
 use std::ffi::{c_char, c_void};
 
@@ -24,7 +24,7 @@ static mut HTTP_MODULE: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(merge_location_conf),
 };
 
-/// The module, under nginx's name for it.
+/// The module record, under the name that nginx expects.
 #[unsafe(export_name = "ngx_http_wsgi_module")]
 pub(crate) static mut MODULE: ngx_module_t = {
     let mut module = ngx_module_t::empty();
@@ -36,7 +36,7 @@ pub(crate) static mut MODULE: ngx_module_t = {
     module
 };
 
-/// What `load_module` looks for. A module that is linked into nginx stands in nginx's own tables instead.
+/// The symbols that `load_module` looks up. A module that is linked into nginx is in nginx's own tables instead.
 #[cfg(not(feature = "static-module"))]
 mod dynamic {
     use std::ffi::c_char;
@@ -48,7 +48,7 @@ mod dynamic {
     #[repr(transparent)]
     struct Table<T>(T);
 
-    // SAFETY: see above.
+    // SAFETY: nginx only reads the tables, from one thread.
     unsafe impl<T> Sync for Table<T> {}
 
     #[unsafe(no_mangle)]
@@ -64,37 +64,38 @@ mod dynamic {
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     guard("create_main_conf", std::ptr::null_mut(), || {
         umask::remember();
-        // SAFETY: nginx's own configuration record.
+        // SAFETY: nginx passes its own configuration record, which no other code uses during the call.
         conf::create::<MainConf>(unsafe { &mut *cf })
     })
 }
 
 unsafe extern "C" fn create_location_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx's own configuration record.
+    // SAFETY: nginx passes its own configuration record, which no other code uses during the call.
     guard("create_location_conf", std::ptr::null_mut(), || conf::create::<LocationConf>(unsafe { &mut *cf }))
 }
 
 unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_char {
     guard("merge_location_conf", ngx::CONF_ERROR, || {
-        // SAFETY: nginx passes what `create_location_conf` has made for the two levels.
+        // SAFETY: nginx passes its record and the values that `create_location_conf` has made for the two levels.
         let (cf, outer, inner) = unsafe { (&mut *cf, &*outer.cast(), &mut *inner.cast()) };
         if conf::merge(cf, outer, inner, handler::content_handler) { ngx::CONF_OK } else { ngx::CONF_ERROR }
     })
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx calls this at the end of the `http` block.
+    // SAFETY: nginx calls this at the end of the `http` block, with its own configuration record.
     guard("postconfiguration", ngx::ERROR, || if directives::check(unsafe { &mut *cf }) { ngx::OK } else { ngx::ERROR })
 }
 
-/// Never fails: a worker that reports an error here is not started again, and its clients wait for ever.
+/// Always returns `NGX_OK`: nginx does not restart a worker that returns an error here, and its clients would wait for
+/// ever.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx's cycle, in a process of its own.
+    // SAFETY: nginx passes its cycle, in the process that serves requests, with its events initialised.
     guard("init_process", (), || unsafe { worker::start(cycle) });
     ngx::OK
 }
 
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx calls this last.
+    // SAFETY: nginx calls this last, on the loop's thread, with its cycle.
     guard("exit_process", (), || unsafe { worker::stop(cycle) });
 }

@@ -1,4 +1,5 @@
-//! From the core's response head to nginx's `headers_out`. All of it is for a live request whose head has not been sent.
+//! Translation of the core's response head to nginx's `headers_out`. Every function here needs a live request whose
+//! head has not been sent.
 
 use std::ptr;
 
@@ -8,11 +9,12 @@ use wsgi_core::response::Framing;
 use crate::bindings::{ngx_list_push, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};
 
-/// Writes status, headers and framing, without headers that are for nginx; false without memory.
+/// Writes status, headers and framing, without the headers that are addressed to nginx. Returns false if there is no
+/// memory.
 pub(crate) fn fill(request: &mut Request, head: &ResponseHead) -> bool {
     let code = head.status.code().as_u16();
-    // nginx writes its own line for the usual answers, and with a line of ours it would treat neither 204 nor 304
-    // as answers without a body (`ngx_http_header_filter`).
+    // nginx has its own status line for common statuses. With a line of ours it would treat neither 204 nor 304 as a
+    // response without a body (`ngx_http_header_filter`).
     let own_line = head.status.as_bytes() == b"200 OK" || matches!(code, 204 | 304);
     let line = if own_line { Some(ngx_str_t::empty()) } else { request.copy(head.status.as_bytes()) };
     let Some(line) = line else { return false };
@@ -20,15 +22,15 @@ pub(crate) fn fill(request: &mut Request, head: &ResponseHead) -> bool {
     out.status = ngx::status(code);
     out.status_line = line;
     out.content_length_n = match head.framing {
-        // No body is longer than that: it would not fit a file.
+        // No body is longer than `i64::MAX`: it would not fit into a file.
         Framing::Length(length) => i64::try_from(length).unwrap_or(i64::MAX),
         _ => -1,
     };
     head.headers.iter().all(|header| add(request, header, head.framing).is_some())
 }
 
-/// Lets nginx cut ranges out of the body (`ngx_http_range_filter_module`), where that is possible. Several at once it cuts
-/// out of a single buffer only; with others it would fail when the head is out.
+/// Allows nginx to answer range requests (`ngx_http_range_filter_module`), if the response permits it. nginx serves
+/// several ranges at once only from a single buffer; with more buffers it would fail after the head was sent.
 pub(crate) fn allow_ranges(request: &mut Request, head: &ResponseHead) {
     let ranges = head.ranges();
     if ranges != Ranges::None {
@@ -37,25 +39,26 @@ pub(crate) fn allow_ranges(request: &mut Request, head: &ResponseHead) {
     }
 }
 
-/// Adds the headers that nginx keeps of a response whose body another location sends (`ngx_http_upstream_headers_in`,
-/// `redirect`); false without memory.
+/// Adds the headers of a response that nginx keeps when another location sends the body
+/// (`ngx_http_upstream_headers_in`, `redirect`). Returns false if there is no memory.
 pub(crate) fn add_for_redirection(request: &mut Request, head: &ResponseHead) -> bool {
     const KEPT: [&[u8]; 5] = [b"content-type", b"set-cookie", b"content-disposition", b"cache-control", b"expires"];
     let is_kept = |header: &Header<'_>| KEPT.iter().any(|kept| header.name.eq_ignore_ascii_case(kept));
-    // The body is another one, whatever frames it.
+    // The framing of this head does not apply: the body is another one.
     head.headers.iter().filter(is_kept).all(|header| add(request, header, Framing::Unknown).is_some())
 }
 
-/// Adds a header beside those that are there already; false without memory.
+/// Adds a header without replacing any. Returns false if there is no memory.
 pub(crate) fn add_plain(request: &mut Request, name: &[u8], value: &[u8]) -> bool {
     push(request, name, value).is_some()
 }
 
-/// Adds one header: where nginx's filters look for it, it goes into the slot they know. `None` without memory.
+/// Adds one header, and sets the field of `headers_out` in which nginx's filters look for it. Returns `None` if there
+/// is no memory.
 #[inline(always)]
 fn add(request: &mut Request, Header { name, value }: Header<'_>, framing: Framing) -> Option<()> {
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    // Lengths first: most names are told apart by them.
+    // The length is compared first, since it rules out most names.
     match name.len() {
         12 if name == b"Content-Type" || is(b"content-type") => {
             if framing != Framing::NoBody {
@@ -92,26 +95,27 @@ fn add(request: &mut Request, Header { name, value }: Header<'_>, framing: Frami
     Some(())
 }
 
-/// Appends to the list of headers. A `Location` stays there and only there: from its slot nginx would make an absolute
-/// address of a relative one.
+/// Appends to the list of headers. A `Location` header is only in the list: nginx would turn a relative address in its
+/// field of `headers_out` into an absolute one.
 fn push(request: &mut Request, name: &[u8], value: &[u8]) -> Option<*mut ngx_table_elt_t> {
-    // SAFETY: the list of headers of a live request.
+    // SAFETY: `headers` is the list of headers of a live request.
     let header: *mut ngx_table_elt_t = unsafe { ngx_list_push(&raw mut request.headers_out.headers) }.cast();
     if header.is_null() {
         return None;
     }
-    // SAFETY: a new element. It is zeroed first, for its fields differ from version to version; so it is not sent.
+    // SAFETY: a new element. It is zeroed first, since its fields differ between versions of nginx; its hash is then 0,
+    // so that nginx does not send it.
     let element = unsafe {
         header.write(std::mem::zeroed());
         &mut *header
     };
-    // One piece of memory for both, the value NUL-terminated as nginx's own parsers expect.
-    // SAFETY: the pool of a live request.
+    // One allocation holds both name and value. The value is NUL-terminated, since nginx's own parsers expect that.
+    // SAFETY: the pool belongs to a live request.
     let memory: *mut u8 = unsafe { ngx_pnalloc(request.pool, name.len() + value.len() + 1) }.cast();
     if memory.is_null() {
         return None;
     }
-    // SAFETY: memory for name, value and NUL.
+    // SAFETY: `memory` has room for name, value and NUL.
     let text = unsafe {
         memory.copy_from_nonoverlapping(name.as_ptr(), name.len());
         let text = memory.add(name.len());
@@ -125,26 +129,26 @@ fn push(request: &mut Request, name: &[u8], value: &[u8]) -> Option<*mut ngx_tab
     Some(header)
 }
 
-/// Puts a header into its slot. There is one of its name in an answer: the last one counts.
+/// Sets the field of a header that a response has once: the last header of the name counts.
 fn replace(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
-    // SAFETY: a slot is null or has an element of the same request. An element with hash 0 is not sent.
+    // SAFETY: a field is null or points to an element of the same request. nginx does not send an element with hash 0.
     if let Some(before) = unsafe { slot.as_mut() } {
         before.hash = 0;
     }
     *slot = header;
 }
 
-/// Appends a header to its slot: headers of one name form a list, from nginx 1.23 on.
+/// Appends a header to its field: from nginx 1.23 on, headers of one name form a list.
 #[cfg(nginx_1_23)]
 fn append(mut slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
-    // SAFETY: a slot, and each `next`, is null or has an element of the same request.
+    // SAFETY: the field, and each `next`, is null or points to an element of the same request.
     while let Some(element) = unsafe { slot.as_mut() } {
         slot = &mut element.next;
     }
     *slot = header;
 }
 
-/// Puts a header into its slot, which has the first of several before nginx 1.23.
+/// Sets the field of a header, which points to the first of several headers before nginx 1.23.
 #[cfg(not(nginx_1_23))]
 fn append(slot: &mut *mut ngx_table_elt_t, header: *mut ngx_table_elt_t) {
     if slot.is_null() {
@@ -158,7 +162,7 @@ fn cache_control(request: &mut Request, header: *mut ngx_table_elt_t) -> Option<
     Some(())
 }
 
-/// Adds to the headers of that name, which are an array of pointers before nginx 1.23.
+/// Adds to the field of `Cache-Control`, which is an array of pointers before nginx 1.23.
 #[cfg(not(nginx_1_23))]
 fn cache_control(request: &mut Request, header: *mut ngx_table_elt_t) -> Option<()> {
     use crate::bindings::{ngx_array_push, ngx_palloc};
@@ -167,25 +171,25 @@ fn cache_control(request: &mut Request, header: *mut ngx_table_elt_t) -> Option<
     let pool = request.pool;
     let array = &mut request.headers_out.cache_control;
     if array.elts.is_null() {
-        // SAFETY: the pool of a live request.
+        // SAFETY: the pool belongs to a live request.
         array.elts = unsafe { ngx_palloc(pool, size) };
         (array.nelts, array.size, array.nalloc, array.pool) = (0, size, 1, pool);
     }
     if array.elts.is_null() {
         return None;
     }
-    // SAFETY: an array that is initialised.
+    // SAFETY: the array is initialised.
     let element: *mut *mut ngx_table_elt_t = unsafe { ngx_array_push(array) }.cast();
-    // SAFETY: null, or room for one pointer.
+    // SAFETY: the element is null, or memory for one pointer.
     *unsafe { element.as_mut() }? = header;
     Some(())
 }
 
-/// Media type and charset as nginx's filters want them: the type's own length apart (gzip, charset, addition). `value` is in the
-/// request's pool.
+/// Sets media type and charset as nginx's filters need them: `content_type_len` excludes the parameters (gzip, charset,
+/// addition). `value` is in the request's pool.
 #[inline(always)]
 fn content_type(request: &mut Request, value: ngx_str_t) {
-    // SAFETY: memory of the request's pool.
+    // SAFETY: `value` is in the request's pool, which lives as long as the request.
     let text = unsafe { ngx::bytes(&value) };
     let out = &mut request.headers_out;
     out.content_type = value;
@@ -199,7 +203,7 @@ fn content_type(request: &mut Request, value: ngx_str_t) {
     }
 }
 
-/// The value of `charset` among parameters, without quotes.
+/// Returns the value of `charset` among parameters, without quotes.
 fn charset(parameters: &[u8]) -> Option<&[u8]> {
     parameters.split(|byte| *byte == b';').find_map(|parameter| {
         let (name, value) = parameter.trim_ascii().split_at_checked(8)?;

@@ -1,4 +1,4 @@
-//! The file of a response that cannot leave for now, and whose application goes on.
+//! Temporary file for response blocks that cannot be sent yet while the application continues.
 
 use std::fs::File;
 use std::io;
@@ -8,10 +8,12 @@ use std::sync::Arc;
 use wsgi_core::output::FilePart;
 use wsgi_core::python::Location;
 
-/// As much of one response is kept, in bytes. nginx keeps as much of a proxied one (`proxy_max_temp_file_size`).
+/// Largest size of the file of one response, in bytes. nginx has the same limit for a proxied response
+/// (`proxy_max_temp_file_size`).
 const LONGEST: u64 = 1 << 30;
 
-/// The blocks of one response that were written to a file. The file is made with the first block, has no name, and is gone with its last part.
+/// Blocks of one response that were written to a temporary file. The file is created with the first block, has no name,
+/// and is freed with its last part.
 #[derive(Default)]
 pub(crate) struct Kept {
     file: Option<Arc<File>>,
@@ -19,12 +21,12 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Whether there is as much as may be kept.
+    /// Whether the file has reached its largest size.
     pub(crate) fn is_full(&self) -> bool {
         self.len >= LONGEST
     }
 
-    /// Writes a block behind the others. Blocks for the disk.
+    /// Appends a block to the file. Blocks on disk I/O.
     pub(crate) fn write(&mut self, location: &Location, block: &[u8]) -> io::Result<FilePart> {
         let file = match &self.file {
             Some(file) => file,

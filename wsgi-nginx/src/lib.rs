@@ -1,8 +1,8 @@
 //! `ngx_http_wsgi_module`: Python WSGI applications inside the nginx worker.
 //!
-//! This crate translates and pumps. nginx's requests become the gateway's ([`request`], [`body`]), the gateway's
-//! responses become nginx's ([`head`], [`chain`]), and nginx's events drive the exchange between them ([`handler`]).
-//! What WSGI demands is decided in `wsgi_core`.
+//! This crate only translates and forwards. It turns nginx's requests into the gateway's ([`request`], [`body`]) and
+//! the gateway's responses into nginx's ([`head`], [`chain`]), and nginx's events drive the exchange between them
+//! ([`handler`]). The rules of WSGI are in `wsgi_core`.
 #![allow(rustdoc::private_intra_doc_links, reason = "the crate has no interface but nginx's")]
 
 mod accel;

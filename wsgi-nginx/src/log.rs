@@ -1,4 +1,5 @@
-//! nginx's error log: records by level, cut where nginx would cut them, never taken as a format.
+//! nginx's error log: writes records of a level, splits them where nginx would cut them, and never uses text as a
+//! format string.
 
 use std::fmt;
 
@@ -11,18 +12,18 @@ use crate::bindings::{
 };
 use crate::ngx;
 
-/// Longest text of one record. nginx cuts a record at 2048 bytes, time stamp, process and the request's context
-/// included (`NGX_MAX_ERROR_STR`).
+/// Longest text of one record, in bytes. nginx cuts a record at 2048 bytes, including time stamp, process and the
+/// request's context (`NGX_MAX_ERROR_STR`).
 const LONGEST: usize = 1536;
 
-/// Writes `text`, which has no line breaks, as one record or as many as it needs.
+/// Writes `text`, which has no line breaks, as one record, or as several if it is too long.
 ///
 /// # Safety
 ///
-/// `log` is alive, and this is the event loop's thread, or that thread uses nothing of nginx meanwhile.
+/// `log` is alive. The caller is on the event loop's thread, or that thread does not use nginx during the call.
 pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
     let level = ngx_level(level);
-    // SAFETY: a log that is alive, as the caller promises.
+    // SAFETY: the log is alive, as the caller promises.
     if unsafe { (*log).log_level } < level {
         return;
     }
@@ -31,28 +32,29 @@ pub(crate) unsafe fn write(log: *mut ngx_log_t, level: Level, text: &str) {
     }
     for piece in split_record(text, LONGEST) {
         let piece = ngx::str_of(piece.as_bytes());
-        // SAFETY: `%V` takes a pointer to a string, which lives until the call returns.
+        // SAFETY: `%V` takes a pointer to a string, and `piece` lives until the call returns.
         unsafe { ngx_log_error_core(level, log, 0, c"%V".as_ptr(), &raw const piece) };
     }
 }
 
-/// Whether what is written can arrive: not in a file that nginx has closed.
+/// Whether records can reach the log: false if nginx has closed its file.
 ///
 /// # Safety
 ///
 /// `log` is alive.
 pub(crate) unsafe fn is_open(log: *const ngx_log_t) -> bool {
-    // SAFETY: the caller's promise; a log to something else than a file has none. Asking about a descriptor is harmless.
+    // SAFETY: the log is alive, as the caller promises. A log that is not a file has a null `file`. `fcntl` accepts a
+    // closed descriptor.
     unsafe { (*log).file.as_ref().is_none_or(|file| libc::fcntl(file.fd, libc::F_GETFD) >= 0) }
 }
 
-/// Whether a log and those behind it are files, and nothing that keeps state between two lines (`syslog:`, `memory:`).
+/// Whether all logs of the chain are files: no log keeps state between two lines, as `syslog:` and `memory:` do.
 ///
 /// # Safety
 ///
 /// `log` is alive.
 pub(crate) unsafe fn has_only_files(mut log: *const ngx_log_t) -> bool {
-    // SAFETY: the caller's promise: a list of nginx's.
+    // SAFETY: the log is alive, as the caller promises, and nginx's chain of logs ends with null.
     unsafe {
         while let Some(entry) = log.as_ref() {
             if entry.writer.is_some() {
@@ -64,7 +66,7 @@ pub(crate) unsafe fn has_only_files(mut log: *const ngx_log_t) -> bool {
     true
 }
 
-/// nginx's number of a level.
+/// Returns nginx's number of a level.
 pub(crate) fn ngx_level(level: Level) -> ngx_uint_t {
     match level {
         Level::Emerg => NGX_LOG_EMERG,
@@ -78,13 +80,13 @@ pub(crate) fn ngx_level(level: Level) -> ngx_uint_t {
     }
 }
 
-/// A line for `--with-debug` builds, put together only where somebody reads it.
+/// Writes a line in `--with-debug` builds. The line is formatted only if debug logging is on.
 ///
 /// # Safety
 ///
 /// As for [`write`].
 pub(crate) unsafe fn debug(log: *mut ngx_log_t, line: fmt::Arguments<'_>) {
-    // SAFETY: a log that is alive, on the loop's thread, as the caller promises. `%V` takes a pointer to a string.
+    // SAFETY: the log is alive and this is the loop's thread, as the caller promises. `%V` takes a pointer to a string.
     unsafe {
         if cfg!(ngx_feature = "debug") && (*log).log_level & NGX_LOG_DEBUG_HTTP != 0 {
             let line = line.to_string();

@@ -14,10 +14,10 @@ use crate::bindings::{
 use crate::conf::LocationConf;
 use crate::ngx::{self, Request};
 
-/// Room for an address as text: nginx's `NGX_SOCKADDR_STRLEN` with a unix socket's path.
+/// Longest text of an address: nginx's `NGX_SOCKADDR_STRLEN` with the path of a Unix socket.
 const ADDRESS_LENGTH: usize = 128;
 
-/// What OpenSSL knows, by the names that other servers use.
+/// TLS keys of the environ, under the names that other servers use, and nginx's variables for them.
 const TLS_VARIABLES: [(&str, &[u8]); 8] = [
     ("SSL_PROTOCOL", b"ssl_protocol"),
     ("SSL_CIPHER", b"ssl_cipher"),
@@ -29,18 +29,20 @@ const TLS_VARIABLES: [(&str, &[u8]); 8] = [
     ("SSL_CLIENT_SERIAL", b"ssl_client_serial"),
 ];
 
-/// Evaluates the `wsgi_var` directives in force, which are those of `conf`; `None` when nginx has no memory for a value.
+/// Evaluates the `wsgi_var` directives that apply, which are those of `conf`. Returns `None` when nginx has no memory
+/// for a value.
 pub(crate) fn variables<'a>(request: &mut Request, conf: &'a LocationConf) -> Option<Vec<(&'a str, ngx_str_t)>> {
     let values = conf.variables.iter().map(|(name, value)| {
         let mut text = ngx_str_t::empty();
-        // SAFETY: a live request, and a value that was compiled with the configuration. The result lives as long as both.
+        // SAFETY: the request is alive, and the value was compiled with the configuration. The result lives as long as
+        // both.
         let code = unsafe { ngx_http_complex_value(request, *value, &raw mut text) };
         (code == ngx::OK).then_some((&**name, text))
     });
     values.collect()
 }
 
-/// A request with what takes more than a look into it.
+/// An nginx request and the values that take more than a field access.
 pub(crate) struct View<'a> {
     request: &'a Request,
     script_name: &'a [u8],
@@ -75,9 +77,9 @@ impl<'a> View<'a> {
     }
 }
 
-/// The bytes of a string of a request, its connection or its configuration.
+/// Returns the bytes of a string of a request, its connection or its configuration.
 fn text(text: &ngx_str_t) -> &[u8] {
-    // SAFETY: nginx's strings of a live request point to as many bytes, which stay as long as the request.
+    // SAFETY: nginx's strings of a live request point to `len` bytes, which live as long as the request.
     unsafe { ngx::bytes(text) }
 }
 
@@ -145,9 +147,9 @@ impl RequestView for View<'_> {
     fn extra(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let request = self.request;
         let tls = 5 + self.tls.len();
-        // A host in the target where there is no header that it replaces.
+        // The target has a host, and there is no `Host` header that it replaces.
         let added = request.headers_in.host.is_null() && has_target_host(request);
-        // One after the other: a chain of two lists would be asked twice for each.
+        // One iterator over positions: a chain of two would be polled twice for each element.
         (0..tls + usize::from(added)).map(move |position| match position {
             0 => ("REQUEST_URI", text(&request.unparsed_uri)),
             1 => ("DOCUMENT_URI", text(&request.uri)),
@@ -164,37 +166,37 @@ impl RequestView for View<'_> {
     }
 }
 
-/// The variables of the connection's TLS that have a value.
+/// Returns the variables of the connection's TLS that have a value.
 fn tls_variables<'a>(request: &mut Request) -> Vec<(&'static str, &'a [u8])> {
     let values = TLS_VARIABLES.iter().map(|(key, name)| (*key, variable(request, name).unwrap_or_default()));
     values.filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The path that nginx has cleaned and rewritten. `rewrite` may leave out the slash that it begins with.
+/// Returns the path, normalised and rewritten by nginx. `rewrite` may drop the leading slash.
 fn path(request: &Request) -> &[u8] {
     let path = text(&request.uri);
     if path.starts_with(b"/") {
         return path;
     }
     let copy = request.copy(&[b"/", path].concat());
-    // SAFETY: memory of the request's pool.
+    // SAFETY: the copy is in the request's pool, which lives as long as the request.
     copy.map_or(b"/", |path| unsafe { ngx::bytes(&path) })
 }
 
-/// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Requests for parts of a
-/// page have no line of their own. In later versions of HTTP nginx makes a `Host` header of `:authority`.
+/// Whether the request line has a host: the target is in absolute form (`ngx_http_parse_request_line`). Subrequests
+/// have no request line. In later versions of HTTP nginx makes a `Host` header of `:authority`.
 #[inline(always)]
 fn has_target_host(request: &Request) -> bool {
     let main = request.main_request();
     !main.host_end.is_null() && !main.is_multiplexed()
 }
 
-/// That host, with its port if it has one. The request [has it](has_target_host).
+/// Returns the host of the request line, with its port if it has one. [`has_target_host`] holds for the request.
 fn target_host(request: &Request) -> &[u8] {
     let main = request.main_request();
     let (start, mut end) = (main.host_start.cast_const(), main.host_end.cast_const());
-    // SAFETY: a host in the request line ends where nginx's parser has seen another byte; a port, and the byte behind it, stand
-    // in the same line, which stays as long as the request.
+    // SAFETY: the host in the request line ends at another byte that nginx's parser has seen. A port, and the byte
+    // behind it, are in the same line, which lives as long as the request.
     unsafe {
         if *end == b':' {
             end = end.add(1);
@@ -206,18 +208,18 @@ fn target_host(request: &Request) -> &[u8] {
     }
 }
 
-/// Puts the host of the request line into the `Host` header, which does not count beside it (RFC 9112, 3.2.2): nginx has chosen
-/// the server by the first, and the application would read the second. Later readers of the header read the same.
+/// Replaces the `Host` header by the host of the request line, which takes precedence (RFC 9112, 3.2.2): nginx has
+/// chosen the server by it, but the application would read the header. Later readers of the header see the same value.
 #[cold]
 fn replace_host(request: &mut Request) {
     let host = ngx::str_of(target_host(request));
-    // SAFETY: null, or an element of the list of a live request.
+    // SAFETY: null, or an element of the header list of a live request.
     if let Some(header) = unsafe { request.headers_in.host.as_mut() } {
         header.value = host;
     }
 }
 
-/// Whether a configured name can stand for the server: neither empty, nor the catch-all `_`, nor a pattern.
+/// Whether a configured name can be the server's name: neither empty, nor the catch-all `_`, nor a pattern.
 fn is_plain_name(name: &[u8]) -> bool {
     match name {
         [] | b"_" => false,
@@ -226,10 +228,12 @@ fn is_plain_name(name: &[u8]) -> bool {
     }
 }
 
-/// The value of one of nginx's variables, if it has one. It lives as long as the request. Names are in lower case.
+/// Returns the value of an nginx variable, if it has one. The value lives as long as the request. `name` is in lower
+/// case.
 fn variable<'a>(request: &mut Request, name: &[u8]) -> Option<&'a [u8]> {
     let mut name = ngx::str_of(name);
-    // SAFETY: a live request. The plain hash of a name in lower case is its key; the value is null or in the request's pool.
+    // SAFETY: the request is alive. The key is the plain hash of the lower-case name; the value is null or in the
+    // request's pool.
     let value = unsafe {
         let key = ngx_hash_key(name.data, name.len);
         ngx_http_get_variable(request, &raw mut name, key).as_ref()?
@@ -238,18 +242,18 @@ fn variable<'a>(request: &mut Request, name: &[u8]) -> Option<&'a [u8]> {
         return None;
     }
     let bytes = ngx_str_t { len: value.len() as usize, data: value.data };
-    // SAFETY: as many bytes in the request's pool or in the configuration.
+    // SAFETY: `data` points to `len` bytes in the request's pool or in the configuration.
     Some(unsafe { ngx::bytes(&bytes) })
 }
 
-/// nginx's list, part by part.
+/// Iterator over nginx's header list, which consists of several parts.
 struct Headers<'a> {
     part: Option<&'a ngx_list_part_t>,
     rest: &'a [ngx_table_elt_t],
 }
 
 impl<'a> Headers<'a> {
-    /// `part` is the first of a list of headers.
+    /// `part` is the first part of a list of headers.
     fn new(part: &'a ngx_list_part_t) -> Self {
         Self { part: Some(part), rest: elements(part) }
     }
@@ -275,7 +279,7 @@ fn elements(part: &ngx_list_part_t) -> &[ngx_table_elt_t] {
     if part.nelts == 0 {
         return &[];
     }
-    // SAFETY: a part of a list of headers holds `nelts` of them.
+    // SAFETY: a part of a list of headers holds `nelts` headers.
     unsafe { std::slice::from_raw_parts(part.elts.cast(), part.nelts) }
 }
 
@@ -287,7 +291,8 @@ struct Local {
 }
 
 thread_local! {
-    /// The last one: a worker listens on few addresses, and making text of one costs more than comparing it.
+    /// The last address that was formatted. A worker listens on few addresses, and comparing is cheaper than
+    /// formatting.
     static LAST: RefCell<(Vec<u8>, Rc<Local>)> = RefCell::new((Vec::new(), Rc::new(Local::UNKNOWN)));
 }
 
@@ -295,17 +300,17 @@ impl Local {
     const UNKNOWN: Self = Self { text: [0; ADDRESS_LENGTH], length: 0, port: None };
 
     fn of(request: &mut Request) -> Rc<Self> {
-        // SAFETY: a live connection. nginx asks the system for the address once a connection.
+        // SAFETY: the connection is alive. nginx asks the system for the address once a connection.
         if unsafe { ngx_connection_local_sockaddr(request.connection, ptr::null_mut(), 0) } != ngx::OK {
             return Rc::new(Self::UNKNOWN);
         }
         let connection = request.connection();
         let (address, length) = (connection.local_sockaddr, connection.local_socklen);
-        // SAFETY: an address that nginx has filled in, of this length.
+        // SAFETY: nginx has filled in the address and its length.
         let raw = unsafe { std::slice::from_raw_parts(address.cast::<u8>(), length as usize) };
         LAST.with_borrow_mut(|(known, local)| {
             if known != raw {
-                // SAFETY: an address that nginx has filled in.
+                // SAFETY: nginx has filled in the address and its length.
                 *local = Rc::new(unsafe { Self::format(address, length) });
                 known.clear();
                 known.extend_from_slice(raw);
@@ -316,10 +321,10 @@ impl Local {
 
     /// # Safety
     ///
-    /// `address` is an address of this length.
+    /// `address` points to an address of this length.
     unsafe fn format(address: *mut sockaddr, length: socklen_t) -> Self {
         let mut local = Self::UNKNOWN;
-        // SAFETY: an address, as the caller promises; the text fits or is cut by nginx.
+        // SAFETY: the address is valid, as the caller promises; nginx cuts the text at `ADDRESS_LENGTH`.
         unsafe {
             local.length = ngx_sock_ntop(address, length, local.text.as_mut_ptr(), ADDRESS_LENGTH, 0);
             let port = ngx_inet_get_port(address);
@@ -332,7 +337,8 @@ impl Local {
         &self.text[..self.length]
     }
 
-    /// What stands for a server that has no other name: the address, unless it is the path of a unix socket.
+    /// Returns the name of a server that has no other: its address, or `localhost` for a Unix socket or an unknown
+    /// address.
     fn name(&self) -> &[u8] {
         match self.text() {
             [] => b"localhost",

@@ -1,9 +1,9 @@
-//! How a worker makes way for a successor (`wsgi_reload_mechanism process`).
+//! Replacement of a worker by a new process (`wsgi_reload_mechanism process`).
 //!
-//! nginx's master starts a new worker when one has exited, not before, and a worker cannot ask it for one. So a worker
-//! that is to be replaced goes on accepting until it has no request under way, or `wsgi_retire_delay` is over; then it
-//! sends itself SIGQUIT, finishes, and exits. Connections that come meanwhile wait in the listening sockets, which the
-//! master keeps open. Only one worker of an instance is away at a time: its process id stands in memory that all share.
+//! nginx's master starts a new worker only when one has exited, and a worker cannot ask for one. So a worker that is to
+//! be replaced goes on accepting until it has no open request, or `wsgi_retire_delay` is over; then it sends itself
+//! SIGQUIT, finishes, and exits. Connections that arrive meanwhile wait in the listening sockets, which the master
+//! keeps open. Only one worker of an instance is away at a time: its process id is in memory that all workers share.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -17,18 +17,18 @@ use crate::bindings::{NGX_PROCESS_SINGLE, ngx_add_timer, ngx_del_timer, ngx_even
 use crate::loop_cell::LoopCell;
 use crate::{event, log};
 
-/// Whether this worker has been asked to make way.
+/// Whether this worker has been asked to retire.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// How soon a worker looks again whether it is its turn, in milliseconds.
+/// Interval between attempts to take the turn, in milliseconds.
 const TURN_INTERVAL: usize = 50;
 
-/// nginx as the host that replaces processes.
+/// nginx as a host that replaces processes.
 pub(crate) struct NginxControl;
 
 impl WorkerControl for NginxControl {
     fn retire(&self) -> io::Result<()> {
-        // SAFETY: set before the worker's first event, and never again.
+        // SAFETY: nginx sets it before the worker's first event, and never again.
         if unsafe { ngx_process } == NGX_PROCESS_SINGLE {
             return Err(io::Error::other("nginx runs without a master process, which would start another one"));
         }
@@ -43,13 +43,13 @@ impl WorkerControl for NginxControl {
     }
 }
 
-/// A number that the workers of a configuration share: the process id of the one that is making way, or 0.
+/// A lock that the workers of a configuration share: the process id of the worker that is retiring, or 0.
 pub(crate) struct Turn(NonNull<AtomicI32>);
 
 impl Turn {
-    /// Made in the master, before it starts workers; `None` without memory.
+    /// Creates the lock. Called in the master, before it starts workers. Returns `None` if there is no memory.
     pub(crate) fn new() -> Option<Self> {
-        // SAFETY: new memory, shared with processes that are forked later; zeroed by the system.
+        // SAFETY: new memory, zeroed by the system and shared with processes that are forked later.
         let memory = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -64,24 +64,24 @@ impl Turn {
     }
 
     fn holder(&self) -> &AtomicI32 {
-        // SAFETY: mapped until this is dropped; an atomic is what other processes may change.
+        // SAFETY: the memory is mapped until this is dropped, and other processes access it only as an atomic.
         unsafe { self.0.as_ref() }
     }
 
-    /// Takes the turn, unless a worker that is alive has it.
+    /// Takes the turn, unless another live worker has it.
     fn take(&self, own: i32) -> bool {
         let free = |holder| self.holder().compare_exchange(holder, own, Ordering::AcqRel, Ordering::Acquire);
         match free(0) {
             Ok(_) => true,
             Err(holder) if holder == own => true,
-            // A worker that has crashed gives nothing back.
+            // A worker that has crashed does not return the turn.
             Err(holder) => !is_alive(holder) && free(holder).is_ok(),
         }
     }
 
-    /// Gives it back, if it is ours.
+    /// Returns the turn, if this process has it.
     fn give_back(&self, own: i32) {
-        // Otherwise it is another one's.
+        // An error means that another worker has the turn.
         let _ = self.holder().compare_exchange(own, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 }
@@ -93,51 +93,51 @@ impl Drop for Turn {
     }
 }
 
-/// A worker on its way out.
+/// The state of a worker that may be asked to retire.
 pub(crate) struct Retirement {
     turn: &'static Turn,
     delay: Duration,
     stage: Stage,
-    /// nginx's timers point to it: it is never dropped.
+    /// nginx's timer tree points to it: it is never dropped.
     timer: &'static mut ngx_event_t,
 }
 
-// SAFETY: only touched through the loop's cell.
+// SAFETY: only accessed through the `LoopCell`, on the loop's thread.
 unsafe impl Send for Retirement {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
-    /// Another worker is away.
+    /// Another worker has the turn.
     Waiting,
-    /// It is our turn: until there is no request, or the time is over.
+    /// This worker has the turn, and waits until there is no request, or the delay is over.
     Draining,
-    /// nginx has been told.
+    /// The worker has sent itself SIGQUIT.
     Leaving,
 }
 
 impl Retirement {
     /// # Safety
     ///
-    /// `log` outlives the process's last event, and nginx's timers are initialised. `due` may be called with any event.
+    /// `log` outlives the process's last event, and nginx's timers are initialised. `due` accepts any event.
     pub(crate) unsafe fn new(
         turn: &'static Turn,
         delay: Duration,
         log: *mut ngx_log_t,
         due: unsafe extern "C" fn(*mut ngx_event_t),
     ) -> LoopCell<Self> {
-        // SAFETY: all-zero is how nginx starts its events.
+        // SAFETY: nginx's events are zeroed initially.
         let timer: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
         timer.log = log;
         timer.handler = Some(due);
-        // Log handlers of nginx's debug build look for a connection behind an event.
+        // Log handlers of nginx's debug build expect a connection in `data`.
         timer.data = ptr::from_mut(timer).cast();
-        // A worker that is told to exit anyway does not wait for it.
+        // A worker that must exit anyway does not wait for this timer.
         timer.set_cancelable(1);
         LoopCell::new(Self { turn, delay, stage: Stage::Serving, timer })
     }
 
-    /// The worker was asked to make way.
+    /// Begins to retire. Called when a script asks for a new process.
     pub(crate) fn begin(&mut self, requests: usize) {
         if self.stage == Stage::Serving {
             self.stage = Stage::Waiting;
@@ -145,7 +145,7 @@ impl Retirement {
         }
     }
 
-    /// The timer has expired.
+    /// Continues after the timer has expired.
     pub(crate) fn due(&mut self, requests: usize) {
         match self.stage {
             Stage::Waiting => self.go_on(requests),
@@ -154,14 +154,14 @@ impl Retirement {
         }
     }
 
-    /// There is no request under way.
+    /// Continues when there is no open request.
     pub(crate) fn idle(&mut self) {
         if self.stage == Stage::Draining {
             self.leave(0);
         }
     }
 
-    /// Gives the turn to the next worker; this one ends.
+    /// Returns the turn to the other workers. Called when this worker ends.
     pub(crate) fn end(&self) {
         self.turn.give_back(own_pid());
     }
@@ -178,13 +178,13 @@ impl Retirement {
     }
 
     fn wait(&mut self, milliseconds: usize) {
-        // SAFETY: our own event, on the loop's thread.
+        // SAFETY: the event is never freed, and this is the loop's thread.
         unsafe { ngx_add_timer(self.timer, milliseconds) };
     }
 
     fn leave(&mut self, requests: usize) {
         self.stage = Stage::Leaving;
-        // SAFETY: our own event, on the loop's thread; the log lives as long as the process.
+        // SAFETY: the event is never freed, and this is the loop's thread; the log lives as long as the process.
         unsafe {
             if self.timer.timer_set() != 0 {
                 ngx_del_timer(self.timer);
@@ -200,11 +200,11 @@ impl Retirement {
 }
 
 fn is_alive(process: i32) -> bool {
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks whether the process exists.
     unsafe { libc::kill(process, 0) == 0 }
 }
 
 fn own_pid() -> i32 {
-    // SAFETY: always succeeds.
+    // SAFETY: `getpid` always succeeds.
     unsafe { libc::getpid() }
 }

@@ -1,4 +1,5 @@
-//! Places in the pool for requests that share their connection with others (HTTP/2, HTTP/3), on the event loop's thread.
+//! Places in the thread pool for requests that share their connection with others (HTTP/2, HTTP/3), on the event loop's
+//! thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,34 +10,34 @@ use crate::loop_cell::{Loop, LoopCell};
 use crate::ngx::Request;
 use crate::req::Req;
 
-/// The places of all connections of this worker; none with inline execution.
+/// The places of all connections of this worker; unset with inline execution.
 static PLACES: OnceLock<LoopCell<Shares<Key, Waiter>>> = OnceLock::new();
 
 /// Called in a worker with threads before its first request.
 pub(crate) fn start(limits: &Limits) {
-    // A worker starts once.
+    // A worker starts once, so that the cell is unset.
     let _ = PLACES.set(LoopCell::new(Shares::new(limits.share())));
 }
 
-/// Names a connection.
+/// Identifies a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    /// nginx's number of it, which the connections that it makes up for streams of HTTP/2 have from the real one.
+    /// nginx's number of the connection. nginx copies it to the fake connections that it makes for HTTP/2 streams.
     Http2(u64),
-    /// Its TLS, to which the connections that it makes up for streams of HTTP/3 point.
+    /// The address of the connection's TLS state. The fake connections that nginx makes for HTTP/3 streams point to it.
     Http3(usize),
 }
 
-/// A request that has no place yet.
+/// A request that may have to wait for its place.
 #[derive(Clone, Debug)]
 struct Waiter {
     request: *mut Request,
     is_placed: Arc<AtomicBool>,
 }
 
-// SAFETY: the pointer is followed on the event loop's thread only (`Loop`).
+// SAFETY: the pointer is dereferenced on the event loop's thread only (`Loop`).
 unsafe impl Send for Waiter {}
-// SAFETY: as above.
+// SAFETY: the pointer is dereferenced on the event loop's thread only (`Loop`).
 unsafe impl Sync for Waiter {}
 
 impl PartialEq for Waiter {
@@ -45,7 +46,7 @@ impl PartialEq for Waiter {
     }
 }
 
-/// The place of a request, or its turn for one. It is to be [given up](Self::give_up).
+/// The place of a request, or its position in the queue for one. It must be [given up](Self::give_up).
 pub(crate) struct Place {
     key: Key,
     waiter: Waiter,
@@ -53,12 +54,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Gets a place for a request, or has it wait for one. `None` if it needs none: it has a connection of its own, or nginx
-    /// has made it for another request.
+    /// Takes a place for a request, or queues the request. Returns `None` if it needs no place: its connection is not
+    /// shared, or it is a subrequest.
     ///
     /// # Safety
     ///
-    /// The place is given up before the request is over.
+    /// The place is given up before the request is destroyed.
     pub(crate) unsafe fn enter(req: &mut Req<'_>) -> Option<Self> {
         if !req.is_multiplexed() || !req.is_main() {
             return None;
@@ -76,7 +77,7 @@ impl Place {
         self.waiter.is_placed.load(Ordering::Relaxed)
     }
 
-    /// The request needs it no more. The next one of the connection has it. Does nothing the second time.
+    /// Gives the place to the next request of the connection. Does nothing the second time.
     #[cold]
     pub(crate) fn give_up(&self, lp: &Loop) {
         let Some(places) = PLACES.get() else { return };
@@ -92,7 +93,7 @@ impl Place {
         });
         if let Some(next) = next {
             next.is_placed.store(true, Ordering::Relaxed);
-            // SAFETY: a request that waits is alive: it is forgotten when it is over.
+            // SAFETY: a waiting request is alive: it leaves the queue before it is destroyed.
             unsafe { (*next.request).connection_mut().write_event().post_next() };
         }
     }

@@ -1,4 +1,4 @@
-//! Folders for temporary files: nginx makes them at its start, and gives them to its workers' user.
+//! Directories for temporary files. nginx creates them when it starts, and makes its workers' user their owner.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,25 +9,25 @@ use wsgi_core::config::{LevelSettings, TempPath};
 use crate::bindings::{NGX_HTTP_CLIENT_TEMP_PATH, ngx_add_path, ngx_conf_t, ngx_pagesize, ngx_path_t, ngx_str_t};
 use crate::ngx;
 
-/// The default, where whoever builds the module does not want it beside nginx's own.
+/// The default path, if set at build time: for builds that do not want it beside nginx's own directories.
 const CHOSEN: Option<&str> = option_env!("NGX_HTTP_WSGI_TEMP_PATH");
 
-/// Levels of folders that nginx's own defaults have (`ngx_http_proxy_temp_path`).
+/// Directory levels of nginx's own defaults (`ngx_http_proxy_temp_path`).
 const DEFAULT_LEVELS: [usize; 2] = [1, 2];
 
-/// Where a folder was asked for.
+/// The origin of a directory's path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// By the directive that is being read.
+    /// The directive that nginx is reading.
     Here,
-    /// Nowhere: it is the default.
+    /// The default; there is no directive.
     Default,
 }
 
-/// Fills in what the host knows of the defaults for a location that serves an application; false after nginx has said
-/// what is wrong.
+/// Sets the defaults that the host determines, for a location that serves an application. Returns false after nginx has
+/// logged the error.
 pub(crate) fn settle(cf: &mut ngx_conf_t, settings: &mut LevelSettings) -> bool {
-    // SAFETY: set at nginx's start.
+    // SAFETY: nginx sets it at its start and does not change it later.
     settings.write_buffer_size.get_or_insert(unsafe { ngx_pagesize });
     if settings.temp_path.is_some() {
         return true;
@@ -38,7 +38,7 @@ pub(crate) fn settle(cf: &mut ngx_conf_t, settings: &mut LevelSettings) -> bool 
     register(cf, Some(folder), Origin::Default)
 }
 
-/// `wsgi_temp` beside the folder for request bodies that nginx was built with.
+/// Returns the default: `wsgi_temp` beside nginx's compiled-in directory for request bodies.
 fn default() -> PathBuf {
     match CHOSEN {
         Some(path) => path.into(),
@@ -49,10 +49,10 @@ fn default() -> PathBuf {
     }
 }
 
-/// Has nginx make the folder, as `ngx_conf_set_path_slot` does; false after nginx has said what is wrong.
+/// Makes nginx create the directory, as `ngx_conf_set_path_slot` does. Returns false after nginx has logged the error.
 pub(crate) fn register(cf: &mut ngx_conf_t, folder: Option<&TempPath>, origin: Origin) -> bool {
     let Some(TempPath { path, levels }) = folder else { return true };
-    // The NUL is for the system.
+    // nginx passes the name to the system, which needs the NUL.
     let Some(name) = cf.copy(&[path.as_os_str().as_bytes(), b"\0"].concat()) else { return false };
     let mut record: *mut ngx_path_t = cf.zeroed();
     // SAFETY: null, or memory of the configuration's pool.
@@ -63,7 +63,7 @@ pub(crate) fn register(cf: &mut ngx_conf_t, folder: Option<&TempPath>, origin: O
         place.len += digits + 1;
     }
     if origin == Origin::Here {
-        // SAFETY: the file that is read.
+        // SAFETY: nginx is reading a file, which `conf_file` describes.
         (place.conf_file, place.line) = unsafe { ((*cf.conf_file).file.name.data, (*cf.conf_file).line) };
     }
     // SAFETY: the record and its name live in the configuration's pool.

@@ -1,4 +1,4 @@
-//! The module in a worker process: Python's start and end, and the requests in between.
+//! The module in a worker process: starts and stops Python, and counts open requests.
 
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::Retirement;
 use crate::{log, log_room, shares, umask};
 
-/// How long a worker waits at its end for applications that still run, and for their threads.
+/// How long a worker that quits waits for applications that still run, and for their threads.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same when nginx is told to stop at once: its master kills workers after a second.
+/// The same for a worker that terminates (SIGTERM, SIGINT): its master kills workers after a second.
 const TERMINATE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// nginx's own signals: the master's commands, and what it handles or ignores in its workers.
+/// nginx's own signals: the master's commands, and the signals that nginx handles or ignores in its workers.
 const RESERVED_SIGNALS: [c_int; 12] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -41,38 +41,38 @@ const RESERVED_SIGNALS: [c_int; 12] = [
     libc::SIGPIPE,
 ];
 
-/// A master does not replace a worker that exits with this status: for nginx it is a fatal error.
+/// Exit status after which a master does not replace a worker: for nginx it is a fatal error.
 const FATAL_EXIT_STATUS: c_int = 2;
 
-/// What a worker with a running Python has.
+/// State of a worker in which Python runs.
 pub(crate) struct Worker {
     pub(crate) gateway: Gateway,
     pub(crate) inline: bool,
     open: LoopCell<Open>,
-    /// Where scripts may ask for a new process.
+    /// Set if a location has `wsgi_reload_mechanism process`.
     retirement: Option<LoopCell<Retirement>>,
 }
 
-/// Requests under way.
+/// The open requests of the worker.
 struct Open {
     count: usize,
     hold: LoopCell<Hold>,
 }
 
-/// Empty where Python did not start.
+/// Contains `None` if Python did not start.
 static WORKER: OnceLock<Option<Worker>> = OnceLock::new();
 
-/// The worker, if Python runs in it.
+/// Returns the worker, if Python runs in it.
 pub(crate) fn running() -> Option<&'static Worker> {
     WORKER.get()?.as_ref()
 }
 
-/// A request has its exchange. On the loop's thread.
+/// Counts a request that has an exchange. On the loop's thread.
 pub(crate) fn request_began(lp: &Loop) {
     count(lp, |open| open.count += 1);
 }
 
-/// It is over.
+/// Stops counting a request that has been destroyed.
 pub(crate) fn request_ended(lp: &Loop) {
     count(lp, |open| open.count -= 1);
 }
@@ -94,7 +94,7 @@ fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
     }
 }
 
-/// Blocks of responses were dropped where Python does not run.
+/// Releases blocks of responses that were dropped on a thread that is not attached to Python.
 fn release() {
     if let Some(worker) = running() {
         let _away = log_room::Away::new();
@@ -102,12 +102,12 @@ fn release() {
     }
 }
 
-/// A script has changed that asks for a new process. On the loop's thread.
+/// Begins to retire the worker, since a script has changed. On the loop's thread.
 fn retire() {
     with_retirement(Retirement::begin);
 }
 
-/// Called by nginx when a worker that makes way has waited long enough.
+/// Called by nginx when the timer of a worker that retires has expired.
 unsafe extern "C" fn retirement_due(_event: *mut ngx_event_t) {
     guard_again("retirement_due", || with_retirement(Retirement::due));
 }
@@ -122,20 +122,21 @@ fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
     }
 }
 
-/// Starts Python where applications are served (`init_process`). A failure is one line in the log, and 500 for every
-/// request: an error returned to nginx would leave clients waiting for a worker that never comes back.
+/// Starts Python if a location serves an application (`init_process`). A failure is logged in one line, and every
+/// request is answered with 500. If the module returned an error, nginx would not replace the worker, and clients would
+/// wait for ever.
 ///
 /// # Safety
 ///
-/// nginx calls this in a process of its own, with its events initialised.
+/// nginx calls this in the process that serves requests, with its events initialised.
 pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx's global, set before.
+    // SAFETY: nginx has set its global variable before, and does not change it later.
     let process = unsafe { ngx_process };
     let single = process == NGX_PROCESS_SINGLE;
     if !single && process != NGX_PROCESS_WORKER {
         return;
     }
-    // SAFETY: the configuration has been read.
+    // SAFETY: the configuration of the cycle has been read.
     let Some(main) = (unsafe { conf::main_of(cycle) }) else { return };
     if main.locations.is_empty() {
         return;
@@ -143,23 +144,24 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
     conf::set_serving();
     claim_loop_thread();
     umask::apply();
-    // nginx would reap the application's children, and `subprocess` would take every failure for a success. SIGSYS nginx
-    // ignores, for the sake of systems without some of its calls, and every program that an application starts would.
-    // SAFETY: the process has one thread that cares.
+    // nginx's SIGCHLD handler would reap the application's child processes, and `subprocess` would report every failure
+    // as a success. nginx ignores SIGSYS, because some systems lack calls that it uses; every program that an
+    // application starts would inherit that.
+    // SAFETY: `SIG_DFL` is a valid disposition of both signals, and Python, which could change it, does not run yet.
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::signal(libc::SIGSYS, libc::SIG_DFL);
     }
-    // SAFETY: a process of its own, with its events initialised, as the caller promises.
+    // SAFETY: this is the process that serves requests, with its events initialised, as the caller promises.
     let worker = match unsafe { launch(&mut *cycle, main, single) } {
         Ok(worker) => Some(worker),
         Err(trouble) => {
-            // SAFETY: the cycle's log, on the loop's thread.
+            // SAFETY: the cycle's log is alive, and this is the loop's thread.
             unsafe { log::write((*cycle).log, Level::Emerg, &format!("{trouble}; wsgi locations answer 500")) };
             None
         }
     };
-    // Python starts once a process.
+    // Python starts once in a process.
     let worker = WORKER.get_or_init(|| worker);
     if let Some(worker) = worker {
         for (location, _) in main.locations.iter().filter(|(_, preload)| *preload) {
@@ -174,7 +176,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 /// As for [`start`].
 unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
     let turn = main.turn.as_ref();
-    // SAFETY: events are initialised.
+    // SAFETY: events are initialised, as the caller promises.
     unsafe { event::open(cycle, Tasks { retire, release }) }
         .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
     let mut settings = GatewaySettings::from(&main.process);
@@ -187,10 +189,10 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
     settings.child_processes = Some(Arc::new(descriptors));
     settings.release = Some(event::release_waker());
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
-    // SAFETY: timers are initialised, and the cycle's log stays as long as the worker.
+    // SAFETY: timers are initialised, and the cycle's log lives as long as the worker.
     let hold = unsafe { Hold::new(cycle.log) };
     let retirement = turn.map(|turn| {
-        // SAFETY: timers are initialised, and the cycle's log stays as long as the worker.
+        // SAFETY: timers are initialised, and the cycle's log lives as long as the worker.
         unsafe { Retirement::new(turn, main.process.retire_delay(), cycle.log, retirement_due) }
     });
     let open = LoopCell::new(Open { count: 0, hold });
@@ -200,26 +202,26 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
     Ok(Worker { gateway, inline: settings.mode == Mode::Inline, open, retirement })
 }
 
-/// Lets applications end (`exit_process`).
+/// Shuts applications and Python down (`exit_process`).
 ///
 /// # Safety
 ///
 /// nginx calls this last, on the loop's thread.
 pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     let Some(worker) = running() else { return };
-    // SAFETY: nginx's global.
+    // SAFETY: a global variable of nginx, which only this thread changes.
     let terminates = unsafe { ngx_terminate } != 0;
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
-    // `shutdown` may end the process. The log lines that wait are written before.
-    // SAFETY: the loop's thread; the log lives as long as the cycle.
+    // `shutdown` may end the process, so that pending log lines are written before.
+    // SAFETY: this is the loop's thread; the log lives as long as the cycle.
     unsafe {
         event::drain((*cycle).log);
         flush_logs(cycle);
     }
     log_room::with_loop_stopped(|| worker.gateway.shutdown(if terminates { TERMINATE_TIMEOUT } else { QUIT_TIMEOUT }));
-    // SAFETY: the loop's thread; the log lives as long as the cycle.
+    // SAFETY: this is the loop's thread; the log lives as long as the cycle.
     unsafe { event::drain((*cycle).log) };
 }
 
@@ -227,10 +229,10 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
 ///
 /// # Safety
 ///
-/// nginx's cycle, on the loop's thread.
+/// `cycle` is nginx's, and the caller is on the loop's thread.
 unsafe fn flush_logs(cycle: *mut ngx_cycle_t) {
-    // SAFETY: a list of nginx's: each part has so many files, and the last part no next one. The functions are those of the
-    // modules that have opened the files.
+    // SAFETY: each part of nginx's list has `nelts` files, and the `next` of the last part is null. The functions
+    // belong to the modules that have opened the files.
     unsafe {
         let mut part = &raw const (*cycle).open_files.part;
         while let Some(files) = part.as_ref() {

@@ -1,7 +1,7 @@
 //! The configuration while nginx reads it.
 //!
-//! A reference to nginx's record is made in the callbacks of the tables in `entry.rs` and `directives.rs` alone, which nginx
-//! calls with it inside of an `http` block.
+//! Only the callbacks of the tables in `entry.rs` and `directives.rs` make a reference to nginx's record. nginx calls
+//! them with it inside an `http` block.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,62 +17,63 @@ use crate::bindings::{
 use crate::{log, ngx};
 
 impl ngx_conf_t {
-    /// The words of the directive that is read. They live as long as the configuration.
+    /// Returns the words of the directive that nginx is reading. They live as long as the configuration.
     pub(crate) fn words(&self) -> Vec<ngx_str_t> {
-        // SAFETY: an array of strings, which nginx fills for each directive.
+        // SAFETY: `args` is an array of strings, which nginx fills for each directive.
         unsafe { (*self.args).as_slice::<ngx_str_t>().to_vec() }
     }
 
-    /// nginx's prefix, to which paths are relative.
+    /// Returns nginx's prefix, to which paths are relative.
     pub(crate) fn prefix(&self) -> PathBuf {
-        // SAFETY: a string of the cycle that is made.
+        // SAFETY: a string of the cycle that nginx is creating.
         let prefix = unsafe { ngx::bytes(&(*self.cycle).prefix) };
         PathBuf::from(OsStr::from_bytes(prefix))
     }
 
-    /// Where the directive stands that is read.
+    /// Returns the file and line of the directive that nginx is reading.
     pub(crate) fn place(&self) -> Place {
-        // SAFETY: a file is read: nothing is, only with `-g`, which this module has no directives for.
+        // SAFETY: nginx is reading a file. It reads none only for `-g`, where no directive of this module is allowed.
         let (file, line) = unsafe { (ngx::bytes(&(*self.conf_file).file.name), (*self.conf_file).line) };
         Place { file: String::from_utf8_lossy(file).into_owned(), line }
     }
 
-    /// The core module's settings of the level that is read.
+    /// Returns the core module's settings of the level that nginx is reading.
     pub(crate) fn core_location(&mut self) -> &mut ngx_http_core_loc_conf_t {
-        // SAFETY: the core module has a record of its own for each level.
+        // SAFETY: the core module has a separate record for each level.
         unsafe { &mut *ngx::parsed_location(self, &raw const ngx_http_core_module).cast() }
     }
 
-    /// The core module's settings of the `http` block.
+    /// Returns the core module's settings of the `http` block.
     pub(crate) fn core_main(&self) -> &ngx_http_core_main_conf_t {
         // SAFETY: the core module has a record for the block.
         unsafe { &*ngx::parsed_main(self, &raw const ngx_http_core_module).cast() }
     }
 
-    /// A copy in the configuration's pool; `None` without memory.
+    /// Copies bytes into the configuration's pool. Returns `None` if there is no memory.
     pub(crate) fn copy(&self, bytes: &[u8]) -> Option<ngx_str_t> {
-        // SAFETY: the pool of the configuration, on nginx's only thread.
+        // SAFETY: the pool of the configuration, which nginx's only thread uses.
         unsafe { ngx::copy(self.pool, bytes) }
     }
 
-    /// A record of zeros in the configuration's pool; null without memory.
+    /// Allocates a zeroed record in the configuration's pool. Returns null if there is no memory.
     pub(crate) fn zeroed<T>(&self) -> *mut T {
-        // SAFETY: the pool of the configuration, on nginx's only thread.
+        // SAFETY: the pool of the configuration, which nginx's only thread uses.
         unsafe { ngx_pcalloc(self.pool, size_of::<T>()).cast() }
     }
 
     /// Writes to nginx's log and terminal; nginx adds file and line.
     pub(crate) fn log(&mut self, level: Level, text: &str) {
         let line = ngx::str_of(text.as_bytes());
-        // SAFETY: `%V` takes a pointer to a string.
+        // SAFETY: `%V` takes a pointer to a string, and `line` lives until the call returns.
         unsafe { ngx_conf_log_error(log::ngx_level(level), self, 0, c"%V".as_ptr(), &raw const line) };
-        // SAFETY: numbers that nginx sets at its start.
+        // SAFETY: nginx sets both numbers at its start and does not change them later.
         let is_test = unsafe { ngx_test_config != 0 && ngx_quiet_mode == 0 };
         if is_test && level < Level::Warn {
-            // nginx shows no more than warnings on the terminal, but an operator who tests a configuration wants to read it all.
+            // nginx shows only warnings and errors on the terminal, but an operator who tests a configuration wants to
+            // see notices too.
             let line = format!("[notice] {text} in {}", self.place());
             let line = ngx::str_of(line.as_bytes());
-            // SAFETY: `%V` takes a pointer to a string.
+            // SAFETY: `%V` takes a pointer to a string, and `line` lives until the call returns.
             unsafe { ngx_log_stderr(0, c"%V".as_ptr(), &raw const line) };
         }
     }
