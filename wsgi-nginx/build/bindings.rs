@@ -1,8 +1,8 @@
-//! Bindings by bindgen, with an assertion that they agree with the C compiler.
+//! Generates the bindings with bindgen, and asserts that they agree with the C compiler.
 //!
-//! Two programs read the headers: the compiler that nginx is built with, and libclang. Where they differ, or bindgen
-//! places a field wrongly, a module builds, loads and is wrong. `bindings.rs` therefore compares each field of
-//! `interface.rs` with the place that the C compiler has stated, when rustc compiles it.
+//! Two programs read the headers: the compiler that nginx is built with, and libclang. If they disagree, or bindgen
+//! places a field wrongly, a module builds and loads but accesses wrong memory. `bindings.rs` therefore compares each
+//! field of `interface.rs` with the offset that the C compiler has reported, when rustc compiles it.
 
 use std::collections::HashMap;
 use std::env;
@@ -74,7 +74,7 @@ fn missing_libclang() -> String {
     )
 }
 
-/// Calls bindgen, which panics where libclang fails. Returns the message of the panic, and prints nothing of it.
+/// Calls bindgen, which panics when libclang fails. Returns the message of the panic, and prints nothing.
 fn without_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
@@ -86,7 +86,7 @@ fn without_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Shows the fields of `interface.rs` to the rest of the crate, and no other.
+/// Makes the fields of `interface.rs` visible to the rest of the crate, and no others.
 #[derive(Debug)]
 struct Visibility;
 
@@ -100,17 +100,17 @@ impl ParseCallbacks for Visibility {
     }
 }
 
-/// nginx's name for a structure: `ngx_http_request_t` for the tag `ngx_http_request_s`.
+/// Returns nginx's name of a structure: `ngx_http_request_t` for the tag `ngx_http_request_s`.
 fn name_of(tag: &str) -> String {
     tag.strip_suffix("_s").map_or_else(|| tag.to_owned(), |stem| format!("{stem}_t"))
 }
 
-/// A field's name in the bindings.
+/// Returns a field's name in the bindings.
 fn in_rust(field: &str) -> &str {
     if field == "type" { "type_" } else { field }
 }
 
-/// Where bindgen has put a bit-field: the field of the bindings that holds it, and its bits there.
+/// Location of a bit-field in the bindings: the field that holds it, and its bits there.
 #[derive(Clone, Default, PartialEq)]
 struct Bits {
     unit: String,
@@ -118,8 +118,8 @@ struct Bits {
     width: usize,
 }
 
-/// The bit-fields of all structures, from the functions that read and write them. All functions for one bit-field must use
-/// the same bits.
+/// Finds the bit-fields of all structures in the functions that read and write them. All functions of one bit-field
+/// must use the same bits.
 fn bit_fields(text: &str) -> Result<HashMap<(String, String), Bits>, String> {
     let file = syn::parse_file(text).map_err(|error| format!("the bindings are not Rust: {error}"))?;
     let mut found: HashMap<(String, String), Bits> = HashMap::new();
@@ -146,7 +146,7 @@ fn bit_fields(text: &str) -> Result<HashMap<(String, String), Bits>, String> {
     Ok(found)
 }
 
-/// Looks for `_bitfield_1` and `::<107usize, 1u8>`.
+/// Searches for `_bitfield_1` and `::<107usize, 1u8>`.
 #[derive(Default)]
 struct Search {
     unit: String,
@@ -168,7 +168,7 @@ impl<'a> Visit<'a> for Search {
         }
     }
 
-    /// `addr_of!((*this)._bitfield_1)`
+    /// Finds the name in `addr_of!((*this)._bitfield_1)`.
     fn visit_macro(&mut self, call: &'a syn::Macro) {
         call.tokens.to_string().split(|c: char| !c.is_alphanumeric() && c != '_').for_each(|word| self.take_unit(word));
     }
@@ -188,7 +188,7 @@ fn number(argument: &syn::GenericArgument) -> Option<usize> {
     number.base10_parse().ok()
 }
 
-/// Compares sizes and places in Rust with those in C, in one constant: the build fails at the first difference.
+/// Returns a constant that compares sizes and offsets in Rust with those in C: the build fails at the first difference.
 fn comparison(layout: &Layout, bits: &HashMap<(String, String), Bits>) -> Result<String, String> {
     let mut rows = String::new();
     let mut compare = |item: &str,

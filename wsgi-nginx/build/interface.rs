@@ -1,7 +1,8 @@
-//! All of nginx that the module uses, and nothing else: the bindings hold these items, and of each structure these
-//! fields are visible to the rest of the crate. For each field the C compiler states where it is (see `layout.rs`).
+//! All items of nginx that the module uses, and no others: the bindings contain these items, and of each structure
+//! these fields are visible to the rest of the crate. The C compiler reports the offset of each field (see
+//! `layout.rs`).
 
-/// A structure by nginx's name for it.
+/// A structure, by its name in nginx.
 pub(crate) struct Structure {
     pub(crate) name: &'static str,
     fields: &'static str,
@@ -9,12 +10,12 @@ pub(crate) struct Structure {
 }
 
 impl Structure {
-    /// Fields that have an address.
+    /// Returns the fields that have an address.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &'static str> {
         self.fields.split_whitespace()
     }
 
-    /// Bit-fields.
+    /// Returns the bit-fields.
     pub(crate) fn bits(&self) -> impl Iterator<Item = &'static str> {
         self.bits.split_whitespace()
     }
@@ -107,14 +108,14 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_variable_value_t", "data", "len not_found valid"),
 ];
 
-/// Fields that some builds of nginx lack, each with the condition of the preprocessor under which it is there.
+/// Fields that some builds of nginx lack, each with the preprocessor condition under which it exists.
 pub(crate) const CONDITIONAL: &[(&str, &str, &str)] = &[
     ("ngx_connection_t", "ssl", "NGX_SSL || NGX_COMPAT"),
     ("ngx_http_core_loc_conf_t", "regex", "NGX_PCRE"),
     ("ngx_table_elt_t", "next", "nginx_version >= 1023000"),
 ];
 
-/// Types without visible fields, and pointers to functions.
+/// Types without visible fields, and function pointers.
 pub(crate) const TYPES: &[&str] = &["ngx_http_client_body_handler_pt", "ngx_int_t", "ngx_uint_t", "socklen_t"];
 
 pub(crate) const FUNCTIONS: &[&str] = &[
@@ -171,7 +172,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "ngx_test_config",
 ];
 
-/// Macros that become constants of the type `ngx_int_t`.
+/// Macros that become constants of type `ngx_int_t`.
 pub(crate) const CODES: &[&str] = &[
     "NGX_DONE",
     "NGX_ERROR",
@@ -182,7 +183,7 @@ pub(crate) const CODES: &[&str] = &[
     "NGX_READ_EVENT",
 ];
 
-/// Macros that become constants of the type `ngx_uint_t`.
+/// Macros that become constants of type `ngx_uint_t`.
 pub(crate) const NUMBERS: &[&str] = &[
     "NGX_CLEAR_EVENT",
     "NGX_HTTP_GET",
@@ -216,6 +217,6 @@ pub(crate) const NUMBERS: &[&str] = &[
 /// Macros that become C strings.
 pub(crate) const STRINGS: &[&str] = &["NGINX_VER", "NGX_HTTP_CLIENT_TEMP_PATH", "NGX_MODULE_SIGNATURE"];
 
-/// Values of `ngx_feature`, each with the condition of the preprocessor for it.
+/// Values of `ngx_feature`, each with its preprocessor condition.
 pub(crate) const FEATURES: [(&str, &str); 4] =
     [("debug", "NGX_DEBUG"), ("http_v2", "NGX_HTTP_V2"), ("pcre", "NGX_PCRE"), ("ssl", "NGX_SSL || NGX_COMPAT")];

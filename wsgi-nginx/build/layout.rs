@@ -1,7 +1,7 @@
-//! What the C compiler says of nginx's headers: where each field is, the values of macros, and the options of the build.
+//! Facts about nginx's headers from the C compiler: field offsets, values of macros, and the options of the build.
 //!
-//! The compiler that a build uses decides this, and libclang, from which the bindings come, only follows it. So a program
-//! in C with one row for each item of `interface.rs` is compiled with the headers and run.
+//! The C compiler is authoritative; libclang, which makes the bindings, may differ. So a C program with one row for
+//! each item of `interface.rs` is compiled with the headers and run.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use std::process::Command;
 use crate::interface::{CODES, CONDITIONAL, FEATURES, NUMBERS, STRINGS, STRUCTURES};
 use crate::source::Source;
 
-/// How the program finds bits: in a structure of zeros it sets all of those of one field.
+/// Beginning of the program. It finds a bit-field by setting all of its bits in a zeroed structure.
 const PROGRAM: &str = r#"
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +48,7 @@ typedef struct { char first; void *pointer; } pointer_t;
 int main(void) {
 "#;
 
-/// A field, counted in bits from the beginning of its structure.
+/// A field, with offset and width in bits.
 pub(crate) struct Field {
     pub(crate) structure: String,
     pub(crate) name: String,
@@ -57,12 +57,12 @@ pub(crate) struct Field {
     pub(crate) is_bits: bool,
 }
 
-/// Pointers of this compiler, with these options.
+/// Properties of pointers with this compiler and its options.
 #[derive(Default)]
 pub(crate) struct Pointer {
-    /// In bits.
+    /// Width in bits.
     pub(crate) width: usize,
-    /// Whether a structure holds pointers at other places than multiples of their width.
+    /// Whether structures hold pointers at offsets that are not multiples of their width.
     pub(crate) is_packed: bool,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Pointer {
 pub(crate) struct Layout {
     pub(crate) pointer: Pointer,
     pub(crate) version_number: u32,
-    /// As nginx shows it: `nginx/1.28.3`.
+    /// The version as nginx prints it: `nginx/1.28.3`.
     pub(crate) version: String,
     pub(crate) features: Vec<String>,
     /// Names of structures and their sizes in bits.
@@ -78,7 +78,7 @@ pub(crate) struct Layout {
     pub(crate) fields: Vec<Field>,
     /// Macros: name, type and value in Rust.
     pub(crate) constants: Vec<(String, &'static str, String)>,
-    /// Every header that was read, apart from those of the system.
+    /// Every header that was read, except system headers.
     pub(crate) headers: Vec<PathBuf>,
 }
 
@@ -88,17 +88,17 @@ impl Layout {
         let (text, program, list) = (folder.join("layout.c"), folder.join("layout"), folder.join("layout.d"));
         fs::write(&text, program_text()).map_err(|error| format!("{}: {error}", text.display()))?;
         let mut compile = compiler(source)?;
-        // As nginx does it: in the folder of its sources. `-w` takes effect over any `-Werror`.
+        // Compiled like nginx, in the directory of its sources. `-w` takes precedence over any `-Werror`.
         compile.current_dir(&source.folder).args(&source.makefile.options);
         compile.args(["-w", "-MMD", "-MT", "layout", "-MF"]).arg(&list).arg(&text).arg("-o").arg(&program);
         run(&mut compile).map_err(|error| {
             format!("the headers of nginx in {} cannot be used with the C compiler: {error}", source.folder.display())
         })?;
         let rule = fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
-        // A relative path begins at the folder of the sources, an absolute one replaces it.
+        // A relative path starts at the directory of the sources; joining an absolute path replaces it.
         let headers = prerequisites(&rule).into_iter().map(|path| source.folder.join(path));
         let headers = headers.filter(|path| *path != text).collect();
-        // Options for measuring have it write files.
+        // The program runs in `folder`, since options for profiling make it write files.
         let rows = run(Command::new(&program).current_dir(folder))?;
         rows.lines().try_fold(Self { headers, ..Self::default() }, |mut layout, row| {
             layout.take(row).ok_or_else(|| format!("{} says {row:?}, which has another form", program.display()))?;
@@ -135,7 +135,7 @@ impl Layout {
     }
 }
 
-/// The compiler of nginx's Makefile, or the usual one where that is not on this machine.
+/// Returns the compiler of nginx's Makefile, or the default compiler if that is not installed.
 fn compiler(source: &Source) -> Result<Command, String> {
     let starts = |program: &OsStr| Command::new(program).arg("--version").output().is_ok();
     let mut names = Vec::new();
@@ -190,7 +190,7 @@ fn program_text() -> String {
     text + "    return 0;\n}\n"
 }
 
-/// The files that a rule of make, as a compiler writes it, has behind its colon.
+/// Returns the prerequisites of a make rule, as a compiler writes it.
 fn prerequisites(rule: &str) -> Vec<String> {
     let Some((_, files)) = rule.split_once(": ") else { return Vec::new() };
     let (mut names, mut name) = (Vec::new(), String::new());
@@ -207,7 +207,7 @@ fn prerequisites(rule: &str) -> Vec<String> {
     names
 }
 
-/// The output of a program; the first line of its complaint if it fails.
+/// Returns the output of a program, or the first line of its error message if it fails.
 fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;

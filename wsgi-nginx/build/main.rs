@@ -1,4 +1,4 @@
-//! Makes the bindings to the nginx that the module is built for, and passes on how the module finds its libpython.
+//! Generates the bindings to the nginx that the module is built for, and passes the path of libpython to the linker.
 
 mod bindings;
 mod interface;
@@ -13,10 +13,10 @@ use std::process::exit;
 use layout::Layout;
 use source::Source;
 
-/// The oldest nginx that is supported, as `nginx_version` and in words.
+/// The oldest nginx that is supported, as `nginx_version` and as text.
 const OLDEST: (u32, &str) = (1_022_000, "1.22.0");
 
-/// nginx releases at which something this module uses changed, as `nginx_version` numbers.
+/// nginx releases that changed an item which this module uses, as `nginx_version` numbers.
 const NGINX_STEPS: [(&str, u32); 1] = [
     // Headers of one name became linked lists (`ngx_table_elt_t.next`).
     ("nginx_1_23", 1_023_000),
@@ -32,19 +32,19 @@ fn main() {
         eprintln!("wsgi-nginx cannot be built: {reason}.");
         exit(1);
     }
-    // nginx closes its modules while the master leaves and for every rejected configuration. Python cannot be unloaded:
-    // its threads and exit handlers would return into unmapped memory.
+    // nginx unloads its modules when the master exits and after every rejected configuration. Python cannot be
+    // unloaded: its threads and exit handlers would return into unmapped memory.
     println!("cargo::rustc-link-arg-cdylib=-Wl,-z,nodelete");
 }
 
 fn python() {
-    // Where the libpython of this build lies, for the loader: nginx itself knows nothing of it.
+    // The dynamic loader needs the path of this build's libpython, since nginx itself does not link it.
     if let Ok(folder) = env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
         println!("cargo::rustc-link-arg-cdylib=-Wl,-rpath,{folder}");
     }
 }
 
-/// Writes `bindings.rs`, and passes nginx's version and build options on to rustc.
+/// Writes `bindings.rs`, and passes nginx's version and build options to rustc.
 fn nginx() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo has set no OUT_DIR")?);
     let source = Source::from_environment()?;
@@ -75,7 +75,8 @@ fn nginx() -> Result<(), String> {
     }
     bindings::write(&source, &layout, &out)?;
 
-    // Not before: cargo shows all of this where the build fails, and runs a build that failed again in any case.
+    // Printed only after success: cargo shows this output when a build fails, and reruns a failed build script in any
+    // case.
     for header in &layout.headers {
         println!("cargo::rerun-if-changed={}", header.display());
     }
@@ -92,7 +93,7 @@ fn nginx() -> Result<(), String> {
         }
     }
     println!("cargo::rustc-env=WSGI_NGINX_VERSION={}", layout.version);
-    // For the tests of this program, which run it with other headers.
+    // The tests of the build script run it with other headers.
     let program = env::current_exe().map_err(|error| format!("the build script has no path: {error}"))?;
     println!("cargo::rustc-env=WSGI_NGINX_BUILD_SCRIPT={}", program.display());
     println!("cargo::rustc-env=WSGI_NGINX_SOURCE_DIR={}", source.folder.display());

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Options that decide how libclang reads a header, apart from those that have a value. It does not know all options of all
-/// compilers, so it gets these alone. Where another one changes a structure, the comparison in the bindings finds it.
+/// Options without a value that change how libclang reads a header. libclang does not know all options of all
+/// compilers, so it gets only these. If another option changes a structure, the comparison in the bindings detects it.
 const FOR_LIBCLANG: &[&str] = &[
     "--sysroot=",
     "-Wp,-D",
@@ -36,19 +36,19 @@ const FOR_LIBCLANG_WITH_VALUE: &[(&str, Value)] = &[
 enum Value {
     Text,
     Folder,
-    /// Looked for in the working directory first, and in the folders of headers then.
+    /// Searched for in the working directory first, then in the include directories.
     Header,
 }
 
 pub(crate) struct Makefile {
     /// The words of `CC`: a program, perhaps with options.
     pub(crate) compiler: Vec<String>,
-    /// The words of `CFLAGS` and `ALL_INCS`. Relative paths begin at the folder of nginx's sources.
+    /// The words of `CFLAGS` and `ALL_INCS`. Relative paths start at the directory of nginx's sources.
     pub(crate) options: Vec<String>,
 }
 
 impl Makefile {
-    /// `None` where the text names no folders of headers, as nginx's own Makefile does.
+    /// Parses a Makefile. Returns `None` if it has no include directories, which nginx's own Makefile always has.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let joined = text.replace("\\\n", " ");
         let words = |wanted: &str| {
@@ -60,7 +60,7 @@ impl Makefile {
         (!folders.is_empty()).then(|| Self { compiler, options: [words("CFLAGS"), folders].concat() })
     }
 
-    /// Options for libclang, whose working directory is another one than `folder`, nginx's sources.
+    /// Returns the options for libclang, whose working directory is not `folder`, the directory of nginx's sources.
     pub(crate) fn for_libclang(&self, folder: &Path) -> Vec<String> {
         let mut options = Vec::new();
         // `CC` may have options, too.
@@ -76,7 +76,7 @@ impl Makefile {
             let Some(value) = (if value.is_empty() { words.next().map(String::as_str) } else { Some(value) }) else {
                 break;
             };
-            // An absolute path replaces the folder it is joined to.
+            // Joining an absolute path replaces the folder.
             let path = folder.join(value);
             let is_path = match kind {
                 Value::Text => false,

@@ -1,4 +1,4 @@
-//! The nginx that the module is built for: its sources, and what its `configure` has decided.
+//! The nginx that the module is built for: its sources, and the result of its `configure`.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::makefile::Makefile;
 
-/// Where the headers are, and how nginx's own Makefile compiles with them.
+/// The location of the headers, and the options with which nginx's own Makefile compiles them.
 pub(crate) struct Source {
     pub(crate) folder: PathBuf,
     pub(crate) objects: PathBuf,
@@ -15,8 +15,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The sources in `NGINX_SOURCE_DIR`, configured into `NGINX_BUILD_DIR` (its folder `objs` by default); without both,
-    /// those of the crate nginx-src, which builds them, if the feature `vendored` is on.
+    /// Returns the sources in `NGINX_SOURCE_DIR`, configured into `NGINX_BUILD_DIR` (by default its directory `objs`).
+    /// Without both, returns the sources of the crate nginx-src, which builds them, if the feature `vendored` is on.
     pub(crate) fn from_environment() -> Result<Self, String> {
         let folder_in = |name: &str| {
             println!("cargo::rerun-if-env-changed={name}");
