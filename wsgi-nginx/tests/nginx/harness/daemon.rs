@@ -1,4 +1,4 @@
-//! An nginx that has gone into the background, as a service has it: `daemon on`.
+//! An nginx that runs in the background like a service: `daemon on`.
 
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use super::nginx::{children, kill};
 use super::site::Site;
 use super::{Client, Response, get, wait_for};
 
-/// It is ended when this is dropped, and so is an nginx that has taken its place.
+/// An nginx in the background. Dropping this ends it, and also an nginx that has replaced it.
 pub(crate) struct Daemon {
     site: Site,
 }
@@ -33,19 +33,19 @@ impl Daemon {
         client.response()
     }
 
-    /// Process id of the master.
+    /// Returns the process id of the master.
     pub(crate) fn master(&self) -> u32 {
         wait_for("the master's process id", || {
             std::fs::read_to_string(self.site.path("nginx.pid")).ok()?.trim().parse().ok()
         })
     }
 
-    /// Process id of the one worker.
+    /// Returns the process id of the only worker.
     pub(crate) fn worker(&self) -> u32 {
         wait_for("a worker", || children(self.master()).first().copied())
     }
 
-    /// Reads the configuration anew, and waits for the new worker.
+    /// Reloads the configuration, and waits for the new worker.
     pub(crate) fn reload(&self) {
         let old = self.worker();
         kill(self.master(), libc::SIGHUP);
@@ -55,7 +55,7 @@ impl Daemon {
         });
     }
 
-    /// Has another nginx take over (`USR2`), and waits until this one has gone.
+    /// Upgrades the binary (`USR2`), and waits until the old nginx has exited.
     pub(crate) fn upgrade(&self) {
         let old = self.master();
         kill(old, libc::SIGUSR2);
@@ -83,7 +83,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Whether a process has ended. Nobody may wait for it: its parent has gone before it.
+/// Whether a process has ended, or is a zombie: its parent, which would reap it, has exited before.
 fn is_over(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().next().map(str::to_owned));

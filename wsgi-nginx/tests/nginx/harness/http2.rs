@@ -1,4 +1,4 @@
-//! A client of HTTP/2 that does what its test says, and nothing more: no library would.
+//! An HTTP/2 client that sends only the frames that its test asks for; a library would send more.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::WAIT_TIMEOUT;
 
-/// One connection, without TLS (RFC 9113, 3.3).
+/// A connection without TLS (RFC 9113, 3.3).
 pub(crate) struct Http2 {
     stream: UnixStream,
     next: u32,
 }
 
-/// A frame that has come.
+/// A received frame.
 #[derive(Debug)]
 pub(crate) struct Frame {
     kind: u8,
@@ -21,7 +21,7 @@ pub(crate) struct Frame {
     payload: Vec<u8>,
 }
 
-/// Kinds of frames (RFC 9113, 6).
+/// Frame types (RFC 9113, 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -33,7 +33,7 @@ const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 impl Http2 {
-    /// Connects; the window of each stream has room for so many bytes of a body.
+    /// Connects. The window of each stream has room for `window` bytes of a body.
     pub(crate) fn connect(socket: &Path, window: u32) -> Self {
         let stream = UnixStream::connect(socket).expect("nginx listens");
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
@@ -44,11 +44,11 @@ impl Http2 {
         client
     }
 
-    /// Sends a request without a body; its stream.
+    /// Sends a request without a body. Returns its stream.
     pub(crate) fn get(&mut self, path: &str) -> u32 {
         let stream = self.next;
         self.next += 2;
-        // Fields as literals that are not indexed (RFC 7541, 6.2.2), none of them as long as 127 bytes.
+        // Literal fields without indexing (RFC 7541, 6.2.2), each shorter than 127 bytes.
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (":path", path)];
         let mut block = Vec::new();
         for text in fields.into_iter().flat_map(|(name, value)| [name, value]) {
@@ -62,12 +62,12 @@ impl Http2 {
         stream
     }
 
-    /// Gives a stream, or with 0 the connection, room for more.
+    /// Enlarges the window of a stream, or of the connection if `stream` is 0.
     pub(crate) fn open_window(&mut self, stream: u32, bytes: u32) {
         self.write(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
     }
 
-    /// The next frame that is not about the connection itself.
+    /// Returns the next frame that does not concern the connection itself.
     pub(crate) fn frame(&mut self) -> Frame {
         loop {
             let mut head = [0; 9];
@@ -85,12 +85,12 @@ impl Http2 {
         }
     }
 
-    /// The body of a stream.
+    /// Returns the body of a stream.
     pub(crate) fn body(&mut self, stream: u32) -> Vec<u8> {
         self.bodies(&[stream]).remove(0)
     }
 
-    /// The bodies of streams, which come in any order. Frames of other streams are passed over.
+    /// Returns the bodies of streams, which arrive in any order. Skips frames of other streams.
     pub(crate) fn bodies(&mut self, streams: &[u32]) -> Vec<Vec<u8>> {
         let mut bodies = vec![Vec::new(); streams.len()];
         let mut open = streams.len();
@@ -106,7 +106,7 @@ impl Http2 {
         bodies
     }
 
-    /// Gives up a stream.
+    /// Cancels a stream.
     pub(crate) fn reset(&mut self, stream: u32) {
         const CANCEL: u32 = 8;
         self.write(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());

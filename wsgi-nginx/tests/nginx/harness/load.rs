@@ -1,4 +1,5 @@
-//! Clients that send numbered requests as fast as they are answered, and an application that keeps a ledger of them.
+//! Clients that send numbered requests as fast as they are answered, and an application that records the numbers in a
+//! ledger.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -10,8 +11,8 @@ use std::time::Instant;
 
 use super::{Nginx, WAIT_TIMEOUT};
 
-/// Answers with the number in the path and the worker's process id, after it has written the number down. A path of its
-/// own runs the query string.
+/// Writes the number in the path to the ledger, and answers with it and the worker's process id. The path `/run`
+/// executes the query string.
 pub(crate) const LEDGER: &str = "
 import ctypes, os, sys
 from urllib.parse import unquote
@@ -26,7 +27,7 @@ def application(environ, start_response):
     return [b'%s %d' % (number.encode(), os.getpid())]
 ";
 
-/// The clients at work.
+/// Running clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<Record>>,
@@ -36,27 +37,28 @@ struct Shared {
     port: u16,
     /// Number of the next request.
     next: AtomicU32,
-    /// No request has this number, nor a higher one.
+    /// The numbers of requests are less than this.
     limit: AtomicU32,
     answered: AtomicUsize,
-    /// When each worker had its first answer out.
+    /// Time of the first answer of each worker.
     workers: Mutex<BTreeMap<u32, Instant>>,
 }
 
-/// What became of the requests.
+/// The outcomes of the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) answered: Vec<u32>,
-    /// Not answered, or not to the end.
+    /// Requests without a complete answer.
     pub(crate) lost: Vec<u32>,
-    /// As above, where a connection that had served before was closed before a byte of the answer.
+    /// Requests without a byte of an answer, on a connection that had served before and was closed.
     pub(crate) lost_when_idle: Vec<u32>,
-    /// Connections that could not be made.
+    /// Number of failed connection attempts.
     pub(crate) refused: usize,
 }
 
 impl Load {
-    /// So many clients with a connection for each request, and so many that keep theirs. They send `total` requests.
+    /// Starts `fresh` clients that open a connection for each request, and `kept` clients with persistent connections.
+    /// They send `total` requests.
     pub(crate) fn start(nginx: &Nginx, fresh: usize, kept: usize, total: u32) -> Self {
         let shared = Arc::new(Shared {
             port: nginx.port(),
@@ -73,29 +75,29 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// Requests answered so far.
+    /// Returns the number of answered requests.
     pub(crate) fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
-    /// When one of these workers had its first answer out.
+    /// Returns the time of the first answer of any of these workers.
     pub(crate) fn heard_of(&self, workers: &[u32]) -> Option<Instant> {
         let known = self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().filter_map(|worker| known.get(worker)).min().copied()
     }
 
-    /// Whether all requests are on their way, or done.
+    /// Whether all requests have been sent.
     pub(crate) fn all_sent(&self) -> bool {
         self.shared.next.load(Ordering::Relaxed) >= self.shared.limit.load(Ordering::Relaxed)
     }
 
-    /// Sends no more; waits for the rest.
+    /// Stops sending, and waits for the remaining answers.
     pub(crate) fn stop(self) -> Record {
         self.shared.limit.store(0, Ordering::Relaxed);
         self.finish()
     }
 
-    /// Waits until all have been sent and answered.
+    /// Waits until all requests are sent and answered.
     pub(crate) fn finish(self) -> Record {
         let mut all = Record::default();
         for client in self.clients {
@@ -159,12 +161,12 @@ fn connect(port: u16) -> std::io::Result<TcpStream> {
 
 struct Answer {
     worker: u32,
-    /// The server keeps the connection.
+    /// Whether the server keeps the connection open.
     stays: bool,
 }
 
-/// One request, and its answer; without one, how many bytes of it have come. An answer to something else is a failure of
-/// the test.
+/// Sends one request and reads its answer. Without an answer, returns the number of bytes received. Panics if the
+/// answer belongs to another request.
 fn ask(connection: &mut TcpStream, number: u32, keep: bool) -> Result<Answer, usize> {
     let close = if keep { "" } else { "Connection: close\r\n" };
     connection.write_all(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n{close}\r\n").as_bytes()).map_err(|_| 0usize)?;
@@ -193,7 +195,7 @@ fn ask(connection: &mut TcpStream, number: u32, keep: bool) -> Result<Answer, us
 }
 
 impl Nginx {
-    /// The requests that the application has written down, in order.
+    /// Returns the request numbers in the ledger, in order.
     pub(crate) fn ledger(&self) -> Vec<u32> {
         let text = std::fs::read_to_string(self.path("ledger")).expect("a ledger");
         text.lines().map(|line| line.parse().expect("a number")).collect()

@@ -1,11 +1,11 @@
-//! A real nginx with the module, in a temporary folder, for the length of one test.
+//! A real nginx with the module, in a temporary directory, for the duration of one test.
 //!
 //! ```text
 //! Site::new(mode).file("app.py", SOURCE).location("/", "wsgi_pass app.py;").start()  ->  Nginx  ->  Client, Response
 //! ```
 //!
-//! When an [`Nginx`] goes out of scope it is stopped, and the test fails if the error log holds an `[alert]`, an
-//! `[emerg]` or a sanitizer's report that the test did not expect.
+//! Dropping an [`Nginx`] stops it, and fails the test if the error log contains an `[alert]`, an `[emerg]` or a
+//! sanitizer's report that the test did not expect.
 
 mod daemon;
 mod failpoints;
@@ -27,7 +27,7 @@ pub(crate) use site::{KEEPALIVE_MIN_TIMEOUT, Mode, Site, body_temp_path, module,
 pub(crate) use wsgi_testkit::wire::{Client, Response, get, request};
 pub(crate) use wsgi_testkit::{ENVIRON, Environ, Gate, WAIT_TIMEOUT, wait_for};
 
-/// Runs a scenario with an application thread and inline; a failure tells which.
+/// Runs a scenario with an application thread and inline. Prints the mode of a failure.
 pub(crate) fn in_both_modes(scenario: impl Fn(Mode)) {
     for mode in [Mode::Threads(1), Mode::Inline] {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(mode))) {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::site::Site;
 use super::{Client, Response, WAIT_TIMEOUT, request, wait_for};
 
-/// A running nginx. It is stopped, and its error log is judged, when this is dropped.
+/// A running nginx. Dropping it stops nginx and checks its error log.
 pub(crate) struct Nginx {
     pub(super) site: Site,
     master: Child,
@@ -50,12 +50,12 @@ impl Nginx {
         probe.read_exact(&mut [0; 12]).expect("a worker answers");
     }
 
-    /// The port of the scenario's server.
+    /// Returns the port of the scenario's server.
     pub(crate) fn port(&self) -> u16 {
         self.site.port()
     }
 
-    /// A path below the folder of the site.
+    /// Returns a path below the directory of the site.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.site.path(name)
     }
@@ -65,34 +65,34 @@ impl Nginx {
         Client::new(TcpStream::connect(("127.0.0.1", self.port())).expect("nginx listens"))
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a new connection.
     pub(crate) fn get(&self, path: &str) -> Response {
         self.send(&request("GET", path, "Connection: close\r\n", b""))
     }
 
-    /// Sends one request with a body on a connection of its own.
+    /// Sends one request with a body on a new connection.
     pub(crate) fn post(&self, path: &str, body: &[u8]) -> Response {
         self.send(&request("POST", path, "Connection: close\r\n", body))
     }
 
-    /// Sends these bytes on a connection of their own and reads one response.
+    /// Sends these bytes on a new connection and reads one response.
     pub(crate) fn send(&self, bytes: &[u8]) -> Response {
         let mut client = self.connect();
         client.send(bytes);
         client.response()
     }
 
-    /// The error log so far.
+    /// Returns the error log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.site.log_path()).unwrap_or_default()).into_owned()
     }
 
-    /// What nginx wrote before it opened the log.
+    /// Returns nginx's output from before it opened the log.
     fn output(&self) -> String {
         std::fs::read_to_string(self.site.path("output")).unwrap_or_default()
     }
 
-    /// Lines of the error log that contain `text`.
+    /// Returns the lines of the error log that contain `text`.
     pub(crate) fn log_lines(&self, text: &str) -> Vec<String> {
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
@@ -107,17 +107,17 @@ impl Nginx {
         kill(self.master.id(), signal);
     }
 
-    /// Process ids of the workers.
+    /// Returns the process ids of the workers.
     pub(crate) fn workers(&self) -> Vec<u32> {
         children(self.master.id())
     }
 
-    /// Process id of the one worker, or of the single process.
+    /// Returns the process id of the only worker, or of the single process.
     pub(crate) fn worker(&self) -> u32 {
         self.workers().first().copied().unwrap_or(self.master.id())
     }
 
-    /// Has the configuration read anew, and waits until the old worker has gone and the new one serves.
+    /// Reloads the configuration, and waits until the old workers have exited and the new ones serve.
     pub(crate) fn reload(&mut self) {
         let old = self.workers();
         self.signal(libc::SIGHUP);
@@ -128,7 +128,7 @@ impl Nginx {
         self.wait_until_ready();
     }
 
-    /// Changes the site's configuration; see [`reload`](Self::reload).
+    /// Changes the site's configuration file; see [`reload`](Self::reload).
     pub(crate) fn change(&mut self, from: &str, to: &str) {
         let path = self.site.configuration_path();
         let text = std::fs::read_to_string(&path).expect("nginx.conf");
@@ -142,7 +142,7 @@ impl Nginx {
         self.log()
     }
 
-    /// Waits until the master has ended by itself, after a signal.
+    /// Waits until the master has exited, after a signal.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = wait_for("nginx to end", || self.master.try_wait().expect("the master can be waited for"));
         self.stopped = true;
@@ -161,7 +161,7 @@ impl Nginx {
         }
     }
 
-    /// Lets requests end, for a while; what is left then is killed and reported.
+    /// Lets open requests finish, for a limited time. Kills the remaining processes and reports them.
     fn shut_down(&mut self) -> Vec<String> {
         if std::mem::replace(&mut self.stopped, true) {
             return Vec::new();
@@ -183,7 +183,7 @@ impl Nginx {
 
     fn forbidden_lines(&self) -> Vec<String> {
         let log = self.log() + &self.output();
-        // What an application asks for in vain is a warning of AddressSanitizer.
+        // AddressSanitizer warns when an application's allocation fails.
         log.lines()
             .filter(|line| !line.contains("AddressSanitizer failed to allocate"))
             .filter(|line| is_report(line) || FORBIDDEN.iter().any(|mark| line.contains(mark)))
@@ -193,10 +193,10 @@ impl Nginx {
     }
 }
 
-/// What no error log may hold that a test did not expect.
+/// Marks of lines that fail a test which did not expect them.
 const FORBIDDEN: [&str; 4] = ["[alert]", "[emerg]", "Sanitizer", "panicked at"];
 
-/// Whether a line is valgrind's (which says nothing but reports, told to be quiet) or a sanitizer's: `==PROCESS== ...`.
+/// Whether a line belongs to a report of valgrind (which runs in quiet mode) or a sanitizer: `==PROCESS== ...`.
 fn is_report(line: &str) -> bool {
     line.strip_prefix("==")
         .and_then(|rest| rest.split_once("=="))
@@ -213,18 +213,18 @@ impl Drop for Nginx {
 
 /// Sends a signal to a process that this test started.
 pub(crate) fn kill(process: u32, signal: libc::c_int) {
-    // SAFETY: sends a signal, touches no memory.
+    // SAFETY: `kill` touches no memory.
     unsafe { libc::kill(process as libc::pid_t, signal) };
 }
 
-/// Processes that another one has started and that live.
+/// Returns the living child processes of a process.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
     let parent = parent.to_string();
     folder
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|process| {
-            // `pid (name) state ppid ...`; the name may hold anything.
+            // `pid (name) state ppid ...`; the name may contain any character.
             let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
             let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
             fields.next() != Some("Z") && fields.next() == Some(parent.as_str())

@@ -15,13 +15,13 @@ def application(environ, start_response):
     return [b"hello world\n"]
 "#;
 
-/// The Python that the module was built for, as far as the environment tells; else python3.
+/// Returns the Python that the module was built for, if the environment names it; otherwise python3.
 fn python() -> Command {
     let named = ["WSGI_PYTHON", "PYO3_PYTHON", "PYTHON"].iter().find_map(std::env::var_os);
     Command::new(named.unwrap_or_else(|| OsString::from("python3")))
 }
 
-/// What Python prints for an expression; `sys` and `os` are imported.
+/// Returns the text that Python prints for an expression; `sys` and `os` are imported.
 pub(crate) fn python_says(expression: &str) -> String {
     run(python().arg("-c").arg(format!("import os, sys; print({expression})")))
 }
@@ -45,7 +45,7 @@ impl Venv {
         self.folder.join("bin/python")
     }
 
-    /// Installs a module of one file.
+    /// Installs a module that consists of one file.
     pub(crate) fn install(&self, module: &str, source: &str) {
         let expression = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let packages = run(Command::new(self.executable()).args(["-c", expression]));
@@ -53,10 +53,10 @@ impl Venv {
     }
 }
 
-/// The virtual environment of an example, below `target/`; made when it is first needed.
+/// Returns the virtual environment of an example, below `target/`; created on first use.
 pub(crate) fn example_venv(name: &'static str) -> &'static Path {
     static MADE: Mutex<BTreeMap<&str, &Path>> = Mutex::new(BTreeMap::new());
-    // Made once: others wait. One that could not be made is tried again.
+    // Created once, while other tests wait. If that fails, the next test tries again.
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     made.entry(name).or_insert_with(|| {
         let example = if name == "django" { "django_project" } else { "flask_app" };
@@ -66,7 +66,7 @@ pub(crate) fn example_venv(name: &'static str) -> &'static Path {
     })
 }
 
-/// A virtual environment with a package of the index and what it depends on, below `target/`.
+/// Returns a virtual environment below `target/` with a package of the index and its dependencies.
 pub(crate) fn package_venv(package: &str) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);

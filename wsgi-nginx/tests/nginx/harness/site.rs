@@ -1,4 +1,4 @@
-//! The configuration and the files that an nginx is started with.
+//! The configuration and the files for an nginx.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -12,17 +12,17 @@ use wsgi_testkit::NginxVersion;
 use super::failpoints::FOLDER;
 use super::nginx::Nginx;
 
-/// How applications are run.
+/// How applications run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// On so many threads.
+    /// On this number of threads.
     Threads(usize),
     /// In nginx's event loop.
     Inline,
 }
 
 impl fmt::Display for Mode {
-    /// The directive of the mode, without the semicolon.
+    /// Writes the directive of the mode, without the semicolon.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Mode::Threads(number) => write!(formatter, "wsgi_threads {number}"),
@@ -31,13 +31,13 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What `nginx -t` says.
+/// The result of `nginx -t`.
 pub(crate) struct Check {
     pub(crate) succeeded: bool,
     pub(crate) output: String,
 }
 
-/// A configuration in the making. Relative paths in it are relative to the folder of the site.
+/// Builder of a configuration. Relative paths in it are relative to the directory of the site.
 pub(crate) struct Site {
     pub(super) folder: TempDir,
     port: u16,
@@ -52,7 +52,7 @@ pub(crate) struct Site {
     pub(super) failpoints: bool,
     temp_path: bool,
     listen_options: &'static str,
-    /// Commands of a shell that nginx is started by.
+    /// Shell commands to run before nginx is started.
     shell: String,
     main: String,
     http: String,
@@ -67,7 +67,7 @@ impl Site {
         Self { mode: Some(mode), ..Self::with_defaults() }
     }
 
-    /// A site that does not say how applications are run.
+    /// A site that does not configure how applications run.
     pub(crate) fn with_defaults() -> Self {
         let folder = tempfile::Builder::new().prefix("wsgi-nginx-").tempdir().expect("a temporary folder");
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("set permissions");
@@ -94,12 +94,12 @@ impl Site {
         }
     }
 
-    /// An nginx without the module, to test this harness with.
+    /// An nginx without the module, for tests of this harness.
     pub(crate) fn plain() -> Self {
         Self { module: false, ..Self::with_defaults() }
     }
 
-    /// Takes a whole configuration in place of the parts. It is completed with what the harness needs.
+    /// Uses a complete configuration in place of the parts, and adds the directives that the harness needs.
     pub(crate) fn whole(self, text: &str) -> Self {
         Self { whole: Some(text.to_owned()), ..self }
     }
@@ -122,18 +122,18 @@ impl Site {
         self
     }
 
-    /// Adds a location; `name` with its modifier.
+    /// Adds a location; `name` may include a modifier.
     pub(crate) fn location(self, name: &str, directives: &str) -> Self {
         self.server(&format!("location {name} {{\n{directives}\n}}"))
     }
 
-    /// Adds a server of its own; the directives say where it listens.
+    /// Adds another server, whose directives include `listen`.
     pub(crate) fn another_server(mut self, directives: &str) -> Self {
         push(&mut self.others, &format!("server {{\n{directives}\n}}"));
         self
     }
 
-    /// Writes a file below the folder of the site.
+    /// Writes a file below the directory of the site.
     pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("make a folder");
@@ -141,12 +141,12 @@ impl Site {
         self
     }
 
-    /// Lets workers run as `user`; only root can.
+    /// Runs workers as `user`; needs root.
     pub(crate) fn user(self, user: &'static str) -> Self {
         Self { user, ..self }
     }
 
-    /// Has the error log tell what is below `notice`, too.
+    /// Sets the level of the error log, which is `notice` by default.
     pub(crate) fn log_level(self, level: &'static str) -> Self {
         Self { level, ..self }
     }
@@ -161,17 +161,17 @@ impl Site {
         Self { shell: format!("umask {umask}"), ..self }
     }
 
-    /// Runs so many workers.
+    /// Sets the number of workers.
     pub(crate) fn workers(self, workers: usize) -> Self {
         Self { workers, ..self }
     }
 
-    /// Says nothing of `wsgi_temp_path`, which is `wsgi_temp` below the folder of the site otherwise.
+    /// Leaves `wsgi_temp_path` unset; otherwise it is `wsgi_temp` below the directory of the site.
     pub(crate) fn without_temp_path(self) -> Self {
         Self { temp_path: false, ..self }
     }
 
-    /// Starts nginx with limits that are set by a command of the shell, such as `ulimit -S -s 1024`.
+    /// Starts nginx with limits that a shell command sets, such as `ulimit -S -s 1024`.
     pub(crate) fn limits(self, limits: &'static str) -> Self {
         Self { shell: limits.to_owned(), ..self }
     }
@@ -181,23 +181,23 @@ impl Site {
         Self { listen_options, ..self }
     }
 
-    /// Lines of the error log that contain `text` are no reason to fail, whatever their level.
+    /// Allows lines of the error log that contain `text`, at any level.
     pub(crate) fn expect_in_log(mut self, text: &str) -> Self {
         self.expected.push(text.to_owned());
         self
     }
 
-    /// The port of the scenario's server.
+    /// Returns the port of the scenario's server.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder of the site, nginx's prefix.
+    /// Returns the directory of the site, which is nginx's prefix.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A path below the folder of the site.
+    /// Returns a path below the directory of the site.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
@@ -214,15 +214,15 @@ impl Site {
         let output = self.command(Path::new("stderr")).arg("-t").output().expect("run nginx -t");
         let (succeeded, text) = (output.status.success(), [output.stdout, output.stderr].concat());
         let output = String::from_utf8_lossy(&text).into_owned();
-        // What a leak checker tells of an accepted configuration is that it stays to the end of the process.
+        // A leak checker reports accepted configurations, which live until the process ends.
         let ours = |line: &str| line.trim_start().starts_with('#') && line.contains("wsgi");
         assert!(succeeded || !output.lines().any(ours), "left of a configuration that was refused:\n{output}");
         assert!(!output.contains("ERROR: AddressSanitizer"), "{output}");
         Check { succeeded, output }
     }
 
-    /// nginx, told where its configuration is. It runs in `/`: the prefix counts, not the current directory.
-    /// `log` takes what it says before it knows its own log, on `-t` all of it.
+    /// Returns a command for nginx with the site's configuration. It runs in `/`, since the prefix counts and not the
+    /// current directory. nginx writes to `log` until it has opened its own log; with `-t`, all messages go there.
     pub(super) fn command(&self, log: &Path) -> Command {
         let mut command = if self.shell.is_empty() {
             Command::new(self.nginx_binary())
@@ -247,7 +247,7 @@ impl Site {
         self.path("error.log")
     }
 
-    /// A socket that answers as soon as a worker runs, whatever the scenario's server does.
+    /// Returns the path of a socket that answers as soon as a worker runs, independent of the scenario's server.
     pub(super) fn ready_path(&self) -> PathBuf {
         self.path("ready.sock")
     }
@@ -274,19 +274,20 @@ impl Site {
         if self.module {
             push(&mut text, &format!("load_module {};", self.module_file().display()));
         }
-        // SAFETY: asks for a number.
+        // SAFETY: `geteuid` only returns a number.
         if unsafe { libc::geteuid() } == 0 {
             push(&mut text, &format!("user {};", self.user));
         }
         push(&mut text, &format!("master_process {};", if self.master { "on" } else { "off" }));
         push(&mut text, &format!("daemon {};", if self.daemon { "on" } else { "off" }));
         push(&mut text, &format!("pid nginx.pid;\nerror_log error.log {};", self.level));
-        // Of a run of all tests under a sanitizer, say: `env` directives for what its workers are to know.
+        // Directives for a run of all tests, for example `env` for workers under a sanitizer.
         push(&mut text, &std::env::var("WSGI_TEST_MAIN").unwrap_or_default());
         text
     }
 
-    /// Keeps everything below the folder of the site, and tells when a worker runs.
+    /// Returns directives that keep all files below the directory of the site, and a server that answers once a worker
+    /// runs.
     fn http_level(&self) -> String {
         let mut text = String::from("access_log off;\n");
         for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
@@ -305,12 +306,12 @@ fn push(text: &mut String, directives: &str) {
     text.push('\n');
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
 }
 
-/// Where this nginx was built to keep request bodies; relative to its prefix, or absolute.
+/// Returns this nginx's compiled-in directory for request bodies: relative to its prefix, or absolute.
 pub(crate) fn body_temp_path() -> PathBuf {
     let output = Command::new(nginx_binary()).arg("-V").output().expect("run nginx -V");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -322,7 +323,7 @@ pub(super) fn nginx_binary() -> PathBuf {
     built("WSGI_TEST_NGINX", "target/nginx/sbin/nginx")
 }
 
-/// The module under test.
+/// Returns the path of the module under test.
 pub(crate) fn module() -> PathBuf {
     built("WSGI_TEST_MODULE", "target/nginx/modules/ngx_http_wsgi_module.so")
 }
@@ -333,17 +334,17 @@ fn built(variable: &str, default: &str) -> PathBuf {
     path
 }
 
-/// The first release that has the directive `keepalive_min_timeout`.
+/// The first release with the directive `keepalive_min_timeout`.
 pub(crate) const KEEPALIVE_MIN_TIMEOUT: NginxVersion = NginxVersion(1, 27, 4);
 
-/// The version of the nginx under test.
+/// Returns the version of the nginx under test.
 pub(crate) fn nginx_version() -> NginxVersion {
     let output = Command::new(nginx_binary()).arg("-v").output().expect("run nginx -v");
     let text = String::from_utf8_lossy(&output.stderr);
     NginxVersion::parse(&text).unwrap_or_else(|| panic!("no version in {text:?}"))
 }
 
-/// A port that nobody listens on. Ports of outgoing connections are avoided, and no two tests of one run get the same.
+/// Returns a free port. Avoids ports of outgoing connections; no two tests of one run get the same port.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 200) as u16 * 100;
