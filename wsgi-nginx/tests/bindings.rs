@@ -1,5 +1,4 @@
-//! The build script with headers of nginx that are not as they should be. The module is never built for a nginx that it
-//! would read wrongly.
+//! The build script with wrong headers of nginx: it never builds a module that would misread nginx's structures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ impl Nginx {
         Self { folder }
     }
 
-    /// A copy with `text` before the line of the request's header that holds `place`.
+    /// Returns a copy with `text` before the line of the request's header file that contains `place`.
     fn with(place: &str, text: &str) -> Self {
         let nginx = Self::new();
         let path = nginx.folder.path().join("src/http/ngx_http_request.h");
@@ -33,7 +32,7 @@ impl Nginx {
         nginx
     }
 
-    /// Replaces the line of the Makefile for this variable, where the text of before stands for `...`.
+    /// Replaces the Makefile's value of a variable; `...` stands for the old value.
     fn set_in_makefile(&self, variable: &str, value: &str) {
         let path = self.path("objs/Makefile");
         let text = fs::read_to_string(&path).unwrap();
@@ -60,7 +59,7 @@ impl Nginx {
         command
     }
 
-    /// Makes the bindings and compiles them: whether that succeeded, and the errors.
+    /// Generates the bindings and compiles them. Returns whether that succeeded, and the errors.
     fn build(&self) -> (bool, String) {
         let made = self.build_script().output().unwrap();
         if !made.status.success() {
@@ -90,12 +89,12 @@ fn copy_headers(from: &Path, to: &Path) {
     }
 }
 
-/// Text that libclang reads, and the C compiler does not.
+/// Text that only libclang reads, not the C compiler.
 fn for_bindings_alone(text: &str) -> String {
     format!("#ifdef FOR_BINDINGS\n{text}\n#endif\n")
 }
 
-/// The build fails, and one sentence of its errors holds all of `words`.
+/// Asserts that the build fails, and that one line of its errors contains all of `words`.
 #[track_caller]
 fn assert_refused(nginx: &Nginx, words: &[&str]) {
     let (succeeded, errors) = nginx.build();
@@ -112,7 +111,7 @@ fn a_field_that_the_bindings_have_elsewhere_fails_the_build() {
 
 #[test]
 fn a_bit_that_the_bindings_have_elsewhere_fails_the_build() {
-    // Bits shift by one. Sizes and fields that have an address stay as they are.
+    // Bits shift by one. Sizes and fields with an address do not change.
     let nginx = Nginx::with(" allow_ranges:1;", &for_bindings_alone("    unsigned planted:1;"));
     assert_refused(&nginx, &["ngx_http_request_t.allow_ranges of nginx/", "has 1 bits", "for the C compiler"]);
 }
@@ -140,7 +139,7 @@ fn a_structure_of_another_size_in_the_bindings_fails_the_build() {
 
 #[test]
 fn bits_after_a_port_are_where_the_c_compiler_has_them() {
-    // nginx 1.29.3 has put a number of 16 bits in front of its bit-fields, within the same word.
+    // nginx 1.29.3 has a 16-bit number before its bit-fields, in the same word.
     let nginx = Nginx::with(" count:16;", "    in_port_t planted;\n");
     let (succeeded, errors) = nginx.build();
     assert!(succeeded, "{errors}");
@@ -165,7 +164,7 @@ fn cargo_is_told_of_every_header_of_nginx_that_was_read() {
     ] {
         assert!(watched.contains(&&*nginx.path(header)), "{header} is not in {watched:?}");
     }
-    // cargo would run the build script each time for a file that it writes itself.
+    // cargo would rerun the build script every time if it watched a file that the script itself writes.
     assert!(!watched.iter().any(|path| path.starts_with(nginx.path("out"))), "{watched:?}");
 }
 
@@ -220,7 +219,7 @@ fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
         let output = nginx.build_script().env(name, value).env("RUST_BACKTRACE", "1").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{name}={value}");
         let errors = String::from_utf8(output.stderr).unwrap();
-        // libclang reports errors in headers itself, in lines of the form that compilers use.
+        // libclang reports errors in headers itself, in the usual format of compilers.
         let (ours, others) =
             errors.lines().partition::<Vec<_>, _>(|line| line.starts_with("wsgi-nginx cannot be built: "));
         assert_eq!(ours.len(), 1, "{errors}");
@@ -240,7 +239,7 @@ fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
     assert!(sentence.contains("libclang cannot read the headers of nginx in"), "{sentence}");
 }
 
-/// The build succeeds, and the bindings have a field of this name.
+/// Asserts that the build succeeds, and that the bindings have a field of this name.
 #[track_caller]
 fn assert_has_field(nginx: &Nginx, name: &str) {
     let (succeeded, errors) = nginx.build();
@@ -249,7 +248,7 @@ fn assert_has_field(nginx: &Nginx, name: &str) {
     assert!(bindings.contains(&format!(" {name} :")), "there is no field {name}");
 }
 
-/// Headers whose request has one field more under this condition.
+/// Headers whose request structure has one more field under this condition.
 fn planted_if(condition: &str) -> Nginx {
     Nginx::with(" headers_out;", &format!("#if {condition}\n    u_char planted[24];\n#endif\n"))
 }
@@ -314,7 +313,7 @@ fn the_compiler_of_nginx_decides_where_fields_are() {
     assert_refused(&nginx, &["ngx_http_request_t.", "for the C compiler"]);
     nginx.set_in_makefile("CC", "cc -DPLANTED");
     assert_has_field(&nginx, "planted");
-    // Its machine was another one.
+    // nginx was built on another machine, whose compiler is not here.
     nginx.set_in_makefile("CC", nginx.path("no-compiler").to_str().unwrap());
     let (succeeded, errors) = nginx.build();
     assert!(succeeded, "{errors}");

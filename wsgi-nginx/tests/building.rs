@@ -1,5 +1,5 @@
-//! `make module` with an nginx that it cannot build for: one sentence, before anything is built. nginx's own build, which calls
-//! cargo. And the folders of the nginx that `make nginx` builds.
+//! `make module` with an nginx that it cannot build for: one error line before anything is built. nginx's own build,
+//! which calls cargo. The directories of the nginx that `make nginx` builds.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder for a stand-in of nginx and for sources.
+/// A directory for a fake nginx and for sources.
 struct Place(TempDir);
 
 impl Place {
@@ -18,7 +18,7 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// Makes a program that prints this text for any arguments, as nginx does for `-v`.
+    /// Creates a program that prints this text for any arguments, as nginx does for `-v`.
     fn program(&self, says: &str) -> PathBuf {
         let path = self.0.path().join("nginx");
         fs::write(&path, format!("#!/bin/sh\necho '{says}' >&2\n")).unwrap();
@@ -26,7 +26,7 @@ impl Place {
         path
     }
 
-    /// Headers of this version.
+    /// Creates headers of this version.
     fn sources(&self, version: &str) -> PathBuf {
         let path = self.0.path().join("sources");
         fs::create_dir_all(path.join("src/core")).unwrap();
@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-/// The sentence with which `make module` refuses.
+/// Returns the error line of `make module`.
 fn refusal(program: &Path, sources: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build-module");
     let output = Command::new(script).env("NGINX_BIN", program).env("NGINX_SOURCE", sources).output().unwrap();
@@ -94,7 +94,7 @@ fn an_nginx_without_headers_is_refused_in_one_sentence() {
     assert!(sentence.contains("install nginx-dev"), "{sentence}");
 }
 
-/// A copy of the scripts, in which cargo is not run.
+/// A copy of the scripts, without those that run cargo.
 fn scripts_without_cargo(folder: &Path) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let scripts = folder.join("project/scripts");
@@ -120,7 +120,7 @@ fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the
     let script = scripts_without_cargo(place.0.path()).join("build-module");
     let copy = place.0.path().join("project/target/nginx-system/source");
     let header = |name: &str| copy.join("src/core").join(name);
-    // When the copy was made, which is when cargo sees changed headers.
+    // Returns the modification time of the copy, by which cargo detects changed headers.
     let build = || {
         let output = Command::new(&script).env("NGINX_BIN", &program).env("NGINX_SOURCE", &sources).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -130,7 +130,7 @@ fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the
     fs::write(sources.join("README"), "").unwrap();
     assert_eq!(build(), first, "the same headers are copied again");
 
-    // As a package does it: same path, same size, a time in the past.
+    // Like an update by a package: same path, same size, a time in the past.
     let path = sources.join("src/core/ngx_core.h");
     let change = |text: &str| {
         fs::write(&path, text).unwrap();
@@ -154,7 +154,7 @@ fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cargo-module"), scripts.join("cargo-module"))
         .unwrap();
     let begun = folder.path().join("begun");
-    // More than a pipe holds: it is written when Python has read most of it.
+    // More output than a pipe holds: the write ends only when Python has read most of it.
     let cargo = format!(
         "#!/bin/bash\nfor i in {{1..8000}}; do echo '{{\"reason\": \"build-script-executed\"}}'; done\nprintf '{{\"reason\": '\n\
          echo > '{}'\nexec sleep 600\n",
@@ -170,7 +170,7 @@ fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
     command.env("PATH", path).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let script = with_python(&mut command).spawn().unwrap();
     wsgi_testkit::wait_for("cargo to have begun", || begun.exists().then_some(()));
-    // SAFETY: sends a signal to the group of a child that was not waited for, touches no memory.
+    // SAFETY: `kill` touches no memory; the child was not waited for, so that its process group is still its own.
     unsafe { libc::kill(-(script.id() as libc::pid_t), libc::SIGINT) };
     let output = script.wait_with_output().unwrap();
     assert!(!output.status.success(), "{output:?}");
@@ -187,7 +187,7 @@ fn path_with_cargo(text: &str, folder: &Path) -> OsString {
     std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).unwrap()
 }
 
-/// With the Python that this test was built for.
+/// Sets the Python that this test was built for.
 fn with_python(command: &mut Command) -> &mut Command {
     match std::env::var_os("PYO3_PYTHON") {
         Some(python) => command.env("PYTHON", python),
@@ -195,7 +195,7 @@ fn with_python(command: &mut Command) -> &mut Command {
     }
 }
 
-/// The sources of nginx that this test was built with.
+/// Copies the sources of nginx that this test was built with.
 fn sources_to_configure(folder: &Path) -> PathBuf {
     let sources = folder.join("nginx");
     fs::create_dir(&sources).unwrap();
@@ -220,7 +220,7 @@ fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
     let sources = sources_to_configure(folder.path());
     let path = path_with_cargo(MAKES_A_LIBRARY, folder.path());
     for option in ["--add-dynamic-module", "--add-module"] {
-        // Where a tarball and Debian's nginx-dev have it, and where the repository does.
+        // `configure` is at the top in a tarball and in Debian's nginx-dev, and in `auto` in the repository.
         let script = if sources.join("configure").exists() { "./configure" } else { "auto/configure" };
         let mut configure = Command::new("bash");
         configure.arg(script).args(["--without-pcre", "--without-http_rewrite_module", "--without-http_gzip_module"]);
@@ -238,7 +238,7 @@ fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
         assert!(output.status.success() && library.exists(), "{output:?}");
         assert_eq!(make(&["-q"]).status.code(), Some(0), "{option}: cargo is called where nothing has changed");
 
-        // All that the build script reads, for this configuration.
+        // All headers that the build script reads, for this configuration.
         let mut compiler = Command::new("cc");
         let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/headers.h");
         compiler.args(["-MM", "-x", "c"]).arg(text).current_dir(&sources);
@@ -256,7 +256,7 @@ fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
     }
 }
 
-/// Folders, options and notice of the vendored nginx, with these options of `make nginx`.
+/// Directories, options and notice of the vendored nginx, with these options of `make nginx`.
 fn vendored(options: &[&str]) -> [String; 4] {
     const PRINT: &str = r#"source scripts/vendored-nginx.sh
 printf '%s\n' "$nginx_objs" "$nginx_home" "${nginx_flags[*]}" "$nginx_notice""#;

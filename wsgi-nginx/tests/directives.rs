@@ -1,4 +1,4 @@
-//! docs/directives.md tells what the table of directives tells, no more and no less.
+//! docs/directives.md agrees with the table of directives, in both directions.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ fn document() -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text below the heading `## name`.
+/// Returns the text below the heading `## name`.
 fn section<'a>(document: &'a str, name: &str) -> &'a str {
     let start = document.find(&format!("\n## {name}\n")).unwrap_or_else(|| panic!("no section \"{name}\""));
     let rest = &document[start + 1..];
     &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
-/// What stands after `label` in the section's box.
+/// Returns the text after `label` in the section's box.
 fn field<'a>(section: &'a str, label: &str) -> &'a str {
     let line = section.lines().find(|line| line.starts_with(label));
     line.unwrap_or_else(|| panic!("no {label:?} in {section}"))[label.len()..].trim()
@@ -45,7 +45,7 @@ fn every_directive_is_documented_as_it_is() {
     }
 }
 
-/// What the module of 2008 had.
+/// The directives of the 2008 module.
 const OF_2008: [&str; 17] = [
     "wsgi_python_optimize",
     "wsgi_python_executable",

@@ -1,4 +1,4 @@
-//! `scripts/matrix` and its trees: refusals, and interruptions, after which no mount and no process is left.
+//! `scripts/matrix` and its trees: refused arguments, and interruptions, after which no mount and no process is left.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
 }
 
-/// A script of the project. Trees, if it makes any, are below `folder`.
+/// A script of the project. Its trees, if it makes any, are below `folder`.
 fn script(name: &str, folder: &TempDir) -> Command {
     let mut command = Command::new(workspace().join("scripts").join(name));
     command.env("WSGI_TREES", folder.path().join("trees")).stdin(Stdio::null());
@@ -26,7 +26,7 @@ fn temporary_folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// The one line that a command which fails writes to standard error.
+/// Returns the single line that a failing command writes to standard error.
 #[track_caller]
 fn refusal(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -36,7 +36,7 @@ fn refusal(command: &mut Command) -> String {
     said
 }
 
-/// A folder for `PATH` with the programs of this system, without those in `absent`.
+/// Creates a directory for `PATH` with the programs of this system, except those in `absent`.
 fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
     let programs = folder.path().join("programs");
     fs::create_dir(&programs).expect("make a folder");
@@ -45,7 +45,7 @@ fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
             let program = entry.expect("an entry").path();
             let name = program.file_name().expect("a name");
             if !absent.contains(&name.to_string_lossy().as_ref()) {
-                // Of two programs of one name the first counts.
+                // The first of two programs with one name is used.
                 let _ = symlink(&program, programs.join(name));
             }
         }
@@ -53,7 +53,7 @@ fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
     programs
 }
 
-/// Replaces a program in a folder by a script that prints a line.
+/// Replaces a program in a directory by a script that prints a line.
 fn replace_program(programs: &Path, name: &str, line: &str) {
     use std::os::unix::fs::PermissionsExt;
     let path = programs.join(name);
@@ -111,7 +111,7 @@ fn another_user_than_root_is_refused_and_told_of_the_row_that_needs_none() {
 #[test]
 fn a_system_without_debootstrap_that_is_not_debian_is_refused_with_what_is_missing() {
     let folder = temporary_folder();
-    // Without apt-get it is not Debian.
+    // A system without apt-get is not Debian.
     let programs = programs_of_root(&["debootstrap", "apt-get"], &folder);
     replace_program(&programs, "unshare", "");
     let said = refusal(script("matrix", &folder).arg("trixie").env("PATH", &programs));
@@ -127,7 +127,7 @@ fn a_system_that_forbids_namespaces_is_refused() {
     assert!(said.contains("allows root no namespaces"), "{said}");
 }
 
-/// Makes a tree that holds a shell and nothing else, in the folder that `WSGI_TREES` will name. debootstrap takes a minute.
+/// Makes a tree that contains only a shell, in the directory for `WSGI_TREES`. debootstrap would take a minute.
 fn small_tree() -> TempDir {
     let folder = temporary_folder();
     let commands = r#"
@@ -143,9 +143,9 @@ fn small_tree() -> TempDir {
     folder
 }
 
-/// `scripts/in-tree` with a command of bash.
+/// `scripts/in-tree` with a bash command.
 fn in_tree(command: &str, folder: &TempDir) -> Command {
-    // bash traps no signal that it is started to ignore, as in the background of another shell.
+    // bash cannot trap a signal that it inherits as ignored, for example in the background of another shell.
     let mut env = Command::new("env");
     env.args(["--default-signal=HUP,INT,TERM", "--"]).arg(workspace().join("scripts/in-tree"));
     env.args(["trixie", "bash", "-c", command]).env("WSGI_TREES", folder.path().join("trees"));
@@ -153,7 +153,8 @@ fn in_tree(command: &str, folder: &TempDir) -> Command {
     env
 }
 
-/// What there is of a tree besides its files: mounts that this process sees, and processes that are in it or work for it.
+/// Returns the remains of a tree besides its files: mounts that this process sees, and processes inside the tree or
+/// started for it.
 fn left_of(folder: &TempDir) -> Vec<String> {
     let path = folder.path().to_str().expect("a readable path");
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
@@ -168,23 +169,23 @@ fn left_of(folder: &TempDir) -> Vec<String> {
     left
 }
 
-/// Whether this process may use trees: scripts refuse it otherwise, see above.
+/// Whether this process may use trees. Otherwise the scripts refuse, see above.
 fn can_use_trees() -> bool {
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--pid", "--fork", "true"]).stderr(Stdio::null());
-    // SAFETY: asks for a number.
+    // SAFETY: `geteuid` only returns a number.
     let is_root = unsafe { libc::geteuid() == 0 };
     is_root && unshare.status().is_ok_and(|status| status.success())
 }
 
-/// Sends a signal to a script, and returns how it ended.
+/// Sends a signal to a script and returns its exit status.
 fn interrupt(script: &mut Child, signal: libc::c_int) -> ExitStatus {
-    // SAFETY: sends a signal to a child that was not waited for, touches no memory.
+    // SAFETY: `kill` touches no memory; the child was not waited for, so that its id is not reused.
     unsafe { libc::kill(script.id() as libc::pid_t, signal) };
     script.wait().expect("the script can be waited for")
 }
 
-/// That nothing is left, and that the tree can be used again.
+/// Asserts that nothing is left, and that the tree can be used again.
 #[track_caller]
 fn assert_usable(folder: &TempDir, circumstances: &str) {
     let output = in_tree("echo inside", folder).output().expect("run in-tree");
@@ -200,7 +201,7 @@ fn a_signal_ends_what_runs_in_a_tree_with_every_process_and_mount() {
     }
     let folder = small_tree();
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGKILL] {
-        // One process of the tree has gone to the background of another session's.
+        // One process of the tree is in a background job that ignores the signals.
         let command = "set -m; (trap '' HUP INT TERM; sleep 600) & echo inside; sleep 600";
         let mut script = in_tree(command, &folder).stdout(Stdio::piped()).spawn().expect("run in-tree");
         let mut output = BufReader::new(script.stdout.take().expect("a pipe"));
@@ -227,7 +228,7 @@ fn a_tree_may_be_left_at_any_moment() {
         return println!("left out: it needs root, and namespaces");
     }
     let folder = small_tree();
-    // There is no gate before the script has begun, and none in its middle.
+    // No gate is available before the script has begun or in its middle.
     for moment in (0..300).step_by(20).map(Duration::from_millis) {
         for signal in [libc::SIGTERM, libc::SIGKILL] {
             let mut script = in_tree("sleep 600", &folder).spawn().expect("run in-tree");
@@ -265,7 +266,7 @@ fn the_project_is_read_only_in_a_tree_but_for_its_target_folder() {
     assert_eq!(kept, "mine\n");
 }
 
-/// Copies the tree of the folder to `skeleton`, for a debootstrap of this test, and gives it an apt-get that runs `apt_get`.
+/// Copies the tree of the folder to `skeleton`, for a debootstrap of this test, with an apt-get that runs `apt_get`.
 /// The tree itself becomes an old one, of another recipe.
 fn skeleton(folder: &TempDir, apt_get: &str) {
     let commands = r#"
@@ -288,7 +289,7 @@ fn skeleton(folder: &TempDir, apt_get: &str) {
     assert!(bash.status().expect("a shell").success(), "the skeleton is not made");
 }
 
-/// `scripts/debian-tree trixie` in a copy of the project, with this program for debootstrap.
+/// `scripts/debian-tree trixie` in a copy of the project, with this program as debootstrap.
 fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
     use std::os::unix::fs::PermissionsExt;
     let programs = folder.path().join("programs");
@@ -311,7 +312,8 @@ fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
 /// A debootstrap that succeeds.
 const MAKES_A_TREE: &str = r#"cp -rT "$SKELETON" "$3""#;
 
-/// The tree works, is the old or the new one, and has the target folder that belongs to it. Nothing else is left.
+/// Asserts that the tree works, is the old or the new one, and has its own target directory, and that nothing else is
+/// left.
 #[track_caller]
 fn assert_age(wanted: &str, folder: &TempDir) {
     let output = in_tree("read -r age < /age; echo $age", folder).output().expect("run in-tree");
@@ -348,7 +350,7 @@ fn a_tree_of_another_recipe_stays_until_a_new_one_is_complete() {
     let said = refusal(&mut debian_tree("echo 'E: no space'; exit 1", &folder));
     assert!(said.contains("debootstrap has not made") && said.contains("E: no space"), "{said}");
     assert_age("old", &folder);
-    // It is interrupted.
+    // debootstrap is interrupted.
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let begun = folder.path().join("begun");
         let hangs = format!("{MAKES_A_TREE}; echo > '{}'; sleep 600", begun.display());
@@ -359,7 +361,7 @@ fn a_tree_of_another_recipe_stays_until_a_new_one_is_complete() {
         assert_age("old", &folder);
         fs::remove_file(begun).expect("a file of debootstrap");
     }
-    // It has made one at last.
+    // debootstrap succeeds.
     let output = debian_tree(MAKES_A_TREE, &folder).output().expect("run debian-tree");
     assert!(output.status.success(), "{output:?}");
     assert_age("new", &folder);
@@ -389,7 +391,7 @@ fn a_complete_tree_takes_its_place_after_an_interruption() {
     fs::rename(trees.join("trixie"), trees.join("kept")).expect("the tree");
     let output = debian_tree(MAKES_A_TREE, &folder).output().expect("run debian-tree");
     assert!(output.status.success(), "{output:?}");
-    // As it is between the two steps of replacing.
+    // The state between the two steps of the replacement.
     fs::rename(trees.join("trixie"), trees.join("trixie.new")).expect("the new tree");
     fs::rename(trees.join("kept"), trees.join("trixie.old")).expect("the old tree");
     let output = debian_tree("echo 'E: not wanted'; exit 1", &folder).output().expect("run debian-tree");

@@ -1,8 +1,9 @@
-//! `X-Accel-Redirect` and its family, and `wsgi_ignore_headers`: as with `proxy_pass`.
+//! `X-Accel-Redirect`, the other `X-Accel-*` headers, and `wsgi_ignore_headers`: the same behaviour as with
+//! `proxy_pass`.
 
 use crate::harness::{Mode, Nginx, Response, Site, get, in_both_modes, request, wait_for};
 
-/// The query names the headers, as `name=value` with `&` between them. The path chooses how the body is made.
+/// The query contains the headers, as `name=value` separated by `&`. The path selects how the body is made.
 const SOURCE: &str = r#"
 from urllib.parse import unquote
 closed = 0
@@ -95,7 +96,7 @@ fn a_redirection_is_answered_with_the_file_however_the_application_makes_its_bod
                 assert!(response.headers.iter().all(|(name, _)| !name.starts_with("X-Accel")), "{response:?}");
             }
         }
-        // Those that have a body to close, each three times.
+        // The four paths whose body has a `close`, three requests each.
         wait_for("bodies to be closed", || (nginx.get("/closed").text() == "12").then_some(()));
         assert_eq!(
             ask(&nginx, "HEAD", "/list?X-Accel-Redirect=/files/file.txt", b"").header("Content-Length"),
@@ -222,7 +223,7 @@ fn a_limit_rate_counts_for_the_file_and_one_that_is_no_number_does_nothing() {
         let began = std::time::Instant::now();
         let target = "/list?X-Accel-Redirect=/files/large.bin&X-Accel-Limit-Rate=150000";
         assert_eq!(ask(&nginx, "GET", target, b"").body.len(), 300_000);
-        // Two seconds at that rate, of which nginx gives the first at once.
+        // Two seconds at that rate; nginx sends the first second's bytes immediately.
         let seconds = began.elapsed().as_secs_f64();
         assert!(seconds > 0.9, "{seconds} s");
         for odd in ["x", "-1", "1.5", ""] {
@@ -250,7 +251,7 @@ fn buffering_is_switched_by_the_response() {
             client.head();
             let chunks: Vec<_> = std::iter::from_fn(|| client.chunk().filter(|chunk| !chunk.is_empty())).collect();
             assert_eq!(chunks.concat(), expected, "{directive} {header}");
-            // How many are joined is a matter of the machine, whether any are is not.
+            // The number of joined blocks depends on the machine, but not whether any are joined.
             let (count, number) = (chunks.len(), expected.len());
             assert_eq!(count < number, joined, "{directive} {header}: {count} chunks of {number} blocks");
         }

@@ -1,10 +1,10 @@
-//! What requests cost a worker.
+//! The cost of requests for a worker.
 
 use wsgi_testkit::{amplification, malformed};
 
 use crate::harness::{Site, in_both_modes};
 
-/// Limits that nginx has by itself: `client_header_buffer_size` 1k, `large_client_header_buffers` 4 8k,
+/// Sum of nginx's default limits: `client_header_buffer_size` 1k, `large_client_header_buffers` 4 8k,
 /// `client_body_buffer_size` 16k.
 const LIMIT: u64 = (1 + 4 * 8 + 16) * 1024;
 

@@ -1,6 +1,6 @@
-//! Filters of nginx that answer in place of an application, while it sends its response: 304, 412, 416, and any status with
-//! filters of third parties. With an `error_page` for its status nginx redirects the request, or ends it, within the call
-//! that sends the head or a block.
+//! Filters of nginx that answer in place of an application while it sends its response: 304, 412, 416, and any status
+//! with third-party filters. If the status has an `error_page`, nginx redirects the request, or ends it, inside the
+//! call that sends the head or a block.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::harness::{Gate, Mode, Nginx, Site, in_both_modes, request, wait_for};
 
-/// Each application counts its results, and those that were closed.
+/// Each application counts the results it has returned, and those that were closed.
 const SOURCE: &str = r#"
 import os, threading, time
 lock = threading.Lock()
@@ -82,7 +82,7 @@ def state(environ, start_response):
 
 const APPLICATIONS: [&str; 7] = ["listed", "blocks", "measured", "writing", "noting", "talking", "failing"];
 
-/// Ways of a page for a status, and what the page says.
+/// Kinds of error page, with the page's address and the beginning of its text.
 const PAGES: [(&str, &str, &str); 6] = [
     ("none", "", ""),
     ("file", "/page.html", "the page in a file"),
@@ -92,7 +92,7 @@ const PAGES: [(&str, &str, &str); 6] = [
     ("proxied", "@proxied", "the page of an application"),
 ];
 
-/// A condition that a filter decides about, and its status.
+/// Request headers on which a filter acts, and the resulting status.
 const CONDITIONS: [(&str, u16); 6] = [
     ("If-Match: \"other\"\r\n", 412),
     ("If-Unmodified-Since: Mon, 02 Jan 2006 03:04:05 GMT\r\n", 412),
@@ -106,7 +106,7 @@ fn start(mode: Mode) -> Nginx {
     site(mode, "304 412 416").start()
 }
 
-/// Every application with every page, for these statuses.
+/// Every application with every error page, for these statuses.
 fn site(mode: Mode, statuses: &str) -> Site {
     let mut site = Site::new(mode)
         .file("app.py", SOURCE)
@@ -119,7 +119,7 @@ fn site(mode: Mode, statuses: &str) -> Site {
         .location("= /long.html", "internal;\nroot html;")
         .location("@page", "wsgi_pass app.py page;");
     let socket = site.path("other.sock").display().to_string();
-    // The condition was for the first response.
+    // The condition is meant for the first response only.
     let proxied = format!(
         "proxy_pass http://unix:{socket}:;\nproxy_set_header If-Match \"\";\n\
          proxy_set_header If-Unmodified-Since \"\";\nproxy_set_header Range \"\";\n\
@@ -136,7 +136,7 @@ fn site(mode: Mode, statuses: &str) -> Site {
     site.another_server(&format!("listen unix:{socket};\nlocation / {{\nwsgi_pass app.py page;\n}}"))
 }
 
-/// The filter in `filters/answering.c`, built for the nginx that cargo has built this module for.
+/// Returns the filter in `filters/answering.c`, built for the nginx that cargo has built this module for.
 fn answering_filter() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
@@ -190,7 +190,7 @@ fn a_filter_of_third_parties_may_answer_with_any_status() {
     }
 }
 
-/// What was begun is closed, once.
+/// Asserts that every result that was begun is closed exactly once.
 #[track_caller]
 fn assert_all_closed(nginx: &Nginx) {
     let state = || nginx.get("/state").ok().split(' ').map(|number| number.parse().expect("a number")).collect();
@@ -214,7 +214,8 @@ fn an_answer_of_a_filter_gets_its_error_page() {
             for (name, _, text) in PAGES {
                 for (condition, status) in CONDITIONS {
                     let path = format!("/{application}-{name}");
-                    // Ranges are for responses of known length, and a body that has failed is cut.
+                    // nginx serves ranges only of a response with a known length. The body of a failed response is
+                    // truncated.
                     let status =
                         if status == 416 && !matches!(application, "listed" | "measured") { 200 } else { status };
                     let response =
@@ -231,11 +232,11 @@ fn an_answer_of_a_filter_gets_its_error_page() {
         }
         assert_all_closed(&nginx);
         assert_eq!(nginx.worker(), worker, "{mode}: another worker");
-        // The harness fails if there was an alert, or if nginx does not end.
+        // The harness fails if there was an alert, or if nginx does not exit.
     }
 }
 
-/// A filter decides about the body when it sees the head, which has no block behind it here.
+/// The filter acts on the body when it sees the head; for HEAD no block follows it.
 #[test]
 fn a_head_request_with_a_condition_is_answered_and_its_thread_returns() {
     for mode in [Mode::Inline, Mode::Threads(1), Mode::Threads(4)] {
@@ -270,7 +271,7 @@ fn threads_return_when_a_filter_answers_instead() {
         }
     }
     assert_all_closed(&nginx);
-    // Two permits, and those that waited for the loop for a moment.
+    // Two permits, and a few threads that briefly waited for the event loop.
     assert!(threads(&nginx) < 20, "{} threads", threads(&nginx));
 }
 
@@ -285,10 +286,10 @@ fn a_worker_exits_after_a_filter_has_answered_for_a_running_application() {
             let mut client = nginx.connect();
             client.send(request("GET", &format!("/standing-{name}"), condition, b""));
             if mode == Mode::Inline {
-                // Its result is closed before it comes to the gate.
+                // The result is closed before the application reaches the gate.
                 assert_eq!(client.head().status, 412, "{name}");
             } else if name != "none" {
-                // The page does not wait for the application.
+                // The error page does not wait for the application.
                 assert_eq!(client.head().status, 412, "{name}");
             }
             drop(client);
@@ -304,7 +305,7 @@ fn pages_of_pages_end() {
     for mode in [Mode::Inline, Mode::Threads(2)] {
         let nginx = Site::new(mode)
             .file("app.py", SOURCE)
-            // With another status than 412 the filter looks at each page again.
+            // The filter checks each page again if its status is not 412.
             .server("error_page 412 =200 /listed;\nrecursive_error_pages on;")
             .location("= /state", "wsgi_pass app.py state;")
             .location("= /listed", "wsgi_pass app.py listed;")

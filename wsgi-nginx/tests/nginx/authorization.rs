@@ -1,4 +1,4 @@
-//! `wsgi_pass_authorization`: what applications see of a client's credentials (AUTH-*).
+//! `wsgi_pass_authorization`: whether applications see a client's credentials (AUTH-*).
 
 use crate::harness::{ENVIRON, Environ, Nginx, Site, in_both_modes, request};
 
@@ -62,7 +62,7 @@ fn auth_5_remote_user_comes_from_the_operator_where_nginx_checks_it() {
     in_both_modes(|mode| {
         let nginx = Site::new(mode)
             .file("app.py", ENVIRON)
-            // {PLAIN} is what nginx knows beside crypt().
+            // nginx supports {PLAIN} passwords in addition to crypt().
             .file("users", "x:{PLAIN}y\n")
             .location(
                 "/",

@@ -1,8 +1,8 @@
-//! Request bodies: wherever nginx keeps them, the application reads the same bytes.
+//! Request bodies: the application reads the same bytes whether nginx keeps them in memory or in a file.
 
 use crate::harness::{HELLO, Mode, Site, get, in_both_modes, request};
 
-/// Answers with what was read: by `read()`, in pieces, by lines, or not at all, as the path says.
+/// Answers with the data that was read: by `read()`, in pieces, by lines, or not at all, depending on the path.
 const READS: &str = r#"
 import hashlib
 def application(environ, start_response):
@@ -30,7 +30,7 @@ fn reading_site(mode: Mode) -> Site {
         .location("/", "client_body_buffer_size 16k;\nwsgi_pass app.py;")
 }
 
-/// Bytes without a pattern, newlines among them.
+/// Bytes without a pattern, including newlines.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1u32;
     let step = |_| {
@@ -40,7 +40,7 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(step).collect()
 }
 
-/// What [`READS`] says about a body that it read to the end.
+/// The answer of [`READS`] for a body that it read to the end.
 fn all_of(body: &[u8]) -> String {
     let hash = md5(body);
     format!("{0} {0} {hash}", body.len())
@@ -55,7 +55,7 @@ fn md5(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout[..32]).into_owned()
 }
 
-/// In chunks of growing size.
+/// A request whose body is in chunks of growing size.
 fn chunked(body: &[u8]) -> Vec<u8> {
     let mut bytes = request("POST", "/", "Transfer-Encoding: chunked\r\n", b"");
     let (mut rest, mut size) = (body, 1);
@@ -102,7 +102,7 @@ fn an_unread_body_in_the_temporary_file_leaves_the_connection_usable() {
     in_both_modes(|mode| {
         let nginx = reading_site(mode).start();
         let mut client = nginx.connect();
-        // What is left of it must not be taken for the next request.
+        // The unread rest must not be parsed as the next request.
         let mut body = get("/smuggled");
         body.resize(100_000, b'x');
         for way in ["/nothing", "/some"] {

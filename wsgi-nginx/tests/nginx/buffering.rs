@@ -1,4 +1,4 @@
-//! `wsgi_output_buffering`: items of an iterable, joined on their way (OB-*).
+//! `wsgi_output_buffering`: items of an iterable that are joined before they are sent (OB-*).
 
 use wsgi_testkit::Process;
 
@@ -47,7 +47,7 @@ fn open(nginx: &Nginx, path: &str) -> Client {
     client
 }
 
-/// The chunks of a body to its end.
+/// Reads the chunks of a body to its end.
 fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
     let mut chunks = Vec::new();
     loop {
@@ -72,7 +72,7 @@ fn ob_1_without_it_each_item_is_sent_by_itself() {
     });
 }
 
-/// The rule that makes the directive safe: what comes slowly is not held back.
+/// The rule that makes the directive safe: items that arrive slowly are not held back.
 #[test]
 fn ob_1_with_it_an_item_that_nothing_follows_does_not_wait() {
     in_both_modes(|mode| {
@@ -82,7 +82,7 @@ fn ob_1_with_it_an_item_that_nothing_follows_does_not_wait() {
         for item in [&b"one"[..], b"two", b"three"] {
             assert_eq!(client.chunk().as_deref(), Some(item));
             let standing = gate.arrival();
-            // Inline, only what takes long is known to come slowly.
+            // With inline execution an item counts as slow only if it takes longer than 1 ms.
             std::thread::sleep(std::time::Duration::from_millis(5));
             drop(standing);
         }
@@ -118,7 +118,7 @@ fn ob_2_many_small_items_become_few_chunks() {
 fn ob_3_memory_stays_bounded_with_a_slow_client() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
-        // The application itself is no part of it.
+        // The memory of the application itself does not count.
         nginx.get("/sized");
         let before = Process::new(nginx.worker()).memory();
         let mut client = open(&nginx, "/large");
@@ -141,7 +141,7 @@ fn ob_5_items_survive_the_objects_they_came_from() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, "on");
         let mut client = open(&nginx, "/fresh");
-        // The socket's buffers fill up before anything is read.
+        // The socket's buffers fill up before the client reads.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let body = chunks(&mut client).concat();
         let expected: String = (0..20_000).map(|number| format!("{number:08}").repeat(100)).collect();

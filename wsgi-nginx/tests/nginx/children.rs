@@ -1,4 +1,4 @@
-//! Child processes of applications, beside those of a plain Python program.
+//! Child processes of applications, compared with those of a plain Python program.
 
 use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 
@@ -8,7 +8,7 @@ fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", APPLICATION).location("/", "wsgi_pass app.py;")
 }
 
-/// Answers of a worker are those of a plain program.
+/// Asserts that a worker's answers equal those of a plain program.
 fn as_in_a_plain_program(nginx: &Nginx, ways: &[&str]) {
     compare(ways, Forked::Nothing, IgnoredSignals::Reset, |path| nginx.get(path).ok());
 }
@@ -39,7 +39,7 @@ fn an_application_in_a_sub_interpreter_starts_programs_and_spawns_processes() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).http("wsgi_enable_subinterpreters on;").start(), &works));
 }
 
-/// Forks as its path says, and shows how the new process has ended.
+/// Forks depending on its path, and answers with the exit status of the child.
 const FORKS: &str = "
 import os, sys
 def outcome(path):
@@ -103,7 +103,7 @@ fn a_forked_process_ends_where_its_code_comes_back_and_never_answers() {
                 let text = client.response().ok();
                 let expected = if place == "close" { "closed" } else { status };
                 assert_eq!(text, expected, "{path}");
-                // Nothing of another process came behind it.
+                // The child has sent nothing after the response.
                 client.send(get("/none/"));
                 assert_eq!(client.response().ok(), "closed", "behind {path}");
             }
@@ -199,7 +199,7 @@ def application(environ, start_response):
             let mut client = nginx.connect();
             client.send(get(&format!("/{name}")));
             if name == "unread" {
-                // The application runs: a request whose client leaves before that is not begun.
+                // The application must be running: a request whose client disconnects earlier is not started.
                 assert_eq!(client.head().status, 200);
             } else {
                 let status = if name == "failure" { 500 } else { 200 };
@@ -212,7 +212,7 @@ def application(environ, start_response):
         assert_eq!(nginx.log_lines("has forked, ends here").len(), 9, "{}", nginx.log());
         assert_eq!(nginx.worker(), worker);
         assert!(children(worker).is_empty(), "left behind");
-        // The thread of the pool ends with the worker, and its values with it. Inline the thread goes on to `exit`.
+        // A thread of the pool ends with the worker, which destroys its values. The inline thread goes on to `exit`.
         assert_eq!(nginx.get("/thread").ok(), "ok");
         let log = nginx.stop();
         assert_eq!(log.matches("thread ended with 0").count(), usize::from(mode != Mode::Inline), "{log}");
@@ -289,7 +289,7 @@ def application(environ, start_response):
     });
 }
 
-/// Starts a program that stays, and answers without a length.
+/// Starts a program that keeps running, and answers without a Content-Length.
 const LEAVES_ONE: &str = "
 import os, subprocess
 def application(environ, start_response):
@@ -310,7 +310,7 @@ fn a_program_that_stays_holds_neither_the_client_nor_the_next_nginx() {
             let mut nginx = Site::new(mode).file("app.py", LEAVES_ONE).location("/", "wsgi_pass app.py;").start();
             let mut client = nginx.connect();
             client.send(format!("GET {path} HTTP/1.0\r\n\r\n").into_bytes());
-            // The end of the connection is the end of the answer.
+            // The end of the connection ends the answer.
             let answer = String::from_utf8(client.rest()).expect("text");
             let child: u32 = answer.rsplit('\n').next().expect("a line").parse().expect("a process");
             let port = nginx.port();
@@ -324,7 +324,7 @@ fn a_program_that_stays_holds_neither_the_client_nor_the_next_nginx() {
     });
 }
 
-/// Flags of a process's descriptors from 3 on: what each refers to, and whether it is closed on exec.
+/// Returns the target of each descriptor of a process from 3 on, and whether it is closed on exec.
 fn flags(process: u32) -> Vec<(String, bool)> {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let folder = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process lives");
@@ -344,11 +344,12 @@ fn what_nginx_has_opened_is_closed_on_exec_in_workers_and_listening_sockets_stay
         let nginx = site(mode).start();
         nginx.get("/system");
         let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
-        // The connection of the last request may have gone or not; one that came since is not marked yet.
+        // The connection of the last request may be closed or not; a connection accepted since is not marked yet.
         assert!(open.is_empty(), "{open:?}");
 
         let nginx = site(mode).without_master().start();
-        // Two of them: the site's, and the one that tells when nginx is ready. The connection to that one is about to go.
+        // Two of them: the socket of the site, and the one by which the harness sees that nginx is ready. The
+        // connection to the latter is about to close.
         let open = wait_for("the first connection to go", || {
             let open: Vec<_> = flags(nginx.worker()).into_iter().filter(|(_, closed)| !closed).collect();
             (open.len() <= 2).then_some(open)

@@ -1,4 +1,4 @@
-//! Applications as a part of nginx: error pages, subrequests, redirects and filters.
+//! Applications combined with nginx's features: error pages, subrequests, redirects and filters.
 
 use crate::harness::{ENVIRON, Environ, Gate, HELLO, Nginx, Site, get, in_both_modes, request, wait_for};
 
@@ -88,7 +88,7 @@ def application(environ, start_response):
             assert_eq!(response.ok(), "a<one>b<two>c");
             assert_eq!(response.header("X-Inner"), None);
         }
-        // nginx sends the body of the error answer in place of a part that fails.
+        // nginx sends the body of the error response in place of a part that fails.
         let failing = nginx.get("/failing.html").ok();
         assert!(failing.starts_with('a') && failing.ends_with('b'), "{failing}");
         nginx.logged("ValueError: expected");
@@ -162,7 +162,7 @@ def application(environ, start_response):
         client.send(request("GET", "/", "Accept-Encoding: gzip\r\n", b""));
         let mut response = client.head();
         assert_eq!(response.header("Content-Encoding"), Some("gzip"));
-        // The first block is flushed through the filter while the application waits.
+        // The filter flushes the first block while the application waits.
         response.body = client.chunk().expect("a block");
         gate.pass();
         while let Some(chunk) = client.chunk().filter(|chunk| !chunk.is_empty()) {

@@ -1,4 +1,4 @@
-//! The conformance suite on nginx, in the event loop, on one thread and on four: see docs/conformance.md.
+//! The conformance suite on nginx: inline, with one thread and with four. See docs/conformance.md.
 
 use std::net::SocketAddr;
 
@@ -30,10 +30,11 @@ impl HostUnderTest for Host {
 
     fn serve(&self, site: conformance::Site) -> Box<dyn Served> {
         let directives: String = site.directives.iter().map(|directive| format!("{directive};\n")).collect();
-        // Bodies of any size: how large they may be is the operator's business. So is whether nginx tells its version.
+        // The body size is not limited, and nginx does not send its version: both are decisions of the operator, not of
+        // the module.
         let location = format!("wsgi_pass app.py;\nclient_max_body_size 0;\n{directives}");
         let nginx = Site::new(self.0).http("server_tokens off;\nlingering_timeout 1s;");
-        // Clauses hold both ways, unless they say which.
+        // Clauses hold with and without `wsgi_strict`, unless they set it.
         let nginx = if self.0 == Mode::Threads(4) { nginx.http("wsgi_strict on;") } else { nginx };
         let nginx = nginx.file("app.py", &site.source).location(&site.prefix, &location);
         Box::new(nginx.start())

@@ -1,8 +1,8 @@
-//! A crash of a worker leaves the Python traceback of each thread in nginx's error log.
+//! A worker that crashes writes the Python traceback of each thread to nginx's error log.
 
 use crate::harness::{Mode, Nginx, Site, get, in_both_modes, python_says, wait_for};
 
-/// Ends the process by what the query says.
+/// Ends the process by the statement in the query.
 const SOURCE: &str = "
 import ctypes, faulthandler, os, signal, sys
 from urllib.parse import unquote
@@ -19,7 +19,7 @@ fn site(mode: Mode) -> Site {
     Site::new(mode).expect_in_log("exited on signal").file("app.py", SOURCE).location("/", "wsgi_pass app.py;")
 }
 
-/// Crashes the worker and returns what was written to `log` about it. Its successor answers.
+/// Crashes the worker and returns the text that was written to `log` about it. The new worker answers afterwards.
 fn crash(nginx: &Nginx, statement: &str, log: &str) -> String {
     assert_eq!(nginx.get("/").ok(), "serves");
     let (before, length) = (nginx.worker(), log_of(nginx, log).len());
@@ -97,7 +97,7 @@ fn a_crash_in_an_interpreter_of_its_own_is_reported() {
         assert_eq!(nginx.get("/main").ok(), "serves");
         let text = crash(&nginx, "ctypes.string_at(0)", "error.log");
         if mode == Mode::Inline && python_says("sys.version_info < (3, 12)") == "True" {
-            // The handler looks for the thread state that the thread had first: that of the main interpreter.
+            // The handler uses the first thread state of the thread, which belongs to the main interpreter.
             assert!(text.contains("Fatal Python error: Segmentation fault"), "{text}");
         } else {
             assert_reported(&text, "Segmentation fault");
@@ -113,7 +113,7 @@ fn a_crash_after_the_logs_were_opened_anew_is_in_the_new_log() {
         std::fs::rename(nginx.path("error.log"), nginx.path("error.log.1")).expect("rotate the log");
         let worker = nginx.worker();
         nginx.signal(libc::SIGUSR1);
-        // Each process opens it by itself.
+        // Each process reopens the log separately.
         let link = format!("/proc/{worker}/fd/2");
         wait_for("the worker to open the log", || {
             std::fs::read_link(&link).is_ok_and(|path| path == nginx.path("error.log")).then_some(())

@@ -1,5 +1,5 @@
-//! A worker that dies under load takes along what it had in flight, and nothing else: the other one serves meanwhile, and a
-//! successor is there at once.
+//! A worker that dies under load loses its requests in flight, and nothing else: the other worker serves meanwhile, and
+//! a new worker starts at once.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::harness::{LEDGER, Load, Mode, Nginx, Site, get, kill, wait_for};
 /// Clients with a connection for each request.
 const CLIENTS: usize = 4;
 
-/// How applications run, and the number of workers.
+/// Execution mode and number of workers.
 const SITES: [(Mode, usize); 4] = [(Mode::Threads(1), 1), (Mode::Threads(1), 2), (Mode::Inline, 1), (Mode::Inline, 2)];
 
-/// How often a worker is killed, in each mode and beside each number of others.
+/// How often a worker is killed in each site.
 const KILLS: usize = 4;
 
-/// What ends a worker from within, with what the log says of it.
+/// Statements that end a worker from inside, with the resulting line in the log.
 const ENDS: [(&str, &str); 7] = [
     ("os.abort()", "exited on signal 6"),
     ("ctypes.string_at(0)", "exited on signal 11"),
@@ -28,19 +28,19 @@ const ENDS: [(&str, &str); 7] = [
     ("os._exit(255)", "with os._exit(255)"),
 ];
 
-/// What the end of one worker has cost.
+/// The cost of workers that ended.
 #[derive(Default)]
 struct Cost {
     ends: usize,
     answered: usize,
     lost: usize,
     in_flight: usize,
-    /// From each end to the first answer of the successor, where there was no other worker.
+    /// Time from each end to the first answer of the new worker, in sites with one worker.
     gaps: Vec<Duration>,
 }
 
 impl Cost {
-    /// Has a worker end under load. `end` says how many requests it had in flight, and when it was ended.
+    /// Ends a worker under load. `end` returns how many requests it had in flight, and when it was ended.
     fn of_an_end(&mut self, nginx: &Nginx, end: impl FnOnce() -> (usize, Instant)) {
         let before = nginx.workers();
         let load = Load::start(nginx, CLIENTS, 0, u32::MAX);
@@ -87,7 +87,7 @@ fn all_workers(nginx: &Nginx, number: usize) -> Vec<u32> {
     wait_for("all workers", || Some(nginx.workers()).filter(|workers| workers.len() == number))
 }
 
-/// Connections from clients that a process has accepted.
+/// Returns how many connections of clients a process has accepted.
 fn connections(process: u32, port: u16) -> usize {
     let folder = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the worker is there");
     let open: BTreeSet<String> = folder
@@ -97,7 +97,7 @@ fn connections(process: u32, port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
     let local = format!(":{port:04X}");
     let sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    // 0A is a socket that listens.
+    // 0A is the state of a listening socket.
     sockets.filter(|socket| socket[1].ends_with(&local) && socket[3] != "0A" && open.contains(socket[9])).count()
 }
 
@@ -109,7 +109,7 @@ fn a_worker_that_is_killed_under_load_loses_only_what_it_had_in_flight() {
         for _ in 0..KILLS {
             let worker = all_workers(&nginx, workers)[0];
             cost.of_an_end(&nginx, || {
-                // It accepts nothing while its connections are counted.
+                // A stopped worker accepts nothing while its connections are counted.
                 kill(worker, libc::SIGSTOP);
                 wait_for("the worker to stand still", || {
                     let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it is there");
@@ -136,7 +136,7 @@ fn a_worker_that_crashes_under_load_loses_only_what_it_had_in_flight() {
                 let mut client = nginx.connect();
                 client.send(get(&format!("/run?{}", statement.replace(' ', "%20"))));
                 assert!(client.rest().is_empty(), "{statement} was answered");
-                // A client has one request in flight at a time.
+                // Each client has one request in flight at a time.
                 (CLIENTS, Instant::now())
             });
             nginx.logged(line);

@@ -1,17 +1,17 @@
-//! Every directive of the table in every kind of block, with wrong numbers of arguments, wrong values and twice: nginx's
-//! own words, by `nginx -t`.
+//! `nginx -t` with every directive of the table in every kind of block, with wrong numbers of arguments, wrong values,
+//! and repeated: nginx's own messages.
 
 use wsgi_core::config::{Context, DIRECTIVES, Directive};
 
 use crate::harness::{HELLO, Site};
 
-/// What makes one directive of the table right, and what does not.
+/// Valid and invalid uses of a directive of the table.
 struct Example {
     name: &'static str,
     good: &'static str,
-    /// First arguments that are refused, with the part of the message that says so.
+    /// First arguments that are refused, with a part of the message.
     bad: &'static [(&'static str, &'static str)],
-    /// What becomes of a second one, with another value, on the same level.
+    /// The effect of a second directive with another value on the same level.
     twice: Twice,
 }
 
@@ -131,7 +131,7 @@ fn example(directive: &Directive) -> &'static Example {
 const ALL: [Context; 5] =
     [Context::Http, Context::Server, Context::Location, Context::IfInLocation, Context::LimitExcept];
 
-/// Checks a configuration with lines in a block of a kind.
+/// Checks a configuration with these lines in a block of this kind.
 fn check(context: Context, lines: &str) -> Result<(), String> {
     let site = Site::with_defaults().without_temp_path().file("app.py", HELLO);
     let site = match context {
@@ -145,7 +145,7 @@ fn check(context: Context, lines: &str) -> Result<(), String> {
     if check.succeeded { Ok(()) } else { Err(check.output) }
 }
 
-/// A kind of block in which the directive may stand.
+/// Returns a kind of block in which the directive is allowed.
 fn home(directive: &Directive) -> Context {
     ALL.into_iter().find(|context| directive.contexts.contains(*context)).expect("a context")
 }

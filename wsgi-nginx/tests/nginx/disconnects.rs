@@ -1,4 +1,4 @@
-//! Clients that leave at any byte and at any time.
+//! Clients that disconnect at any byte and at any time.
 
 use wsgi_testkit::{figure, leaving};
 
@@ -18,7 +18,7 @@ fn clients_that_leave_at_any_time_leave_nothing_behind_with_threads() {
 
 fn withstand(mode: Mode) {
     let site = Site::new(mode).file("app.py", leaving::APPLICATION).location("/", "wsgi_pass app.py;");
-    // A body that has not all come, and a connection that waits for its next request, are given up by their clients here.
+    // Clients also disconnect in the middle of a body, and while a connection waits for its next request.
     let nginx = site.start();
     let worker = nginx.worker();
     let seed = u64::from(std::process::id());
@@ -26,11 +26,11 @@ fn withstand(mode: Mode) {
     let text = leaving::withstand(address, worker, NUMBER, seed);
     figure("R14", &format!("nginx, {mode}: {text}"));
     assert_eq!(nginx.worker(), worker);
-    // No traceback: that the client has left is nobody's fault.
+    // No traceback: a disconnect is not an error of the application.
     assert!(nginx.log_lines("Traceback").is_empty());
 }
 
-/// nginx's own proxy gives such a request up, too (`ngx_http_upstream_check_broken_connection`).
+/// nginx's own proxy drops such a request, too (`ngx_http_upstream_check_broken_connection`).
 #[test]
 fn a_client_that_closes_its_half_of_the_connection_has_left_with_threads_and_is_answered_inline() {
     let source = r#"
@@ -51,7 +51,7 @@ def application(environ, start_response):
         if mode != Mode::Inline {
             holder.send(get("/gate"));
         }
-        // With threads the only one is busy: no request is answered before its client is noticed to have left.
+        // With threads, the only thread is busy: nginx notices the disconnect before it can answer.
         let busy = (mode != Mode::Inline).then(|| gate.arrival());
         for bytes in [get("/"), request("POST", "/", "", &body)] {
             let mut client = nginx.connect();

@@ -1,4 +1,4 @@
-//! Django, with its database connections that belong to threads.
+//! Django, whose database connections belong to threads.
 
 use std::thread;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn blk_5_a_stalled_stream_over_a_query_survives_another_request_with_one_thread(
         (made() == before && before > 0).then_some(before)
     });
     assert!(before < ROWS, "the stream did not stand still before its end");
-    // A request that uses the database and ends, whereupon Django closes its thread's connection.
+    // A request that uses the database and ends. Django then closes the connection of its thread.
     assert_eq!(nginx.get("/count").ok(), ROWS.to_string());
     let mut body = Vec::new();
     while let Some(chunk) = stalled.chunk().filter(|chunk| !chunk.is_empty()) {

@@ -1,4 +1,4 @@
-//! Every snippet of README.md is run, and those of docs/ are accepted by nginx.
+//! Runs every snippet of README.md, and checks that nginx accepts those of docs/.
 //!
 //! A snippet is a fenced block below a line `<!-- test: NAME -->`. This file must know each name of README.md.
 
@@ -14,7 +14,7 @@ struct Snippet {
     text: String,
 }
 
-/// The marked snippets of a text. A block without a mark is an error: nobody would notice that it is wrong.
+/// Returns the marked snippets of a text. A block without a mark is an error, since no test would check it.
 fn snippets(path: &str) -> Vec<Snippet> {
     let text = std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut snippets = Vec::new();
@@ -98,7 +98,7 @@ fn readme_django_configuration_serves_a_new_project() {
     nginx.logged("mysite.wsgi");
 }
 
-/// The project as Django makes it, for production, with a view that fails.
+/// The project that Django generates, with production settings and a view that fails.
 #[test]
 fn readme_django_logging_brings_tracebacks_into_the_error_log() {
     let venv = example_venv("django");
@@ -165,7 +165,7 @@ fn configurations_in_the_documentation_are_accepted() {
     assert!(tested > 0);
 }
 
-/// Checks a configuration, or a part of one, with the folders it names.
+/// Checks a configuration, or a part of one, with the directories it names.
 fn accept(path: &str, snippet: &Snippet) {
     let site = Site::with_defaults();
     for folder in snippet.text.split(|character: char| character.is_whitespace() || ";:".contains(character)) {
@@ -197,13 +197,13 @@ fn accept(path: &str, snippet: &Snippet) {
     assert!(check.succeeded, "{} in {path} is refused:\n{}\n{}", snippet.name, snippet.text, check.output);
 }
 
-/// The text of a whole configuration with the site's folder, port and user.
+/// Returns the text of a complete configuration with the site's directory, port and user.
 fn adapted(site: &Site, text: &str) -> String {
     let text = text.replace(" /srv/", &format!(" {}/srv/", site.folder().display()));
     let listen = format!("listen 127.0.0.1:{};", site.port());
     let text = text.replace("listen 80;", &listen).replace("listen 8000;", &listen);
     let kept = text.lines().filter(|line| !line.starts_with("user ") && !line.starts_with("load_module "));
-    // `nginx -t` makes the sockets that are listened on.
+    // `nginx -t` creates the Unix sockets of `listen`.
     let kept = kept.map(|line| if line.trim_start().starts_with("listen unix:") { &listen } else { line });
     kept.map(|line| format!("{line}\n")).collect()
 }

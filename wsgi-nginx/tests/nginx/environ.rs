@@ -1,4 +1,4 @@
-//! The environ of a request, with no include file and no directive but `wsgi_pass`.
+//! The environ of a request, without include files and with no directive except `wsgi_pass`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -142,7 +142,7 @@ fn bytes_above_ascii_that_are_not_escaped_in_the_path_are_latin_1() {
 fn server_name_is_never_empty() {
     in_both_modes(|mode| {
         let nginx = at_root(mode);
-        // No server_name: the host of the request counts, and without one the address.
+        // Without server_name, the server's name is the host of the request; without a host it is the address.
         assert_eq!(environ(&nginx, "/", "").get("SERVER_NAME"), Some("'localhost'"));
         let old = Environ::of(&nginx.send(b"GET / HTTP/1.0\r\n\r\n"));
         assert_eq!(old.get("SERVER_NAME"), Some("'127.0.0.1'"));
@@ -187,11 +187,11 @@ fn unix_socket_has_a_port_and_no_remote_port() {
     });
 }
 
-/// RFC 3875, 4.1.14: else the URL that PEP 3333 makes of it is none.
+/// RFC 3875, 4.1.14: without brackets the URL that is built as in PEP 3333 would be invalid.
 #[test]
 fn an_address_of_version_6_names_the_server_in_brackets() {
     in_both_modes(|mode| {
-        // A port of that address is free, unless another test has it.
+        // The port is free on that address, unless another test uses it.
         let port = TcpListener::bind("[::1]:0").and_then(|listener| listener.local_addr()).expect("IPv6").port();
         let directives = format!("listen [::1]:{port};\nlocation / {{\nwsgi_pass app.py;\n}}");
         let _nginx = site(mode).another_server(&directives).start();
@@ -221,7 +221,7 @@ fn a_path_begins_with_its_slash_also_where_rewrite_leaves_it_out() {
     });
 }
 
-/// Requests for parts of a page have no request line of their own.
+/// Subrequests have no request line.
 #[test]
 fn a_host_in_the_target_counts_for_the_parts_of_a_page() {
     in_both_modes(|mode| {
@@ -247,7 +247,7 @@ fn real_ip_is_honoured() {
     });
 }
 
-/// Its application is reached by TLS: nginx itself is the client.
+/// nginx itself is the TLS client of the application's server.
 fn behind_tls(mode: Mode) -> Nginx {
     let site = site(mode).file("localhost.pem", include_str!("fixtures/localhost.pem"));
     let socket = site.path("tls.sock");
@@ -271,7 +271,7 @@ fn tls_shows_in_scheme_and_variables() {
     });
 }
 
-/// PEP 3333 asks servers to say what they provide ("environ Variables").
+/// PEP 3333 asks servers to document the variables that they provide ("environ Variables").
 #[test]
 fn every_variable_is_documented() {
     let text = std::fs::read_to_string(workspace().join("docs/directives.md")).expect("docs/directives.md");

@@ -1,5 +1,5 @@
-//! Bad input, from operators and from applications, gets a clear error. (Others stand in `pass.rs`, `variables.rs` and
-//! `python_settings.rs`, by the scenario they belong to.)
+//! Invalid input from operators and applications gets a clear error. (More cases are in `pass.rs`, `variables.rs` and
+//! `python_settings.rs`, by scenario.)
 
 use crate::harness::{HELLO, Site, in_both_modes, module};
 
@@ -93,7 +93,7 @@ fn repeated_and_misplaced_directives_get_nginxs_own_messages() {
 #[test]
 fn a_module_for_another_nginx_is_refused() {
     let mut bytes = std::fs::read(module()).expect("the module");
-    // The build signature: three sizes and a row of digits, one for each option.
+    // The build signature: three sizes, and one digit for each option.
     let digit = bytes
         .windows(30)
         .position(|text| text.starts_with(b"8,4,8,") && text[6..].iter().all(|byte| matches!(byte, b'0' | b'1')));

@@ -1,11 +1,11 @@
-//! The execution model (BLK-*): who waits for whom.
+//! The execution model (BLK-*): which requests block others.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Gate, HELLO, Mode, Nginx, Site, get, in_both_modes, wait_for};
 
-/// `/wait` stands at the gate; everything else answers at once.
+/// `/wait` waits at the gate; every other path answers at once.
 const WAITS: &str = "
 import os
 def application(environ, start_response):
@@ -134,7 +134,7 @@ def application(environ, start_response):
         let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
         let ticks = || nginx.get("/").ok().parse::<u64>().expect("a number");
         let before = ticks();
-        // Longer than it takes with nginx idle, and far too short for a thread that runs during requests only.
+        // Longer than needed if the thread runs while nginx is idle, and far too short if it runs only during requests.
         thread::sleep(Duration::from_millis(300));
         let after = ticks();
         assert!(after > before + 20, "{before} ticks, then {after}");
@@ -164,7 +164,7 @@ def application(environ, start_response):
         .location("/", "wsgi_pass app.py;")
         .location("= /file", "root html;")
         .start();
-    // With the GIL on its way, each request would wait for a switch interval of 5 ms at the least.
+    // If static files needed the GIL, each request would wait for at least one switch interval of 5 ms.
     let median = |nginx: &Nginx| {
         let mut client = nginx.connect();
         let mut times: Vec<_> = (0..1000)
@@ -241,7 +241,7 @@ def application(environ, start_response):
     let mut other = nginx.connect();
     streams[0].send(get("/stream"));
     assert_eq!(streams[0].head().status, 200);
-    // A second thread is there for others.
+    // A second thread serves other requests.
     assert_eq!(nginx.get("/").ok(), "served");
     streams[1].send(get("/stream"));
     assert_eq!(streams[1].head().status, 200);

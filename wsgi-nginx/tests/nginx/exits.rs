@@ -1,5 +1,5 @@
-//! Ways out of a request that nginx takes before, after or instead of the application: none leaves a byte of the request
-//! body to be taken for a request. Those that an application takes are a clause of the conformance suite.
+//! Ways in which nginx ends a request before, after or in place of the application: no byte of the request body may be
+//! parsed as a request. A clause of the conformance suite covers the ways that applications use.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use wsgi_testkit::figure;
 
 use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, request};
 
-/// Reads what its path asks for, and tells of every request that nobody has sent.
+/// Reads as its path says, and reports every request that no client has sent.
 const APP: &str = "
 seen = []
 def application(environ, start_response):
@@ -31,15 +31,16 @@ def application(environ, start_response):
     return [b'application']
 ";
 
-/// What becomes of a request with a body, whichever method it has.
+/// The status of a request with a body.
 #[derive(Clone, Copy)]
 enum Status {
     Is(u16),
-    /// One for GET and HEAD, and one for others.
+    /// One status for GET and HEAD, another for other methods.
     Reads(u16, u16),
 }
 
-/// Where the request goes, and whether nginx keeps the connection: after 413 and 500 it does not, whatever page is sent.
+/// The target of the request, its status, and whether nginx keeps the connection: after 413 and 500 it closes it,
+/// whichever page is sent.
 const WAYS: [(&str, Status, bool); 22] = [
     ("/all", Status::Is(200), true),
     ("/some", Status::Is(200), true),
@@ -98,7 +99,7 @@ fn site(mode: Mode) -> Site {
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Requests with a body that is a request itself: of a length, in chunks, after Expect, and in a temporary file.
+/// Requests with a body that looks like a request: with a length, in chunks, after Expect, and in a temporary file.
 fn bodies(method: &str, target: &str) -> Vec<(&'static str, Vec<u8>)> {
     let small = request("GET", "/smuggled", "", b"");
     let chunked = |body: &[u8]| {
@@ -118,7 +119,7 @@ fn bodies(method: &str, target: &str) -> Vec<(&'static str, Vec<u8>)> {
     bodies
 }
 
-/// Counts what came behind requests.
+/// Counts the outcomes of the probes that were sent after requests.
 #[derive(Default)]
 struct Count {
     requests: usize,
@@ -129,7 +130,7 @@ struct Count {
 }
 
 impl Count {
-    /// Sends a request with a probe behind it. `keeps`: the probe has to be answered.
+    /// Sends a request followed by a probe. If `keeps`, the probe must be answered.
     fn send(&mut self, nginx: &Nginx, what: &str, bytes: &[u8], method: &str, statuses: &[u16], keeps: bool) {
         self.requests += 1;
         let probe = Probe::new(self.requests);
@@ -184,7 +185,7 @@ fn no_way_out_by_nginx_leaves_a_byte_of_the_request_body() {
                 }
             }
         }
-        // nginx itself refuses it, and does not keep the connection.
+        // nginx itself refuses TRACE, and closes the connection.
         for (body, bytes) in bodies("TRACE", "/all") {
             count.send(&nginx, &format!("TRACE, {body}"), &bytes, "TRACE", &[405], false);
         }
@@ -192,7 +193,7 @@ fn no_way_out_by_nginx_leaves_a_byte_of_the_request_body() {
     });
 }
 
-/// So many requests wait at most; a page that includes as many fills the queue.
+/// Largest number of waiting requests; a page with as many includes fills the queue.
 const QUEUE: usize = 1024;
 
 #[test]

@@ -1,5 +1,5 @@
-//! A panic in any function that nginx or Python calls, or at the bottom of a thread, is a 500 and an alert, and the worker
-//! lives: it has the process id that it had before when it serves the next request.
+//! A panic in any function that nginx or Python calls, or at the bottom of a thread, results in a 500 and an alert. The
+//! worker survives: the next request is served by the same process.
 
 mod callbacks;
 
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::harness::{Gate, HELLO, Mode, Site, WAIT_TIMEOUT, get, in_both_modes, python_says, request, wait_for};
 
-/// While a configuration is read. `set_directive` is the first that nginx calls after the two that make records.
+/// Failpoints while nginx reads a configuration. `set_directive` is the first function that nginx calls after the two
+/// that make records.
 const CONFIGURATION: [&str; 5] =
     ["create_main_conf", "create_location_conf", "set_directive", "merge_location_conf", "postconfiguration"];
 
-/// In a request, before its head is out: the point, and what an application does to reach it.
+/// Failpoints in a request, before its head is sent: the name, and a statement of the application that reaches it.
 const REQUEST: [(&str, &str); 23] = [
     ("content_handler", "pass"),
     ("body_arrived", "pass"),
@@ -38,17 +39,17 @@ const REQUEST: [(&str, &str); 23] = [
     ("processes.mask_changed", "signal.pthread_sigmask(signal.SIG_BLOCK, [])"),
 ];
 
-/// As above, where a thread runs the application: what the thread does for a request, and what the loop does for it.
+/// More of them if a thread runs the application: one on the thread, one on the event loop.
 const REQUEST_ON_A_THREAD: [(&str, &str); 2] = [("job", "pass"), ("deliver", "pass")];
 
-/// Where nothing is lost: the response is complete in spite of it.
+/// Failpoints without effect on the response, which is complete in spite of the panic.
 const HARMLESS: [&str; 3] = ["request_over", "release_blocks", "dealloc"];
 const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "thread_drain"];
 
-/// At the end of a worker.
+/// Failpoints at the end of a worker.
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
-/// Each has a test of its own.
+/// Failpoints with a separate test each.
 const OTHERS: [&str; 10] = [
     "release",
     "write_event",
@@ -86,7 +87,7 @@ fn every_callback_has_a_failpoint_and_a_scenario() {
     assert!(unknown.is_empty(), "nothing is called {unknown:?}");
 }
 
-/// Each path runs the statement of a point.
+/// An application that runs the statement of a failpoint for the path with its name.
 fn each_statement() -> String {
     let statements: String = REQUEST
         .iter()
@@ -152,7 +153,7 @@ def application(environ, start_response):
     });
 }
 
-/// The first block is held, not copied; the second one comes when the first has left.
+/// The first block is kept, not copied; the second one is made when the first has been sent.
 const LARGE: &str = "
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -167,7 +168,7 @@ fn a_panic_beside_a_response_costs_nothing_but_an_alert() {
         for name in HARMLESS.iter().chain(with_threads) {
             let mut nginx = site(mode, LARGE).start();
             let worker = nginx.worker();
-            // Before the first request, which starts the thread.
+            // Armed before the first request, which starts the thread.
             nginx.arm(name);
             for _ in 0..2 {
                 assert_eq!(nginx.get("/").ok().len(), 100_003, "{name}");
@@ -175,7 +176,7 @@ fn a_panic_beside_a_response_costs_nothing_but_an_alert() {
             nginx.fired(name);
             assert_eq!(nginx.get("/").ok().len(), 100_003, "after {name}");
             assert_eq!(nginx.worker(), worker, "{name} has cost the worker");
-            // A request that still counted would hold the worker.
+            // A request that is still counted would keep the worker from exiting.
             nginx.signal(libc::SIGQUIT);
             assert!(nginx.wait().success(), "{name}");
         }
@@ -256,7 +257,7 @@ fn a_panic_while_the_configuration_is_read_anew_leaves_the_old_one_in_force() {
     });
 }
 
-/// Two of its responses are more than sockets hold.
+/// Two of its responses are larger than the buffers of sockets.
 const SLOW: &str = "
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -273,7 +274,8 @@ fn a_panic_in_write_event_cuts_the_response() {
     in_both_modes(|mode| {
         let nginx = site(mode, SLOW).start();
         let worker = nginx.worker();
-        // Chunks tell where the body ends; without them the end of the connection would, and a reset is none.
+        // With chunks an incomplete body is visible. Without them the body ends with the connection, so that nginx must
+        // reset it.
         for head in [get("/endless"), b"GET /endless HTTP/1.0\r\n\r\n".to_vec()] {
             let mut client = nginx.connect();
             client.send(head);
@@ -419,7 +421,7 @@ fn a_panic_on_the_way_to_a_successor_does_not_stop_it() {
             let reloading = "wsgi_script_reloading on;\nwsgi_reload_mechanism process;\nwsgi_retire_delay 200ms;";
             let nginx = site(mode, SLOW).http(reloading).start();
             let worker = nginx.worker();
-            // A request under way, which the worker waits for.
+            // An open request, for which the worker waits.
             let mut client = nginx.connect();
             client.send(get("/large"));
             assert!(client.has_answer_within(WAIT_TIMEOUT));

@@ -1,4 +1,4 @@
-//! Flask, Django, Falcon, Bottle and Pyramid with the validator of the standard library around them.
+//! Flask, Django, Falcon, Bottle and Pyramid, wrapped in the validator of the standard library.
 
 use wsgi_testkit::frameworks::{Framework, check, environment};
 

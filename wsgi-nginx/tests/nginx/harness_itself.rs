@@ -1,4 +1,4 @@
-//! The harness notices what it is there to notice. No Python takes part.
+//! Tests of the harness itself: it detects the errors that it must detect. Python is not used.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! Over HTTP/2, where one connection carries many requests. Compiled for an nginx that has it.
+//! HTTP/2, where one connection carries many requests. Compiled only for an nginx that supports it.
 
 use wsgi_testkit::{NginxVersion, Process, wait_for};
 
@@ -27,7 +27,7 @@ def application(environ, start_response):
     return [b"ok"]
 "#;
 
-/// A site that `connect` reaches, and requests of HTTP/1 at its port.
+/// A site that serves HTTP/2 for `connect`, and HTTP/1 at its port.
 fn start(threads: &str) -> Nginx {
     let site = Site::with_defaults().file("app.py", SOURCE).location("/", "wsgi_pass app.py;").http(threads);
     let socket = site.path("http2.sock").display().to_string();
@@ -38,12 +38,12 @@ fn start(threads: &str) -> Nginx {
     site.another_server(&format!("{listen}\nlocation / {{\nwsgi_pass app.py;\n}}")).start()
 }
 
-/// A connection, the window of whose streams has room for so many bytes.
+/// Opens a connection whose streams have a window of `window` bytes.
 fn connect(nginx: &Nginx, window: u32) -> Http2 {
     Http2::connect(&nginx.path("http2.sock"), window)
 }
 
-/// Streams that have begun and have been closed.
+/// Returns how many streams have begun and how many have been closed.
 fn counts(nginx: &Nginx) -> (u64, u64) {
     let text = nginx.get("/counts").ok();
     let (begun, closed) = text.split_once(' ').expect("two numbers");
@@ -88,7 +88,7 @@ fn a_connection_whose_windows_are_closed_does_not_take_all_threads() {
     for _ in 0..20 {
         assert_eq!(nginx.get("/").ok(), "ok");
     }
-    // Those that wait have their turns as others end.
+    // Waiting requests begin as others end.
     stalled.open_window(0, 1 << 30);
     for stream in &streams {
         stalled.open_window(*stream, 1 << 30);
@@ -118,7 +118,7 @@ fn requests_that_wait_and_are_reset_let_others_of_their_connection_have_their_tu
     let mut client = connect(&nginx, 0);
     let streams: Vec<u32> = (0..20).map(|_| client.get("/blocks")).collect();
     wait_for_counts(&nginx, (SHARE, 0));
-    // Of those that have a thread, and of those that wait.
+    // Some of the reset streams have a thread, others wait for one.
     client.reset(streams[0]);
     streams[5..].iter().for_each(|stream| client.reset(*stream));
     wait_for_counts(&nginx, (SHARE + 1, 1));
@@ -140,7 +140,7 @@ fn what_an_application_writes_inline_to_a_closed_window_is_kept_in_a_file() {
     let mut client = connect(&nginx, 0);
     let stream = client.get("/write");
     assert_eq!(client.frame().stream, stream, "its head");
-    // It has returned: this one is answered.
+    // The application has returned, since this request is answered.
     assert_eq!(nginx.get("/").ok(), "ok");
     let growth = worker.memory().saturating_sub(before);
     assert!(growth < 8 << 20, "the worker grew by {growth} bytes");

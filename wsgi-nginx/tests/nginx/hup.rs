@@ -1,6 +1,7 @@
-//! A reload under load loses nothing: a ledger of request numbers, held against what the clients have seen.
+//! A reload under load loses no request: compares the ledger of request numbers with the answers that the clients
+//! received.
 //!
-//! `WSGI_HUPS` and `WSGI_HUP_REQUESTS` make it longer (`make soak`); the defaults take a few seconds.
+//! `WSGI_HUPS` and `WSGI_HUP_REQUESTS` make the test longer (`make soak`); the defaults take a few seconds.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,7 +13,7 @@ use crate::harness::{KEEPALIVE_MIN_TIMEOUT, LEDGER, Load, Mode, Record, Site, WA
 
 const WORKERS: usize = 2;
 
-/// Clients of each kind.
+/// Number of clients of each kind.
 const CLIENTS: usize = 4;
 
 #[test]
@@ -39,7 +40,7 @@ fn hup_under_load(mode: Mode) {
         wait_for_answers(&load, due);
         progress(&format!("{mode}: {hup} of {hups} HUPs, {} of {total} requests answered", load.answered()));
         nginx.signal(libc::SIGHUP);
-        // Two that come together would be one.
+        // Two signals in quick succession would cause one reload.
         wait_for("the reload", || (nginx.log_lines(": reconfiguring").len() >= hup as usize).then_some(()));
     }
     wait_for_answers(&load, usize::MAX);
@@ -74,12 +75,12 @@ fn hup_under_load(mode: Mode) {
     if keeps_open {
         assert_eq!((lost_when_idle.len(), answered.len()), (0, total as usize), "{lost_when_idle:?}");
     } else {
-        // Every kept connection may be closed as it waits for its next request.
+        // nginx may close every kept connection while it waits for its next request.
         assert!(lost_when_idle.len() <= CLIENTS * hups as usize, "{lost_when_idle:?}");
     }
 }
 
-/// Waits until so many requests are answered, or none is left to send. It may take longer than a single event.
+/// Blocks until `due` requests are answered, or all are sent. May take longer than the timeout of a single event.
 fn wait_for_answers(load: &Load, due: usize) {
     let mut last = (load.answered(), Instant::now());
     while load.answered() < due && !load.all_sent() {
@@ -95,7 +96,7 @@ fn number(variable: &str, default: u32) -> u32 {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
-/// For a long run; libtest keeps back what goes through its own printing.
+/// Reports progress of a long run; libtest captures output of `print!`.
 fn progress(text: &str) {
     if std::env::var_os("WSGI_HUPS").is_some() {
         let _ = writeln!(std::io::stderr(), "    {text}");

@@ -1,4 +1,4 @@
-//! What applications say ends up in the error log that nginx has for it, at the level that fits.
+//! Output of applications is in the error log that nginx has for the location, at a fitting level.
 
 use crate::harness::{HELLO, Mode, Nginx, Site, get, in_both_modes};
 
@@ -25,7 +25,7 @@ fn after_one_request(site: Site) -> (Nginx, String) {
     (nginx, log)
 }
 
-/// The text of the record that contains `text`, without nginx's time, level and context.
+/// Returns the line of the log that contains `text`.
 fn record(log: &str, text: &str) -> String {
     let line = log.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text:?} in\n{log}"));
     line.to_owned()
@@ -97,7 +97,7 @@ fn a_long_line_is_split_and_nothing_of_it_is_lost() {
         let statements = "print('<' + ''.join(f'{n:05d}.' for n in range(2000)) + '>', file=errors)";
         let (_nginx, log) = after_one_request(site(mode, statements));
         for number in 0..2000 {
-            // At a cut a number may stand half in one record and half in the next, but most do not.
+            // A cut may split a number into two records, but it splits few numbers.
             let text = format!("{number:05}.");
             if !log.contains(&text) {
                 let cut = (1..text.len()).any(|at| log.contains(&text[..at]) && log.contains(&text[at..]));

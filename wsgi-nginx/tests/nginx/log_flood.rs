@@ -1,4 +1,4 @@
-//! Applications that log more lines than the event loop has written.
+//! Applications that log faster than the event loop can write.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn site(mode: Mode) -> Nginx {
         .start()
 }
 
-/// The numbers of the lines in the log. The last one is there.
+/// Waits until the last line is in the log. Returns the numbers of all lines.
 fn numbers(nginx: &Nginx) -> Vec<usize> {
     let number = |line: &str| Some(line.split_once("number ")?.1.get(..6)?.parse().expect("a number"));
     wait_for("all lines", || {
@@ -83,8 +83,8 @@ fn a_flood_of_lines_takes_little_memory_and_loses_none() {
     }
 }
 
-/// Inline the event loop waits for the application, which may wait for a thread, which cannot wait for the event loop then. It
-/// writes lines itself, before those that wait.
+/// With inline execution the event loop waits for the application, which may wait for a thread. That thread must not
+/// wait for the event loop, so it writes lines itself, before those that are queued.
 #[test]
 fn a_thread_beside_an_inline_application_writes_as_many_lines_as_it_likes() {
     for path in ["/joined", "/background"] {
@@ -128,7 +128,8 @@ fn a_flood_of_lines_does_not_hold_up_static_files() {
         }
         assert_eq!(client.response().ok(), "ok", "{path}");
     }
-    // Without a bound it is a handful: each time the loop writes all lines that have come while it wrote.
+    // Without a limit only a few would be answered: each time, the loop would write all lines that arrived while it
+    // wrote.
     assert!(answered > 40, "{answered} requests were answered meanwhile");
 }
 

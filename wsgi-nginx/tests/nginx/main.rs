@@ -1,7 +1,7 @@
 //! The module in a real nginx, end to end.
 //!
-//! `make nginx` builds both; `WSGI_TEST_NGINX` and `WSGI_TEST_MODULE` name others. Scenarios of the specification carry
-//! their id in the name of the test.
+//! `make nginx` builds nginx and the module; `WSGI_TEST_NGINX` and `WSGI_TEST_MODULE` override them. The names of tests
+//! begin with the ids of scenarios in the specification.
 
 mod harness;
 

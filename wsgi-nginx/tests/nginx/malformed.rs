@@ -1,4 +1,4 @@
-//! Malformed requests, sent to nginx: the table of them has a column for it.
+//! Malformed requests, sent to nginx. The expected results are a column of the table of malformed requests.
 
 use wsgi_testkit::malformed;
 
@@ -7,7 +7,7 @@ use crate::harness::{Site, in_both_modes, nginx_version};
 #[test]
 fn malformed_requests_are_judged_as_the_table_says() {
     in_both_modes(|mode| {
-        // It waits no longer for a body that it does not want: there is none.
+        // A short timeout: nginx would wait in vain for the rest of a body that it discards.
         let location = "wsgi_pass app.py;\nlingering_timeout 100ms;";
         let nginx = Site::new(mode).file("app.py", malformed::APPLICATION).location("/", location).start();
         malformed::check_nginx(&nginx, nginx_version());

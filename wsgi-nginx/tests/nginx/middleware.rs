@@ -1,15 +1,15 @@
-//! `wsgi_middleware`: which stack is in force where (MW-*).
+//! `wsgi_middleware`: the stack that applies at each level (MW-*).
 
 use crate::harness::{Mode, Site, in_both_modes};
 
-/// Answers with the names that middlewares have left.
+/// Answers with the names that the middlewares have added.
 const TRACE: &str = r#"
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("X-Made", str(environ.get("made")))])
     return [" ".join(environ.get("trace", ["none"])).encode()]
 "#;
 
-/// A middleware that leaves its name in environ and, on the way back, in a header.
+/// A middleware that adds its name to environ and, in the response, to a header.
 fn tracing(name: &str) -> String {
     format!(
         r#"
@@ -42,7 +42,7 @@ fn mw_1_the_last_directive_is_the_outermost() {
         let nginx = site(mode).location("/", "wsgi_pass app.py;\nwsgi_middleware a;\nwsgi_middleware b;").start();
         let response = nginx.get("/");
         assert_eq!(response.ok(), "B A");
-        // On the way back the inner one comes first.
+        // The inner middleware handles the response first.
         assert_eq!(response.all("X-Trace"), ["A", "B"]);
     });
 }
@@ -76,7 +76,7 @@ fn mw_4_a_missing_module_is_500_with_the_directive_until_it_is_there() {
         nginx.logged("ModuleNotFoundError");
         let worker = nginx.worker();
         std::fs::write(nginx.path("modules/late.py"), tracing("late").replace("middleware(", "make(")).expect("write");
-        // Python looks at a folder again when that has changed, by the clock of its file system.
+        // Python rereads a directory when its modification time has changed.
         crate::harness::wait_for("the module to be found", || (nginx.get("/").status == 200).then_some(()));
         assert_eq!(nginx.get("/").ok(), "late");
         assert_eq!(nginx.worker(), worker);

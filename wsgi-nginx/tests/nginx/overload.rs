@@ -1,4 +1,4 @@
-//! More requests than can be served, and an application that keeps Python to itself.
+//! More requests than can be served, and an application that does not release the GIL.
 
 use wsgi_testkit::Process;
 
@@ -17,10 +17,10 @@ def application(environ, start_response):
     return [b'x']
 ";
 
-/// As many requests as wait at most, in one: a page that includes so many others.
+/// Largest number of waiting requests, and number of includes in a page that fills the queue.
 const QUEUE: usize = 1024;
 
-/// So much text of the page leaves at once, with its head (`postpone_output`).
+/// Bytes of the page that nginx sends at once, with its head (`postpone_output`).
 const FLUSHED: usize = 2048;
 
 fn site() -> (Nginx, Gate) {
@@ -45,7 +45,7 @@ fn blk_4_the_event_loop_never_takes_the_gil() {
     second.send(get("/"));
     for _ in 0..20 {
         assert_eq!(nginx.get("/file").ok(), "file");
-        // One that leaves while it waits: its request is given up without Python.
+        // This client disconnects while its request waits: nginx drops the request without Python.
         nginx.connect().send(get("/"));
     }
     drop(at_gate);
@@ -62,7 +62,7 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
     holder.send(get("/hold"));
     let at_gate = gate.arrival();
     page.send(get("/full.html"));
-    // The page's head tells that it is under way; its parts wait.
+    // The head shows that the page is being served; its includes are queued.
     let mut response = page.head();
     assert_eq!(response.status, 200);
     let mut client = nginx.connect();
@@ -84,7 +84,7 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
     assert_eq!(nginx.get("/").ok(), "x");
 }
 
-/// More than nginx keeps in memory (`client_body_buffer_size`).
+/// Larger than nginx keeps in memory (`client_body_buffer_size`).
 static BODY: [u8; 40_000] = [b'x'; 40_000];
 
 #[test]
@@ -95,9 +95,10 @@ fn requests_whose_clients_have_left_leave_the_queue_with_their_bodies() {
     holder.send(get("/hold"));
     let at_gate = gate.arrival();
     let worker = Process::new(nginx.worker());
-    // That of the gate may show only now. A request has three: its connection, nginx's file and ours.
+    // The descriptor of the gate may not be visible yet. A request has three: its connection, nginx's body file and the
+    // module's duplicate.
     let descriptors = worker.descriptors() + 1;
-    // More in all than may wait, and few enough at a time for nginx.
+    // More requests in total than may wait, and few enough at a time for nginx.
     for _ in 0..=QUEUE / 100 {
         for _ in 0..100 {
             nginx.connect().send(request("POST", "/", "", &BODY));

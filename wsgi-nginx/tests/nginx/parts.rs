@@ -1,5 +1,5 @@
-//! Pages that include parts (SSI) which the same gateway answers: output that waits for another part of its page waits for
-//! no client. Threads and permits are free meanwhile, and the event loop runs.
+//! Pages with includes (SSI) that the same gateway answers: output that waits for another part of its page does not
+//! wait for a client. Threads and permits are free meanwhile, and the event loop runs.
 
 use std::net::TcpListener;
 use std::thread;
@@ -161,7 +161,7 @@ fn a_long_page_that_waits_for_a_part_is_kept_in_a_file() {
         let mut client = nginx.connect();
         client.send(get(&format!("/{page_of}?{LENGTH}")));
         let standing = gate.arrival();
-        // The thread of the page does not wait: its permit goes to others.
+        // The thread of the page is not blocked: its permit is free for other requests.
         assert_eq!(nginx.get("/quick").ok(), "PART", "{page_of}");
         wait_for("the page to be kept", || (kept(&nginx) + 200_000 > LENGTH as u64).then_some(()));
         let grown = memory(&nginx).saturating_sub(before);
@@ -173,7 +173,7 @@ fn a_long_page_that_waits_for_a_part_is_kept_in_a_file() {
     }
 }
 
-/// As [`site`], with a part that stands at the gate.
+/// Like [`site`], with a part that waits at the gate.
 fn standing_site() -> Site {
     site(Mode::Threads(2))
         .location("= /quick", "wsgi_pass app.py part;")
@@ -181,7 +181,7 @@ fn standing_site() -> Site {
         .location("= /standing", "wsgi_pass app.py standing;")
 }
 
-/// Bytes of the files without a name that the worker has open.
+/// Total size of the unnamed files that the worker has open, in bytes.
 fn kept(nginx: &Nginx) -> u64 {
     let folder = std::fs::read_dir(format!("/proc/{}/fd", nginx.worker())).expect("a worker");
     folder
@@ -197,7 +197,7 @@ fn kept(nginx: &Nginx) -> u64 {
 
 #[test]
 fn a_page_that_cannot_be_kept_is_cut_and_the_log_says_why() {
-    // A part whose server takes the connection and says nothing.
+    // A part whose server accepts the connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
     let nginx = site(Mode::Threads(2))

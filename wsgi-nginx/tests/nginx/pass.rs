@@ -1,4 +1,4 @@
-//! `wsgi_pass`: which application answers (PASS-*), and how it is loaded.
+//! `wsgi_pass`: the choice of the application (PASS-*), and its loading.
 
 use crate::harness::{ENVIRON, Environ, HELLO, Site, in_both_modes, request};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes, wait_for};
 
-/// Keeps processes in the way that its first line names, and answers with their numbers.
+/// Keeps child processes of the kind and start method in its first line, and answers with their process ids.
 const KEEPS: &str = "
 import multiprocessing, os, signal, time
 from concurrent.futures import ProcessPoolExecutor
@@ -45,13 +45,12 @@ def application(environ, start_response):
 
 fn keeps(mode: Mode, kind: &str, method: &str) -> (Nginx, Vec<u32>) {
     let source = format!("KIND, METHOD = {kind:?}, {method:?}\n{KEEPS}");
-    // Of an executor, whose processes have been killed, Python tells.
     let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
     let processes = nginx.get("/").ok().split(' ').map(|number| number.parse().expect("a process")).collect();
     (nginx, processes)
 }
 
-/// Asserts that all have ended before so much time is over.
+/// Asserts that all processes end within `within` of `since`.
 fn end_within(processes: &[u32], since: Instant, within: Duration, what: &str) {
     wait_for(&format!("the end of all processes, {what}"), || {
         processes.iter().all(|process| !std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(())

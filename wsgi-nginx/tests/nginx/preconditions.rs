@@ -1,4 +1,4 @@
-//! Conditions of a request (RFC 9110, 13): nginx judges those of GET and HEAD, the application all others.
+//! Preconditions of a request (RFC 9110, 13): nginx evaluates those of GET and HEAD, the application all others.
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes, request};
 
@@ -31,7 +31,8 @@ const CONDITIONS: [&str; 5] = [
     "If-Modified-Since: Thu, 01 Jan 2015 00:00:00 GMT\r\n",
 ];
 
-/// What nginx makes of a GET or HEAD of each path under each condition. Without a date it takes nothing for unmodified.
+/// nginx's status for a GET or HEAD of each path under each condition. Without a date in the response,
+/// `If-Modified-Since` and `If-Unmodified-Since` count as modified.
 const JUDGED: [(&str, [u16; 5]); 3] =
     [("/", [412, 412, 304, 304, 304]), ("/bare", [412, 412, 200, 304, 200]), ("/closing", [412, 412, 304, 304, 200])];
 
@@ -76,7 +77,7 @@ def application(environ, start_response):
                 }
             }
         }
-        // A read that is redirected is still one.
+        // A GET that is redirected is still a GET.
         client.send(request("GET", "/", "If-None-Match: *\r\n", b""));
         assert_eq!(client.response().status, 304);
     });

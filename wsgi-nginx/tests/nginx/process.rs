@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{Gate, HELLO, Mode, Nginx, Site, get, in_both_modes, kill, wait_for};
 
-/// Runs what the query string says, in Python.
+/// Evaluates the query string in Python.
 const RUNS: &str = "
 import os, signal, subprocess, sys, threading, time
 from urllib.parse import unquote
@@ -115,14 +115,14 @@ for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGHUP, sig
             + HELLO;
         let nginx = Site::new(mode).file("app.py", source).location("/", "wsgi_pass app.py;").start();
         if mode == Mode::Inline {
-            // Elsewhere than in its main thread Python refuses by itself, unless the gateway has warned before.
+            // On another thread than the main one, Python itself raises unless the gateway has already intervened.
             assert_eq!(nginx.get("/").ok(), "hello world\n");
         } else {
             nginx.get("/");
         }
         let line = nginx.logged("signal.signal(SIGTERM)");
         assert!(line.contains("[warn]") && line.contains("app.py:4"), "{line}");
-        // And nginx can still be stopped, which the end of this test does.
+        // The end of this test stops nginx, which still works.
     });
 }
 
@@ -131,7 +131,7 @@ fn a_reload_loads_changed_code() {
     in_both_modes(|mode| {
         let mut nginx = Site::new(mode).file("app.py", HELLO).location("/", "wsgi_pass app.py;").start();
         assert_eq!(nginx.get("/").ok(), "hello world\n");
-        // Same size and most likely the same second: no stale bytecode may be used.
+        // Same size, and most likely the same second: stale bytecode must not be used.
         std::fs::write(nginx.path("app.py"), HELLO.replace("hello world", "other world")).expect("write a file");
         nginx.reload();
         assert_eq!(nginx.get("/").ok(), "other world\n");
@@ -158,7 +158,7 @@ def application(environ, start_response):
             let at_gate = gate.arrival();
             let worker = nginx.worker();
             nginx.signal(signal);
-            // It is told to go by now, and it does not.
+            // By now the worker has been asked to exit, and must still run.
             if signal == libc::SIGHUP {
                 wait_for("a new worker", || (nginx.workers().len() > 1).then_some(()));
             }
@@ -217,7 +217,7 @@ threading.Thread(target=forever.wait, daemon=True).start()
 
 #[test]
 fn a_fast_stop_does_not_wait_for_the_application() {
-    // Inline, nginx sees the signal when the application returns.
+    // With inline execution, nginx sees the signal only when the application returns.
     let source = "import time\ndef application(environ, start_response):\n    print('sleeping')\n    time.sleep(600)\n";
     let mut nginx = Site::new(Mode::Threads(1)).file("app.py", source).location("/", "wsgi_pass app.py;").start();
     let mut client = nginx.connect();
@@ -297,7 +297,7 @@ fn preload_that_fails_says_so_and_the_first_request_tries_again() {
 
 #[test]
 fn a_python_that_the_workers_user_cannot_read_answers_500_in_one_line() {
-    // SAFETY: asks for a number.
+    // SAFETY: `geteuid` only returns a number.
     assert_eq!(unsafe { libc::geteuid() }, 0, "workers of another user need root");
     in_both_modes(|mode| {
         let site = Site::new(mode)

@@ -1,8 +1,8 @@
-//! Which Python runs, and where it finds modules (PY-*, EXE-*, HOME-*).
+//! The Python that runs, and where it finds modules (PY-*, EXE-*, HOME-*).
 
 use crate::harness::{HELLO, Mode, Nginx, Site, Venv, in_both_modes, python_says};
 
-/// Answers with the value of the expression that is the query string.
+/// Answers with the value of the expression in the query string.
 const EVALUATE: &str = "
 import os, sys
 def application(environ, start_response):
@@ -59,7 +59,7 @@ fn py_2_different_values_are_refused_with_both_and_the_first_place() {
     for part in ["wsgi_python_home", one, two] {
         assert!(check.output.contains(part), "{part} is not in {}", check.output);
     }
-    // Both places: the first is named in the message, the second by nginx.
+    // The message names the first place, nginx the second.
     assert_eq!(check.output.matches("nginx.conf:").count(), 2, "{}", check.output);
 }
 
@@ -76,7 +76,7 @@ fn py_3_different_values_in_two_servers_are_refused() {
 #[test]
 fn py_4_without_wsgi_pass_python_is_not_started() {
     in_both_modes(|mode| {
-        // Python told to be verbose says so when it starts.
+        // With PYTHONVERBOSE, Python prints its imports when it starts.
         let verbose = |site: Site| site.main("env PYTHONVERBOSE=1;");
         let without = verbose(Site::new(mode)).location("/", "return 200 ok;").start();
         assert_eq!(without.get("/").ok(), "ok");
@@ -113,7 +113,7 @@ fn py_6_atexit_functions_run_at_a_graceful_stop() {
     });
 }
 
-/// Evaluates the query string in a file that has an assertion that fails.
+/// Evaluates the query string in a file with a failing assertion.
 const ASSERTS: &str = "
 import sys
 def documented():
@@ -223,7 +223,7 @@ fn exe_2_without_it_the_log_tells_where_modules_were_looked_for() {
 #[test]
 fn exe_3_missing_executable_is_refused() {
     for name in ["missing/python", "app.py"] {
-        // The second exists, and cannot be executed.
+        // The second file exists, but cannot be executed.
         let check = Site::with_defaults()
             .file("app.py", HELLO)
             .location("/", &format!("wsgi_pass app.py;\nwsgi_python_executable {name};"))
@@ -357,7 +357,7 @@ fn home_without_a_standard_library_answers_500_and_says_why_in_one_line() {
     });
 }
 
-/// Every request is answered with 500 by one worker that stays, and the log has one line about it.
+/// Asserts that one worker answers every request with 500 and is not replaced, and that the log has one line about it.
 fn assert_cannot_start(nginx: &Nginx, mentions: &[&str]) {
     let worker = nginx.worker();
     for _ in 0..3 {

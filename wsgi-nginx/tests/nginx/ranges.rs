@@ -1,8 +1,8 @@
-//! `wsgi_allow_ranges`: nginx's range filter on answers of applications (RNG-*).
+//! `wsgi_allow_ranges`: nginx's range filter on responses of applications (RNG-*).
 
 use crate::harness::{Mode, Nginx, Response, Site, in_both_modes, request, wait_for};
 
-/// Ten bytes, in the form that the path names.
+/// Ten bytes, produced as the path says.
 const SOURCE: &str = r#"
 closed = 0
 class Closing:

@@ -1,5 +1,5 @@
-//! Applications that nginx calls while it serves another request, or again for the same one, and clients that leave
-//! meanwhile. Each result is closed once, and the worker has what it had before.
+//! Applications that nginx calls while it serves another request, or again for the same request, and clients that
+//! disconnect meanwhile. Each result is closed once, and the worker keeps no resources.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use wsgi_testkit::{Chance, figure};
 
 use crate::harness::{Client, Gate, Mode, Nginx, Site, in_both_modes, request, wait_for};
 
-/// `application` does what the query of the client's request says. The others lead to it.
+/// `application` acts as the query of the client's request says. The others lead to it.
 const SOURCE: &str = r#"
 import os, sys, threading
 lock = threading.Lock()
@@ -77,10 +77,10 @@ def elsewhere(environ, start_response):
     return Blocks(iter([]))
 "#;
 
-/// Locations that lead to `application`, each in a way of its own.
+/// Locations that lead to `application`, each in a different way.
 ///
-/// With the condition of those that are `/refused` nginx answers 412 in place of the first application, and calls the second
-/// one within the call that sends the head.
+/// Locations whose name begins with `/refused` are requested with a condition, so that nginx answers 412 in place of
+/// the first application. It calls the second one inside the call that sends the head.
 const WAYS: [(&str, &str); 18] = [
     ("/app", "wsgi_pass app.py;"),
     ("/page", "root html;\ntry_files /page.html =404;"),
@@ -127,14 +127,14 @@ fn start(mode: Mode) -> Nginx {
     let nginx = site
         .another_server(&format!("listen unix:{};\nadd_header X-Accel-Redirect /app;\nreturn 200;", socket.display()))
         .start();
-    // What comes with the first request is there.
+    // Creates the resources that come with the first request.
     for (way, _) in WAYS {
         assert_eq!(nginx.get(&format!("{way}?warm")).status, 200, "{way}");
     }
     nginx
 }
 
-/// What a client asks nginx's filters for, besides.
+/// Request headers that activate nginx's filters.
 const FILTERS: [&str; 3] = ["", "Accept-Encoding: gzip\r\n", "Range: bytes=5-9000\r\n"];
 
 /// A query that no other request has.
@@ -143,7 +143,7 @@ fn unique(moment: &str) -> String {
     format!("{moment}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What is begun is closed, once.
+/// Asserts that every result that was begun is closed exactly once. Returns their number.
 #[track_caller]
 fn assert_all_closed(nginx: &Nginx) -> u64 {
     let [begun, closed, again] = wait_for("results to be closed", || {
@@ -155,12 +155,12 @@ fn assert_all_closed(nginx: &Nginx) -> u64 {
     begun
 }
 
-/// Descriptors of the worker.
+/// Number of descriptors of the worker.
 fn descriptors(nginx: &Nginx) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", nginx.worker())).expect("a worker").count()
 }
 
-/// Runs `scenario`, then looks that the worker is the same one, and no larger by a descriptor.
+/// Runs `scenario`, and asserts that the worker is the same afterwards and has no more descriptors.
 #[track_caller]
 fn without_a_trace(nginx: &Nginx, scenario: impl FnOnce()) {
     assert_all_closed(nginx);
@@ -182,7 +182,7 @@ fn is_refused(way: &str) -> bool {
     way.starts_with("/refused")
 }
 
-/// Runs the scenario for each way and filter.
+/// Runs the scenario for each location and filter.
 fn in_all_ways(scenario: impl Fn(&Nginx, &str, &str)) {
     in_both_modes(|mode| {
         let nginx = start(mode);
@@ -221,7 +221,8 @@ fn a_client_may_leave_within_its_body() {
                     "POST {way}?whole HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
                 );
                 client.send(text);
-                // 100, or the answer of whoever takes no body. Then nginx waits for the rest.
+                // Reads 100, or the final response if nothing reads the body. nginx then waits for the rest of the
+                // body.
                 client.head();
                 client.send("abc");
             });
@@ -237,7 +238,7 @@ fn a_client_may_leave_while_the_application_is_called() {
 #[test]
 fn a_client_may_leave_when_the_response_has_begun() {
     in_all_ways(|nginx, way, headers| {
-        // nginx wants no body of who authorizes, nor of a copy: they are not asked for a second block.
+        // nginx ignores the bodies of authorization and mirror subrequests, so that it does not ask for a second block.
         if !matches!(way, "/authorized" | "/mirrored") {
             leaves_at_the_gate(nginx, way, headers, "begun");
         }
@@ -265,17 +266,17 @@ fn a_client_may_leave_within_the_response() {
 #[test]
 fn an_application_may_fail_within_the_response() {
     in_all_ways(|nginx, way, headers| {
-        // It is cut, or something is missing in what includes it; in any case it ends.
+        // The response is truncated, or the page that includes it lacks a part; in either case it ends.
         ask(nginx, way, &unique("raise"), &format!("{headers}Connection: close\r\n")).rest();
     });
 }
 
-/// Requests of [`clients_may_leave_at_any_time`], in each mode.
+/// Number of requests of [`clients_may_leave_at_any_time`] in each mode.
 fn amount() -> u64 {
     std::env::var("WSGI_TEST_REENTRANT").map_or(600, |text| text.parse().expect("WSGI_TEST_REENTRANT is a number")) / 2
 }
 
-/// Clients that leave side by side.
+/// Number of concurrent clients.
 const CLIENTS: u64 = 4;
 
 #[test]
@@ -302,14 +303,14 @@ fn clients_may_leave_at_any_time() {
     });
 }
 
-/// One request, by a client that leaves after so many bytes, or at the end.
+/// Sends one request, with a client that disconnects after a random number of bytes, or at the end.
 fn visit(nginx: &Nginx, chance: &mut Chance) {
     let (way, _) = chance.one_of(&WAYS);
     let moment = chance.one_of(&["list", "whole", "long", "raise"]);
     let headers = format!("{}Connection: close\r\n", chance.one_of(&FILTERS));
     let mut client = ask(nginx, way, &unique(moment), &headers);
     match chance.below(3) {
-        // Before nginx has seen it, or soon after.
+        // Disconnects before nginx has seen the request, or soon after.
         0 => (0..chance.below(20_000)).for_each(|_| std::hint::spin_loop()),
         1 => drop(client.take(chance.below(200_000))),
         _ => drop(client.rest()),

@@ -9,7 +9,7 @@ use crate::harness::{
     Gate, HELLO, KEEPALIVE_MIN_TIMEOUT, Mode, Nginx, Site, get, in_both_modes, nginx_version, wait_for,
 };
 
-/// Answers with a word and the worker's process id; `/gate` waits in between.
+/// Answers with a word and the worker's process id; `/gate` waits between them.
 fn says(word: &str) -> String {
     format!(
         r#"
@@ -32,14 +32,14 @@ fn site(mode: Mode, directives: &str) -> Site {
 const MODULE: &str = "wsgi_script_reloading on;";
 const PROCESS: &str = "wsgi_script_reloading on;\nwsgi_reload_mechanism process;";
 
-/// Puts another file in the place of the script.
+/// Replaces the script by another file.
 fn edit(nginx: &Nginx, source: &str) {
     let beside = nginx.path("app.py.new");
     std::fs::write(&beside, source).expect("write the script");
     std::fs::rename(beside, nginx.path("app.py")).expect("put it in place");
 }
 
-/// The word, and the process that has said it.
+/// Returns the word, and the process id of the worker that answered.
 fn ask(nginx: &Nginx) -> (String, u32) {
     let text = nginx.get("/").ok();
     let (word, process) = text.split_once(' ').expect("two words");
@@ -70,7 +70,8 @@ fn rel_2_by_module_the_very_next_request_gets_the_new_version_from_the_same_work
     });
 }
 
-/// What the script makes is destroyed as soon as the next version is there, and lets other threads run then.
+/// A script whose objects are destroyed as soon as the next version is loaded, and whose destructors let other threads
+/// run.
 fn with_destructors(word: &str) -> String {
     format!(
         r#"
@@ -235,7 +236,7 @@ fn rel_9_a_script_that_is_gone_is_500_until_it_is_back() {
     });
 }
 
-/// Asks over and over from two threads while `work` runs, each time on a new connection. Returns how many answers came.
+/// Sends requests from two threads while `work` runs, each on a new connection. Returns the number of answers.
 fn under_load(nginx: &Nginx, work: impl FnOnce()) -> usize {
     let (over, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -276,7 +277,7 @@ fn rel_11_by_process_all_workers_are_replaced_and_no_request_is_lost() {
             for number in 0..5 {
                 let word = format!("v{number}");
                 edit(&nginx, &says(&word));
-                // Each worker notices when it has a request; in the end there are only new ones.
+                // Each worker notices the edit when it gets a request; in the end all workers are new.
                 wait_for("all workers to be replaced", || (0..40).all(|_| ask(&nginx).0 == word).then_some(()));
             }
         });
@@ -297,12 +298,14 @@ fn rel_11_by_process_hundreds_of_edits_under_load_lose_no_request() {
             }
         });
         assert!(answers > 100, "{answers} answers");
-        // Not one for each edit: a worker that has not loaded the script yet loads the latest version.
+        // A worker that has not loaded the script yet loads the latest version, so that not every edit replaces a
+        // worker.
         assert!(nginx.workers().iter().all(|worker| !first.contains(worker)));
     });
 }
 
-/// One request on a connection that is kept; `None` if the connection was closed before a byte of the answer came.
+/// Sends one request on a persistent connection. Returns `None` if the connection was closed before a byte of the
+/// answer.
 fn ask_again(stream: &mut TcpStream) -> Option<String> {
     if stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").is_err() {
         return None;
@@ -380,7 +383,7 @@ fn a_worker_waits_for_its_turn_to_make_way() {
     client.head();
     let standing = gate.arrival();
     edit(&nginx, &says("new"));
-    // Whoever goes first, at least one worker serves all the time.
+    // At least one worker serves at any time, whichever retires first.
     for _ in 0..100 {
         ask(&nginx);
         assert!(!nginx.workers().is_empty());

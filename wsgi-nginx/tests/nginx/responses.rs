@@ -1,10 +1,10 @@
-//! What nginx itself adds to responses, makes of them, and does when they fail.
+//! nginx's own additions to responses, its changes to them, and its handling of failed responses.
 
 use wsgi_testkit::NginxVersion;
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes, nginx_version, request};
 
-/// A site whose `/name` runs the function `name` of this script.
+/// A site where `/name` calls the function `name` of this script.
 fn site(mode: Mode, source: &str) -> Nginx {
     let dispatch = "
 def application(environ, start_response):
@@ -74,7 +74,7 @@ def app(environ, start_response):
     });
 }
 
-/// The end of the connection is the only end of a body that HTTP/1.0 knows, but for a reset.
+/// In HTTP/1.0 a body without a length ends with the connection, so that only a reset marks it as incomplete.
 #[test]
 fn a_response_of_http_1_0_that_fails_half_way_is_reset() {
     in_both_modes(|mode| {
@@ -92,7 +92,7 @@ def app(environ, start_response):
     });
 }
 
-/// As nginx passes on those of a proxied server, from 1.23 on.
+/// Like the headers of a proxied server, from nginx 1.23 on.
 #[test]
 fn each_challenge_of_an_application_that_guards_a_location_reaches_the_client() {
     in_both_modes(|mode| {

@@ -1,4 +1,5 @@
-//! `wsgi_optimize_send_headers`: when the head leaves, and how much work nginx's own answers save (OSH-*).
+//! `wsgi_optimize_send_headers`: when the head is sent, and how much work the application is spared if nginx answers
+//! (OSH-*).
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ fn nginx(mode: Mode, switch: &str) -> Nginx {
     Site::new(mode).file("app.py", SOURCE).location("/", &directives).start()
 }
 
-/// How often the application has worked, once so many responses are closed.
+/// Waits until `closed` responses are closed. Returns how often the application has worked.
 fn worked(nginx: &Nginx, closed: u64) -> u64 {
     wait_for(&format!("{closed} calls of close()"), || {
         let text = nginx.get("/state").ok();

@@ -1,4 +1,4 @@
-//! Scripts with an interpreter each that use the same modules of the standard library.
+//! Scripts in separate interpreters that use the same modules of the standard library.
 
 use wsgi_testkit::side_by_side::{SCRIPTS, check_side_by_side, script};
 

@@ -1,8 +1,8 @@
-//! Signals of nginx in the hands of applications.
+//! Applications that use nginx's signals.
 
 use crate::harness::{Mode, Site, in_both_modes};
 
-/// Calls what the path names, and shows what it raises.
+/// Makes the call that the path names, and answers with the exception that it raises.
 const CALLS: &str = "
 import asyncio, faulthandler, os, signal, threading, time
 def handler(*arguments):
@@ -58,7 +58,7 @@ fn a_handler_for_a_signal_of_the_server_raises_in_a_request() {
                 Mode::Inline => {
                     assert!(text.starts_with("ValueError: signal.signal(") && text.contains(ours), "{text}")
                 }
-                // Python 3.9 has fewer words.
+                // The message of Python 3.9 is shorter.
                 Mode::Threads(_) => assert!(text.starts_with("ValueError") && python.starts_with(&*text), "{text}"),
             }
         }
@@ -85,7 +85,7 @@ fn signals_that_an_application_blocks_still_reach_nginx() {
         if mode == Mode::Inline {
             nginx.logged("left signals of the server blocked");
         }
-        // nginx's master sends commands by another way: the worker itself is asked.
+        // nginx's master sends commands through a channel, not by signals, so the test reads the worker's signal mask.
         let status = std::fs::read_to_string(format!("/proc/{}/status", nginx.worker())).expect("a worker");
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a line").trim();
         assert!(blocked.chars().all(|digit| digit == '0'), "{blocked}");

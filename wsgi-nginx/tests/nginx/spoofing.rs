@@ -1,4 +1,5 @@
-//! Headers that nginx lets through when it is told to: still none of them poses as another one.
+//! Headers with underscores or invalid names, which nginx accepts only if configured to: none of them sets the variable
+//! of another header.
 
 use wsgi_testkit::conformance::check_spoofing;
 

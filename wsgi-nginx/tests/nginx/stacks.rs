@@ -1,4 +1,4 @@
-//! The stacks that applications run on: how large they are, and that recursions and numerical libraries find them large enough.
+//! The stacks that applications run on: their size, and whether recursion and numerical libraries fit.
 
 use wsgi_testkit::frameworks::numerics;
 use wsgi_testkit::stacks::{APPLICATION, LARGE, NUMERICS, RECURSION_LIMITS, SHAPES};
@@ -12,7 +12,7 @@ fn start(mode: Mode, limits: &'static str, http: &str) -> Nginx {
     Site::new(mode).limits(limits).http(http).file("app.py", APPLICATION).location("/", "wsgi_pass app.py;").start()
 }
 
-/// Whether nginx runs under a tool whose instrumented code takes far more stack than a release build.
+/// Whether nginx runs under a sanitizer, whose instrumented code takes far more stack than a release build.
 fn is_sanitized() -> bool {
     std::env::var_os("ASAN_OPTIONS").is_some()
 }

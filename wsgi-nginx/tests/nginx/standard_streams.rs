@@ -1,4 +1,4 @@
-//! What applications and libraries do to the standard streams, each in a worker of its own.
+//! Uses of the standard streams by applications and libraries, each in a separate worker.
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes};
 
@@ -13,7 +13,7 @@ fn assert_logged(log: &str, texts: &[&str]) {
     }
 }
 
-/// Records that have nginx's words about the request in them.
+/// Asserts that each text is in a record with nginx's context of the request.
 #[track_caller]
 fn assert_logged_with_the_request(nginx: &Nginx, path: &str, texts: &[&str]) {
     for text in texts {
@@ -54,7 +54,7 @@ def application(environ, start_response):
     });
 }
 
-/// At import, and again when the script is loaded anew or another one does the same.
+/// At import, when the script is reloaded, and when another script does the same.
 #[test]
 fn scripts_may_put_streams_of_their_own_around_the_standard_ones_again_and_again() {
     let ways = [
@@ -217,7 +217,7 @@ def application(environ, start_response):
         let nginx = site.start();
         assert_eq!(nginx.get("/").ok(), "ok");
         assert_eq!(std::fs::read_to_string(nginx.path("own.txt")).expect("a file"), "<elsewhere>");
-        // nginx points it back when it opens its logs anew.
+        // nginx redirects descriptor 2 to the log again when it reopens its logs.
         nginx.signal(libc::SIGUSR1);
         nginx.logged("reopening logs");
         let log = nginx.stop();

@@ -1,10 +1,10 @@
-//! Responses that come block by block: to slow, stalled and vanished clients, and to several at a time.
+//! Responses sent block by block: to slow, stalled and disconnected clients, and to several at a time.
 
 use wsgi_testkit::Process;
 
 use crate::harness::{Mode, Nginx, Site, get, in_both_modes, wait_for};
 
-/// Counts what is produced and closed, and tells at `/state`. Everything else is up to the test's `stream`.
+/// Counts produced blocks and calls of `close()`, and reports both at `/state`. The test adds a `stream`.
 const COUNTS: &str = r#"
 class Counted:
     produced = closed = 0
@@ -29,21 +29,21 @@ fn site(mode: Mode, stream: &str) -> Site {
     Site::new(mode).file("app.py", COUNTS.to_owned() + stream).location("/", "wsgi_pass app.py;")
 }
 
-/// Blocks produced and calls of `close()` so far.
+/// Returns the number of blocks produced and of calls of `close()` so far.
 fn state(nginx: &Nginx) -> (u64, u64) {
     let text = nginx.get("/state").ok();
     let (produced, closed) = text.split_once(' ').expect("two numbers");
     (produced.parse().expect("a number"), closed.parse().expect("a number"))
 }
 
-/// Waits until `close()` was called so often, and makes sure that it is not called again.
+/// Waits until `close()` was called `times` times, and asserts that it is not called again.
 fn assert_closed(nginx: &Nginx, times: u64) {
     wait_for(&format!("{times} calls of close()"), || (state(nginx).1 >= times).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert_eq!(state(nginx).1, times, "close() was called too often");
 }
 
-/// Waits until the stream produces nothing more.
+/// Waits until the stream produces nothing more. Returns the number of blocks.
 fn stands_still(nginx: &Nginx) -> u64 {
     wait_for("the stream to stand still", || {
         let (before, _) = state(nginx);
@@ -108,7 +108,8 @@ def stream(environ, start_response):
         let mut client = nginx.connect();
         client.send(get("/?1000000"));
         client.head();
-        // The client takes nothing, and all is there: 10 MB of bytes, and perhaps still 8 of the list itself.
+        // The client reads nothing, and the whole response is in memory: 10 MB of bytes, and perhaps still the 8 MB of
+        // the list itself.
         assert_eq!(nginx.get("/?1").ok(), "0123456789");
         let growth = worker.memory().saturating_sub(before);
         assert!(growth < 24_000_000, "the worker grew by {growth} bytes");
@@ -147,7 +148,8 @@ def stream(environ, start_response):
     }
 }
 
-/// Inline the event loop waits for what a generator does behind its last block, and so it must come to an end.
+/// With inline execution the event loop waits for code of a generator after its last block, so that this must be
+/// limited.
 #[test]
 fn endless_empty_items_behind_content_length_hold_up_nobody_inline() {
     let source = r#"
@@ -192,7 +194,7 @@ def stream(environ, start_response):
         let mut client = nginx.connect();
         client.send(get("/"));
         client.head();
-        // The kernel's socket buffers take a few MiB on their own.
+        // The kernel's socket buffers take a few MiB.
         let produced = stands_still(&nginx);
         assert!(produced < 64, "{produced} MiB were produced for a client that reads nothing");
         let growth = Process::new(nginx.worker()).memory().saturating_sub(before);
@@ -277,7 +279,7 @@ def stream(environ, start_response):
     });
 }
 
-/// nginx looks at all buffers that wait for a client whenever it is given another one.
+/// nginx walks over all buffers that wait for a client whenever it gets another one.
 #[test]
 fn tiny_blocks_for_a_client_that_takes_nothing_do_not_hold_up_the_event_loop() {
     const BLOCKS: &str = "
@@ -297,7 +299,7 @@ def written(environ, start_response):
         let mut client = nginx.connect();
         client.send(get(target));
         client.head();
-        // The client has begun to be served, and its socket fills.
+        // nginx has begun to serve the client, whose socket fills up.
         let began = std::time::Instant::now();
         while began.elapsed() < std::time::Duration::from_secs(3) {
             let asked = std::time::Instant::now();

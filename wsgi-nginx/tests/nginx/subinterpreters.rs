@@ -1,10 +1,10 @@
-//! An interpreter for each application (SUB-*): `wsgi_enable_subinterpreters` and `wsgi_use_main_interpreter`.
+//! Separate interpreters for applications (SUB-*): `wsgi_enable_subinterpreters` and `wsgi_use_main_interpreter`.
 
 use std::thread;
 
 use crate::harness::{Environ, Gate, Mode, Nginx, Site, get, in_both_modes, package_venv, wait_for};
 
-/// Counts in a module that every script can import, and tells which interpreter it is in.
+/// Counts in a module that every script can import, and answers with the count.
 const COUNTS: &str = "
 import shared
 def application(environ, start_response):
@@ -13,7 +13,7 @@ def application(environ, start_response):
     return [str(shared.n).encode()]
 ";
 
-/// Answers with the value of the expression that is the query string.
+/// Answers with the value of the expression in the query string.
 const EVALUATE: &str = "
 import os, signal, sys, threading
 from urllib.parse import unquote
@@ -22,7 +22,7 @@ def application(environ, start_response):
     return [str(eval(unquote(environ['QUERY_STRING']), globals(), {'environ': environ})).encode()]
 ";
 
-/// Scripts `a.py`, `b.py` and so on that are the same, with a module `shared`.
+/// A site with identical scripts `a.py`, `b.py` and `c.py`, and a module `shared`.
 fn counting(mode: Mode, http: &str) -> Site {
     let site = Site::new(mode).file("lib/shared.py", "n = 0\n").http("wsgi_python_path lib;").http(http);
     ["a", "b", "c"].into_iter().fold(site, |site, name| site.file(&format!("{name}.py"), COUNTS))
@@ -121,11 +121,12 @@ fn sub_6_scripts_of_one_name_in_two_folders_do_not_mix() {
 
 #[test]
 fn sub_7_an_extension_that_refuses_a_second_interpreter_is_named_with_the_way_out() {
-    // Its PyO3 refuses; that of later versions leaves it to Python, which looks at interpreters with a GIL of their own only.
-    // Its only wheel has the stable ABI: there is none for a single version of Python that a newer one would lack.
+    // This version's PyO3 refuses a second interpreter. Later versions leave that to Python, which checks only
+    // interpreters with their own GIL. The only wheel has the stable ABI, so that it also fits newer versions of
+    // Python.
     let venv = package_venv("bcrypt==4.3.0");
     in_both_modes(|mode| {
-        // Whichever comes first gets it.
+        // The first interpreter that imports it gets it.
         let source = COUNTS.replace("import shared", "import bcrypt\nclass shared: n = 0");
         let site = |flag: &str| {
             Site::new(mode)
@@ -138,7 +139,7 @@ fn sub_7_an_extension_that_refuses_a_second_interpreter_is_named_with_the_way_ou
                 .start()
         };
         let nginx = site("");
-        // From Python 3.13 on it refuses all but the main one.
+        // With Python 3.13 and later it refuses every interpreter except the main one.
         let first = nginx.get("/a").status;
         assert_eq!(nginx.get("/b").status, 500);
         nginx.logged("ImportError: ");
@@ -181,13 +182,14 @@ fn interpreters_have_environments_guards_and_search_paths_of_their_own() {
             .location("/a", "wsgi_pass a.py;")
             .location("/b", "wsgi_pass b.py;")
             .start();
-        // An interpreter begins with the environment of the process, which the others change as well.
+        // A new interpreter copies the environment of the process, which other interpreters change as well: `/b` starts
+        // first.
         assert_eq!(evaluate(&nginx, "/b", "os.environ.get('A')"), "None");
         assert_eq!(evaluate(&nginx, "/a", "os.environ.setdefault('A', 'x')"), "x");
         assert_eq!(evaluate(&nginx, "/b", "os.environ.get('A')"), "None");
         assert_eq!(evaluate(&nginx, "/a", "sys.path[0]"), nginx.path("lib").display().to_string());
         assert_eq!(evaluate(&nginx, "/a", "sys.argv, os.getcwd()"), "([''], '/')");
-        // Signals are for the main interpreter, those of the server included.
+        // Only the main interpreter may set signal handlers, whether or not the signal is nginx's.
         assert_eq!(nginx.get("/a?signal.signal(signal.SIGTERM,signal.SIG_DFL)").status, 500);
         assert_eq!(nginx.get("/b?signal.signal(signal.SIGRTMIN,signal.SIG_DFL)").status, 500);
         nginx.logged("ValueError: signal only works in main thread");
@@ -284,7 +286,7 @@ atexit.register(lambda: print('atexit ran'))
         for path in ["/a", "/b", "/c"] {
             evaluate(&nginx, path, "1");
         }
-        // At once: there is half a second for all of it.
+        // The worker terminates: it has half a second for all interpreters.
         nginx.signal(libc::SIGTERM);
         let mut nginx = nginx;
         assert!(nginx.wait().success());
@@ -343,7 +345,7 @@ def application(environ, start_response):
             })
             .location("/b", "wsgi_pass b.py;")
             .start();
-        // Both stall, each in its interpreter, and a third one is quick.
+        // Two requests stall, each in its interpreter, and a third one does not.
         let mut clients = ["/one", "/two"].map(|path| {
             let mut client = nginx.connect();
             client.send(get(path));
@@ -411,7 +413,7 @@ fn python_with_a_debugging_allocator_finds_nothing_wrong() {
     }
 }
 
-/// Four clients send so many requests each to two scripts in turn, with and without bodies, while nginx reloads.
+/// Four clients send `requests` requests each to two scripts in turn, with and without bodies, while nginx reloads.
 fn load(site: Site, requests: usize) {
     let source = "
 import sys, threading

@@ -1,4 +1,4 @@
-//! `wsgi_temp_path`: where responses go that do not fit into memory (TMP-*).
+//! `wsgi_temp_path`: the directory for responses that do not fit into memory (TMP-*).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn site(mode: Mode) -> Site {
     Site::new(mode).file("app.py", SOURCE).http("wsgi_write_buffering on;").location("/", "wsgi_pass app.py;")
 }
 
-/// What is below a folder, folders before what they hold.
+/// Returns all paths below a directory, parents before children.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in folder.read_dir().unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
@@ -43,11 +43,11 @@ fn tmp_1_levels_are_folders() {
 
 #[test]
 fn tmp_2_the_default_stands_beside_request_bodies_and_belongs_to_the_workers() {
-    // SAFETY: asks for a number.
+    // SAFETY: `geteuid` only returns a number.
     let root = unsafe { libc::geteuid() } == 0;
     let site = Site::new(Mode::Threads(1)).without_temp_path().file("app.py", HELLO).location("/", "wsgi_pass app.py;");
     let folder = site.folder().join(body_temp_path()).with_file_name("wsgi_temp");
-    // Which user can read the Python of a developer is another matter.
+    // Workers of another user may be unable to read a developer's Python, which is not tested here.
     let site = site.expect_in_log("cannot start Python");
     let nginx = if root { site.user("daemon") } else { site }.start();
     let found = folder.metadata().unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

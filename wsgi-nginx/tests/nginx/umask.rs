@@ -1,8 +1,8 @@
-//! Modes of files that applications make.
+//! Modes of files that applications create.
 
 use crate::harness::{Mode, Site, in_both_modes};
 
-/// Shows the umask, and the modes of a folder, a file and a database.
+/// Answers with the umask, and the modes of a directory, a file and a database.
 const MAKES_FILES: &str = "
 import os, sqlite3, tempfile
 def application(environ, start_response):
@@ -40,7 +40,7 @@ fn without_a_umask_files_of_an_application_can_be_written_by_their_owner_only() 
     in_both_modes(|mode| {
         let nginx = site(mode).umask("0").start_in_background();
         assert_eq!(nginx.get("/").ok(), "022: 755 644 644");
-        // The new master has taken over the umask of a daemon.
+        // The new master has inherited umask 0 from the daemon.
         let nginx = site(mode).umask("077").start_in_background();
         nginx.upgrade();
         assert_eq!(nginx.get("/").ok(), "022: 755 644 644", "after an upgrade of the binary");

@@ -173,7 +173,7 @@ fn var_10_the_old_include_changes_nothing() {
     });
 }
 
-/// The set that configurations for the original included.
+/// The variables of the include file that configurations of the 2008 module used.
 const OLD_INCLUDE: &str = "
 wsgi_var REQUEST_METHOD $request_method;
 wsgi_var QUERY_STRING $query_string;

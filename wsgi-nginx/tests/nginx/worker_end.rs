@@ -1,11 +1,11 @@
-//! A worker ends within its time limit although code of an application runs on, and loses no line of a log.
+//! A worker ends within its time limit although code of an application still runs, and loses no line of a log.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, kill, wait_for};
 
-/// `hold()` keeps the GIL in C, as a regular expression or an extension may do, and says so before. A thread begins when the
-/// request is over, and the test lets it.
+/// `hold()` keeps the GIL in C, as a regular expression or an extension may do, and prints a line before. A thread
+/// starts its work when the test opens the gate, after the request.
 const HOLD: &str = "
 import atexit, ctypes, os, sys, threading, time
 def hold():
@@ -27,7 +27,7 @@ def application(environ, start_response):
     return [b'ok']
 ";
 
-/// What keeps a worker: the function `go` of an application, in a request.
+/// Code that delays the end of a worker: the function `go` of an application, called in a request.
 const KEEPERS: [(&str, &str); 7] = [
     ("a thread that keeps the GIL", "thread(hold, daemon=True)"),
     ("a thread that computes", "thread(loop, daemon=True)"),
@@ -38,7 +38,7 @@ const KEEPERS: [(&str, &str); 7] = [
     ("a thread and atexit", "thread(loop); atexit.register(time.sleep, 3600)"),
 ];
 
-/// As above, where a request does not hold up the worker.
+/// More of it for threads, where a running request does not block the event loop.
 const KEEPERS_ON_THREADS: [(&str, &str); 2] =
     [("a request that keeps the GIL", "hold()"), ("a request that computes", "loop()")];
 
@@ -46,10 +46,11 @@ fn script(go: &str) -> String {
     format!("{HOLD}\ndef go():\n    {go}\n")
 }
 
-/// Time enough for a worker that has half a second for each of two things, on a busy machine; nothing here ends by itself.
+/// Time for a worker on a busy machine: it has half a second for each of two things. Nothing here ends without being
+/// abandoned.
 const SOON: Duration = Duration::from_secs(6);
 
-/// Ends a worker that `location` keeps, and sees another one serve.
+/// Ends a worker that the application delays, and checks that another worker serves.
 fn end_worker(nginx: &Nginx, location: &str, what: &str) {
     let worker = nginx.worker();
     nginx.logged("holds");
@@ -105,7 +106,7 @@ fn a_worker_of_scripts_that_all_compute_ends_in_time() {
             site.file(&file, script(go)).location(&format!("/{name}"), &format!("wsgi_pass {file};"))
         });
         let nginx = site.start();
-        // All are loaded before one computes: each look at a file takes a turn at the GIL then.
+        // All scripts are loaded before any of them computes, since each file access then waits for the GIL.
         for path in ["", "/go"] {
             for name in names {
                 assert_eq!(nginx.get(&format!("/{name}{path}")).ok(), "ok");
@@ -126,7 +127,7 @@ fn a_reload_leaves_no_worker_behind_that_code_in_c_keeps() {
     client.send(get("/go"));
     nginx.logged("holds");
     drop(client);
-    // Five seconds for threads, as long again for atexit, and a moment.
+    // Five seconds for threads, five for atexit, and some more.
     let began = Instant::now();
     nginx.reload();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());

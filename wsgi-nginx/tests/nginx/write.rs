@@ -68,7 +68,7 @@ fn site(mode: Mode, directives: &str) -> Site {
 
 const ON: &str = "wsgi_write_buffering on;";
 
-/// Deleted files below the temporary folder of the site that a worker has open.
+/// Returns the deleted files below the site's temporary directory that a worker has open.
 fn nameless_files(nginx: &Nginx) -> Vec<PathBuf> {
     let folder = nginx.path("wsgi_temp");
     let descriptors = format!("/proc/{}/fd", nginx.worker());
@@ -85,7 +85,7 @@ fn bytes(count: usize) -> String {
     blocks + &"!".repeat(count % 512)
 }
 
-/// Temporary files while a response of so many bytes waits to be sent.
+/// Returns the number of temporary files while a response of `count` bytes waits to be sent.
 fn files_for(nginx: &Nginx, path: &str, count: usize) -> usize {
     let gate = Gate::new(nginx.path("gate"));
     let mut client = nginx.connect();
@@ -182,7 +182,7 @@ fn wb_7_a_client_that_takes_nothing_ends_the_writing_and_hurts_nobody() {
 fn client_with_a_small_buffer(nginx: &Nginx) -> Client {
     let stream = TcpStream::connect(("127.0.0.1", nginx.port())).expect("nginx listens");
     let size: libc::c_int = 16 << 10;
-    // SAFETY: a socket that is open, and an option of this size.
+    // SAFETY: the socket is open, and the option has this type and size.
     let set = unsafe {
         let value = (&raw const size).cast();
         libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, size_of_val(&size) as u32)
@@ -198,7 +198,7 @@ fn send_timeout_counts_between_two_sends_of_one_write() {
         let mut client = client_with_a_small_buffer(&nginx);
         client.send("GET /large?2 HTTP/1.0\r\n\r\n");
         assert_eq!(client.head().status, 200);
-        // Each of the two takes longer than the time-out.
+        // Each of the two blocks takes longer than the timeout.
         for _ in 0..32 {
             assert_eq!(client.take(64 << 10).len(), 64 << 10, "cut");
             std::thread::sleep(Duration::from_millis(100));
@@ -216,7 +216,7 @@ fn what_only_the_event_loop_could_send_is_kept_in_a_file_while_the_application_w
     let mut client = nginx.connect();
     client.send(get("/large?64"));
     assert_eq!(client.head().status, 200);
-    // It has returned: this one is answered.
+    // The application has returned, since this request is answered.
     assert_eq!(nginx.get("/items").ok(), "xyz");
     let growth = worker.memory().saturating_sub(before);
     assert!(growth < 8 << 20, "the worker grew by {growth} bytes");
@@ -293,7 +293,7 @@ fn wbs_4_an_inner_level_decides_for_itself() {
 
 #[test]
 fn wbs_5_a_page_is_the_default() {
-    // SAFETY: asks for a number.
+    // SAFETY: `sysconf` only returns a number.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("a size");
     in_both_modes(|mode| {
         let nginx = site(mode, ON).start();

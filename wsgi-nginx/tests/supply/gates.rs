@@ -1,4 +1,4 @@
-//! The gates, `scripts/check-supply` and `scripts/audit`, before something bad.
+//! The gates `scripts/check-supply` and `scripts/audit`, run on planted faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::{cargo, must, run, script, workspace};
 struct Planted(TempDir);
 
 impl Planted {
-    /// A crate that has `dependency` as its dependency, and a crate of its own beside it with these lines in its manifest.
+    /// Creates a crate with this dependency, and a second crate in `beside` whose manifest has these lines.
     fn new(dependency: &str, beside: &str) -> Self {
         let planted = Self(tempfile::tempdir().expect("a temporary folder"));
         planted.write("Cargo.toml", &manifest("name = \"planted\"\nlicense = \"MIT\"", dependency));
@@ -33,18 +33,18 @@ impl Planted {
         fs::write(path, text).expect("write a file");
     }
 
-    /// With a lock file for it.
+    /// Adds a lock file.
     fn locked(self) -> Self {
         must(cargo().args(["generate-lockfile", "--offline", "--manifest-path"]).arg(self.path("Cargo.toml")));
         self
     }
 
-    /// What `scripts/check-supply` says of it.
+    /// Runs `scripts/check-supply` on it. Returns whether it succeeded, and its output.
     fn judged(&self) -> (bool, String) {
         run(script("check-supply").arg(self.path("Cargo.toml")))
     }
 
-    /// That it is refused with these words.
+    /// Asserts that it is refused with these words.
     fn is_refused(&self, words: &[&str]) {
         let (succeeded, said) = self.judged();
         assert!(!succeeded, "{said}");
@@ -114,7 +114,7 @@ fn a_lock_file_that_is_not_the_manifest_s_is_refused() {
     planted.is_refused(&["its lock file differ"]);
 }
 
-/// A database with a hole in `name` that only `safe` has not, or another `kind` of advisory, and as old as that.
+/// An advisory database with one advisory of this `kind` for `name`, `days` old, patched in the versions `safe`.
 fn advisory(name: &str, kind: &str, safe: &str, days: u32) -> Planted {
     let date = must(Command::new("date").args(["-u", "+%F", "--date", &format!("{days} days ago")]));
     let database = Planted(tempfile::tempdir().expect("a temporary folder"));
@@ -127,7 +127,7 @@ fn advisory(name: &str, kind: &str, safe: &str, days: u32) -> Planted {
     database
 }
 
-/// What `scripts/audit` says of the project by this database.
+/// Runs `scripts/audit` with this database. Returns whether it succeeded, and its output.
 fn audited(database: &Path) -> (bool, String) {
     run(script("audit").env("DB", database))
 }
@@ -156,7 +156,7 @@ fn an_audit_tells_the_age_of_its_data_and_warns_of_old_data() {
     assert!(succeeded && said.contains("1 advisories in ") && said.contains(": 60 days old"), "{said}");
     assert!(!said.contains("warning"), "{said}");
 
-    // As it is downloaded: packed, and one folder deeper.
+    // Like the downloaded database: packed, and one directory deeper.
     let old = advisory("unused", "", "", 61);
     let (archive, folder) = (old.path("database.tgz"), old.0.path());
     let name = folder.file_name().expect("a name");
@@ -169,7 +169,7 @@ fn an_audit_tells_the_age_of_its_data_and_warns_of_old_data() {
 
 #[test]
 fn an_audit_without_data_says_that_nothing_was_checked() {
-    // The scripts in a project that has no data beside it.
+    // The scripts in a project without a database beside it.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let scripts = elsewhere.path().join("project/scripts");
     fs::create_dir_all(&scripts).expect("make a folder");

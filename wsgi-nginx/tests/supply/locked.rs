@@ -1,4 +1,4 @@
-//! Manifests, lock files, sources and packages as they are.
+//! The project's manifests, lock files, sources and packages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{cargo, must, workspace};
 
-/// The oldest versions without a hole that is known, of crates that had one which mattered here.
+/// The oldest versions without a known vulnerability, for crates that had one which mattered here.
 const FLOORS: [(&str, [u32; 3]); 5] = [
     ("bytes", [1, 11, 1]),
     ("crossbeam-channel", [0, 5, 15]),
@@ -17,7 +17,7 @@ const FLOORS: [(&str, [u32; 3]); 5] = [
 
 const PUBLISHED: [&str; 3] = ["wsgi-core", "wsgi-testkit", "wsgi-hyper"];
 
-/// What a package may hold at its top.
+/// Files and directories that a package may have at its top level.
 const PACKED: [&str; 11] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -32,7 +32,7 @@ const PACKED: [&str; 11] = [
     "tests",
 ];
 
-/// Where unsafe code may stand: where C is, and where a file is memory.
+/// The places where unsafe code is allowed: at the C interface, and where a file is mapped as memory.
 const UNSAFE: [&str; 3] = ["wsgi-core/src/python", "wsgi-core/src/output/spool.rs", "wsgi-nginx/src"];
 
 const CORE_DEPENDENCIES: usize = 12;
@@ -42,7 +42,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// `[1, 2, 0]` of `1.2`.
+/// Parses a version: `[1, 2, 0]` for `1.2`.
 fn version(text: &str) -> [u32; 3] {
     let mut parts = text.split('.').map(|part| part.parse().unwrap_or_else(|_| panic!("version {text}")));
     [(); 3].map(|()| parts.next().unwrap_or(0))
@@ -53,13 +53,13 @@ fn locks() -> Vec<&'static str> {
     ["Cargo.lock", "fuzz/Cargo.lock"].into_iter().filter(|lock| workspace().join(lock).exists()).collect()
 }
 
-/// A value of a package in a lock file.
+/// Returns a value of a package in a lock file.
 fn value<'a>(package: &'a str, key: &str) -> Option<&'a str> {
     let line = package.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
     line.map(|rest| rest.trim_end_matches('"'))
 }
 
-/// The version of a crate in the lock file of the workspace.
+/// Returns the version of a crate in the workspace's lock file.
 pub(crate) fn locked_version(name: &str) -> String {
     let lock = read("Cargo.lock");
     let package = lock.split("[[package]]\n").find(|package| value(package, "name") == Some(name));
@@ -140,14 +140,14 @@ fn unsafe_code_stands_where_it_is_fenced_and_says_why_it_is_sound() {
     }
     assert!(outside.is_empty(), "unsafe code outside of its fence: {outside:?}");
     assert_eq!(fenced, BTreeSet::from(UNSAFE), "a fence around nothing");
-    // That each block says why is clippy's to see, in every crate.
+    // clippy checks in every crate that each block has a reason.
     assert!(read("Cargo.toml").contains("undocumented_unsafe_blocks = "));
     for package in PUBLISHED.iter().chain(&["wsgi-nginx", "examples/axum", "examples/embed"]) {
         assert!(read(format!("{package}/Cargo.toml")).contains("[lints]\nworkspace = true"), "{package}");
     }
 }
 
-/// Functions of nginx that can run handlers, and so come back into the module before they return.
+/// Functions of nginx that can run handlers, and so call the module before they return.
 const COMING_BACK: [&str; 12] = [
     "ngx_http_core_run_phases",
     "ngx_http_filter_finalize_request",
@@ -179,7 +179,7 @@ fn functions_of_nginx_that_can_come_back_are_called_in_one_file() {
     assert_eq!(callers, BTreeSet::from(["wsgi-nginx/src/reentry.rs".to_owned()]));
 }
 
-/// Rust files below a folder, by their paths in the project.
+/// Collects the Rust files below a directory, by their paths in the project.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(workspace().join(folder)).expect("a folder of the project") {
         let path = folder.join(entry.expect("an entry").file_name());

@@ -1,5 +1,5 @@
-//! What the project depends on, and what it hands out (docs/threat-model.md, SUP-*): manifests and lock files are looked at,
-//! and the gates that read them are given something bad, of which they have to say so.
+//! The project's dependencies and packages (docs/threat-model.md, SUP-*): checks of manifests and lock files, and tests
+//! that the gates which read them report planted faults.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around this package")
 }
 
-/// Whether a command succeeded, and all that it said.
+/// Returns whether a command succeeded, and all of its output.
 pub(crate) fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = [output.stdout, output.stderr].concat();

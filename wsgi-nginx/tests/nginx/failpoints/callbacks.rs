@@ -1,25 +1,25 @@
-//! What the sources say: which functions C and Python call, and where there are failpoints.
+//! Reads the sources: the functions that C and Python call, and the failpoints.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::harness::workspace;
 
-/// How a function or a place names its failpoint.
+/// Beginnings of the expressions that name a failpoint.
 const MARKS: [&str; 7] =
     ["guard(", "guard_again(", "guard_request(", "is_done(", "enter(object, ", "failpoint(", "report_panic("];
 
-/// Every `extern "C"` function of the module and of the gateway, with the name by which it is guarded.
+/// Returns every `extern "C"` function of the module and of the gateway, with the name by which it is guarded.
 pub(super) fn of_c_and_python() -> Vec<(String, Option<String>)> {
     let mut callbacks = Vec::new();
     for (path, source) in sources() {
         for piece in source.split("extern \"C").skip(1) {
             let after = piece.split_once('"').map_or("", |(_, after)| after);
-            // Functions of C that are declared.
+            // Declarations of C functions.
             if after.starts_with(" {") {
                 continue;
             }
-            // A type of functions has no name: `extern "C" fn(...)`.
+            // A function type has no name: `extern "C" fn(...)`.
             let Some(rest) = after.strip_prefix(" fn ") else {
                 assert!(after.starts_with(" fn("), "cannot read what is extern in {}: {after:.40}", path.display());
                 continue;
@@ -35,13 +35,13 @@ pub(super) fn of_c_and_python() -> Vec<(String, Option<String>)> {
     callbacks
 }
 
-/// Whether there is nothing in a function that could panic but a call of `_exit`.
+/// Whether a function only calls `_exit`, which cannot panic.
 fn only_ends_the_process(body: &str) -> bool {
     let mut lines = body.lines().skip(1).map(str::trim).filter(|line| !line.starts_with("//"));
     lines.next().is_some_and(|line| line.starts_with("unsafe { libc::_exit(")) && lines.next().is_none()
 }
 
-/// The names of all failpoints.
+/// Returns the names of all failpoints.
 pub(super) fn failpoints() -> BTreeSet<String> {
     sources().iter().flat_map(|(_, source)| points(source)).collect()
 }
