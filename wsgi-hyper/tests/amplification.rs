@@ -1,10 +1,10 @@
-//! What requests cost the program.
+//! The cost of requests for the program.
 
 use std::process::Command;
 
 use wsgi_testkit::{End, Program, amplification, malformed};
 
-/// Limits of the program: 32 KiB for a head, 64 KiB of a body or of a response between application and client.
+/// Sum of the program's limits: 32 KiB for a head, and 64 KiB of a body or response between application and client.
 const LIMIT: u64 = 96 * 1024;
 
 #[test]

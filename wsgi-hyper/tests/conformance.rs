@@ -1,5 +1,5 @@
-//! The conformance suite on the program, and with it on the service: see docs/conformance.md. And five frameworks, with the
-//! validator of the standard library around them.
+//! The conformance suite on the program, which includes the service: see docs/conformance.md. Also five frameworks,
+//! wrapped in the validator of the standard library.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ impl HostUnderTest for Host {
         std::fs::write(&script, &site.source).expect("write the script");
         let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-hyper"));
         command.args(["--bind", "127.0.0.1:0", "--threads", "2", "--prefix", &site.prefix]);
-        // The one default that is the program's own.
+        // The only default that differs from the core's.
         command.args(["--set", "wsgi_script_reloading=off"]);
         for directive in &site.directives {
             command.arg("--set").arg(directive.replacen(' ', "=", 1));
@@ -40,7 +40,7 @@ mod hyper {
     wsgi_testkit::wire_conformance_suite!(super::Host);
 }
 
-/// Serves an application that is written in a framework.
+/// Serves an application that uses a framework.
 fn runs(name: &str) {
     let framework = Framework::named(name);
     let home = format!("wsgi_python_home {}", environment().display());

@@ -1,5 +1,5 @@
-//! Requests that the program answers without an application: no byte of their bodies is taken for a request. Those that an
-//! application answers are a clause of the conformance suite.
+//! Requests that the program answers without an application: no byte of their bodies may be parsed as a request. A
+//! clause of the conformance suite covers requests that an application answers.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -8,7 +8,7 @@ use wsgi_testkit::conformance::{After, Probe, Served};
 use wsgi_testkit::wire::request;
 use wsgi_testkit::{End, Program, figure};
 
-/// Mounted at `/probe`, so that other paths are other places.
+/// Serves an application at `/probe`; other paths are outside of it.
 fn serve(source: &str) -> Box<dyn Served> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = folder.path().join("app.py");
@@ -18,7 +18,7 @@ fn serve(source: &str) -> Box<dyn Served> {
     Box::new(Program::start(command, folder, End::Signal))
 }
 
-/// Tells of each request, as an answer to the next probe would not.
+/// Logs each request that is not a probe, since such a request has no visible answer.
 const TELLS: &str = "
 import sys
 def application(environ, start_response):
@@ -29,7 +29,7 @@ def application(environ, start_response):
     return answer or []
 ";
 
-/// Requests with a body that is one itself.
+/// Requests with a body that looks like a request.
 fn bodies(method: &str, target: &str) -> [Vec<u8>; 5] {
     let small = request("GET", "/probe/smuggled", "", b"");
     let large = small.repeat(4_000);

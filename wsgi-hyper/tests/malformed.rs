@@ -1,4 +1,4 @@
-//! Malformed requests, sent to the program: the table of them has a column for it.
+//! Malformed requests, sent to the program. The expected results are a column of the table of malformed requests.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! More requests than there is room for.
+//! More requests than the queue holds.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use wsgi_core::pool::Limits;
 use wsgi_hyper::ResponseFuture;
 
-/// A body that is there.
+/// A body that is completely available.
 struct Whole(Arc<Bytes>, bool);
 
 impl Body for Whole {
@@ -31,7 +31,7 @@ impl Body for Whole {
     }
 }
 
-/// Has a request take what is there of its body, and go to the gateway.
+/// Polls a request: it takes the available part of its body, and goes to the gateway.
 fn begin(response: &mut ResponseFuture) {
     assert!(Pin::new(response).poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
@@ -64,7 +64,7 @@ def application(environ, start_response):
         drop(queued);
         assert_eq!(Arc::strong_count(&left), 1, "the body is gone");
     }
-    // Begins with the call.
+    // The call itself begins the request.
     let queued = tower_service::Service::call(&mut service.clone(), Request::new(Empty::<Bytes>::new()));
 
     let refused = service.oneshot(Request::new(Empty::<Bytes>::new())).await.unwrap();

@@ -1,4 +1,4 @@
-//! The service without a server: bodies are fed and taken by the tests.
+//! The service without a server: the tests send request bodies and read response bodies.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -22,7 +22,7 @@ use wsgi_core::python::Gateway;
 use wsgi_hyper::{ResponseBody, WsgiService};
 use wsgi_testkit::Gate;
 
-/// One permit: whatever runs after an exchange has begun shows that it has given way.
+/// One permit: if another request runs after an exchange has begun, the exchange has released its permit.
 fn gateway() -> &'static Arc<Gateway> {
     common::gateway(Limits { max_threads: 32, queue: 64, ..Limits::new(1) })
 }
@@ -68,7 +68,7 @@ def application(environ, start_response):
     return [b"hello"]
 "#;
 
-/// Shows variables that are named in the query.
+/// Answers with the variables that are named in the query.
 const SHOW: &str = r#"
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -258,7 +258,7 @@ def application(environ, start_response):
     );
     let mut body = ask(&service, get("/")).await.into_body();
     lines.wait_for("block 2");
-    // There is one permit: this runs when the generator waits.
+    // There is one permit: this request runs while the generator waits.
     assert_eq!(text(ask(&self::service(HELLO), get("/")).await).await, "hello");
     assert!(lines.0.try_recv().is_err());
     next(&mut body).await;
@@ -362,7 +362,7 @@ async fn an_application_that_fails_by_a_slow_client_is_answered_for_with_408() {
     lines.wait_for("TimeoutError");
 }
 
-/// How many of these uploads, which have sent a byte, may have a thread: half of those that there are.
+/// How many uploads with a received byte may have a thread: half of the threads.
 const UPLOADS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,7 +377,7 @@ async fn uploads_that_wait_for_their_clients_keep_neither_the_permit_nor_all_thr
         clients.push(client);
     }
     (0..UPLOADS).for_each(|_| lines.wait_for("reading"));
-    // There is one permit. Others are answered, with a body as well if it is all there.
+    // There is one permit. Other requests are answered, also with a body that is complete.
     assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
     let (request, mut client) = post();
     client.send_data(Bytes::from_static(b"a")).await.unwrap();
@@ -385,7 +385,7 @@ async fn uploads_that_wait_for_their_clients_keep_neither_the_permit_nor_all_thr
     client.send_data(Bytes::from_static(b"b")).await.unwrap();
     drop(client);
     assert_eq!(text(whole.await.unwrap().unwrap()).await, "hello");
-    // Further ones of their kind wait for one of them to end.
+    // A further upload waits until one of the others ends.
     let (request, mut client) = post();
     client.send_data(Bytes::from(vec![b'x'; 100_000])).await.unwrap();
     let further = tokio::spawn(reading.clone().oneshot(request));
@@ -446,7 +446,7 @@ async fn a_timeout_of_tower_frees_the_thread_that_reads() {
     assert!(error.is::<tower::timeout::error::Elapsed>());
     lines.wait_for("reading");
     lines.wait_for("] client closed the connection");
-    // Its permit is free again.
+    // The permit of the request is free again.
     assert_eq!(text(ask(&self::service(HELLO), get("/")).await).await, "hello");
 }
 
@@ -484,7 +484,7 @@ async fn a_failure_after_the_head_is_an_error_of_the_body() {
 #[tokio::test]
 async fn a_server_has_a_turn_to_send_what_came_before_a_failure() {
     let mut body = ask(&service(FAILING), get("/")).await.into_body();
-    // There is one permit: this runs when the other is over.
+    // There is one permit: this request runs when the other has ended.
     assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
     let mut polls = Vec::new();
     for _ in 0..3 {
@@ -531,7 +531,7 @@ def application(environ, start_response):
     let (second, second_lines) = with_log(READING);
     let holding = tokio::spawn(first.oneshot(get("/")));
     let arrived = gate.arrival();
-    // There is one permit, which the first one has.
+    // The first request has the only permit.
     drop(tower_service::Service::call(&mut second.clone(), get("/")));
     drop(arrived);
     holding.await.unwrap().unwrap();
@@ -577,7 +577,7 @@ async fn paths_outside_of_the_prefix_are_not_found() {
     assert_eq!(text(response).await, "404 Not Found\n");
 }
 
-/// A body that takes its time.
+/// A body that is delayed.
 #[derive(Default)]
 struct Late(Option<Pin<Box<tokio::time::Sleep>>>);
 

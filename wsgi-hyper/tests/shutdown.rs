@@ -1,4 +1,4 @@
-//! The end of a gateway on a runtime that has one thread, which also takes the responses.
+//! The shutdown of a gateway on a runtime with one thread, which also reads the responses.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -13,7 +13,8 @@ use tower::ServiceExt;
 use wsgi_core::pool::Limits;
 use wsgi_hyper::Cut;
 
-/// More than waits to be taken, and a response that never ends; all without a pause in which the end could be noticed.
+/// A response that is larger than the channel, and responses that never end. None of them pauses where it could notice
+/// the shutdown.
 const SOURCE: &str = r#"
 import time
 def application(environ, start_response):
@@ -50,6 +51,6 @@ async fn a_shutdown_on_the_only_thread_of_a_runtime_lets_tasks_go_on_and_cuts_wh
     assert_eq!(whole.await.unwrap().unwrap().to_bytes().len(), 600_000, "it had the time");
     let _cut: Cut = stuck.await.unwrap().expect_err("it does not look complete");
     assert_eq!(without_head.await.unwrap().unwrap().status(), 503);
-    // What comes afterwards is refused.
+    // Later requests are refused.
     assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 503);
 }

@@ -1,4 +1,4 @@
-//! Applications in this process, and what they log.
+//! Applications in this process, and the lines that they log.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_hyper::{ServiceBuilder, StderrLog, WsgiService};
 
-/// No test waits longer for what is to come.
+/// Timeout of every wait in the tests.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// The gateway of this process; `limits` count for the first call.
+/// Returns the gateway of this process; `limits` apply to the first call.
 pub(crate) fn gateway(limits: Limits) -> &'static Arc<Gateway> {
     static GATEWAY: OnceLock<Arc<Gateway>> = OnceLock::new();
     GATEWAY.get_or_init(|| {
@@ -25,7 +25,7 @@ pub(crate) fn gateway(limits: Limits) -> &'static Arc<Gateway> {
     })
 }
 
-/// An application from source text.
+/// Creates an application from source text.
 pub(crate) fn location(source: &str) -> Arc<Location> {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -35,7 +35,7 @@ pub(crate) fn location(source: &str) -> Arc<Location> {
     Location::new(Target::Script { path, callable: "application".to_owned() })
 }
 
-/// A service to be described further, and the lines that its application writes to `wsgi.errors`.
+/// Returns a builder of a service for an application, and the lines that the application writes to `wsgi.errors`.
 pub(crate) fn logged(gateway: &Arc<Gateway>, source: &str) -> (ServiceBuilder, Lines) {
     let (sender, receiver) = channel();
     let log = Arc::new(Log(Mutex::new(sender)));
@@ -46,7 +46,7 @@ struct Log(Mutex<Sender<String>>);
 
 impl ErrorLog for Log {
     fn log(&self, _level: Level, text: &str) {
-        // The test may have lost interest.
+        // An error means that the test has dropped the receiver.
         let _ = self.0.lock().unwrap().send(text.to_owned());
     }
 }
@@ -55,7 +55,7 @@ impl ErrorLog for Log {
 pub(crate) struct Lines(pub(crate) Receiver<String>);
 
 impl Lines {
-    /// Waits for the next one that contains `text`.
+    /// Waits for the next line that contains `text`.
     pub(crate) fn wait_for(&self, text: &str) {
         let mut seen = Vec::new();
         while !seen.last().is_some_and(|line: &String| line.contains(text)) {

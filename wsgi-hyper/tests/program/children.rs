@@ -1,4 +1,4 @@
-//! Child processes of applications: as those of a plain Python program while it serves, and gone when it ends.
+//! Child processes of applications: like those of a plain Python program while it serves, and ended with the program.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
     });
 }
 
-/// A pool of processes, made when it is imported.
+/// A process pool that is created at import.
 const POOL: &str = "
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
@@ -45,12 +45,12 @@ fn pools_of_an_application_end_with_the_server() {
 #[test]
 fn a_signal_of_the_terminal_ends_server_and_pool() {
     for method in ["fork", "spawn", "forkserver"] {
-        // A terminal sends it to all processes of a group.
+        // A terminal sends the signal to all processes of a group.
         let program = Program::prepared(&format!("METHOD = {method:?}\n{POOL}"), |command| {
             command.process_group(0);
         });
         let processes = pool_of(&program);
-        // The shell's own kill: that of procps-ng 4.0.7 takes no process group behind -s.
+        // The shell's built-in kill: that of procps-ng 4.0.7 accepts no process group after -s.
         let kill = format!("kill -s INT -- -{}", program.process());
         let sent = Command::new("sh").args(["-c", &kill]).stdin(Stdio::null()).status().unwrap();
         assert!(sent.success());

@@ -1,4 +1,4 @@
-//! Clients that are slow with their bodies, that still send when they are answered, or that send no more.
+//! Clients that send their bodies slowly, that still send when they are answered, or that stop sending.
 
 use wsgi_testkit::Gate;
 
@@ -13,7 +13,7 @@ fn three_hundred_slow_uploads_hold_up_no_other_request() {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
     }
     assert!(program.get("/").ends_with("\r\n\r\n"));
-    // With a first byte they take threads, but not all of them.
+    // After its first byte an upload takes a thread, but all uploads together do not take all threads.
     clients.iter_mut().for_each(|client| client.send("x"));
     (0..128).for_each(|_| drop(program.errors.wait_for("reading")));
     for _ in 0..3 {
@@ -22,7 +22,7 @@ fn three_hundred_slow_uploads_hold_up_no_other_request() {
         client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc");
         assert!(client.rest().ends_with("\r\n\r\nabc"));
     }
-    // Each is answered when it goes on.
+    // Each upload is answered when it continues.
     for client in &mut clients {
         client.send(&"x".repeat(999));
         assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
@@ -30,7 +30,7 @@ fn three_hundred_slow_uploads_hold_up_no_other_request() {
     }
 }
 
-/// Requests that are refused before an application is called, with more behind them than a connection holds.
+/// Requests that are refused before an application is called, followed by more bytes than a connection buffers.
 fn refused_with_more_behind() -> Vec<(&'static str, String)> {
     let more = "z".repeat(300_000);
     let fields: String = (0..120).map(|number| format!("X-{number}: y\r\n")).collect();

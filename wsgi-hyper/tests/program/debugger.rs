@@ -19,7 +19,7 @@ def application(environ, start_response):
     return [str(answer).encode()]
 "#;
 
-/// Starts a program on a terminal of its own, which passes on what it is given.
+/// Starts a program on a new terminal, which copies its input and output.
 const ON_A_TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
 
 struct Terminal {
@@ -30,7 +30,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Reads the screen until it shows `text` behind what was looked for before.
+    /// Reads the screen until it shows `text` after the text of the last call. Returns all text up to its end.
     fn shows(&mut self, text: &str) -> String {
         let mut block = [0; 4096];
         loop {

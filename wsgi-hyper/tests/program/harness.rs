@@ -1,4 +1,4 @@
-//! The program in a folder of its own, and clients that speak to it byte by byte.
+//! The program in a temporary directory, and clients that write and read single bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// No test waits longer for what is to come.
+/// Timeout of every wait in the tests.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Program {
     folder: TempDir,
     child: Child,
@@ -23,7 +23,7 @@ pub(crate) struct Program {
     pub(crate) errors: Lines,
 }
 
-/// The program with its current folder.
+/// Returns a command for the program with this current directory.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-hyper"));
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -36,12 +36,12 @@ impl Program {
         Self::with(source, &["app.py"])
     }
 
-    /// Starts the program beside a file `app.py`, on a port of its own.
+    /// Starts the program in a directory with a file `app.py`, on a free port.
     pub(crate) fn with(source: &str, arguments: &[&str]) -> Self {
         Self::prepared_with(source, arguments, |_| {})
     }
 
-    /// As [`serve`](Self::serve), with something done to the command before.
+    /// Like [`serve`](Self::serve), with a change of the command before.
     pub(crate) fn prepared(source: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         Self::prepared_with(source, &["app.py"], prepare)
     }
@@ -73,7 +73,7 @@ impl Program {
         Client::new(TcpStream::connect(self.address).expect("the server listens"))
     }
 
-    /// The answer to a `GET`, which is the only request of its connection.
+    /// Returns the answer to a `GET` with `Connection: close` on a new connection.
     pub(crate) fn get(&self, target: &str) -> String {
         let mut client = self.client();
         client.send(&format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
@@ -85,7 +85,7 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Waits until nobody can connect any more.
+    /// Waits until the server accepts no more connections.
     pub(crate) fn wait_until_closed(&self) {
         let begin = Instant::now();
         while TcpStream::connect(self.address).is_ok() {
@@ -94,7 +94,7 @@ impl Program {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the program has ended.
     pub(crate) fn end(mut self) -> ExitStatus {
         let begin = Instant::now();
         loop {
@@ -109,16 +109,16 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // An error means that the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Lines as they come.
+/// Lines of an output stream, as they arrive.
 pub(crate) struct Lines(Receiver<String>, Arc<Held>);
 
-/// Whether nothing is read.
+/// Whether reading is paused.
 #[derive(Default)]
 struct Held(Mutex<bool>, Condvar);
 
@@ -133,7 +133,7 @@ impl Held {
     }
 }
 
-/// Nothing is read until this is dropped.
+/// Pauses reading until it is dropped.
 pub(crate) struct Hold(Arc<Held>);
 
 impl Drop for Hold {
@@ -161,13 +161,13 @@ impl Lines {
         Self(receiver, held)
     }
 
-    /// No more is read until the result is dropped, but for a few lines that have been.
+    /// Pauses reading until the result is dropped; lines that are already read remain available.
     pub(crate) fn hold(&self) -> Hold {
         self.1.set(true);
         Hold(Arc::clone(&self.1))
     }
 
-    /// Those that are still to come, to the end of the program.
+    /// Returns all remaining lines, until the program ends.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.0.iter().collect()
     }
@@ -176,7 +176,7 @@ impl Lines {
         self.0.recv_timeout(LONG).expect("a further line")
     }
 
-    /// Waits for one that contains `text`.
+    /// Waits for a line that contains `text`.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         let mut seen = Vec::new();
         loop {
@@ -203,7 +203,7 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Up to an empty line, without it.
+    /// Reads up to an empty line, which is not returned.
     pub(crate) fn head(&mut self) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -219,17 +219,17 @@ impl Client {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Sends nothing more.
+    /// Closes the sending half of the connection.
     pub(crate) fn end(&mut self) {
         self.0.get_mut().shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Everything until the server closes the connection.
+    /// Reads everything until the server closes the connection.
     pub(crate) fn rest(&mut self) -> String {
         self.try_rest().unwrap()
     }
 
-    /// An error if the connection is reset.
+    /// Like [`rest`](Self::rest). Returns an error if the connection is reset.
     pub(crate) fn try_rest(&mut self) -> std::io::Result<String> {
         let mut text = String::new();
         self.0.read_to_string(&mut text)?;

@@ -1,4 +1,4 @@
-//! Environments, programs and homes of another installation of Python.
+//! Virtual environments, executables and homes of another installation of Python.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::HELLO;
 use super::harness::command;
 
-/// Makes a folder that passes for another installation, whichever minor version runs, and a virtual environment of it.
+/// Creates a directory that looks like another installation, for every minor version, and a virtual environment of it.
 fn plant(folder: &Path) {
     for minor in 9..=20 {
         for lib in ["lib", "lib64"] {
@@ -26,7 +26,7 @@ fn plant(folder: &Path) {
     fs::write(folder.join("app.py"), HELLO).unwrap();
 }
 
-/// The only line that the program writes before it ends with status 1.
+/// Returns the only line that the program writes before it exits with status 1.
 fn refusal(folder: &Path, arguments: &[&str], python_home: Option<&Path>) -> String {
     let mut command = command(folder);
     if let Some(home) = python_home {
@@ -69,7 +69,7 @@ fn another_installation_is_refused_in_one_line_at_the_start() {
 fn a_library_of_another_installation_than_that_of_the_build_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     plant(folder.path());
-    // The same library beside another standard library, where the dynamic linker looks first.
+    // The same library beside another standard library, in the directory that the dynamic linker searches first.
     let lib = folder.path().join("other/lib");
     fs::copy(libpython(), lib.join(libpython().file_name().unwrap())).unwrap();
     let mut command = command(folder.path());
@@ -85,7 +85,7 @@ fn a_library_of_another_installation_than_that_of_the_build_is_refused_at_the_st
     }
 }
 
-/// The library that the program is linked with.
+/// Returns the path of the libpython that the program is linked with.
 fn libpython() -> PathBuf {
     let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_wsgi-hyper")).output().expect("ldd of the C library");
     let said = String::from_utf8(output.stdout).unwrap();

@@ -19,14 +19,14 @@ def application(environ, start_response):
     return [b"hello"]
 "#;
 
-/// Shows variables that are named in the query.
+/// Answers with the variables that are named in the query.
 const SHOW: &str = r#"
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [" ".join(f"{environ.get(name)!r}" for name in environ["QUERY_STRING"].split("&")).encode()]
 "#;
 
-/// Answers with the body, and says when it begins to read.
+/// Answers with the body, and prints a line when it begins to read.
 const ECHO: &str = r#"
 def application(environ, start_response):
     print("reading")
@@ -39,7 +39,7 @@ def application(environ, start_response):
     return [body]
 "#;
 
-/// Does not look at the body.
+/// Ignores the body.
 const IGNORE: &str = r#"
 def application(environ, start_response):
     start_response("413 Too Much", [("Content-Type", "text/plain")])
@@ -63,7 +63,7 @@ def application(environ, start_response):
         print("closed")
 "#;
 
-/// How often a header stands in a response.
+/// Counts the headers of a name in a response.
 fn count(response: &str, name: &str) -> usize {
     response.lines().filter(|line| line.starts_with(&format!("{name}:"))).count()
 }
@@ -116,7 +116,7 @@ fn directives_threads_and_another_callable_are_options() {
 fn a_body_that_cannot_be_kept_is_500_with_a_line_in_the_log() {
     let program = Program::with(HELLO, &["app.py", "--set", "wsgi_temp_path=spool"]);
     let spool = program.folder().join("spool");
-    // There is a file where the folder is wanted.
+    // A file is at the path of the directory.
     let _ = std::fs::remove_dir_all(&spool);
     std::fs::write(&spool, "").expect("a file");
     let mut client = program.client();
@@ -141,7 +141,7 @@ fn a_script_finds_modules_beside_it_wherever_the_program_is_started() {
     std::fs::create_dir(&beside).unwrap();
     let source = "import helper\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return [helper.WORD]\n";
     std::fs::write(beside.join("shop.py"), source).unwrap();
-    // It imports the script, too.
+    // The module imports the script, too.
     std::fs::write(beside.join("helper.py"), "import shop\nWORD = b'found ' + shop.__name__[:6].encode()\n").unwrap();
     let script = beside.join("shop.py");
     let program = Program::with(HELLO, &[script.to_str().unwrap()]);
@@ -337,7 +337,7 @@ fn an_answer_arrives_behind_a_large_body_that_nobody_has_read() {
     let program = Program::serve(IGNORE);
     let mut client = program.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n");
-    // All of it is taken, though by nobody in particular: a client that cannot send may not look for an answer.
+    // The server reads and discards the whole body: a client that is blocked in sending may not read the answer.
     client.send(&"x".repeat(20_000_000));
     assert!(client.head().starts_with("HTTP/1.1 413 Too Much\r\n"));
     assert_eq!(client.read(11), "not wanted\n");

@@ -1,4 +1,4 @@
-//! Standard output and standard error that nobody reads.
+//! Standard output and standard error that are not read.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use wsgi_testkit::Gate;
 use crate::HELLO;
 use crate::harness::{LONG, Program, command};
 
-/// How often a client asks: more lines than a pipe and the queue of the program take.
+/// Number of requests: more lines than a pipe and the program's queue hold.
 const MANY: usize = 500;
 
 #[test]
@@ -91,7 +91,7 @@ fn a_second_signal_ends_the_program_also_where_python_does_not_come_to_an_end_of
     gate.pass();
     let asked = Instant::now();
     let status = loop {
-        // Signals that come at the same time count once.
+        // Signals that are pending at the same time count once.
         let kill = std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         if let Some(status) = child.try_wait().unwrap() {
