@@ -1,4 +1,4 @@
-//! A small server for development: HTTP/1 without TLS, strict, with access lines.
+//! A small server for development: HTTP/1 without TLS, strict, with an access log.
 
 mod access;
 mod framing;
@@ -32,25 +32,25 @@ use front::FrontService;
 use guarded::Guarded;
 use patient::Patient;
 
-/// How long the head of a request may take, and a connection between two requests.
+/// Timeout for the head of a request, and for a connection between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// How long a client may take nothing of a response.
+/// Timeout for a client that reads nothing of a response.
 const SEND_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection stays open while its client still sends bytes, which are dropped.
+/// How long a connection stays open while its client still sends bytes, which are discarded.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// The most that a head may have; nginx takes as much by default (`large_client_header_buffers`).
+/// Largest size of a head, in bytes; nginx's default as well (`large_client_header_buffers`).
 const HEAD_SIZE: usize = 32 * 1024;
 
-/// The most that a line of it may have, with its end; again as in nginx. So do lines between chunks.
+/// Largest size of a line in a head, with its line end; nginx's default as well. Applies to lines between chunks, too.
 const LINE_SIZE: usize = 8 * 1024;
 
-/// What hyper collects of a response before it waits for the client.
+/// Bytes of a response that hyper buffers before it waits for the client.
 const BUFFER: usize = 64 * 1024;
 
-/// A socket that listens.
+/// A server with a listening socket.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -58,7 +58,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address, `127.0.0.1:8000`. With port 0 the system chooses one. Runs inside a tokio runtime with
+    /// Listens on an address such as `127.0.0.1:8000`. With port 0 the system chooses one. Needs a tokio runtime with
     /// I/O and time.
     pub fn bind(address: &str) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(address)?;
@@ -67,15 +67,15 @@ impl Server {
         Ok(Self { address: listener.local_addr()?, listener })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` is ready: then it accepts no further connection, and returns when the requests under way are
-    /// answered, or are dropped after `grace`. Dropping the future ends all of them at once.
+    /// Serves until `stop` is ready. Then it accepts no more connections, and returns when all open requests are
+    /// answered, or drops them after `grace`. Dropping the future ends all of them at once.
     ///
-    /// `access` is told of each request when it is over.
+    /// Calls `access` for each request that has ended.
     pub async fn serve(
         self,
         service: WsgiService,
@@ -101,7 +101,7 @@ impl Server {
                     let front = FrontService::new(service.clone(), connection, Arc::clone(&access));
                     connections.spawn(connect(stream, front, stopped.clone(), log.clone()));
                 }
-                // Of one connection, or of too many of them: others end meanwhile.
+                // The error concerns one connection, or there are too many: some may close during the pause.
                 Err(error) => {
                     log.log(Level::Error, &format!("cannot accept a connection: {error}"));
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -118,9 +118,9 @@ impl Server {
     }
 }
 
-/// One connection from its first request to its last.
+/// Serves one connection from its first request to its last.
 async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiver<bool>, log: Log) {
-    // A block of a generator does not wait for the next one. Where that cannot be had, nothing else suffers.
+    // Blocks of a generator are sent without delay. A failure here only costs latency.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Guarded::new(Patient::new(stream, SEND_TIME)));
     let mut http = strictest().serve_connection(io, front.clone());
@@ -140,12 +140,12 @@ async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiv
     if let Err(error) = result {
         log.log(Level::Info, &format!("a connection has ended: {error}"));
         if front.ends_by_closing() {
-            // To this client a closed connection would look like the end of the body: it is reset.
+            // For this client a closed connection would mark the end of the body, so that it must be reset.
             let _ = stream.set_zero_linger();
             return;
         }
     } else if stopping && is_done && nothing_to_read(&stream) {
-        // No answer can be lost, so the server does not wait for this client to close.
+        // No response can be lost, so the server does not wait for the client to close.
         return;
     }
     linger(stream).await;
@@ -155,7 +155,7 @@ fn nothing_to_read(stream: &TcpStream) -> bool {
     stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// hyper without any leniency.
+/// hyper with the strictest settings.
 fn strictest() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
@@ -170,8 +170,9 @@ fn strictest() -> http1::Builder {
     builder
 }
 
-/// Ends a connection as nginx does (`lingering_close`): a socket that is closed with data unread is reset, and the client
-/// might lose the last answer, to an upload that the application did not want or to a request that hyper has refused.
+/// Closes a connection as nginx does (`lingering_close`): closing a socket with unread data resets it. The client might
+/// then lose the last response, for example to an upload that the application did not read, or to a request that hyper
+/// has refused.
 async fn linger(mut stream: TcpStream) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     if stream.shutdown().await.is_err() {
@@ -179,6 +180,6 @@ async fn linger(mut stream: TcpStream) {
     }
     let mut unwanted = vec![0; 16 * 1024];
     let rest = async { while stream.read(&mut unwanted).await.is_ok_and(|count| count > 0) {} };
-    // Whether it has come to the end or not: that was it.
+    // The connection is closed whether or not the client has ended it in time.
     let _ = tokio::time::timeout(LINGER_TIME, rest).await;
 }

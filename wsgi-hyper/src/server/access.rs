@@ -1,4 +1,4 @@
-//! Access lines: one for each request, when it is over.
+//! Access log: one line for each request that has ended.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use http_body::{Body, Frame, SizeHint};
 use crate::response::Cut;
 use crate::response::ResponseBody;
 
-/// Who is told of requests that are over.
+/// Called for each request that has ended.
 pub(super) type AccessLog = Arc<dyn Fn(&Access) + Send + Sync>;
 
-/// A request that is over. Displayed it is a line of the common log format with the duration.
+/// A request that has ended. Its `Display` is a line of the common log format, followed by the duration.
 #[derive(Debug)]
 pub struct Access {
     peer: Option<SocketAddr>,
@@ -26,12 +26,12 @@ pub struct Access {
     uri: Uri,
     version: Version,
     start: Start,
-    /// None as long as there is no head.
+    /// `None` if there was no response head.
     status: Option<StatusCode>,
     bytes: u64,
 }
 
-/// When a request has begun.
+/// The time at which a request began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     time: SystemTime,
@@ -52,13 +52,13 @@ impl fmt::Display for Access {
         }
         write!(formatter, " - - [{}] \"", common_time(self.start.time))?;
         write!(Escaping(formatter), "{} {} {:?}", self.method, self.uri, self.version)?;
-        // nginx's number for a client that did not wait.
+        // nginx's status for a client that disconnected before the response.
         let status = self.status.map_or(499, |status| status.as_u16());
         write!(formatter, "\" {status} {} {}ms", self.bytes, self.start.clock.elapsed().as_millis())
     }
 }
 
-/// A request under way, of which the log is told when this is dropped.
+/// A request whose line is logged when this is dropped.
 pub(super) struct Entry {
     log: AccessLog,
     access: Access,
@@ -77,8 +77,8 @@ impl Drop for Entry {
     }
 }
 
-/// Text that cannot forge a line, escaped as nginx does: whatever is no printable ASCII character, and what has a meaning
-/// between quotes.
+/// Escapes text so that it cannot forge a line, as nginx does: all bytes but printable ASCII characters, and quotes and
+/// backslashes.
 struct Escaping<'a, W>(&'a mut W);
 
 impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
@@ -97,7 +97,7 @@ impl<W: fmt::Write> fmt::Write for Escaping<'_, W> {
     }
 }
 
-/// `10/Oct/2000:13:55:36 +0000`, made of HTTP's `Tue, 10 Oct 2000 13:55:36 GMT`.
+/// Returns `10/Oct/2000:13:55:36 +0000` for HTTP's `Tue, 10 Oct 2000 13:55:36 GMT`.
 fn common_time(time: SystemTime) -> String {
     let text = httpdate::fmt_http_date(time);
     let mut words = text.split(' ').skip(1);
@@ -105,7 +105,7 @@ fn common_time(time: SystemTime) -> String {
     format!("{}/{}/{}:{} +0000", word(), word(), word(), word())
 }
 
-/// A body whose bytes are counted.
+/// A body that counts its bytes for the access log.
 pub(super) struct Logged {
     body: ResponseBody,
     entry: Entry,

@@ -1,8 +1,8 @@
-//! Where requests begin and end on a connection, told more strictly than hyper tells it.
+//! Finds where requests begin and end on a connection, with stricter rules than hyper's.
 //!
-//! hyper takes one of two lengths for the right one, passes over codings that it does not know, and ends lines at a bare
-//! LF here and not there. That may be legal, but a proxy in front may decide otherwise, and then one client's bytes become
-//! another one's request. So whatever is not plain is refused before hyper sees it.
+//! hyper accepts one of two conflicting lengths, ignores unknown transfer codings, and ends some lines, but not all, at
+//! a bare LF. That may be legal, but a proxy in front may decide otherwise, so that bytes of one client's body become
+//! another client's request. So ambiguous requests are refused before hyper sees them.
 
 use std::ops::Range;
 
@@ -13,44 +13,45 @@ use wsgi_core::http1::{Extent, MAX_EXTENSIONS, chunk_size, extension_size};
 use super::merging::Chunk;
 use super::{HEAD_SIZE, LINE_SIZE};
 
-/// Follows the bytes of one connection, as they come.
+/// Parses the bytes of one connection as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     place: Place,
-    /// What the place is judged by: the head or the trailers so far, or a line between chunks.
+    /// Bytes of the unfinished part: the head or the trailers so far, or a line between chunks.
     kept: Vec<u8>,
-    /// Where in `kept` the last line begins.
+    /// Start of the last line in `kept`.
     line: usize,
-    /// Of the head: whether it is one of HTTP/1.1, and the lines in `kept` that tell where its body ends.
+    /// For a head: whether its version is HTTP/1.1, and the ranges in `kept` of the lines that determine the length of
+    /// its body.
     modern: bool,
     telling: Vec<Range<usize>>,
-    /// Bytes of extensions of the chunks of this body so far.
+    /// Bytes of chunk extensions in this body so far.
     extensions: u64,
-    /// Chunks that were received as a whole at the last advance, and the one whose size was.
+    /// Chunks that the last advance received completely, and a chunk of which it received the size line.
     chunks: Vec<Chunk>,
     opened: Option<Chunk>,
 }
 
-/// What comes next.
+/// The next element of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     #[default]
     Head,
-    /// So many bytes of a body of known length.
+    /// A body of known length, with the number of remaining bytes.
     Body(u64),
     ChunkSize,
-    /// So many bytes of a chunk.
+    /// The data of a chunk, with the number of remaining bytes.
     Chunk(u64),
-    /// The end of the line behind a chunk.
+    /// The line end after a chunk.
     ChunkEnd,
     Trailers,
-    /// The rest of a head that hyper refuses for its size, and all behind it.
+    /// The rest of a head that hyper refuses for its size, and everything after it.
     Oversize,
 }
 
 impl Framing {
-    /// Goes on by what was received. An error is the position of the byte that makes a request malformed; from there on
-    /// nothing may be believed.
+    /// Parses received bytes. An error is the position of the byte that makes a request malformed; bytes from there on
+    /// must not be used.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut position = 0;
         self.chunks.clear();
@@ -89,22 +90,22 @@ impl Framing {
         Ok(())
     }
 
-    /// Whether the head of a request is expected, or has begun.
+    /// Whether the head of a request is expected or has begun.
     pub(super) fn is_in_head(&self) -> bool {
         self.place == Place::Head
     }
 
-    /// Whether nothing of a further request has come behind the last one.
+    /// Whether all received bytes belong to complete requests.
     pub(super) fn is_between_requests(&self) -> bool {
         self.is_in_head() && self.kept.is_empty()
     }
 
-    /// The chunks that the bytes of the last [`advance`](Self::advance) hold from beginning to end.
+    /// Returns the chunks that the bytes of the last [`advance`](Self::advance) contain completely.
     pub(super) fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }
 
-    /// Remembers what the line at `line` has begun or ended of a chunk.
+    /// Records the chunk that the line at `line` has begun or ended.
     fn note_chunk(&mut self, line: Range<usize>, begun_before: bool) {
         match self.place {
             Place::Chunk(size) if !begun_before => {
@@ -120,7 +121,7 @@ impl Framing {
         }
     }
 
-    /// Judges a line that has come to its end; `None` if it must not be there.
+    /// Processes a complete line. Returns `None` if it is not allowed there.
     fn end_line(&mut self) -> Option<()> {
         let line = self.kept[self.line..].strip_suffix(b"\r\n")?;
         if line.len() + 2 > LINE_SIZE {
@@ -140,7 +141,7 @@ impl Framing {
             Place::Head if self.line == 0 => Place::Head,
             Place::Head => self.body()?,
             Place::ChunkSize => {
-                // hyper has this limit, too, but not where chunks are merged before it sees them.
+                // hyper has this limit, too, but does not see the extensions of merged chunks.
                 self.extensions += extension_size(line);
                 match chunk_size(line).filter(|_| self.extensions <= MAX_EXTENSIONS)? {
                     0 => Place::Trailers,
@@ -157,7 +158,7 @@ impl Framing {
         Some(())
     }
 
-    /// What follows a head; `None` if that can be understood in two ways, or in none.
+    /// Returns the element after a head, or `None` if the length of the body is ambiguous or invalid.
     fn body(&mut self) -> Option<Place> {
         let lines = self.telling.iter().map(|range| &self.kept[range.clone()]);
         let fields = lines.filter_map(|line| {
@@ -175,22 +176,22 @@ impl Framing {
     }
 }
 
-/// Whether a line of a head may be Content-Length or Transfer-Encoding: others are not worth a second look.
+/// Whether a line of a head may be Content-Length or Transfer-Encoding. A cheap test, since most lines are others.
 fn tells_the_framing(line: &[u8]) -> bool {
     let colon_behind = |name: &str| line.get(name.len()) == Some(&b':');
     matches!(line.first(), Some(b'C' | b'c' | b'T' | b't'))
         && (colon_behind("Content-Length") || colon_behind("Transfer-Encoding"))
 }
 
-/// A value without the spaces around it. Tabs are as legal there and nobody sends them: next to a length or a coding
-/// they are to mislead, and nginx refuses them too.
+/// Returns a value without the spaces around it. Tabs are legal there, too, but clients do not send them: beside a
+/// length or a coding they serve to mislead, and nginx refuses them.
 fn without_spaces(value: &[u8]) -> &[u8] {
     let start = value.iter().position(|byte| *byte != b' ').unwrap_or(value.len());
     let end = value.iter().rposition(|byte| *byte != b' ').map_or(start, |last| last + 1);
     &value[start..end]
 }
 
-/// No file is larger, and nginx counts no further.
+/// Largest body: files cannot be larger, and nginx does not count further.
 const LARGEST: u64 = i64::MAX as u64;
 
 #[cfg(test)]
@@ -201,7 +202,7 @@ mod tests {
 
     const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
 
-    /// What is refused of a connection, whichever way it is cut.
+    /// Returns the position at which a connection is refused, which must not depend on how its bytes are split.
     fn refused(text: &str) -> Option<usize> {
         let whole = Framing::default().advance(text.as_bytes()).err();
         for cut in 1..text.len() {
@@ -217,7 +218,7 @@ mod tests {
     fn extensions_of_all_chunks_of_a_body_have_a_limit() {
         let chunks = |count: usize| format!("1;{}\r\nx\r\n", "e".repeat(8000)).repeat(count);
         let body = |count| format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunks(count));
-        // Each body has a limit of its own.
+        // The limit applies to each body separately.
         assert_eq!(Framing::default().advance(body(2).repeat(3).as_bytes()), Ok(()));
         assert!(Framing::default().advance(body(3).as_bytes()).is_err());
         let zeros = format!("{}1\r\nx\r\n", "0".repeat(8000)).repeat(3);
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(refused(text), None, "{text:?}");
     }
 
-    /// Refused at its very end, whatever would come behind it.
+    /// Asserts that the text is refused at its last byte, independent of later bytes.
     fn fails(text: &str) {
         assert_eq!(refused(text), Some(text.len() - 1), "{text:?}");
     }
@@ -290,7 +291,7 @@ mod tests {
             HEAD, "GET / HTTP/1.0\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "3\r\n",
             "abc", "0\r\n\r\n", ";a=b", "X: y\r\n", "7fffffffffffffff\r\n",
         ]), 0..12)) {
-            // Compared where it is refused.
+            // Panics if the result depends on the split.
             refused(&pieces.concat());
         }
     }
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn what_is_kept_has_a_limit() {
         let mut framing = Framing::default();
-        // hyper answers that, with 431.
+        // hyper answers such a head with 431.
         assert_eq!(framing.advance(&[b'a'; HEAD_SIZE + 1]), Ok(()));
         assert_eq!(framing.advance(b"\n"), Ok(()));
         assert_eq!(framing.place, Place::Oversize);

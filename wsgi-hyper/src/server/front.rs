@@ -1,4 +1,4 @@
-//! What the server does around the service: it refuses what is not in order, and adds its own name.
+//! The server's layer around the service: refuses invalid requests, and adds the `Server` header.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,17 +19,17 @@ use crate::connection::{Addresses, Connection};
 use crate::response::plain;
 use crate::service::{ResponseFuture, WsgiService};
 
-/// Without a version: that is for those who look for one with a hole in it.
+/// Without a version, which would only help attackers.
 const NAME: HeaderValue = HeaderValue::from_static("wsgi-hyper");
 
-/// The service as one connection sees it.
+/// The service for one connection.
 #[derive(Clone)]
 pub(super) struct FrontService {
     service: WsgiService,
     peer: Option<SocketAddr>,
     known: Addresses,
     access: AccessLog,
-    /// The end of the last body is told by the end of the connection.
+    /// Whether the end of the connection marks the end of the last body.
     ends_by_closing: Arc<AtomicBool>,
 }
 
@@ -58,9 +58,9 @@ impl Service<Request<Incoming>> for FrontService {
     }
 }
 
-/// The response to come.
+/// A future for the response.
 pub(super) struct Answer {
-    /// None for a request that is refused here.
+    /// `None` for a request that is refused here.
     response: Option<ResponseFuture>,
     entry: Option<Entry>,
     closing: Option<Arc<AtomicBool>>,

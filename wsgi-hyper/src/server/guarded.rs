@@ -1,4 +1,4 @@
-//! A connection on which hyper sees no request that is framed in doubt, and no more chunks than there have to be.
+//! A connection that hides ambiguously framed requests and superfluous chunks from hyper.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::framing::Framing;
 use super::merging::merge;
 
-/// Puts an end to what is read where [`Framing`] refuses it, and makes one chunk of those that arrive together.
+/// Ends reading at the position that [`Framing`] refuses, and merges chunks that arrive together.
 pub(super) struct Guarded<S> {
     stream: S,
     framing: Framing,
-    /// Something was refused, and this is still to be read before the error.
+    /// Set after a refusal: bytes that are still to be read before the error.
     refused: Option<&'static [u8]>,
 }
 
@@ -22,7 +22,7 @@ impl<S> Guarded<S> {
         Self { stream, framing: Framing::default(), refused: None }
     }
 
-    /// Whether all that was read belongs to whole requests.
+    /// Whether all bytes that were read belong to complete requests.
     pub(super) fn is_between_requests(&self) -> bool {
         self.refused.is_none() && self.framing.is_between_requests()
     }
@@ -31,7 +31,7 @@ impl<S> Guarded<S> {
         self.stream
     }
 
-    /// Cuts what was read after `before` to what is in order, and merges its chunks.
+    /// Truncates the bytes read after `before` at the first malformed byte, or merges their chunks.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Err(position) = self.framing.advance(&buf.filled()[before..]) else {
             let length = merge(&mut buf.filled_mut()[before..], self.framing.chunks());
@@ -40,8 +40,8 @@ impl<S> Guarded<S> {
         };
         let position = before + position;
         if self.framing.is_in_head() {
-            // There is no other way to have hyper answer with 400: NUL is nowhere allowed in a head. It may look for
-            // that only when the head ends.
+            // The only way to make hyper answer with 400 is an invalid head: NUL is not allowed anywhere in one. hyper may
+            // detect it only at the end of the head.
             buf.filled_mut()[position] = 0;
             buf.set_filled(position + 1);
             self.refused = Some(b"\r\n\r\n");
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// What can be read of these bytes, and whether an error follows.
+    /// Returns the bytes that can be read of this input, and whether an error follows.
     async fn read(bytes: &[u8]) -> (Vec<u8>, bool) {
         let (mut near, far) = duplex(1024);
         near.write_all(bytes).await.unwrap();

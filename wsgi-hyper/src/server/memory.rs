@@ -1,4 +1,4 @@
-//! The server as far as it reads requests, over any stream and with nothing behind it. For fuzzing.
+//! The server's reading of requests, over any stream and without a service. For fuzzing.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -18,20 +18,20 @@ use super::rules::is_in_order;
 use super::strictest;
 use crate::response::plain;
 
-/// A request as the service would get it.
+/// A request as the service would receive it.
 #[derive(Debug)]
 pub struct Received {
-    /// Its head.
+    /// The head of the request.
     pub head: Parts,
-    /// Whether the service would be asked.
+    /// Whether the service would be called.
     pub in_order: bool,
-    /// What came of its body.
+    /// The received part of the body.
     pub body: Vec<u8>,
-    /// The body came to its end.
+    /// Whether the body is complete.
     pub whole: bool,
 }
 
-/// Reads requests until the stream ends, or must not be read any further. Runs inside a tokio runtime with time.
+/// Reads requests until the stream ends, or must not be read any further. Needs a tokio runtime with time.
 pub async fn requests<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Vec<Received> {
     let received = RefCell::new(Vec::new());
     let service = service_fn(async |request: Request<Incoming>| {
@@ -52,7 +52,7 @@ pub async fn requests<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Vec<Recei
         received.borrow_mut().push(Received { head, in_order, body: read, whole });
         Ok::<_, Infallible>(plain(StatusCode::OK))
     });
-    // How it ends is seen by what was received.
+    // The received requests show how the connection ended.
     let _ = strictest().serve_connection(TokioIo::new(Guarded::new(stream)), service).await;
     received.into_inner()
 }

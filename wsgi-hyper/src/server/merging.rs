@@ -1,21 +1,21 @@
-//! Chunks of a request body made fewer.
+//! Merges chunks of a request body.
 //!
-//! hyper hands on chunk by chunk, and each goes from its task to the thread of the application: for a client that cuts its
-//! body into bytes, that would be hundreds of times the work that it has itself. What arrives together goes on as one
-//! chunk. Chunk extensions are lost on the way, as a recipient may do with what it does not know (RFC 9112, 7.1.1).
+//! hyper forwards each chunk separately, and each goes from its task to the thread of the application: a client that
+//! sends chunks of single bytes would cause hundreds of times the work that it has itself. Chunks that arrive together
+//! are forwarded as one chunk. Chunk extensions are lost, which is allowed for unknown ones (RFC 9112, 7.1.1).
 
 use std::io::Write as _;
 use std::ops::Range;
 
-/// A chunk of a body that has been received as a whole, by positions.
+/// A completely received chunk of a body, by positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// From its size to the end of the line behind its data.
+    /// From its size line to the line end after its data.
     pub(super) whole: Range<usize>,
     pub(super) data: Range<usize>,
 }
 
-/// Makes one chunk of those that stand side by side in `bytes`. What was received is shorter then: the new length.
+/// Merges adjacent chunks in `bytes`. Returns the new length, which is not larger.
 pub(super) fn merge(bytes: &mut [u8], chunks: &[Chunk]) -> usize {
     let (mut read, mut written) = (0, 0);
     for run in chunks.chunk_by(|one, next| one.whole.end == next.whole.start) {
@@ -28,7 +28,8 @@ pub(super) fn merge(bytes: &mut [u8], chunks: &[Chunk]) -> usize {
         merged.extend_from_slice(b"\r\n");
         bytes.copy_within(read..first.whole.start, written);
         written += first.whole.start - read;
-        // Two sizes and the ends of their lines are longer than one, so nothing that is still to be read is in the way.
+        // The merged chunk is shorter than the chunks, which have at least two size lines, so that this overwrites no
+        // unread bytes.
         bytes[written..written + merged.len()].copy_from_slice(&merged);
         written += merged.len();
         read = last.whole.end;
@@ -44,7 +45,7 @@ mod tests {
     use super::super::framing::Framing;
     use super::*;
 
-    /// What goes on of a connection that is received in pieces which end at `cuts`.
+    /// Returns the forwarded bytes of a connection whose bytes arrive in pieces that end at `cuts`.
     fn merged(bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
         let (mut framing, mut all) = (Framing::default(), Vec::new());
         for piece in cuts.windows(2) {
@@ -78,7 +79,7 @@ mod tests {
         }
     }
 
-    /// The data of the chunks behind a head, and what stands behind them.
+    /// Returns the data of the chunks after a head, and the bytes after the chunks.
     fn data(mut bytes: &[u8]) -> (Vec<u8>, &[u8]) {
         let line = |bytes: &[u8]| bytes.windows(2).position(|pair| pair == b"\r\n").unwrap();
         bytes = &bytes[HEAD.len()..];

@@ -1,4 +1,4 @@
-//! A connection that is given up when its client takes nothing.
+//! A connection with a timeout for writes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Writes fail when the other side has taken nothing for some time. hyper has a limit for heads, but none for this.
+/// A stream whose writes fail when the client has read nothing for some time. hyper has a timeout for heads, but none
+/// for this.
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
-    /// Runs while a write waits.
+    /// Runs while a write is pending.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -25,7 +26,7 @@ impl<S> Patient<S> {
         self.stream
     }
 
-    /// What a write has come to, unless it takes too long.
+    /// Returns the result of a write, or an error if it is pending for too long.
     fn limit<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.timer = None;

@@ -1,22 +1,22 @@
-//! What hyper lets through and must not (RFC 9112).
+//! Rules of RFC 9112 that hyper does not enforce.
 
 use http::Version;
 use http::header::HOST;
 use http::request::Parts;
 use wsgi_core::environ::host_and_port;
 
-/// Whether a request that hyper lets through is answered by the service.
+/// Whether the service may answer a request that hyper accepts.
 pub(super) fn is_in_order(request: &Parts) -> bool {
     has_plain_method(request) && has_one_host(request)
 }
 
-/// Whether nginx takes the method. RFC 9110 (9.1) allows more, which clients do not use.
+/// Whether nginx accepts the method. RFC 9110 (9.1) allows more characters, which clients do not use.
 fn has_plain_method(request: &Parts) -> bool {
     request.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
 }
 
-/// A client that sends a request with no host or with two cannot be trusted to mean the same by it as others on the way
-/// (RFC 9112, 3.2).
+/// Whether the request has exactly one valid host; with HTTP/1.0 it may have none. Other servers may understand a request
+/// with no host or with two differently (RFC 9112, 3.2).
 fn has_one_host(request: &Parts) -> bool {
     let mut hosts = request.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
