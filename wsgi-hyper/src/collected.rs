@@ -1,5 +1,6 @@
-//! Bodies of which no length was announced, as those in chunks. They are collected before the application is called, in memory
-//! or in a temporary file, so that CONTENT_LENGTH says how long they are: frameworks take a body without it for empty.
+//! Request bodies without an announced length, such as chunked ones. They are collected before the application is
+//! called, in memory or in a temporary file, so that CONTENT_LENGTH has their length: frameworks treat a body without
+//! it as empty.
 
 use std::error::Error;
 use std::fs::File;
@@ -21,10 +22,10 @@ use wsgi_core::python::Location;
 use crate::body::Source;
 use crate::deadline::Deadline;
 
-/// So much of a body is kept in memory. What is larger goes to a file, in pieces of that size.
+/// Largest body that is kept in memory, in bytes. A larger one is written to a file, in pieces of about this size.
 const IN_MEMORY: usize = 128 * 1024;
 
-/// A body that is complete, unless it has failed: what came before can be read, and then the error.
+/// A collected body. If it has failed, reading returns the bytes before the failure, and then the error.
 pub(crate) struct Collected {
     content: Content,
     length: u64,
@@ -38,13 +39,13 @@ enum Content {
 }
 
 impl Collected {
-    /// What CONTENT_LENGTH says.
+    /// Returns the value of CONTENT_LENGTH.
     pub(crate) fn announced(&self) -> Option<u64> {
         self.failure.is_none().then_some(self.length)
     }
 
-    /// Reads all of a body. The client's faults are a body that is too slow (408), longer than `most` bytes (413), or broken off
-    /// (400); the server's is a file that cannot be written (500).
+    /// Reads a body to its end. Errors of the client are a body that is too slow (408), longer than `most` bytes (413),
+    /// or incomplete or malformed (400); an error of the server is a file that cannot be written (500).
     pub(crate) async fn collect<B>(mut source: Source<B>, location: &Arc<Location>, most: u64) -> Result<Self, Refusal>
     where
         B: Body + Send + 'static,
@@ -63,7 +64,7 @@ impl Collected {
             }
         }
         let failure = match source.take_failure() {
-            // It has broken off, or what it has sent is no body.
+            // The client has disconnected, or its body is malformed.
             Some(HostError::ClientGone) => return Err(StatusCode::BAD_REQUEST.into()),
             failure => failure,
         };
@@ -72,10 +73,10 @@ impl Collected {
     }
 }
 
-/// Why there is no body.
+/// The reason for which a body was not collected.
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
-    /// A line for the log, where an operator can do something about it.
+    /// A line for the log, if an operator can act on the reason.
     pub(crate) line: Option<String>,
 }
 
@@ -121,7 +122,7 @@ where
     .await
 }
 
-/// A body on its way into memory or a file.
+/// Collects a body into memory or a file.
 struct Spool {
     location: Arc<Location>,
     pending: Vec<u8>,
@@ -134,7 +135,7 @@ impl Spool {
         if self.pending.len() > IN_MEMORY { off_the_runtime(move || self.write()).await } else { Ok(self) }
     }
 
-    /// Moves what is in memory to the file. Waits for the disk.
+    /// Moves the pending bytes to the file. Blocks on disk I/O.
     fn write(mut self) -> io::Result<Self> {
         let mut file = match self.file.take() {
             Some(file) => file,
@@ -154,7 +155,7 @@ impl Spool {
     }
 }
 
-/// Runs what waits for the disk on a thread for that, where there is a runtime.
+/// Runs work that blocks on disk I/O on a thread for blocking work, if there is a runtime.
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     match Handle::try_current() {
         Ok(runtime) => runtime.spawn_blocking(work).await.map_err(io::Error::other)?,
@@ -175,7 +176,7 @@ impl BodySource for Collected {
         }
         let count = match &self.content {
             Content::Memory(data) => {
-                // No more than the length of the data.
+                // At most the length of the data.
                 let begin = self.position as usize;
                 buf[..room].copy_from_slice(&data[begin..begin + room]);
                 room

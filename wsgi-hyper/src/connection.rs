@@ -1,4 +1,4 @@
-//! What a request does not say of its connection.
+//! Facts about a connection that a request does not contain.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use wsgi_core::host::Scheme;
 
 /// The connection of a request, as a request extension.
 ///
-/// The server of this crate inserts it. Inside another one insert it yourself, from what that server knows, or
-/// applications see no REMOTE_ADDR, and a SERVER_PORT that is the client's word. With axum the client's address is in
-/// `ConnectInfo`, if the program serves with `into_make_service_with_connect_info::<SocketAddr>()`; this layer around
-/// the routes passes it on:
+/// The server of this crate inserts it. If you use another server, insert it yourself. Without it, applications have no
+/// REMOTE_ADDR, and SERVER_PORT comes from the client's request. In axum the client's address is in `ConnectInfo`, if
+/// the program serves with `into_make_service_with_connect_info::<SocketAddr>()`; this layer around the routes passes
+/// it on:
 ///
 /// ```
 /// # use std::net::SocketAddr;
@@ -35,14 +35,14 @@ pub struct Connection {
     pub scheme: Scheme,
 }
 
-/// One without TLS of which nothing is known.
+/// A connection without TLS and with unknown addresses.
 impl Default for Connection {
     fn default() -> Self {
         Self { local: None, peer: None, scheme: Scheme::Http }
     }
 }
 
-/// A connection with its addresses as environ has them: text that is made once where a server can keep this.
+/// A connection with its addresses as text for environ. A server makes the text once for each connection.
 #[derive(Clone)]
 pub(crate) struct Addresses {
     pub(crate) local: Option<Address>,
@@ -56,7 +56,7 @@ impl From<Connection> for Addresses {
     }
 }
 
-/// An end of a connection.
+/// The address of one end of a connection.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) name: String,
@@ -65,7 +65,7 @@ pub(crate) struct Address {
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        // A client of version 4 is one also where the socket is of version 6.
+        // An IPv4 client of an IPv6 socket has an IPv4 address.
         Self { name: address.ip().to_canonical().to_string(), port: address.port() }
     }
 }

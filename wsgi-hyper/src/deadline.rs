@@ -1,4 +1,4 @@
-//! Deadlines of tasks on any runtime, also on one without timers: a thread of their own wakes them.
+//! Deadlines of tasks on any runtime, with or without timers: a separate thread wakes the tasks.
 
 use std::collections::BTreeMap;
 use std::sync::Condvar;
@@ -14,18 +14,18 @@ pub(crate) struct Deadline {
     registered: bool,
 }
 
-/// Unique, and in the order of time.
+/// Unique, and ordered by time.
 type Key = (Instant, u64);
 
-/// Whom to wake when. The thread is started for the first one.
+/// The wakers by their deadlines. The first deadline starts the thread.
 static WAKERS: Leaf<Wakers> = Leaf::new(Wakers { all: BTreeMap::new(), numbered: 0, has_thread: false });
 
-/// There is an earlier deadline than those before.
+/// Notified when a deadline is earlier than all others.
 static EARLIER: Condvar = Condvar::new();
 
 struct Wakers {
     all: BTreeMap<Key, Waker>,
-    /// Deadlines that there were so far.
+    /// Number of deadlines created so far.
     numbered: u64,
     has_thread: bool,
 }
@@ -39,7 +39,7 @@ impl Deadline {
         Self { key: (time, number), registered: false }
     }
 
-    /// Whether the time has come. `cx` is woken then.
+    /// Whether the time has come. Otherwise `cx` is woken at that time.
     pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if Instant::now() >= self.key.0 {
             return Poll::Ready(());
@@ -52,7 +52,7 @@ impl Deadline {
             (before, is_first, !std::mem::replace(&mut wakers.has_thread, true))
         });
         if is_new && thread::Builder::new().name("wsgi-deadlines".to_owned()).spawn(wake_all).is_err() {
-            // The next one tries again. This one is woken by its client alone.
+            // The next deadline tries again to start the thread. This task is woken only by its client.
             WAKERS.with(|wakers| wakers.has_thread = false);
         }
         if is_first {

@@ -1,7 +1,7 @@
 //! WSGI applications (PEP 3333: Django, Flask...) as a [`Service`](tower_service::Service) for hyper, tower and axum.
 //!
-//! Requests run on the threads of a [`Gateway`](wsgi_core::python::Gateway), the same as below nginx: nothing
-//! asynchronous ever waits for Python. Bodies stream in both directions, and whoever is slow holds up the other side.
+//! Requests run on the threads of a [`Gateway`](wsgi_core::python::Gateway), as in nginx: asynchronous tasks never
+//! block on Python. Bodies stream in both directions, with backpressure.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,13 +14,13 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Python has this one in its standard library.
+//!     // An application in Python's standard library.
 //!     let target = "wsgiref.simple_server:demo_app".parse()?;
 //!
-//!     // Once a process: two requests may run Python at a time.
+//!     // One gateway for the process: two requests may run Python at a time.
 //!     let settings = GatewaySettings::new(Mode::Threads(Limits::new(2)));
 //!     let gateway = Arc::new(Gateway::start(&settings, Arc::new(StderrLog::default()))?);
-//!     // Once for each application.
+//!     // One service for each application.
 //!     let service = WsgiService::new(&gateway, &Location::new(target));
 //!
 //!     let request = http::Request::get("/here").body(Empty::<bytes::Bytes>::new())?;
@@ -29,7 +29,7 @@
 //!     let body = response.into_body().collect().await?.to_bytes();
 //!     assert!(body.starts_with(b"Hello world!"));
 //!
-//!     // Last. Tasks go on meanwhile, and take what applications still send.
+//!     // Last. Meanwhile tasks go on to read responses that applications still send.
 //!     wsgi_hyper::shutdown(&gateway, std::time::Duration::from_secs(5)).await;
 //!     Ok(())
 //! }
@@ -49,31 +49,32 @@
 //! }
 //! ```
 //!
-//! [`Connection`] tells how the addresses of a connection get into environ. What `wsgi-core` says about
-//! [linking](https://doc.rust-lang.org/cargo/reference/build-scripts.html#the-links-manifest-key) holds here as well: a
-//! program that depends on `wsgi-core` directly is told the folder of libpython in its build script, in
+//! [`Connection`] explains how the addresses of a connection get into environ. The notes of `wsgi-core` on
+//! [linking](https://doc.rust-lang.org/cargo/reference/build-scripts.html#the-links-manifest-key) apply here as well:
+//! the build script of a program that depends directly on `wsgi-core` finds the directory of libpython in
 //! `DEP_WSGI_CORE_PYTHON_LIB_DIR`.
 //!
-//! With the feature `server`, which is on by default, there are also a `server::Server` for development and
-//! the program `wsgi-hyper` around it. A program with a server of its own does without: `default-features = false`.
+//! The feature `server`, which is on by default, adds a `server::Server` for development and the program `wsgi-hyper`,
+//! which uses it. A program with another server does not need it: `default-features = false`.
 //!
-//! # What differs from nginx
+//! # Differences from nginx
 //!
-//! - Names of response headers are sent in lower case, and headers of one name together: that is how `http` keeps them.
-//!   HTTP does not tell names by their case, nor by their order.
-//! - A request body of unknown length (chunked) is collected before the application is called, as below nginx
+//! - Names of response headers are sent in lower case, and headers of one name together, since `http` stores them so.
+//!   In HTTP neither the case of names nor the order of headers with different names has a meaning.
+//! - A request body of unknown length (chunked) is collected before the application is called, as in nginx
 //!   ([`ServiceBuilder::collect_chunked_bodies`]).
-//! - With a body of known length the application is called when the first part of it has arrived; `wsgi.input` has neither
-//!   `seek` nor `tell` then. While it waits for more, another request has its permit. A client that leaves in the middle of
-//!   it is an `OSError` where the application reads.
-//! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). Half of
-//!   the threads at most wait for bodies.
-//! - With `server::Server`, a client that closes its half of the connection behind its request (`nc -N`) has left, and gets no
-//!   answer that is not out before the end is seen. nginx with threads does the same. There is no other way to notice a client that leaves while its application is
-//!   silent; a response that streams would go on for it.
-//! - Malformed requests are refused by the server around the service. `server::Server` is stricter than nginx, but for the
+//! - With a body of known length the application is called when the first part of the body has arrived; `wsgi.input`
+//!   then has neither `seek` nor `tell`. While the application waits for more, another request has its permit. If the
+//!   client disconnects in the middle of the body, reading raises `OSError`.
+//! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). At
+//!   most half of the threads wait for bodies.
+//! - With `server::Server`, a client that closes its half of the connection after its request (`nc -N`) counts as
+//!   disconnected, and gets only the part of the response that was sent before the server noticed. nginx with threads
+//!   does the same. There is no other way to notice a disconnect while the application sends nothing; a streaming
+//!   response would continue for such a client.
+//! - The server around the service refuses malformed requests. `server::Server` is stricter than nginx, except for the
 //!   size of bodies; `docs/conformance.md` has a list.
-//! - `wsgi_allow_ranges` has no effect. Conditional requests are the application's.
+//! - `wsgi_allow_ranges` has no effect. The application handles conditional requests.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]

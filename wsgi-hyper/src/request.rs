@@ -1,4 +1,4 @@
-//! A request of `http` as the gateway reads it.
+//! A request of the crate `http` as the gateway reads it.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
 
 use crate::connection::Addresses;
 
-/// Where in a server the application is mounted.
+/// The path at which the application is mounted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mount {
-    /// Decoded; empty, or `/...` without a slash at its end.
+    /// Decoded; empty, or `/...` without a trailing slash.
     prefix: Vec<u8>,
-    /// Requests come without it.
+    /// Whether the server has removed the prefix from the path.
     stripped: bool,
 }
 
@@ -28,7 +28,7 @@ impl Mount {
         Self { prefix, stripped }
     }
 
-    /// The whole path; `None` if it is another place's.
+    /// Returns the full path, or `None` if it is outside of the mount.
     fn whole<'a>(&self, path: Cow<'a, [u8]>) -> Option<Cow<'a, [u8]>> {
         if self.stripped {
             return Some(Cow::Owned([&*self.prefix, &path].concat()));
@@ -41,12 +41,12 @@ impl Mount {
 /// Name and port of a server.
 type Server<'a> = (Cow<'a, str>, Option<u16>);
 
-/// A request with what takes more than a look into it.
+/// A request and the values that take more than a field access.
 pub(crate) struct View<'a> {
     parts: &'a Parts,
-    /// The whole path, decoded.
+    /// The full path, decoded.
     path: Cow<'a, [u8]>,
-    /// How much of it is SCRIPT_NAME.
+    /// Length of SCRIPT_NAME in `path`.
     script: usize,
     uri: Cow<'a, str>,
     scheme: Scheme,
@@ -58,7 +58,7 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Reads a request, or says with which status it is to be refused.
+    /// Reads a request. The error is the status to refuse it with.
     pub(crate) fn new(
         parts: &'a Parts,
         known: &'a Addresses,
@@ -67,7 +67,7 @@ impl<'a> View<'a> {
         software: &'a str,
         variables: &'a [Variable],
     ) -> Result<Self, StatusCode> {
-        // The first is for proxies, the second would tell what a proxy has added. nginx refuses both.
+        // CONNECT is for proxies, and TRACE would reveal the headers that a proxy has added. nginx refuses both.
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(StatusCode::METHOD_NOT_ALLOWED);
         }
@@ -88,7 +88,7 @@ impl<'a> View<'a> {
             script: mount.prefix.len(),
             path,
             uri,
-            // The scheme in the request line and `:scheme` of HTTP/2 are the client's choice, and do not count.
+            // The scheme in the request line and `:scheme` of HTTP/2 are chosen by the client, and are ignored.
             scheme: known.scheme,
             server: (name, port),
             known,
@@ -99,8 +99,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The host and port that the client asks for, from the request line (RFC 9112, 3.2.2) or the Host header. None if that
-/// is empty or missing.
+/// Returns the host and port that the client requests, from the request line (RFC 9112, 3.2.2) or the Host header;
+/// `None` if that is empty or missing.
 fn requested(parts: &Parts) -> Result<Option<Server<'_>>, StatusCode> {
     let authority = match (parts.uri.authority(), parts.headers.get(HOST)) {
         (Some(authority), _) => authority.as_str().as_bytes(),
@@ -157,7 +157,8 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        // A host in the request line is the one that counts (RFC 9112, 3.2.2; RFC 9113, 8.3.1), and often the only one.
+        // A host in the request line takes precedence over the Host header (RFC 9112, 3.2.2; RFC 9113, 8.3.1), and is
+        // often the only one.
         let target = self.parts.uri.authority().map(|host| HeaderField::new(b"host", host.as_str().as_bytes()));
         let replaced = target.is_some();
         let others =
@@ -181,14 +182,14 @@ impl RequestView for View<'_> {
     }
 }
 
-/// Whether a header is passed on. With others in its name, an underscore above all, it may pose as another one: nginx
-/// ignores those as well (`ignore_invalid_headers`, `underscores_in_headers`).
+/// Whether a header is passed to the application. A name with other characters, for example an underscore, may pose as
+/// another header. nginx ignores such headers as well (`ignore_invalid_headers`, `underscores_in_headers`).
 fn is_plain(name: &str) -> bool {
-    // Without a branch for each byte, and in the lower case that `http` has them in.
+    // Without a branch for each byte. The names of `http` are in lower case.
     name.bytes().fold(true, |plain, byte| plain & matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// Percent-encodes a part of a path that nobody has sent.
+/// Percent-encodes a part of a path that is not from the client.
 fn encode(path: &[u8]) -> String {
     path.iter().fold(String::with_capacity(path.len()), |mut text, byte| {
         match byte {
@@ -220,12 +221,12 @@ mod tests {
         View::new(&parts(request), &Connection::default().into(), mount, None, "test", &[]).err()
     }
 
-    /// What the view tells, in the names of environ.
+    /// Returns the values of the view, by their names in environ.
     fn told(request: http::request::Builder, mount: &Mount) -> BTreeMap<String, String> {
         let parts = parts(request);
         let known = parts.extensions.get::<Connection>().copied().unwrap_or_default().into();
         let view = View::new(&parts, &known, mount, None, "test", &[]).unwrap_or_else(|status| panic!("{status}"));
-        // As the gateway has it.
+        // The gateway reads a snapshot of the view.
         let view = RequestSnapshot::new(&view);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut told = BTreeMap::from([

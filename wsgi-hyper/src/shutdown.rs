@@ -1,4 +1,4 @@
-//! The end of a gateway whose responses are taken by tasks.
+//! Shutdown of a gateway whose responses are read by tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use wsgi_core::python::Gateway;
 
-/// As [`Gateway::shutdown`], for programs that await: waits without holding up the runtime, so that tasks go on to take what
-/// applications send, also on a runtime with a single thread. Call it last.
+/// Shuts a gateway down like [`Gateway::shutdown`], for async programs: does not block the runtime, so that tasks can
+/// read the responses that applications still send, also on a runtime with a single thread. Call it last.
 ///
-/// Responses that are not complete by then are cut: their bodies end with [`Cut`](crate::Cut), and a response without a head
-/// becomes 503. `Gateway::shutdown` cuts them as well, but on the only thread of a runtime it waits in vain for applications
-/// whose responses that thread would have to take.
+/// Responses that are incomplete by then are cut: their bodies end with [`Cut`](crate::Cut), and a response without a
+/// head becomes 503. `Gateway::shutdown` cuts them as well, but on the only thread of a runtime it waits in vain for
+/// applications whose responses that thread would have to read.
 ///
-/// Inside of tokio this takes a thread of `spawn_blocking`. With another runtime it blocks as `Gateway::shutdown` does.
+/// In a tokio runtime this uses a thread of `spawn_blocking`. In another runtime it blocks as `Gateway::shutdown` does.
 pub async fn shutdown(gateway: &Arc<Gateway>, within: Duration) {
     let gateway = Arc::clone(gateway);
     match Handle::try_current() {
         Ok(runtime) => {
-            // An error means that the runtime is at its end: the gateway ends with the process.
+            // An error means that the runtime is shutting down: the gateway ends with the process.
             let _ = runtime.spawn_blocking(move || gateway.shutdown(within)).await;
         }
         Err(_) => gateway.shutdown(within),

@@ -21,11 +21,11 @@ use wsgi_hyper::{StderrLog, WsgiService};
 use options::{Command, Options};
 use signals::watch_signals;
 
-/// How long requests under way may take after the first signal, and applications at their end after that.
+/// Time limits after the first signal: for open requests, and then for the shutdown of applications.
 const GRACE: Duration = Duration::from_secs(8);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same after a second signal.
+/// Time limit for the shutdown of applications after a second signal.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Serves until a signal comes. On this thread Python starts and ends; another one takes care of the clients, and threads of
-/// their own of signals and of what is written to the terminal.
+/// Serves until a signal arrives. Python starts and ends on this thread. One other thread serves the clients, and
+/// separate threads handle signals and write to the terminal.
 fn run(options: Options) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -55,7 +55,7 @@ fn run(options: Options) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot start: {error}"))?;
     let entered = runtime.enter();
     let server = Server::bind(&options.bind).map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
-    // Before Python starts, which would install a handler of its own for one that has none.
+    // Before Python starts: `import signal` takes over SIGINT if it has no handler.
     let stop = watch_signals().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let terminal = Arc::new(Terminal::new());
     let log = Arc::clone(&terminal.log);
@@ -81,7 +81,7 @@ fn run(options: Options) -> Result<ExitCode, String> {
         let serving = server.serve(service, stop.asked(1), GRACE, log, move |access| lines.say(access));
         tokio::select! {
             () = serving => true,
-            // Whatever is under way is dropped with `serving`.
+            // Dropping `serving` drops all open requests.
             () = stop.asked(2) => false,
         }
     });
@@ -111,7 +111,7 @@ fn settings(options: &Options, signals: &[c_int]) -> GatewaySettings {
     settings
 }
 
-/// What the terminal shows: lines of requests, and the error log.
+/// The output on the terminal: access lines, and the error log.
 struct Terminal {
     lines: LineWriter,
     log: Arc<dyn ErrorLog>,
@@ -129,12 +129,12 @@ impl Terminal {
         Self { lines, log }
     }
 
-    /// A line on stdout, which waits for no reader.
+    /// Queues a line for stdout. Never blocks.
     fn say(&self, line: impl std::fmt::Display) {
         self.lines.push(format!("{line}\n"));
     }
 
-    /// Waits for what is still to be written, if it is read.
+    /// Blocks until all queued lines are written, unless they are not read.
     fn flush(&self) {
         self.lines.wait();
         if self.log.is_full() {
@@ -143,7 +143,7 @@ impl Terminal {
     }
 }
 
-/// A line on stdout, and the last one. Where nobody reads it, nothing is lost.
+/// Writes a line to stdout directly; it is the only one. An error is ignored.
 fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -35,27 +35,27 @@ Ctrl-C stops when the requests under way are answered, a second one at once. Whe
 read, lines are dropped and counted.
 ";
 
-/// What is to be done.
+/// The action that the command line asks for.
 pub(crate) enum Command {
     Help,
     Version,
     Serve(Box<Options>),
 }
 
-/// An application, and how it is served.
+/// An application, and its settings.
 pub(crate) struct Options {
-    /// As it was named.
+    /// The script as given on the command line.
     pub(crate) script: String,
     pub(crate) target: Target,
     pub(crate) bind: String,
     pub(crate) prefix: String,
-    /// Bytes a second; see [`wsgi_hyper::ServiceBuilder::body_rate`].
+    /// Bytes per second; see [`wsgi_hyper::ServiceBuilder::body_rate`].
     pub(crate) body_rate: u64,
     pub(crate) level: LevelSettings,
     pub(crate) process: ProcessSettings,
 }
 
-/// Reads the command line; relative paths are taken from `folder`. An error is one line.
+/// Parses the command line; relative paths are relative to `folder`. An error is one line.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) -> Result<Command, String> {
     let mut bind = "127.0.0.1:8000".to_owned();
     let mut prefix = String::new();
@@ -119,12 +119,12 @@ fn rate(value: &OsString) -> Result<u64, String> {
 
 const INLINE: &str = "--threads 0: applications run on threads here, so there must be one at least";
 
-/// What directives have set so far.
+/// The settings of all directives so far.
 struct Settings<'a> {
     level: LevelSettings,
     process: ProcessSettings,
     folder: &'a Path,
-    /// Options with directives so far.
+    /// Number of options with directives so far.
     line: usize,
 }
 
@@ -134,7 +134,7 @@ impl Settings<'_> {
             .map_err(|error| format!("--threads {}: {error}", number.to_string_lossy()))
     }
 
-    /// Carries out `name=value`.
+    /// Applies `name=value`.
     fn set(&mut self, setting: &OsString) -> Result<(), String> {
         let shown = setting.to_string_lossy();
         let failed = |error: String| format!("--set {shown}: {error}");
@@ -146,7 +146,7 @@ impl Settings<'_> {
         match &*name {
             "wsgi_threads" => Err(failed("that is the option --threads".to_owned())),
             "wsgi_pass" => Err(failed("the application is named without an option".to_owned())),
-            // Of the directives for all applications, the one that means something here.
+            // The only directive for all applications that has an effect here.
             "wsgi_thread_stack_size" => self.apply(&name, Context::Http, &arguments).map_err(failed),
             name => self.apply(name, Context::Location, &arguments).map_err(failed),
         }
@@ -164,14 +164,14 @@ impl Settings<'_> {
             notices: Vec::new(),
         };
         directive.apply(&mut scope, arguments).map_err(said)?;
-        // What is worth a warning in a configuration for later is one here, unless it is an error (see `parse`).
+        // Prints warnings, except those of `wsgi_pass`: a missing script is an error here (see `parse`).
         for notice in scope.notices.iter().filter(|notice| notice.level >= Level::Warn && name != "wsgi_pass") {
             eprintln!("[warn] {}", notice.text);
         }
         Ok(())
     }
 
-    /// Adds what is different here from nginx where nothing is said.
+    /// Sets the defaults that differ from nginx's, unless options have set them.
     fn complete(&mut self) {
         let mut defaults = LevelSettings::default();
         defaults.set(Flag::ScriptReloading, true);
@@ -179,7 +179,7 @@ impl Settings<'_> {
     }
 }
 
-/// Splits a value at spaces, as nginx does: quotes keep together what begins with them.
+/// Splits a value at spaces, as nginx does. Words that begin with a quote end at the next one.
 fn words(value: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = value.trim_ascii_start();

@@ -1,4 +1,4 @@
-//! Signals that ask the program to end.
+//! Signals that ask the program to stop.
 
 use std::ffi::c_int;
 use std::io;
@@ -11,26 +11,26 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use wsgi_core::python::exit_at_once;
 
-/// How long an orderly end may take after the second signal.
+/// Time limit for a regular end after the second signal.
 const LAST_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// How often this process was asked to stop.
+/// Counts the requests to stop this process.
 #[derive(Clone)]
 pub(crate) struct Stop {
     times: watch::Receiver<usize>,
-    /// The signals that ask for it.
+    /// The signals that count.
     pub(crate) signals: Vec<c_int>,
 }
 
 impl Stop {
     pub(crate) async fn asked(&self, times: usize) {
-        // An error means that signals are not counted any more, as when the thread for them ends.
+        // An error means that signals are no longer counted, because their thread has ended.
         let _ = self.times.clone().wait_for(|asked| *asked >= times).await;
     }
 }
 
-/// Counts SIGINT and SIGTERM from now on, on a thread of its own: whatever the others wait for, the second signal ends the
-/// process.
+/// Counts SIGINT and SIGTERM from now on, on a separate thread: the second signal ends the process even if all other
+/// threads are blocked.
 pub(crate) fn watch_signals() -> io::Result<Stop> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
     let (sender, times) = watch::channel(0);
@@ -62,7 +62,7 @@ async fn count(mut interrupt: Signal, mut terminate: Signal, times: &watch::Send
         }
         times.send_modify(|times| *times += 1);
         if *times.borrow() == 2 {
-            // Not as a task: signals are of no further use.
+            // Sleeping here is fine: further signals have no effect.
             thread::sleep(LAST_TIMEOUT);
             exit_at_once(1);
         }
