@@ -11,7 +11,8 @@ use crate::output::FilePart;
 pub(super) struct Blocks {
     /// `None` only if there are no blocks at all.
     first: Option<Queued>,
-    others: Option<Box<VecDeque<Queued>>>,
+    /// `None` until there is a second one: most responses have none, and need not drop it.
+    others: Option<VecDeque<Queued>>,
     /// Bytes of the blocks that are in memory.
     bytes: usize,
 }
@@ -72,7 +73,7 @@ impl Blocks {
     /// The next block, and whether it is to be flushed.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Data, bool)> {
-        let next = self.others.as_mut().and_then(|others| others.pop_front());
+        let next = self.others.as_mut().and_then(VecDeque::pop_front);
         let Queued { block, flush } = std::mem::replace(&mut self.first, next)?;
         let data = match block {
             Block::Whole(block) => Data::Memory(block),
@@ -92,7 +93,7 @@ impl Blocks {
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
+        usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, VecDeque::len)
     }
 
     #[inline]
@@ -101,12 +102,12 @@ impl Blocks {
     }
 
     pub(super) fn ends_with_file(&self) -> bool {
-        let others = self.others.as_ref().and_then(|others| others.back());
+        let others = self.others.as_ref().and_then(VecDeque::back);
         matches!(others.or(self.first.as_ref()), Some(Queued { block: Block::File(_), .. }))
     }
 
     fn last_mut(&mut self) -> Option<&mut Queued> {
-        self.others.as_mut().and_then(|others| others.back_mut()).or(self.first.as_mut())
+        self.others.as_mut().and_then(VecDeque::back_mut).or(self.first.as_mut())
     }
 
     #[inline]
