@@ -9,9 +9,8 @@ use std::task::{Context, Poll, Waker};
 use wsgi_core::config::Target;
 use wsgi_core::error::HostError;
 use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink};
-use wsgi_core::python::{Attached, Exchange, Gateway, GatewaySettings, Location, Mode, Summary};
-use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink, Summary};
+use wsgi_core::python::{Attached, Exchange, Gateway, GatewaySettings, Location, Mode};
 
 use crate::request::Request;
 
@@ -58,11 +57,7 @@ impl Host {
     /// Returns the objects that the gateway needs besides the request: an allocation for the body, if there is one, and one
     /// for the sink.
     pub fn parts(&self, request: &Request) -> HostParts {
-        HostParts {
-            body: request.source(),
-            sink: Box::new(Counting { counts: self.counts }),
-            log: Arc::clone(&self.log),
-        }
+        HostParts::new(Counting { counts: self.counts }, Arc::clone(&self.log)).body(request.source())
     }
 
     /// Begins to answer a request on the calling thread.
@@ -83,11 +78,8 @@ impl Host {
     /// Has a thread of the pool answer a request, and blocks until it has. Panics if that fails.
     pub fn answer_on_thread(&self, at: &Arc<Location>, request: &Request) -> Summary {
         let (done, result) = channel();
-        let ended = Box::new(move |outcome| drop(done.send(outcome)));
-        let snapshot = RequestSnapshot::new(request);
-        self.gateway
-            .dispatch(at, snapshot, self.parts(request), ended)
-            .unwrap_or_else(|refused| panic!("{}: {refused}", request.path));
+        let parts = self.parts(request).done(move |outcome| drop(done.send(outcome)));
+        self.gateway.dispatch(at, request, parts).unwrap_or_else(|refused| panic!("{}: {refused}", request.path));
         let outcome = result.recv().expect("the thread answers");
         outcome.unwrap_or_else(|fault| panic!("{}: {fault}", request.path))
     }

@@ -297,14 +297,55 @@ pub trait Shutdown: Send + Sync {
     fn abandoned(&self);
 }
 
-/// The parts of one exchange that the gateway calls.
+/// The objects of one exchange that the gateway calls.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use wsgi_core::{head::ResponseHead, host::HostParts, relay::{ROOM, relay}, stderr_log::StderrLog};
+/// let (sink, response) = relay::<ResponseHead>(ROOM);
+/// let parts = HostParts::new(sink, Arc::new(StderrLog::default())).done(|result| println!("{result:?}"));
+/// # drop((parts, response));
+/// ```
+#[must_use]
 pub struct HostParts {
-    /// The request body; `None` if there is none (cheaper than an empty one).
-    pub body: Option<Box<dyn BodySource>>,
-    /// Destination of the response.
-    pub sink: Box<dyn ResponseSink>,
-    /// Destination of the request's log lines.
-    pub log: Arc<dyn ErrorLog>,
+    pub(crate) body: Option<Box<dyn BodySource>>,
+    pub(crate) sink: Box<dyn ResponseSink>,
+    pub(crate) log: Arc<dyn ErrorLog>,
+    pub(crate) done: Option<Done>,
+}
+
+/// See [`HostParts::done`].
+pub(crate) type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
+
+impl HostParts {
+    /// The response goes to `sink`, log lines of the request go to `log`. The request has no body.
+    pub fn new(sink: impl ResponseSink + 'static, log: Arc<dyn ErrorLog>) -> Self {
+        Self { body: None, sink: Box::new(sink), log, done: None }
+    }
+
+    /// Adds the request body, if there is one. No body is cheaper than an empty one.
+    pub fn body(mut self, body: impl Into<Option<Box<dyn BodySource>>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Has `done` called with the result of an exchange on a thread, after the sink was dropped: on that thread or, for a request
+    /// that was still queued, where it is cancelled. It is not called for a request that is refused. With inline execution
+    /// [`Exchange::advance`](crate::python::Exchange::advance) returns the result instead.
+    pub fn done(mut self, done: impl FnOnce(Result<Summary, Fault>) + Send + 'static) -> Self {
+        self.done = Some(Box::new(done));
+        self
+    }
+}
+
+/// The figures of a complete exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Status code that was sent.
+    pub status: u16,
+    /// Bytes of body that the host took.
+    pub body_bytes: u64,
 }
 
 #[cfg(test)]

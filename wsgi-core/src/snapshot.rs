@@ -138,6 +138,12 @@ impl RequestSnapshot {
     }
 }
 
+impl<R: RequestView> From<&R> for RequestSnapshot {
+    fn from(request: &R) -> Self {
+        Self::new(request)
+    }
+}
+
 impl RequestView for RequestSnapshot {
     fn method(&self) -> &[u8] {
         self.text(METHOD)

@@ -172,8 +172,8 @@ impl WsgiService {
         let Prepared { snapshot, is_head, sink, relay, blame } = request;
         let entry = open.add(sink.handle());
         let sink = Sink::new(sink, is_head, limits.patience, blame);
-        let host = HostParts { body, sink: Box::new(sink), log: Arc::clone(log) };
-        match gateway.dispatch(location, snapshot, host, Box::new(|_| ())) {
+        let parts = HostParts::new(sink, Arc::clone(log)).body(body);
+        match gateway.dispatch(location, snapshot, parts) {
             Ok(handle) => ResponseFuture(Stage::Waiting(Some(ResponseReader::new(relay, handle, entry)))),
             Err(refused) => {
                 log.log(Level::Error, &format!("request refused: {refused}"));

@@ -18,7 +18,6 @@ use std::task::Waker;
 use wsgi_core::host::{ErrorLog, HostParts, Level};
 use wsgi_core::python::{Location, Refused};
 use wsgi_core::relay::{Closed, ROOM, Relay, RelaySink, relay};
-use wsgi_core::snapshot::RequestSnapshot;
 
 use end::guard_request;
 use inline::{advance_inline, after_turn};
@@ -154,11 +153,8 @@ fn begin_inline(req: Req<'_>, start: Start) {
         let _away = log_room::Away::new();
         let _attached = worker.gateway.attach(location);
         let Some(mut req) = hand_over.request(lp) else { return };
-        let parts = HostParts {
-            body: body.body,
-            sink: Box::new(InlineSink::new(Arc::clone(&hand_over), ignored)),
-            log: Arc::<HandOver>::clone(&hand_over),
-        };
+        let sink = InlineSink::new(Arc::clone(&hand_over), ignored);
+        let parts = HostParts::new(sink, Arc::<HandOver>::clone(&hand_over)).body(body.body);
         let view = View::new(&mut req, conf.mount(), &variables, body.length);
         let exchange = worker.gateway.begin(location, &view, parts);
         advance_inline(req.leave(), &hand_over, exchange)
@@ -174,9 +170,9 @@ fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
     // The relay holds the record by this waker, and the record the relay: `HandOver::close` ends that.
     relay.report(None, Waker::from(Arc::clone(&hand_over)));
-    let parts = HostParts { body: body.body, sink: Box::new(ThreadSink::new(sink, Arc::clone(location))), log };
-    let snapshot = RequestSnapshot::new(&View::new(req, conf.mount(), &variables, body.length));
-    let handle = worker.gateway.dispatch(location, snapshot, parts, Box::new(|_| ())).inspect_err(|_| {
+    let parts = HostParts::new(ThreadSink::new(sink, Arc::clone(location)), log).body(body.body);
+    let view = View::new(req, conf.mount(), &variables, body.length);
+    let handle = worker.gateway.dispatch(location, &view, parts).inspect_err(|_| {
         // The answer is nginx's, and that of the dropped sink comes too late.
         relay.close(Closed::Gone);
     })?;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
-use wsgi_core::host::HostParts;
+use wsgi_core::host::{HostParts, Summary};
 use wsgi_core::pool::{Limits, StackSize};
-use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder, Mode, Summary};
-use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder, Mode};
 
 use crate::captured::{Captured, LogLine};
 use crate::faults::Faults;
@@ -147,16 +146,16 @@ impl Host {
         let (head_request, body_unwanted) = (request.is_head(), faults.body_unwanted);
         let leaves_when_stalled = faults.leaves_when_stalled;
         let (sink, client) = CapturingSink::new(faults);
-        let parts = HostParts { body: request.source(), sink: Box::new(sink), log: client.log() };
+        let parts = HostParts::new(sink, client.log()).body(request.source());
         let (sender, receiver) = mpsc::channel();
-        let done = Box::new(move |result| {
+        let done = move |result| {
             // The test may have dropped the receiver.
             let _ = sender.send(result);
-        });
+        };
         let handle = match &self.gateway {
             Running::Threads(gateway) => {
                 let handle = gateway
-                    .dispatch(&app.location, RequestSnapshot::new(&request), parts, done)
+                    .dispatch(&app.location, &request, parts.done(done))
                     .unwrap_or_else(|refused| panic!("{refused}"));
                 client.on_leave(Waker::from(Arc::new(Cancel(handle.clone()))));
                 Some(handle)

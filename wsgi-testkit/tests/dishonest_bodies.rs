@@ -90,7 +90,7 @@ fn a_body_that_lies_shows_zeros_or_is_an_error_and_sees_no_memory_of_python() {
                 let seen = Arc::new(AtomicBool::new(false));
                 let body = Dishonest { left: size, known, ready, beyond, seen: Arc::clone(&seen) };
                 let (sink, client) = CapturingSink::new(Faults::default());
-                let parts = HostParts { body: Some(Box::new(body)), sink: Box::new(sink), log: client.log() };
+                let parts = HostParts::new(sink, client.log()).body(Box::new(body) as Box<dyn BodySource>);
                 let mut exchange = gateway.begin(&at, &post(method, ""), parts);
                 let polled = exchange.advance(&mut Context::from_waker(Waker::noop()));
                 let events = client.take();

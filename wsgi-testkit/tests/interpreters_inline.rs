@@ -71,7 +71,7 @@ fn location(folder: &std::path::Path, name: &str, own: bool) -> Arc<Location> {
 /// Begins a request whose client stalls before its second block, and runs it until then.
 fn begin(gateway: &Gateway, at: &Arc<Location>) -> (Exchange, Client) {
     let (sink, client) = CapturingSink::new(Faults { stalls_before: vec![1], ..Faults::default() });
-    let parts = HostParts { body: None, sink: Box::new(Ending(sink)), log: Arc::new(CapturingLog::default()) };
+    let parts = HostParts::new(Ending(sink), Arc::new(CapturingLog::default()));
     let _attached = gateway.attach(at);
     let mut exchange = gateway.begin(at, &get("/"), parts);
     assert!(advance(&mut exchange).is_pending());

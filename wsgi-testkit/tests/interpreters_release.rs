@@ -11,7 +11,6 @@ use wsgi_core::head::ResponseHead;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseSink};
 use wsgi_core::pool::Limits;
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
-use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_testkit::{CapturingLog, get};
 
 /// Sends a block that is large enough to be passed without a copy; other paths return its number of references.
@@ -50,9 +49,9 @@ impl ResponseSink for Keeping {
 
 fn ask(gateway: &Gateway, at: &Arc<Location>, path: &str) -> Bytes {
     let ((sender, blocks), (done, result)) = (channel(), channel());
-    let parts = HostParts { body: None, sink: Box::new(Keeping(sender)), log: Arc::new(CapturingLog::default()) };
-    let done = Box::new(move |outcome: Result<_, _>| done.send(outcome.is_ok()).expect("the test waits"));
-    gateway.dispatch(at, RequestSnapshot::new(&get(path)), parts, done).unwrap_or_else(|refused| panic!("{refused}"));
+    let parts = HostParts::new(Keeping(sender), Arc::new(CapturingLog::default()))
+        .done(move |outcome| done.send(outcome.is_ok()).expect("the test waits"));
+    gateway.dispatch(at, &get(path), parts).unwrap_or_else(|refused| panic!("{refused}"));
     assert_eq!(result.recv(), Ok(true));
     blocks.recv().expect("a block")
 }

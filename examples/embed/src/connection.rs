@@ -169,7 +169,7 @@ fn answer(
     let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
     let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
     let (sink, relay) = relay(ROOM);
-    let parts = HostParts { body, sink: Box::new(sink), log: Arc::new(StderrLog::default()) };
+    let parts = HostParts::new(sink, Arc::new(StderrLog::default())).body(body);
     let mut guard = incoming.lock().expect(LOCK);
     (guard.body, guard.pace, guard.too_slow) = (terms.body, Pace::default(), false);
     if !guard.body.is_at_end() && !terms.expects_continue {
@@ -180,7 +180,7 @@ fn answer(
         }
     }
     drop(guard);
-    if let Err(refused) = site.gateway.dispatch(&site.location, snapshot, parts, Box::new(|_| ())) {
+    if let Err(refused) = site.gateway.dispatch(&site.location, snapshot, parts) {
         StderrLog::default().log(Level::Error, &format!("request refused: {refused}"));
         return refuse(stream, 503);
     }

@@ -22,7 +22,7 @@ use pyo3::ffi;
 
 use crate::config::Flag;
 use crate::error::Fault;
-use crate::host::{HostParts, Level, RequestView};
+use crate::host::{HostParts, Level, RequestView, Summary};
 use crate::input::Input;
 use crate::pool::panic_message;
 use crate::python::application::loader::Application;
@@ -38,7 +38,6 @@ use crate::record::Log;
 use crate::reload::Version;
 use crate::response::{HeadAt, Response};
 use cell::ExchangeCell;
-use reply::Summary;
 use stdio::Current;
 
 /// A request that is being answered.
@@ -107,7 +106,7 @@ impl Exchange {
         head_request: bool,
         parts: HostParts,
     ) -> Arc<ExchangeCell> {
-        let HostParts { body, sink, log } = parts;
+        let HostParts { body, sink, log, .. } = parts;
         let log = Log::new(log);
         let head_at = match location.settings().is_on(Flag::OptimizeSendHeaders) {
             true => HeadAt::FirstItem,

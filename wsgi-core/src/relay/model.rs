@@ -184,7 +184,7 @@ fn takes_all(relay: &Relay<()>, model: &mut Model) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn bytes_arrive_in_order_within_bounds_and_an_end_that_can_go_on_is_awake(steps in steps()) {

@@ -7,10 +7,9 @@ use std::task::{Context, Poll, Waker};
 use wsgi_core::config::Target;
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink};
+use wsgi_core::host::{BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink, Summary};
 use wsgi_core::lock::Leaf;
-use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode, Summary};
-use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, Request, WAIT_TIMEOUT, get, post};
 
 /// Stores the objects of its request, and makes the call that the path names.
@@ -110,11 +109,9 @@ impl Stage {
 
     fn send(&self, at: &Arc<Location>, how: &str, call: Call, act: Act) -> (Result<Summary, Fault>, Vec<Event>) {
         let (sink, client) = CapturingSink::new(Faults::default());
-        let parts = HostParts {
-            body: Some(Box::new(Body { left: 6, call, act: Arc::clone(&act) })),
-            sink: Box::new(Sink { sink, call, act: Arc::clone(&act) }),
-            log: Arc::new(Log { log: client.log(), call, act }),
-        };
+        let body: Box<dyn BodySource> = Box::new(Body { left: 6, call, act: Arc::clone(&act) });
+        let sink = Sink { sink, call, act: Arc::clone(&act) };
+        let parts = HostParts::new(sink, Arc::new(Log { log: client.log(), call, act })).body(body);
         (self.run(at, &post(how, "a\nb\nc\n"), parts), client.take())
     }
 
@@ -127,8 +124,8 @@ impl Stage {
             return result;
         }
         let (done, ended) = mpsc::channel();
-        let tell = Box::new(move |result| drop(done.send(result)));
-        self.gateway.dispatch(at, RequestSnapshot::new(request), parts, tell).expect("there is room");
+        let parts = parts.done(move |result| drop(done.send(result)));
+        self.gateway.dispatch(at, request, parts).expect("there is room");
         ended.recv_timeout(WAIT_TIMEOUT).expect("the exchange ends")
     }
 }
@@ -136,7 +133,7 @@ impl Stage {
 /// Answers a request at once, and returns the body of its response.
 fn nested(gateway: &Gateway, at: &Arc<Location>) -> String {
     let (sink, client) = CapturingSink::new(Faults::default());
-    let parts = HostParts { body: None, sink: Box::new(sink), log: Arc::new(CapturingLog::default()) };
+    let parts = HostParts::new(sink, Arc::new(CapturingLog::default()));
     let mut exchange = gateway.begin(at, &get("/"), parts);
     let polled = exchange.advance(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Ok(_))), "{polled:?}");
@@ -361,7 +358,7 @@ def application(environ, start_response):
         }
     }
     let (sink, client) = CapturingSink::new(Faults::default());
-    let parts = HostParts { body: None, sink: Box::new(Careless(sink)), log: client.log() };
+    let parts = HostParts::new(Careless(sink), client.log());
     let result = stage.run(&large, &get("/"), parts);
     assert!(matches!(result, Err(Fault::Application)), "{result:?}");
     assert_alert(&client, "a block of Python is dropped while a leaf lock is held");

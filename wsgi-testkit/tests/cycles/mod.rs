@@ -7,7 +7,6 @@ use std::task::{Context, Waker};
 use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::host::HostParts;
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
-use wsgi_core::snapshot::RequestSnapshot;
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, WAIT_TIMEOUT, get, wait_for};
 
 /// Makes a cycle with its environ before its first block; `/count` returns how many were made, how many still exist, and
@@ -63,17 +62,17 @@ impl Played {
     /// Sends a request, whose client stalls before its second block if there is one.
     fn begin(&self, at: &Arc<Location>, path: &str) -> UnderWay {
         let (sink, client) = CapturingSink::new(Faults { stalls_before: vec![1], ..Faults::default() });
-        let parts = HostParts { body: None, sink: Box::new(sink), log: Arc::new(CapturingLog::default()) };
+        let parts = HostParts::new(sink, Arc::new(CapturingLog::default()));
         if self.inline {
             let mut exchange = self.gateway.begin(at, &get(path), parts);
             let _ = exchange.advance(&mut Context::from_waker(Waker::noop()));
             return UnderWay::Inline(exchange, client);
         }
         let (done, ended) = mpsc::channel();
-        let tell = Box::new(move |result: Result<_, _>| {
+        let parts = parts.done(move |result| {
             let _ = done.send(result.is_ok());
         });
-        self.gateway.dispatch(at, RequestSnapshot::new(&get(path)), parts, tell).expect("there is room");
+        self.gateway.dispatch(at, &get(path), parts).expect("there is room");
         wait_for("the client to be waited for", || (client.is_stalled() || client.is_over()).then_some(()));
         UnderWay::Thread(ended, client)
     }

@@ -9,21 +9,11 @@ use pyo3::ffi;
 use crate::config::{Flag, LevelSettings};
 use crate::error::{HostError, ProtocolError};
 use crate::head::{HeaderList, ResponseHead, StatusLine};
-use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink};
+use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink, Summary};
 use crate::output::{Gather, WriteBuffer};
 use crate::python::application::location::Location;
 use crate::python::attach::token::{HeldBytes, Token};
 use crate::response::{Accepted, Response};
-
-/// Result of a complete exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Status code that was sent.
-    pub status: u16,
-    /// Bytes of body that the host took.
-    pub body_bytes: u64,
-}
 
 /// Why a response ended early.
 pub(crate) enum Stop {

@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use pyo3::ffi;
 
 use super::cell::ExchangeCell;
-use super::reply::{Next, Reply, Stop, Summary};
+use super::reply::{Next, Reply, Stop};
 use super::{Exchange, Stage};
 use crate::error::Fault;
-use crate::host::{BodyInterest, Flush};
+use crate::host::{BodyInterest, Flush, Summary};
 use crate::lock::rules;
 use crate::python::application::loader::Application;
 use crate::python::attach::forked::end_if_forked;

@@ -11,7 +11,7 @@ use pyo3::ffi;
 use super::engine::{Engine, Mode, dedicated_name};
 use super::exit::{self, remaining};
 use super::handle::ExchangeHandle;
-use super::job::{Done, Job, Step, preload};
+use super::job::{Job, Step, preload};
 use super::preflight::PythonSettings;
 use super::processes;
 use super::runtime;
@@ -171,21 +171,20 @@ impl Gateway {
         Exchange::new(request, Exchange::cell(interpreter, at, head_request, parts), at.stamp_now())
     }
 
-    /// Lets a thread of the pool answer a request ([`Mode::Threads`]). Never blocks, and does not need the GIL. `done`
-    /// runs on that thread after the sink was dropped, or in [`ExchangeHandle::cancel`] if the request was still
-    /// queued; it is not called if the request is refused here.
+    /// Lets a thread of the pool answer a request ([`Mode::Threads`]): a [`RequestView`], which is copied, or a copy that exists
+    /// already. Never blocks, and does not need the GIL.
     pub fn dispatch(
         &self,
         at: &Arc<Location>,
-        request: RequestSnapshot,
-        parts: HostParts,
-        done: Done,
+        request: impl Into<RequestSnapshot>,
+        mut parts: HostParts,
     ) -> Result<ExchangeHandle, Refused> {
         let engine = self.engine(at);
         let Some(pool) = &engine.pool else { return Err(Refused::Inline) };
         let streams = parts.body.as_ref().is_some_and(|body| body.streams());
+        let (request, done) = (request.into(), parts.done.take());
         let cell = Exchange::cell(engine.interpreter, at, request.method() == b"HEAD", parts);
-        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done: Some(done), streams };
+        let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done, streams };
         match pool.submit(job) {
             Ok(ticket) => Ok(ExchangeHandle::new(cell, engine, ticket)),
             Err(refused) => {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::fault_stack::FaultStack;
 use crate::error::Fault;
 use crate::failpoint::failpoint;
-use crate::host::Level;
+use crate::host::{Done, Level, Summary};
 use crate::pool::{Limits, Pool, StackSize, Task, Threads, panic_message};
 use crate::python::application::location::Location;
 use crate::python::attach::interpreter::Interpreter;
@@ -16,7 +16,6 @@ use crate::python::attach::thread::{self, Attached};
 use crate::python::exchange::Exchange;
 use crate::python::exchange::cell::ExchangeCell;
 use crate::python::exchange::environ;
-use crate::python::exchange::reply::Summary;
 use crate::snapshot::RequestSnapshot;
 
 pub(crate) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
@@ -93,9 +92,6 @@ impl Drop for ThreadGuard {
         thread::retire(self.interpreter);
     }
 }
-
-/// Callback of the host for the end of an exchange on a thread.
-pub type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 
 /// A task of a pool thread: one request or one preload.
 pub(crate) struct Job {
