@@ -1,6 +1,6 @@
-//! From blocks to nginx's buffer chains: the response of one request on its way through nginx's filters.
+//! Output state of one request: the response head, and its blocks as nginx buffer chains.
 //!
-//! Everything here happens on the event loop's thread, and nothing calls nginx's filters: see [`response`](crate::response).
+//! All functions run on the event loop's thread, and none calls nginx's filters: see [`response`](crate::response).
 
 mod buffers;
 
@@ -19,28 +19,29 @@ use crate::ngx::{self, Request};
 use crate::req::Req;
 use crate::{head, preconditions};
 
-/// The response of one request, as far as nginx has it.
+/// The response of one request, as far as it was passed to nginx.
 pub(crate) struct Output {
     request: Live,
     head_sent: bool,
     ended: bool,
     /// Whether nginx wants a body: not for HEAD, nor when the answer has become a 304 or 412.
     wanted: bool,
-    /// The application or a filter has redirected the request: it is another handler's.
+    /// Whether the application or a filter has redirected the request, so that another handler answers it.
     is_redirected: bool,
-    /// nginx answers with its page for `code`, and nothing has been sent.
+    /// Whether nginx answers with its page for `code`, and nothing has been sent.
     is_refused: bool,
-    /// What nginx's filters returned last.
+    /// The last return value of nginx's filters.
     code: ngx_int_t,
-    /// Small blocks that may wait for what follows, in one.
+    /// Small blocks ([`Flush::Soon`]) that are joined until a later block or flush.
     joined: BytesMut,
     buffers: Buffers,
 }
 
-// SAFETY: the pointers are followed on the event loop's thread only (`LoopCell`); dropping them does nothing.
+// SAFETY: `LoopCell` gives access on the event loop's thread only, where the pointers are dereferenced. Dropping them
+// does nothing.
 unsafe impl Send for Output {}
 
-/// A request until it is over; null from then on.
+/// A request until [`Output::close`]; null afterwards.
 struct Live(*mut Request);
 
 impl Live {
@@ -49,45 +50,47 @@ impl Live {
     }
 
     fn get(&self) -> Option<&Request> {
-        // SAFETY: null, or alive: `close` comes before nginx destroys it. As long as the output is borrowed nothing changes it.
+        // SAFETY: the pointer is null, or the request is alive: `close` runs before nginx destroys it. The borrow of
+        // the output keeps everything else from changing the request.
         unsafe { self.0.as_ref() }
     }
 
     fn get_mut(&mut self) -> Result<&mut Request, HostError> {
-        // SAFETY: as for `get`; the output is borrowed exclusively, and so no `Req` is in use.
+        // SAFETY: the pointer is null, or the request is alive: `close` runs before nginx destroys it. The output is
+        // borrowed exclusively, so no `Req` is in use.
         unsafe { self.0.as_mut() }.ok_or(HostError::ClientGone)
     }
 }
 
-/// What nginx's output of a request waits for.
+/// The reason why nginx holds output of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backlog {
     None,
-    /// The client, who has not taken what there is, or an event of nginx's.
+    /// The client has not taken all output, or nginx waits for an event.
     Client,
-    /// Another request of the same page, whose output comes first (`ngx_http_postpone_filter`). That one may need a thread
-    /// or a permit, so that a thread must not wait for it.
+    /// Another request of the same page must be sent first (`ngx_http_postpone_filter`). That request may need a thread
+    /// or a permit, so a thread must not wait for it.
     Part,
 }
 
-/// How far a response has come when its exchange ends.
+/// State of the response at the end of its exchange.
 pub(crate) struct Ended {
     pub(crate) head_sent: bool,
-    /// The last one that nginx's filters returned.
+    /// The last return value of nginx's filters.
     pub(crate) code: ngx_int_t,
-    /// Another handler answers the request.
+    /// Whether another handler answers the request.
     pub(crate) redirected: bool,
-    /// nginx answers with its page for `code`.
+    /// Whether nginx answers with its page for `code`.
     pub(crate) refused: bool,
 }
 
-/// How a head goes on its way.
+/// The way to continue after [`Output::prepare_head`].
 pub(crate) enum Prepared {
-    /// Through nginx's filters.
+    /// Pass the head to nginx's filters.
     Send,
-    /// Not at all: another location answers (`X-Accel-Redirect`).
+    /// Send no head: another location answers (`X-Accel-Redirect`).
     Redirect(Box<Redirection>),
-    /// Not at all: nginx answers with its page for a status.
+    /// Send no head: nginx answers with its page for a status.
     Refused,
 }
 
@@ -106,13 +109,13 @@ impl Output {
         }
     }
 
-    /// The request; null when it is over.
+    /// Returns the request; null after [`close`](Self::close).
     pub(crate) fn request(&self) -> *mut Request {
         self.request.0
     }
 
-    /// The exchange has come to its end. `None` if it had ended before, or the request is over: then it is not ours to end
-    /// any more.
+    /// Ends the exchange. Returns `None` if it had ended before, or if the request is closed: the exchange must not end
+    /// the request then.
     pub(crate) fn end(&mut self) -> Option<Ended> {
         let first = !std::mem::replace(&mut self.ended, true) && !self.request.is_over();
         first.then_some(Ended {
@@ -123,7 +126,7 @@ impl Output {
         })
     }
 
-    /// Whether nothing is sent any more: the exchange has ended (nginx may still be sending), or the request is over.
+    /// Whether nothing more is sent: the exchange has ended (nginx may still be sending), or the request is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.ended || self.request.is_over()
     }
@@ -132,7 +135,8 @@ impl Output {
         self.head_sent
     }
 
-    /// Lets go of the request, which is returned; null if it was over. What nginx may still be sending stays until its pool goes.
+    /// Releases the request and returns it; null if it was closed before. Content that nginx may still be sending stays
+    /// until nginx frees the request's pool.
     pub(crate) fn close(&mut self) -> *mut Request {
         self.buffers.forget();
         std::mem::replace(&mut self.request.0, std::ptr::null_mut())
@@ -159,7 +163,8 @@ impl Output {
         if head::fill(request, head) { Ok(Prepared::Send) } else { Err(out_of_memory()) }
     }
 
-    /// Obeys headers that are for nginx; how the head goes on its way, where they say so. `conf` is that of the location.
+    /// Applies the headers that are addressed to nginx. Returns how to continue if they decide it. `conf` is the
+    /// location's configuration.
     #[cold]
     fn prepare_accel(&mut self, head: &ResponseHead, conf: &LocationConf) -> Result<Option<Prepared>, HostError> {
         let ignored = conf.settings.ignored_headers.unwrap_or_default();
@@ -179,7 +184,7 @@ impl Output {
         Prepared::Refused
     }
 
-    /// nginx's header filters have returned.
+    /// Records that nginx's header filters have returned `code`.
     pub(crate) fn head_passed(&mut self, code: ngx_int_t) -> Result<(), HostError> {
         if self.is_redirected {
             return Ok(());
@@ -195,9 +200,9 @@ impl Output {
         Ok(())
     }
 
-    /// The request was redirected to another handler, which has a count of it of its own: by `X-Accel-Redirect`, or by a filter
-    /// that has answered in our place. Ours is given back at the end of the exchange, as nginx's upstream module does where that
-    /// happens to it.
+    /// Records that another handler answers the request, by `X-Accel-Redirect` or because a filter redirected it. That
+    /// handler has taken a count of the request. The exchange returns its count at its end, as nginx's upstream module
+    /// does in that case.
     pub(crate) fn redirected(&mut self) {
         self.is_redirected = true;
         self.wanted = false;
@@ -210,7 +215,7 @@ impl Output {
         self.is_redirected || self.is_refused
     }
 
-    /// Takes one block; whether it is to be passed to nginx at once, with everything before it.
+    /// Takes one block. Returns whether to pass it to nginx at once, with everything before it.
     pub(crate) fn take(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<bool, HostError> {
         let request = self.request.get_mut()?;
         if !self.wanted {
@@ -231,12 +236,12 @@ impl Output {
         Ok(flush == Flush::Now)
     }
 
-    /// Whether blocks wait for what follows.
+    /// Whether joined blocks wait for a later block or flush.
     pub(crate) fn has_joined(&self) -> bool {
         !self.joined.is_empty()
     }
 
-    /// Marks the end of what was taken, so that all of it leaves with the next pass; whether there is to be one.
+    /// Flushes everything taken so far with the next pass. Returns whether the caller must pass the chain to nginx.
     pub(crate) fn prepare_flush(&mut self) -> Result<bool, HostError> {
         let request = self.request.get_mut()?;
         if self.wanted {
@@ -246,7 +251,7 @@ impl Output {
         Ok(self.wanted)
     }
 
-    /// Marks the end of the body; whether there is something to be passed to nginx.
+    /// Marks the end of the body. Returns whether the caller must pass the chain to nginx.
     pub(crate) fn prepare_end(&mut self) -> Result<bool, HostError> {
         let request = self.request.get_mut()?;
         if !self.wanted {
@@ -263,7 +268,7 @@ impl Output {
         Ok(true)
     }
 
-    /// Whether a further block may be produced.
+    /// Returns whether a further block may be produced.
     pub(crate) fn interest(&self) -> Result<BodyInterest, HostError> {
         let request = self.request.get().ok_or(HostError::ClientGone)?;
         if self.is_redirected {
@@ -275,7 +280,7 @@ impl Output {
         Ok(if self.wanted { BodyInterest::Wanted } else { BodyInterest::Unwanted })
     }
 
-    /// What nginx's output waits for. These are `ngx_http_writer`'s conditions.
+    /// Returns the reason why nginx holds output, by the conditions of `ngx_http_writer`.
     pub(crate) fn backlog(&self) -> Backlog {
         let Some(request) = self.request.get().filter(|_| !self.is_redirected) else { return Backlog::None };
         if !request.postponed.is_null() {
@@ -290,13 +295,13 @@ impl Output {
         self.backlog() != Backlog::None
     }
 
-    /// The chain to pass to nginx's body filters; null to have nginx try again with what it holds.
+    /// Returns the chain to pass to nginx's body filters; null makes nginx retry the output that it holds.
     pub(crate) fn take_pending(&mut self) -> Result<*mut ngx_chain_t, HostError> {
         self.request.get_mut()?;
         Ok(self.buffers.take_pending())
     }
 
-    /// nginx's body filters have returned; `chain` is what they were called with.
+    /// Records that nginx's body filters have returned `code` for `chain`.
     pub(crate) fn chain_passed(&mut self, chain: *mut ngx_chain_t, code: ngx_int_t) -> Result<(), HostError> {
         if self.is_redirected {
             return Ok(());
@@ -312,7 +317,7 @@ impl Output {
     }
 }
 
-/// Makes one block of those that were joined.
+/// Adds the joined blocks as one buffer.
 #[inline(always)]
 fn settle(joined: &mut BytesMut, buffers: &mut Buffers, request: &mut Request) -> Result<(), HostError> {
     if joined.is_empty() { Ok(()) } else { add_joined(joined, buffers, request) }

@@ -1,6 +1,6 @@
-//! How other threads reach the event loop: a list, and an eventfd that nginx watches.
+//! Sends tasks from other threads to the event loop, by a list and an eventfd that nginx watches.
 //!
-//! `ngx_notify` would not do: epoll keeps one handler for it, which nginx's own thread pool uses.
+//! `ngx_notify` cannot be used: epoll keeps only one handler for it, which belongs to nginx's thread pool.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -25,50 +25,51 @@ use crate::{log, ngx};
 static PENDING: Leaf<Vec<LoopTask>> = Leaf::new(Vec::new());
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
-/// A request whose application's thread has sent something.
+/// A request whose application thread has sent parts or log lines.
 pub(crate) trait Deliver: Send + Sync {
-    /// Passes it on to nginx, on the loop's thread. Returns the bytes of log lines that were written.
+    /// Passes them to nginx, on the loop's thread. Returns the bytes of log lines that were written.
     fn deliver(self: Arc<Self>) -> usize;
 }
 
-/// What the worker does when the loop is asked for it.
+/// The functions that the event loop runs for tasks of the worker.
 pub(crate) struct Tasks {
-    /// Makes way for another worker.
+    /// Begins to retire this worker.
     pub(crate) retire: fn(),
-    /// Gives memory of responses back to Python.
+    /// Returns memory of responses to Python.
     pub(crate) release: fn(),
 }
 
 static TASKS: OnceLock<Tasks> = OnceLock::new();
 
-/// Something for the loop.
+/// A task for the event loop.
 enum LoopTask {
-    /// A request has mail.
+    /// Deliver the parts and log lines of a request.
     Request(Arc<dyn Deliver>),
-    /// A line that belongs to no request; who waits for it is told when it is written.
+    /// Write a line that belongs to no request, and notify the sender, if any, once it is written.
     Log(Level, String, Option<SyncSender<()>>),
-    /// The worker is to make way for another one.
+    /// Begin to retire this worker.
     Retire,
-    /// Memory of responses is to be given back to Python.
+    /// Return memory of responses to Python.
     Release,
 }
 
-/// Has the loop empty the box of a request.
+/// Makes the loop deliver the parts and log lines of a request.
 pub(crate) fn announce(request: Arc<dyn Deliver>) {
     send(LoopTask::Request(request));
 }
 
-/// Has the loop let this worker retire.
+/// Makes the loop begin to retire this worker.
 pub(crate) fn retire() {
     send(LoopTask::Retire);
 }
 
-/// A waker that has the loop give memory of responses back to Python.
+/// Returns a waker that makes the loop return memory of responses to Python.
 pub(crate) fn release_waker() -> Waker {
     Waker::from(Arc::new(Release { _place: 0 }))
 }
 
-/// Not empty: the pointer of an `Arc` without content lies past the end of its memory, and a leak checker takes that for lost.
+/// Has a field because the pointer of an `Arc` without content lies past the end of its memory, which LeakSanitizer
+/// reports as a leak.
 struct Release {
     _place: u8,
 }
@@ -92,43 +93,43 @@ fn send(task: LoopTask) {
 /// Wakes the loop.
 fn ring() {
     let one = 1u64.to_ne_bytes();
-    // SAFETY: eight bytes, as an eventfd takes them. The counter does not come to its end.
+    // SAFETY: `one` has the eight bytes that an eventfd takes. The counter stays far below its limit.
     unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
 }
 
-/// Opens the descriptor and has nginx watch it; says what failed. `tasks` are run when the loop is asked for them.
+/// Opens the descriptor and makes nginx watch it. Returns the reason on failure. The loop runs `tasks` on request.
 ///
 /// # Safety
 ///
-/// A worker whose events are initialised, with its cycle.
+/// The process is a worker whose events are initialised, and `cycle` is its cycle.
 pub(crate) unsafe fn open(cycle: &mut ngx_cycle_t, tasks: Tasks) -> Result<(), String> {
-    // A worker starts once.
+    // A worker starts once, so the cell is empty.
     let _ = TASKS.set(tasks);
-    // SAFETY: a plain system call.
+    // SAFETY: `eventfd` takes no pointers.
     let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if descriptor < 0 {
         return Err(format!("eventfd() failed: {}", std::io::Error::last_os_error()));
     }
     DESCRIPTOR.store(descriptor, Ordering::Release);
-    // The rest is `ngx_add_channel_event`, which nginx's headers for modules leave out.
-    // SAFETY: a descriptor that is open, and the cycle's log.
+    // The rest repeats `ngx_add_channel_event`, which nginx's headers for modules do not declare.
+    // SAFETY: the descriptor is open, and the log is that of the cycle.
     let connection = unsafe { ngx_get_connection(descriptor, cycle.log).as_mut() };
     let connection = connection.ok_or("nginx has no connection left for it, see worker_connections")?;
     connection.pool = cycle.pool;
     for event in [connection.read, connection.write] {
-        // SAFETY: the events of a connection that was just made.
+        // SAFETY: both events belong to the connection that nginx has just returned.
         let event = unsafe { &mut *event };
         event.log = cycle.log;
-        // A graceful exit does not report channels as sockets left open.
+        // At a graceful exit nginx does not report channels as sockets that were left open.
         event.set_channel(1);
     }
     connection.read_event().handler = Some(mail_arrived);
-    // Each write is an event of its own then, and the counter need not be read.
+    // With edge triggering each write is a separate event, and the counter need not be read.
     let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
-    // SAFETY: the function of nginx's event method, and an event with a handler.
+    // SAFETY: `add` is the function of nginx's event method, and the event has a handler.
     let added = unsafe { ngx_event_actions.add.map(|add| add(connection.read, NGX_READ_EVENT, flags)) };
     if added != Some(ngx::OK) {
-        // SAFETY: the connection that nginx has just given, which nothing refers to.
+        // SAFETY: nginx has just returned the connection, and nothing refers to it.
         unsafe { ngx_free_connection(connection) };
         return Err("nginx cannot watch it".to_owned());
     }
@@ -145,18 +146,19 @@ fn is_edge_triggered() -> bool {
 
 /// Called by nginx with the event of the descriptor that [`open`] registered.
 unsafe extern "C" fn mail_arrived(event: *mut ngx_event_t) {
-    // SAFETY: nginx calls this with the event of our own descriptor.
+    // SAFETY: nginx calls this with the event of the descriptor that `open` registered.
     guard_again("mail_arrived", || unsafe { empty_list(event) });
 }
 
-/// Empties the list.
+/// Runs the tasks in the list.
 ///
 /// # Safety
 ///
 /// `event` is that of the descriptor that [`open`] registered.
 unsafe fn empty_list(event: *mut ngx_event_t) {
-    // SAFETY: the event's data is its connection; eight bytes, as an eventfd gives them. Reading comes before taking:
-    // what is added in between finds the list empty or is taken along.
+    // SAFETY: the event's data is its connection, and `count` has the eight bytes that an eventfd returns. The
+    // descriptor is read before the list is taken: a task that is added in between either finds the list empty and
+    // writes again, or is taken along.
     unsafe {
         if !is_edge_triggered() {
             let mut count = [0u8; 8];
@@ -167,19 +169,20 @@ unsafe fn empty_list(event: *mut ngx_event_t) {
     }
 }
 
-/// So many bytes of log lines in a turn, then the event loop goes on. It takes about a millisecond to write them.
+/// Bytes of log lines written per call of [`take_turn`], before the event loop continues. Writing them takes about a
+/// millisecond.
 const LINES_A_TURN: usize = 32 * 1024;
 
-/// Delivers the tasks in the list. After [`LINES_A_TURN`] bytes of log lines it leaves the others for the next turn.
+/// Runs the tasks in the list. After [`LINES_A_TURN`] bytes of log lines it leaves the others for the next event.
 ///
 /// # Safety
 ///
-/// This is the loop's thread, and `log` is alive.
+/// The caller is on the loop's thread, and `log` is alive.
 unsafe fn take_turn(log: *mut ngx_log_t) {
     let mut mail = PENDING.with(std::mem::take).into_iter();
     let (mut lines, mut of_worker) = (0, 0);
     for task in &mut mail {
-        // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
+        // SAFETY: this is the loop's thread, and the log is alive, as the caller promises.
         lines += unsafe { deliver(task, log, &mut of_worker) };
         if lines > LINES_A_TURN {
             break;
@@ -193,7 +196,7 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
     }
 }
 
-/// Delivers all tasks in the list.
+/// Runs all tasks in the list.
 ///
 /// # Safety
 ///
@@ -201,20 +204,21 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
 pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
     let mut of_worker = 0;
     for task in PENDING.with(std::mem::take) {
-        // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
+        // SAFETY: this is the loop's thread, and the log is alive, as the caller promises.
         unsafe { deliver(task, log, &mut of_worker) };
     }
     leave(of_worker);
 }
 
-/// Makes room for further lines that belong to no request. Once a turn: it wakes all threads that wait for it.
+/// Makes room for lines that belong to no request. Called once per turn, since it wakes all threads that wait for room.
 fn leave(written: usize) {
     if written > 0 {
         WORKER_LINES.leave(written);
     }
 }
 
-/// Returns the bytes of log lines that were written. Those of lines that belong to no request are added to `of_worker`.
+/// Runs one task. Returns the bytes of log lines that were written, and adds those that belong to no request to
+/// `of_worker`.
 ///
 /// # Safety
 ///
@@ -222,16 +226,16 @@ fn leave(written: usize) {
 unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t, of_worker: &mut usize) -> usize {
     match task {
         LoopTask::Request(request) => return request.deliver(),
-        // A panic here must not keep the tasks behind it until the next event.
+        // A panic must not delay the tasks behind this one until the next event.
         LoopTask::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
         LoopTask::Release => guard_again("release", || run(|tasks| tasks.release)),
         LoopTask::Log(level, text, written) => {
             let size = log_room::size(&text);
             *of_worker += size;
-            // SAFETY: the loop's thread, and a log that is alive, as the caller promises.
+            // SAFETY: this is the loop's thread, and the log is alive, as the caller promises.
             unsafe { log::write(process_log, level, &text) };
             if let Some(written) = written {
-                // The thread that waited may have given up.
+                // The waiting thread may have given up.
                 let _ = written.try_send(());
             }
             return size;
@@ -246,23 +250,24 @@ fn run(task: impl Fn(&Tasks) -> fn()) {
     }
 }
 
-/// The worker's own error log, for lines that belong to no request.
+/// The worker's error log, for lines that belong to no request.
 ///
-/// A line of level crit and above may be the last thing a process says (`os._exit`): another thread that logs one waits
-/// until it is written.
+/// A line of level crit or above may be the last output of a process (`os._exit`), so another thread that logs one
+/// waits until it is written.
 ///
-/// At the end of the worker no mail is delivered, and each thread writes its lines itself.
+/// While the worker exits the loop runs no tasks, and each thread writes its lines itself.
 pub(crate) struct WorkerLog;
 
-/// For lines of threads that work for no request.
+/// Bytes of waiting lines that belong to no request.
 static WORKER_LINES: LogRoom = LogRoom::new();
 
-/// How long a thread waits for its line to be written, should the loop be held up.
+/// How long a thread waits for its line to be written while the loop is blocked.
 const CRITICAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ErrorLog for WorkerLog {
     fn log(&self, level: Level, text: &str) {
-        // SAFETY: a worker has a cycle with a log. This is the loop's thread, or that thread uses nothing of nginx.
+        // SAFETY: a worker has a cycle with a log. This is the loop's thread, or that thread does not use nginx during
+        // the call (`if_stopped`).
         let write = || unsafe { log::write((*ngx_cycle).log, level, text) };
         if on_loop_thread() {
             return write();
@@ -289,27 +294,27 @@ impl ErrorLog for WorkerLog {
     }
 }
 
-/// Writes a line to the worker's log on another thread, if the loop's thread runs an application or is at its end; else
-/// returns false.
+/// Writes a line to the worker's log on another thread, if the loop's thread runs an application or the worker exits,
+/// and if all its logs are files. Returns whether it did.
 pub(crate) fn write_without_the_loop(level: Level, text: &str) -> bool {
-    // SAFETY: a worker has a cycle with a log. Files are written to as nginx's own threads do; the function asks for nothing
-    // else.
+    // SAFETY: a worker has a cycle with a log. The line is written only if all its logs are files, and nginx's own
+    // threads write to files, too.
     unsafe {
         let log = (*ngx_cycle).log;
         log::has_only_files(log) && log_room::if_away(|| log::write(log, level, text))
     }
 }
 
-/// Keeps a worker that is told to quit from exiting while requests are open: nginx exits as soon as only cancelable
+/// Timer that keeps a worker from exiting gracefully while requests are open. nginx exits as soon as only cancelable
 /// timers are left (`ngx_event_no_timers_left`), and a request that waits for its application has no timer.
 ///
-/// nginx's timers point to it: it is never dropped.
+/// Never dropped, since nginx's timers point to it.
 pub(crate) struct Hold(&'static mut ngx_event_t);
 
-// SAFETY: only touched through the loop's cell.
+// SAFETY: `LoopCell` gives access on the event loop's thread only.
 unsafe impl Send for Hold {}
 
-/// In milliseconds. Never reached in practice, the timer is only looked at; tests reach it.
+/// In milliseconds. nginx only checks that the timer is set; it expires in tests.
 const HOLD_PERIOD: usize = if cfg!(feature = "failpoints") { 100 } else { 24 * 3600 * 1000 };
 
 impl Hold {
@@ -317,14 +322,14 @@ impl Hold {
     ///
     /// `log` outlives the process's last event, and nginx's timers are initialised.
     pub(crate) unsafe fn new(log: *mut ngx_log_t) -> LoopCell<Self> {
-        // SAFETY: all-zero is how nginx starts its events.
+        // SAFETY: all-zero is a valid event; nginx initialises its events in this way.
         let event: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
         let pointer: *mut ngx_event_t = event;
-        // SAFETY: an event of our own, at an address that stays.
+        // SAFETY: the event is leaked, so that its address stays valid, and `event` is not used in this block.
         unsafe {
             (*pointer).log = log;
             (*pointer).handler = Some(hold_expired);
-            // Log handlers of nginx's debug build look for a connection behind an event.
+            // Log handlers of nginx's debug build expect a connection as the data of an event.
             (*pointer).data = pointer.cast();
             (*pointer).set_cancelable(1);
             ngx_add_timer(pointer, HOLD_PERIOD);
@@ -332,14 +337,14 @@ impl Hold {
         LoopCell::new(Self(event))
     }
 
-    /// Whether the worker must stay.
+    /// Sets whether the worker must stay.
     pub(crate) fn set(&mut self, stay: bool) {
         self.0.set_cancelable(u32::from(!stay));
     }
 }
 
-/// Called by nginx with the event of [`Hold`], which only holds a worker that is about to exit.
+/// Called by nginx when the timer of [`Hold`] expires. Starts it again.
 unsafe extern "C" fn hold_expired(event: *mut ngx_event_t) {
-    // SAFETY: nginx calls this with our own timer's event.
+    // SAFETY: nginx calls this with the leaked event of `Hold`.
     guard_again("hold_expired", || unsafe { ngx_add_timer(event, HOLD_PERIOD) });
 }

@@ -1,11 +1,12 @@
-//! A request from nginx's content phase to its end, in both execution modes.
+//! Handles a request from nginx's content phase to its end, in both execution modes.
 //!
-//! nginx reads the body, [`begin`] starts the exchange. Inline the application runs right there, and again from `resume` when
-//! the client has taken what there was. With threads `deliver` forwards what the application's thread has sent. `end::finish`
-//! ends the request; nginx calls `request_over` when the request is destroyed, whoever ended it.
+//! nginx reads the body, then [`begin`] starts the exchange. Inline, `begin` runs the application, and `resume`
+//! continues it when the client has accepted the output. With threads, `deliver` forwards the parts that the
+//! application's thread has sent. `end::finish` ends the request. nginx calls `request_over` when the request is
+//! destroyed, for whatever reason.
 //!
-//! Every call of nginx's filters or of Python can come back into these files for the same request: no cell is borrowed then,
-//! and no [`Req`] is left, since the request may be over afterwards.
+//! Each call of nginx's filters or of Python can call these functions again for the same request. No cell is borrowed
+//! during such a call, and no [`Req`] is used after it, since the request may be destroyed.
 
 mod deliver;
 mod end;
@@ -35,11 +36,11 @@ use crate::thread_sink::ThreadSink;
 use crate::worker::{self, Worker};
 use crate::{body, head, log_room};
 
-/// Answers a request of a location with `wsgi_pass`.
+/// Called by nginx for each request of a location with `wsgi_pass`.
 pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
     guard("content_handler", ngx::INTERNAL_SERVER_ERROR, || {
         if worker::running().is_none() {
-            // The reason is in the log since the worker's start.
+            // The reason was logged when the worker started.
             return ngx::INTERNAL_SERVER_ERROR;
         }
         // SAFETY: nginx calls content handlers with a live request.
@@ -47,13 +48,14 @@ pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_in
     })
 }
 
-/// Has nginx read the body. An answer of nginx's own, such as 413, is returned; otherwise [`begin`] ends the request.
+/// Makes nginx read the body. Returns nginx's answer if there is one, such as 413; otherwise [`begin`] ends the
+/// request.
 fn handle(mut req: Req<'_>) -> ngx_int_t {
     if has_no_body(&req) {
-        // As nginx does where it has nothing to read, without the bookkeeping.
+        // nginx does the same if there is nothing to read, with more bookkeeping.
         req.add_count();
         let request = req.as_ptr();
-        // SAFETY: alive, and the `Req` is not used from here on.
+        // SAFETY: the request is alive, and the `Req` is not used from here on.
         unsafe { body_arrived(request) };
         return ngx::DONE;
     }
@@ -61,7 +63,7 @@ fn handle(mut req: Req<'_>) -> ngx_int_t {
     if code >= ngx::SPECIAL_RESPONSE { code } else { ngx::DONE }
 }
 
-/// Whether the head says that no body follows. In later versions of HTTP only the end of the stream does.
+/// Whether the head says that no body follows. In HTTP/2 and HTTP/3 only the end of the stream says so.
 fn has_no_body(request: &Request) -> bool {
     let headers = &request.headers_in;
     headers.content_length_n <= 0 && headers.chunked() == 0 && !request.is_multiplexed()
@@ -69,11 +71,11 @@ fn has_no_body(request: &Request) -> bool {
 
 /// Called by nginx when the request body has arrived.
 unsafe extern "C" fn body_arrived(request: *mut Request) {
-    // SAFETY: nginx calls back with the live request whose body it has read.
+    // SAFETY: nginx calls this with the live request whose body it has read.
     guard_request("body_arrived", request, || unsafe { Req::enter(request, begin) });
 }
 
-/// Everything that an exchange begins with.
+/// Everything that an exchange is started with.
 struct Start {
     worker: &'static Worker,
     location: &'static Arc<Location>,
@@ -97,8 +99,8 @@ fn begin(mut req: Req<'_>) {
     }
 }
 
-/// Makes the record of the request. `None`: it has to wait for its place among the requests of its connection, and comes here
-/// once more.
+/// Creates and registers the [`HandOver`] of the request. Returns `None` if the request has to wait for a place among
+/// those of its connection; it is then called again.
 #[inline(always)]
 fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
     let conf = conf::of(req);
@@ -124,7 +126,7 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
         }
     };
     let variables = variables(req, conf).ok_or(ngx::INTERNAL_SERVER_ERROR)?;
-    // SAFETY: inline, the exchange ends with the request at the latest.
+    // SAFETY: with inline execution the exchange ends before the request is destroyed.
     let body = unsafe { body::source(req, worker.inline) }.map_err(|error| {
         req.log(Level::Crit, &format!("cannot read the request body: {error}"));
         ngx::INTERNAL_SERVER_ERROR
@@ -133,7 +135,7 @@ fn prepare(req: &mut Req<'_>) -> Result<Option<Start>, ngx::Status> {
     Ok(Some(Start { worker, location, conf, hand_over, variables, body }))
 }
 
-/// Both ends of the relay for a thread that answers.
+/// Creates the relay for an application that runs on a thread.
 #[inline]
 fn relayed(request: &Request) -> (Option<RelaySink>, Option<Relay>) {
     let (sink, relay) = relay(ROOM);
@@ -143,7 +145,7 @@ fn relayed(request: &Request) -> (Option<RelaySink>, Option<Relay>) {
     (Some(sink), Some(relay))
 }
 
-/// Runs the application on this thread, as far as the client takes its response.
+/// Runs the application on this thread, as far as the client accepts its response.
 #[inline(always)]
 fn begin_inline(req: Req<'_>, start: Start) {
     let Start { worker, location, conf, hand_over, variables, body } = start;
@@ -162,18 +164,18 @@ fn begin_inline(req: Req<'_>, start: Start) {
     after_turn(lp, &hand_over, result);
 }
 
-/// Has a thread of the pool answer.
+/// Dispatches the request to the thread pool.
 fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let run = hand_over.run.with(req.lp(), |run| std::mem::replace(run, Run::Over));
     let (Run::Waiting(sink), Some(relay)) = (run, &hand_over.relay) else { return Ok(()) };
     let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
-    // The relay holds the record by this waker, and the record the relay: `HandOver::close` ends that.
+    // The waker makes the relay own the `HandOver`, which owns the relay: `HandOver::close` breaks the cycle.
     relay.report(None, Waker::from(Arc::clone(&hand_over)));
     let parts = HostParts::new(ThreadSink::new(sink, Arc::clone(location)), log).body(body.body);
     let view = View::new(req, conf.mount(), &variables, body.length);
     let handle = worker.gateway.dispatch(location, &view, parts).inspect_err(|_| {
-        // The answer is nginx's, and that of the dropped sink comes too late.
+        // nginx answers. The close discards the failure that the dropped sink has sent.
         relay.close(Closed::Gone);
     })?;
     hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
@@ -181,25 +183,26 @@ fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Has nginx call back when the client leaves, and when it takes more.
+/// Makes nginx call the module when the client leaves, and when it accepts more output.
 fn watch(req: &mut Req<'_>) {
     req.read_event_handler = Some(ngx_http_test_reading);
     req.write_event_handler = Some(resume::write_event);
     let read = req.connection_mut().read_event();
     if read.pending_eof() != 0 {
-        // It has left before, and there is no further event.
+        // The client has already left, so no further event follows.
         read.post_next();
     }
 }
 
-/// Too much to do: the client may come back in a second. Python has no part in this.
+/// Answers a request that the gateway has refused with 503, without calling Python. The client may retry after a
+/// second.
 fn refuse(mut req: Req<'_>, refused: Refused) {
     req.log(Level::Error, &format!("request refused: {refused}"));
     let is_added = head::add_plain(&mut req, b"Retry-After", b"1");
     req.finalize(if is_added { ngx::SERVICE_UNAVAILABLE } else { ngx::INTERNAL_SERVER_ERROR });
 }
 
-/// Whether nginx may answer with 304 or 412 when the head passes its filters, so that no body is wanted.
+/// Whether nginx's header filters may answer with 304 or 412, so that no body is wanted.
 fn is_conditional(request: &Request) -> bool {
     let headers = &request.headers_in;
     [headers.if_modified_since, headers.if_unmodified_since, headers.if_match, headers.if_none_match]
@@ -207,12 +210,13 @@ fn is_conditional(request: &Request) -> bool {
         .any(|header| !header.is_null())
 }
 
-/// Makes the record the context of its request, and has nginx call back when the request is over; false without memory.
+/// Makes `hand_over` the context of its request, and makes nginx call back when the request is destroyed. Returns false
+/// if there is no memory.
 fn register(req: &mut Req<'_>, hand_over: &Arc<HandOver>) -> bool {
-    // `end::take_context` takes this count back.
+    // `end::take_context` takes over this count.
     let context = Arc::into_raw(Arc::clone(hand_over)).cast_mut().cast();
     if !req.on_end(Some(end::request_over), context) {
-        // SAFETY: the count that was taken above, which nothing else has.
+        // SAFETY: nginx did not take the count, so it is ours.
         drop(unsafe { Arc::from_raw(context.cast::<HandOver>()) });
         return false;
     }
@@ -221,13 +225,13 @@ fn register(req: &mut Req<'_>, hand_over: &Arc<HandOver>) -> bool {
     true
 }
 
-/// The record of a request that is under way here.
+/// Returns the [`HandOver`] of a request, if it is registered.
 fn context(request: &Request) -> Option<Arc<HandOver>> {
     let context: *const HandOver = conf::context(request).cast_const().cast();
     if context.is_null() {
         return None;
     }
-    // SAFETY: the context is a pointer with a count of its own until the request is over: `register` has made it.
+    // SAFETY: `register` made the context from an `Arc`, whose count stays until the request is destroyed.
     unsafe {
         Arc::increment_strong_count(context);
         Some(Arc::from_raw(context))

@@ -1,4 +1,4 @@
-//! What the event loop and the application's thread share about one request, from its begin to its end.
+//! State of one request that the event loop and the application's thread share, from its start to its end.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -21,40 +21,40 @@ use crate::req::Req;
 use crate::shares::Place;
 use crate::worker;
 
-/// The two sides of one request.
+/// State that both sides of a request share.
 pub(crate) struct HandOver {
-    /// That of `output`, to be read without a borrow: null when the request is over.
+    /// The request of `output`, readable without a borrow. Null after [`close`](HandOver::close).
     request: AtomicPtr<Request>,
-    /// nginx's side.
+    /// The response, as far as it was passed to nginx.
     pub(crate) output: LoopCell<Output>,
-    /// Who runs the application.
+    /// State of the exchange.
     pub(crate) run: LoopCell<Run>,
-    /// From the application's thread, if it has one.
+    /// Parts from the application's thread. `None` with inline execution.
     pub(crate) relay: Option<Relay>,
-    /// Its place among the requests of its connection, where it needs one: few do.
+    /// The place among the requests of the connection. Unset for most requests, which need none.
     place: OnceLock<Place>,
-    /// For lines of the application's threads in it.
+    /// Log lines of the application's threads.
     pub(crate) lines: Lines,
-    /// Whether it counts among the requests under way in this worker.
+    /// Whether the request is counted as under way in this worker.
     counted: LoopCell<bool>,
     own: Weak<Self>,
 }
 
-/// Where the exchange of a request is.
+/// State of the exchange of a request.
 pub(crate) enum Run {
-    /// It waits for its next turn on the event loop.
+    /// The exchange waits for its next turn on the event loop.
     Inline(Exchange),
-    /// It has its turn now, further down on the stack.
+    /// The exchange is running on the event loop, in an outer call.
     InlineRunning,
-    /// It runs on a thread, or waits for one.
+    /// The exchange runs on a thread, or waits for one.
     Threads(ExchangeHandle),
-    /// It does not exist as yet: the request waits for a place among those of its connection. This end of the relay is for the
-    /// thread that it gets.
+    /// The exchange has not started: the request waits for a place among those of its connection. The sink is for the
+    /// thread that will run it.
     Waiting(RelaySink),
     Over,
 }
 
-// SAFETY: reached on the event loop's thread only (`LoopCell`), and `Over` by the time another thread drops it.
+// SAFETY: `LoopCell` gives access on the event loop's thread only. The value is `Over` when another thread drops it.
 unsafe impl Send for Run {}
 
 impl HandOver {
@@ -71,39 +71,40 @@ impl HandOver {
         })
     }
 
-    /// Counts the request among those that are under way, until it is closed.
+    /// Counts the request as under way until it is closed.
     pub(crate) fn count(&self, lp: &Loop) {
         self.counted.with(lp, |counted| *counted = true);
         worker::request_began(lp);
     }
 
-    /// Whether the request of this record may have a thread. If not, it is in line for a place.
+    /// Whether the request may have a thread. If not, it is queued for a place.
     pub(crate) fn enter(&self, req: &mut Req<'_>) -> bool {
-        // SAFETY: the place is given up when the request is over.
+        // SAFETY: `close` gives up the place before nginx destroys the request.
         if let Some(place) = unsafe { Place::enter(req) } {
             let _ = self.place.set(place);
         }
         self.is_placed()
     }
 
-    /// Whether the request has not got a thread.
+    /// Whether the request waits for a place, and so has no thread.
     pub(crate) fn is_waiting(&self, lp: &Loop) -> bool {
         self.run.with(lp, |run| matches!(run, Run::Waiting(_)))
     }
 
-    /// The request, unless it is over.
+    /// Returns the request, unless it is closed.
     pub(crate) fn request<'lp>(&self, lp: &'lp mut Loop) -> Option<Req<'lp>> {
         let request = self.request.load(Ordering::Relaxed);
-        // SAFETY: a request that is not null is alive: `close` takes it away before nginx destroys it.
+        // SAFETY: a request that is not null is alive: `close` sets null before nginx destroys it.
         (!request.is_null()).then(|| unsafe { Req::new(lp, request) })
     }
 
-    /// Whether the request has its turn.
+    /// Whether the request has its place, or needs none.
     pub(crate) fn is_placed(&self) -> bool {
         self.place.get().is_none_or(Place::is_placed)
     }
 
-    /// The exchange is over, and so other requests of the connection may have a thread. Called more than once.
+    /// Gives up the place, so that other requests of the connection may have a thread. Does nothing after the first
+    /// call.
     #[inline]
     pub(crate) fn leave(&self, lp: &Loop) {
         if let Some(place) = self.place.get() {
@@ -111,20 +112,20 @@ impl HandOver {
         }
     }
 
-    /// The connection of the request, unless that is over.
+    /// Returns the connection of the request, unless the request is closed.
     pub(crate) fn connection(&self, lp: &mut Loop) -> Option<*mut ngx_connection_t> {
         self.request(lp).map(|req| req.connection)
     }
 
-    /// Nothing that the application still sends reaches nginx.
+    /// Closes the relay: nothing more that the application sends reaches nginx.
     pub(crate) fn close_relay(&self, closed: Closed) {
         if let Some(relay) = &self.relay {
             relay.close(closed);
         }
     }
 
-    /// Ends the exchange, and nothing that the application still sends reaches nginx. Returns the request, if it was not over
-    /// already. After a panic it may be called again, and goes on with what is left to do.
+    /// Ends the exchange, and closes the relay. Returns the request, unless it was closed before. May be called again
+    /// after a panic, and then does the remaining work.
     pub(crate) fn close<'lp>(&self, lp: &'lp mut Loop, closed: Closed) -> Option<Req<'lp>> {
         self.close_relay(closed);
         let run = self.run.with(lp, |run| std::mem::replace(run, Run::Over));
@@ -137,8 +138,8 @@ impl HandOver {
         self.leave(lp);
         let request = self.output.with(lp, Output::close);
         self.request.store(ptr::null_mut(), Ordering::Relaxed);
-        // An inline exchange closes the result of the application here, where nothing is borrowed. One that has its turn
-        // further up on the stack notices there.
+        // An inline exchange closes the application's iterable here, where nothing is borrowed. An exchange that is
+        // running in an outer call notices the close there.
         match run {
             Run::Inline(exchange) => {
                 let _away = log_room::Away::new();
@@ -146,19 +147,21 @@ impl HandOver {
             }
             run => drop(run),
         }
-        // SAFETY: alive: nginx destroys it after its callback, or when the caller gives the exchange's count back.
+        // SAFETY: the request is alive: nginx destroys it after its callback, or when the caller returns the count of
+        // the exchange.
         (!request.is_null()).then(|| unsafe { Req::new(lp, request) })
     }
 }
 
-/// The waker of the relay: the loop is to take what the application's thread has sent.
+/// Waker of the relay: makes the loop take the parts that the application's thread has sent.
 impl Wake for HandOver {
     fn wake(self: Arc<Self>) {
         event::announce(self);
     }
 }
 
-/// The request's error log. Lines of other threads are written by the loop, which knows the request's context.
+/// The request's error log. The event loop writes the lines of other threads, because only it can use the request's log
+/// context.
 impl ErrorLog for HandOver {
     fn log(&self, level: Level, text: &str) {
         if on_loop_thread() {
@@ -166,7 +169,7 @@ impl ErrorLog for HandOver {
                 req.name_in_log();
                 return req.log(level, text);
             }
-            // SAFETY: the loop's thread, and a worker has a cycle with a log.
+            // SAFETY: this is the loop's thread, and a worker has a cycle with a log.
             unsafe { log::write((*ngx_cycle).log, level, text) };
         } else if level >= Level::Crit {
             event::WorkerLog.log(level, text);

@@ -1,4 +1,4 @@
-//! The way of a response to nginx with inline execution: straight through the filters.
+//! Sink of an application with inline execution: calls nginx's filters directly.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,30 +16,32 @@ use crate::handover::HandOver;
 use crate::kept::Kept;
 use crate::loop_cell::Loop;
 
-/// So many items of one response in a row, then the event loop has its turn.
+/// Items that an exchange may produce in a row before it yields to the event loop.
 const ITEMS_A_TURN: u32 = 64;
 
-/// An application that takes longer than this for an item is slow: blocks that wait for more are sent.
+/// Longest time between the items of a quick sequence. An item that takes longer is sent at once, with the blocks
+/// before it.
 const SLOW_ITEM_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Inline: every call is made on the event loop's thread and goes to nginx on the spot.
+/// Sink whose calls are made on the event loop's thread and passed to nginx immediately.
 pub(crate) struct InlineSink {
     hand_over: Arc<HandOver>,
-    /// Headers that nginx does not obey.
+    /// Headers that nginx must not obey.
     ignored: AccelHeaders,
-    /// `X-Accel-Buffering`.
+    /// The value of `X-Accel-Buffering`.
     joins: Option<bool>,
-    /// Items that the application was asked for in this turn.
+    /// Items that the application was asked for since the exchange last yielded after [`ITEMS_A_TURN`].
     items: u32,
-    /// When the application was asked for its next item, where items may be joined.
+    /// When the last block that may be joined was taken, which is when the application begins its next item. `None`
+    /// before the first.
     asked: Option<Instant>,
-    /// While the application writes and only the event loop, which waits for it, could send.
+    /// Blocks written while only the event loop could send, which waits for the application. `None` otherwise.
     kept: Option<Box<Unsent>>,
 }
 
-/// A file, and the part of it that nginx has not been given.
+/// A temporary file, and its part that has not been passed to nginx.
 struct Unsent {
-    /// Where files are made.
+    /// The location in whose temporary directory files are created.
     location: Arc<Location>,
     kept: Kept,
     part: Option<FilePart>,
@@ -58,13 +60,14 @@ impl InlineSink {
         Ok(())
     }
 
-    /// Whether a block is sent although it may wait: the first one is, and one that came slowly. While the application makes an
-    /// item nothing can be sent here, so blocks that wait then were taken for a quick sequence.
+    /// Whether to send a block at once although it may wait: true for the first block, and for a block that the
+    /// application took long to produce. Nothing can be sent here while the application produces an item, so blocks
+    /// wait only in a quick sequence.
     fn is_slow(&self) -> bool {
         self.asked.is_none_or(|asked| asked.elapsed() > SLOW_ITEM_INTERVAL)
     }
 
-    /// Gives nginx the blocks that were kept. The event loop has its turn next, and sends them.
+    /// Passes the kept blocks to nginx. The event loop runs next, and sends them.
     #[inline]
     fn release(&mut self) -> Result<(), HostError> {
         match self.kept.take() {
@@ -139,7 +142,7 @@ impl ResponseSink for InlineSink {
         let lp = &mut Loop::enter();
         let (blocked, joined) = self.hand_over.output.with(lp, |output| (output.is_blocked(), output.has_joined()));
         if blocked {
-            // The write event goes on.
+            // The exchange continues after the write event.
             return Poll::Pending;
         }
         if self.items >= ITEMS_A_TURN {
@@ -166,9 +169,9 @@ impl ResponseSink for InlineSink {
     }
 }
 
-/// Waits for the socket in place of the event loop, for as long as `send_timeout` allows between two sends. False where output
-/// waits for something else (another part of the page, the timer of `limit_rate`, a window of HTTP/2), so that only the loop
-/// can go on.
+/// Blocks until the socket has taken the output, for at most `send_timeout` between two sends. Returns false if the
+/// output waits for something else (another part of the page, the timer of `limit_rate`, a window of HTTP/2), so that
+/// only the event loop can continue.
 fn drain(lp: &mut Loop, hand_over: &HandOver) -> Result<bool, HostError> {
     let mut waiting_since = Instant::now();
     loop {
@@ -182,7 +185,7 @@ fn drain(lp: &mut Loop, hand_over: &HandOver) -> Result<bool, HostError> {
             return Ok(false);
         }
         let sent = req.connection().sent;
-        // nginx tries to send only where it believes the socket to be ready.
+        // nginx tries to send only while it considers the socket ready.
         if req.connection_mut().write_event().ready() == 0 {
             wait_for_socket(req.connection().fd, req.core_location().send_timeout, waiting_since)?;
             req.connection_mut().write_event().set_ready(1);
@@ -192,17 +195,17 @@ fn drain(lp: &mut Loop, hand_over: &HandOver) -> Result<bool, HostError> {
         if req.connection().sent != sent {
             waiting_since = Instant::now();
         } else if req.connection_mut().write_event().ready() != 0 {
-            // The socket takes more, and nginx gives it nothing: it waits for something else.
+            // The socket accepts more, but nginx sends nothing: its output waits for something else.
             return Ok(false);
         }
     }
 }
 
-/// Blocks until a socket takes more, at most `limit` milliseconds since `started`.
+/// Blocks until the socket accepts more, at most until `limit` milliseconds after `started`.
 fn wait_for_socket(descriptor: libc::c_int, limit: usize, started: Instant) -> Result<(), HostError> {
     let left = limit.saturating_sub(usize::try_from(started.elapsed().as_millis()).unwrap_or(usize::MAX));
     let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one descriptor, one record.
+    // SAFETY: `poll` is one record, as the count says.
     let ready = unsafe { libc::poll(&raw mut poll, 1, i32::try_from(left).unwrap_or(i32::MAX)) };
     if ready == 0 { Err(HostError::TimedOut) } else { Ok(()) }
 }

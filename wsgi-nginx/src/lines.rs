@@ -1,11 +1,11 @@
-//! Lines of the error log that wait for the event loop, which knows the context of their request.
+//! Lines of the error log that wait for the event loop, because only it can use their request's log context.
 
 use wsgi_core::host::Level;
 use wsgi_core::lock::Leaf;
 
 use crate::log_room::{self, LogRoom};
 
-/// The lines of one request that its application's threads have made.
+/// Waiting log lines of one request, written by its application's threads.
 pub(crate) struct Lines {
     pub(crate) room: LogRoom,
     waiting: Leaf<Vec<(Level, String)>>,
@@ -16,9 +16,9 @@ impl Lines {
         Self { room: LogRoom::new(), waiting: Leaf::new(Vec::new()) }
     }
 
-    /// Adds a line. Returns whether it is the first one that waits.
+    /// Adds a line. Returns whether no other line waits.
     pub(crate) fn push(&self, level: Level, text: String) -> bool {
-        // Before it is added: where nothing is counted, nothing waits.
+        // Counted before it is added: `take` skips the list while the count is zero.
         self.room.enter(&text);
         self.waiting.with(|waiting| {
             waiting.push((level, text));
@@ -26,8 +26,8 @@ impl Lines {
         })
     }
 
-    /// Takes all lines, and makes room for further ones. On the loop's thread, once a turn: it wakes all threads that wait for
-    /// room. Returns the lines and the bytes that they count.
+    /// Takes all lines, and makes room for further ones. Called on the loop's thread, once per turn, since it wakes all
+    /// threads that wait for room. Returns the lines and the bytes that they count.
     pub(crate) fn take(&self) -> (Vec<(Level, String)>, usize) {
         if self.room.is_empty() {
             return (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! The sink of an application that runs on a thread: a relay to the event loop.
+//! Sink of an application that runs on a thread: sends the response to the event loop through a relay.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,14 +14,15 @@ use crate::kept::Kept;
 
 pub(crate) struct ThreadSink {
     relay: RelaySink,
-    /// `X-Accel-Buffering`.
+    /// The value of `X-Accel-Buffering`.
     joins: Option<bool>,
-    /// `X-Accel-Redirect`: another location sends a body.
+    /// Whether the head has `X-Accel-Redirect`: another location sends a body.
     redirected: bool,
-    /// Where files are made.
+    /// The location in whose temporary directory files are created.
     location: Arc<Location>,
-    /// While the response waits for another part of its page (an SSI include that comes first). Its blocks stay in the relay and
-    /// go from there to a file, so that its thread does not wait for a part that may need a thread, too.
+    /// Set while the response waits for another part of its page (an SSI include that must be sent first). Its blocks
+    /// stay in the relay and are written from there to a file, so that its thread does not wait for a part that may
+    /// need a thread, too.
     kept: Option<Kept>,
 }
 
@@ -30,7 +31,7 @@ impl ThreadSink {
         Self { relay, joins: None, redirected: false, location, kept: None }
     }
 
-    /// Notes whether blocks are to be kept from here on.
+    /// Starts or stops keeping blocks, as `room` requires.
     fn note(&mut self, room: Room) -> BodyInterest {
         if !room.spool {
             self.kept = None;
@@ -105,7 +106,7 @@ impl ResponseSink for ThreadSink {
         if self.redirected {
             return Ok(());
         }
-        // The event loop closes the relay of a client that takes nothing for `send_timeout`.
+        // No timeout: the event loop closes the relay if the client accepts nothing for `send_timeout`.
         let is_full = self.is_full();
         let room = self.relay.wait_for_room(Duration::MAX, is_full)?;
         self.note(room);
@@ -114,7 +115,7 @@ impl ResponseSink for ThreadSink {
 
     fn finish(&mut self) -> Result<(), HostError> {
         match self.relay.end() {
-            // The other location may be done already.
+            // The other location may have completed the response already.
             Err(_) if self.redirected => Ok(()),
             result => result,
         }

@@ -1,4 +1,4 @@
-//! From the application's thread to nginx.
+//! Forwards parts and log lines from the application's thread to nginx.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -17,7 +17,7 @@ use crate::loop_cell::Loop;
 use crate::reentry;
 
 impl Deliver for HandOver {
-    /// A panic ends this request, and no other.
+    /// Forwards everything that is waiting. A panic ends this request only.
     fn deliver(self: Arc<Self>) -> usize {
         let connection = self.connection(&mut Loop::enter());
         let mut lines = 0;
@@ -25,12 +25,13 @@ impl Deliver for HandOver {
             is_done("deliver", || {
                 let lp = &mut Loop::enter();
                 fail(lp, &self);
-                // Of what is left nothing but log lines counts.
+                // The relay is closed, so this only writes the remaining log lines.
                 forward(lp, &self);
             });
         }
         if let Some(connection) = connection {
-            // SAFETY: it had a request a moment ago; nginx keeps the record of a connection that has been closed meanwhile.
+            // SAFETY: the connection had a request before the call. nginx does not free the record of a connection that
+            // it closes.
             unsafe { reentry::run_posted_requests(&mut Loop::enter(), connection) };
         }
         lines
@@ -44,10 +45,10 @@ fn write_lines(hand_over: &HandOver) -> usize {
     bytes
 }
 
-/// Writes the log lines of the application's threads and hands what they have sent to nginx. Ends the request with the last part,
-/// or reports to the thread how far the client is. Returns the bytes of the lines.
+/// Writes the log lines of the application's threads, and forwards the parts that they have sent to nginx. Ends the
+/// request after the last part; otherwise reports to the thread how far the client is. Returns the bytes of the lines.
 pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
-    // First: the last part ends the request, which the lines are logged for.
+    // Lines come first: the last part ends the request, whose context they are logged with.
     let lines = write_lines(hand_over);
     if let Some(relay) = &hand_over.relay {
         forward_parts(lp, hand_over, relay);
@@ -55,8 +56,8 @@ pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
     lines
 }
 
-/// As long as the output waits for another part of the page, blocks stay in the relay, where they are joined and go to a file,
-/// unless they are the last ones.
+/// Forwards the parts of the response. While the output waits for another part of the page, blocks stay in the relay,
+/// where they are joined and written to a file, until the response is complete.
 fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
@@ -91,7 +92,7 @@ fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
     }
 }
 
-/// Hands one part to nginx. Returns how the exchange has ended, if it has.
+/// Passes one part to nginx. Returns the end of the exchange, if this was its last part or it failed.
 fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
     let flushed = |flush| if flush { Flush::Now } else { Flush::Later };
     let result = match part {
@@ -111,7 +112,8 @@ fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
     }
 }
 
-/// Reports to the application's thread how far the client is, and has the loop look when the thread has sent more.
+/// Reports to the application's thread how much the client has accepted, and makes the loop forward parts that come
+/// later.
 fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
     let (demand, head_sent) = hand_over.output.with(lp, |output| {
         let demand = output.interest().map(|interest| match (interest, output.backlog()) {
@@ -125,7 +127,7 @@ fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
     match demand {
         Err(HostError::TimedOut) => relay.close(Closed::TimedOut),
         Err(_) => relay.close(Closed::Gone),
-        // Before the head it depends on that.
+        // The demand is unknown before the head was sent.
         Ok(demand) => relay.report(head_sent.then_some(demand), Waker::from(Arc::clone(hand_over))),
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a request: by its response, by a fault, by nginx.
+//! Ends a request: after its response, after a fault, or when nginx destroys it.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -18,10 +18,10 @@ use crate::loop_cell::Loop;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 
-/// How an exchange came to its end.
+/// The result of an exchange.
 pub(super) enum End {
     Complete,
-    /// The status is to be answered if no head was sent; without one the client is gone.
+    /// The status to answer with if no head was sent. `None`: the client is gone.
     Failed(Option<StatusCode>),
 }
 
@@ -31,13 +31,14 @@ impl From<HostError> for End {
     }
 }
 
-/// Ends the request, with an answer of nginx's own where none has been sent. Does nothing if it has ended before.
+/// Ends the request. If the exchange failed before its head was sent, nginx answers with an error page. Does nothing if
+/// the exchange has ended before.
 pub(super) fn finish(lp: &mut Loop, hand_over: &HandOver, end: End) {
     let Some(Ended { head_sent, code, redirected, refused }) = hand_over.output.with(lp, Output::end) else { return };
     hand_over.leave(lp);
     let Some(req) = hand_over.request(lp) else { return };
     match end {
-        // Another handler answers: our count is given back, and nothing else is ours to decide.
+        // Another handler answers: only the count of the exchange is returned.
         _ if redirected => req.finalize(ngx::DONE),
         _ if refused => req.finalize(code),
         End::Complete => req.finalize(code),
@@ -49,26 +50,26 @@ pub(super) fn finish(lp: &mut Loop, hand_over: &HandOver, end: End) {
     }
 }
 
-/// Ends a response whose head is out so that the client can tell that it is not complete.
+/// Ends a response whose head was sent, in a way that shows the client that the response is incomplete.
 fn cut(mut req: Req<'_>) {
     let by_close = req.chunked() == 0 && req.headers_out.content_length_n == -1;
     if by_close && !req.is_multiplexed() && req.header_only() == 0 {
-        // The end of the connection would be the end of the body: a reset is none.
+        // The client would take a normal close for the end of the body; a reset is an error.
         reset_at_close(req.connection());
     }
     req.set_keepalive(0);
     req.finalize(ngx::ERROR);
 }
 
-/// Has the system reset a connection when it is closed (`SO_LINGER`).
+/// Makes the kernel reset the connection when it is closed (`SO_LINGER`).
 fn reset_at_close(connection: &ngx_connection_t) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = size_of::<libc::linger>() as libc::socklen_t;
-    // SAFETY: an option of a socket, and a value of its size. Where it is refused, the connection ends as others do.
+    // SAFETY: the pointer and size are those of `linger`. If the call fails, the connection is closed normally.
     unsafe { libc::setsockopt(connection.fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
 }
 
-/// Ends a request after a defect of our own: it must not hang, and nothing that its application still sends may follow.
+/// Ends a request after a panic: it must not hang, and nothing more of its application's response may be sent.
 fn fail_request(req: Req<'_>) {
     match context(&req) {
         Some(hand_over) => fail(req.leave(), &hand_over),
@@ -76,7 +77,7 @@ fn fail_request(req: Req<'_>) {
     }
 }
 
-/// As [`fail_request`], for a request that has its exchange.
+/// Like [`fail_request`], for a request that has an exchange.
 pub(super) fn fail(lp: &mut Loop, hand_over: &HandOver) {
     hand_over.close_relay(Closed::Gone);
     let Some(Ended { redirected, .. }) = hand_over.output.with(lp, Output::end) else { return };
@@ -84,41 +85,42 @@ pub(super) fn fail(lp: &mut Loop, hand_over: &HandOver) {
     if redirected { req.finalize(ngx::DONE) } else { answer_defect(req) }
 }
 
-/// Answers with 500, or cuts the response if its head is out.
+/// Answers with 500, or cuts the response if its head was sent.
 fn answer_defect(req: Req<'_>) {
     if req.header_sent() == 0 { req.finalize(ngx::INTERNAL_SERVER_ERROR) } else { cut(req) }
 }
 
-/// As [`guard`]; a request that panicked is answered with 500, or cut if its head is out. `request` is alive until `work` ends it.
+/// Like [`guard`]. After a panic the request is answered with 500, or cut if its head was sent. `request` is alive
+/// until `work` ends it.
 pub(super) fn guard_request(name: &str, request: *mut Request, work: impl FnOnce()) {
     if !is_done(name, work) {
-        // SAFETY: a panic leaves the request to us: a function that ends it does nothing afterwards.
+        // SAFETY: the request is alive after a panic: a function that ends it does nothing afterwards that could panic.
         is_done(name, || unsafe { Req::enter(request, fail_request) });
     }
 }
 
-/// Called by nginx when the request is destroyed, whatever the reason: the response is out, the client has left, nginx gives up.
+/// Called by nginx when the request is destroyed: the response was sent, the client has left, or nginx has given up.
 pub(super) unsafe extern "C" fn request_over(data: *mut c_void) {
-    // SAFETY: nginx calls this once, with the pointer that was registered along with it.
+    // SAFETY: nginx calls this once, with the pointer that was registered with it.
     let hand_over = unsafe { take_context(data) };
     guard_again("request_over", || request_destroyed(&hand_over, data));
     guard("request_over", (), || drop(hand_over));
 }
 
-/// The record of a request, with the count that its context had.
+/// Takes over the count of the [`HandOver`] that the context of its request held.
 ///
 /// # Safety
 ///
 /// `data` is the pointer that `register` has made, and this is called once with it.
 unsafe fn take_context(data: *mut c_void) -> Arc<HandOver> {
-    // SAFETY: a count that `Arc::into_raw` has given away in `register`.
+    // SAFETY: `register` made the pointer with `Arc::into_raw`, and it is taken back once, as the caller promises.
     unsafe { Arc::from_raw(data.cast_const().cast()) }
 }
 
-/// Ends the exchange of a request that is destroyed, whose context is `data`. After a panic it may be called again, and does the
-/// rest.
+/// Ends the exchange of a request that is destroyed, whose context is `data`. May be called again after a panic, and
+/// then does the remaining work.
 fn request_destroyed(hand_over: &HandOver, data: *mut c_void) {
-    // The record is gone for those who look for it in the request.
+    // The context must no longer be found through the request.
     if let Some(mut req) = hand_over.close(&mut Loop::enter(), Closed::Gone)
         && conf::context(&req) == data
     {

@@ -1,4 +1,4 @@
-//! Turns of an application that runs on the event loop.
+//! Advances an application that runs on the event loop.
 
 use std::ptr;
 use std::task::{Context, Poll, Waker};
@@ -11,14 +11,14 @@ use super::watch;
 use crate::handover::{HandOver, Run};
 use crate::loop_cell::Loop;
 
-/// Advances an inline exchange; the caller is attached to Python. The exchange is put back if it is to go on, unless the request
-/// is over by then.
+/// Advances an inline exchange; the caller is attached to Python. An exchange that is not complete is put back into
+/// `hand_over`, unless the request was closed meanwhile.
 pub(super) fn advance_inline(lp: &mut Loop, hand_over: &HandOver, mut exchange: Exchange) -> Poll<End> {
     hand_over.run.with(lp, |run| *run = Run::InlineRunning);
     let mut cx = Context::from_waker(Waker::noop());
     match exchange.advance(&mut cx) {
         Poll::Pending => {
-            // An exchange that is not put back is dropped where nothing is borrowed: it calls Python.
+            // An exchange that is not put back is dropped outside of the borrow, because its destructor calls Python.
             let _over = hand_over.run.with(lp, |run| match run {
                 Run::InlineRunning => std::mem::replace(run, Run::Inline(exchange)),
                 _ => Run::Inline(exchange),
@@ -30,7 +30,7 @@ pub(super) fn advance_inline(lp: &mut Loop, hand_over: &HandOver, mut exchange: 
     }
 }
 
-/// Ends the request after a turn, or waits for what the exchange waits for.
+/// Ends the request if its exchange is complete; otherwise arms the event that continues it.
 pub(super) fn after_turn(lp: &mut Loop, hand_over: &HandOver, result: Poll<End>) {
     if let Poll::Ready(end) = result {
         return finish(lp, hand_over, end);
@@ -41,7 +41,7 @@ pub(super) fn after_turn(lp: &mut Loop, hand_over: &HandOver, result: Poll<End>)
     if is_blocked {
         wait_for_client(req);
     } else if ptr::eq(req.connection().data.cast(), &raw const *req) {
-        // The exchange gives way after many blocks: others first.
+        // The exchange yields after many items, so that other events are handled first.
         req.connection_mut().write_event().post_next();
     } else {
         req.post();

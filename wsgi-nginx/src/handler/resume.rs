@@ -1,4 +1,4 @@
-//! A request that waits for its client, and goes on when the client takes more.
+//! Continues a request that waits for its client when the client accepts more.
 
 use wsgi_core::error::HostError;
 use wsgi_core::host::Level;
@@ -13,13 +13,13 @@ use crate::log_room;
 use crate::ngx::{self, Request};
 use crate::req::Req;
 
-/// Called by nginx when the client takes more, and when the request has been posted.
+/// Called by nginx when the client accepts more, and when the request was posted.
 pub(super) unsafe extern "C" fn write_event(request: *mut Request) {
     // SAFETY: nginx calls this with a live request.
     guard_request("write_event", request, || unsafe { Req::enter(request, resume) });
 }
 
-/// The client takes more, has taken nothing for too long, or another module has posted the request.
+/// Continues a request: its client accepts more or has timed out, or the request was posted.
 fn resume(mut req: Req<'_>) {
     let Some(hand_over) = context(&req) else { return };
     let event = req.connection_mut().write_event();
@@ -58,7 +58,7 @@ fn resume(mut req: Req<'_>) {
         Run::InlineRunning | Run::Waiting(_) | Run::Over => Some(Run::Over),
     });
     match run {
-        // Blocks that were kept while the response waited for another part of its page follow.
+        // Forwards the blocks that were kept while the response waited for another part of its page.
         None => _ = forward(req.leave(), &hand_over),
         Some(Run::Inline(exchange)) => {
             let lp = req.leave();
@@ -73,7 +73,7 @@ fn resume(mut req: Req<'_>) {
     }
 }
 
-/// Arms the write event and `send_timeout`, as `ngx_http_writer` does.
+/// Arms the write event and the timer of `send_timeout`, as `ngx_http_writer` does.
 pub(super) fn wait_for_client(mut req: Req<'_>) {
     let (timeout, low_watermark) = (req.core_location().send_timeout, req.core_location().send_lowat);
     let event = req.connection_mut().write_event();
