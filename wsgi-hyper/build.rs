@@ -1,9 +1,10 @@
-//! Tests and the server find the libpython that they were built for, also where another one of the same name is
+//! Makes tests and the server load the libpython that they were built for, even if another library of the same name is
 //! installed.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // From wsgi-core, whose own link arguments would not reach the tests of this crate. Missing without Python.
+    // Set by wsgi-core, whose own link arguments do not apply to the tests of this crate. Unset in a build without
+    // Python.
     if let Ok(folder) = std::env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
     }

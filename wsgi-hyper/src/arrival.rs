@@ -1,8 +1,8 @@
-//! Where a request waits for its body before its application is called.
+//! Waits for the body of a request before its application is called.
 //!
-//! A request takes a thread when the first bytes of its body are there, so that clients which announce a body and send none
-//! occupy no thread. While many uploads have threads already, it waits for more: a body that is whole needs no place among
-//! those.
+//! A request takes a thread once the first bytes of its body have arrived, so that clients that announce a body and
+//! send none occupy no thread. While many uploads already have threads, a request waits for more of its body: a
+//! complete body does not count among those uploads.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -15,28 +15,28 @@ use http_body::Body;
 use crate::body::Source;
 use crate::deadline::Deadline;
 
-/// So many bytes of a body are enough to call an application, whatever else is under way.
+/// Bytes of a body after which the application is called, however many uploads are under way.
 const ENOUGH: usize = 64 * 1024;
 
-/// How often a request that waits for a place looks for one.
+/// Interval at which a waiting request checks whether a thread is free for its upload.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Waits for the body of `source`; ready when the application is to be called.
+/// Future that waits for the body of `source`; ready when the application should be called.
 pub(crate) struct Arrival<B: Body, F> {
-    /// Taken when it is ready.
+    /// `None` once the future is ready.
     source: Option<Source<B>>,
-    /// Whether a further request would have to wait for a thread that reads a body.
+    /// Whether a further upload would have to wait for a thread.
     is_full: F,
     received: usize,
     waiting: Option<Waiting>,
 }
 
-/// The client is waited for, since then.
+/// A wait for the client.
 struct Waiting {
     began: Instant,
-    /// None for a time that never comes.
+    /// `None` if the time limit is too large for an [`Instant`].
     deadline: Option<Deadline>,
-    /// When to look for a place again.
+    /// When to call `is_full` again.
     look_again: Option<Deadline>,
 }
 
@@ -50,7 +50,7 @@ where
         Self { source: Some(source), is_full, received: 0, waiting: None }
     }
 
-    /// Whether to go on without more of the body.
+    /// Whether to call the application without waiting for more of the body.
     fn is_enough(&self, ended: bool) -> bool {
         ended || self.received >= ENOUGH || (self.received > 0 && !(self.is_full)())
     }
@@ -62,14 +62,14 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     F: Fn() -> bool + Unpin,
 {
-    /// The body with what has come of it, or the status of a client that is too slow.
+    /// The body with its data received so far, or the status for a client that is too slow.
     type Output = Result<Source<B>, StatusCode>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
             let source = this.source.as_mut().expect("a future is not polled after it was ready");
-            // What is there already is taken at once, up to the limit.
+            // Takes the data that has already arrived, up to the limit.
             let part = if source.has_ended() || this.received >= ENOUGH { Poll::Pending } else { source.poll_part(cx) };
             if let Poll::Ready(part) = part {
                 this.received += part;

@@ -1,11 +1,11 @@
-//! Whether the client is to blame for a failure of the application.
+//! Records whether the client caused a failure of the application.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use http::StatusCode;
 
-/// The status for an application that fails because of its request body: 400 for a malformed one, 408 for one that comes too
-/// slowly. The application may also go on without the rest of it, and answer.
+/// The status to answer with if the application fails because of its request body: 400 for a malformed body, 408 for a
+/// body that arrives too slowly. The application may also ignore the failure and answer.
 #[derive(Default)]
 pub(crate) struct Blame(AtomicU16);
 
@@ -15,7 +15,7 @@ impl Blame {
     }
 
     pub(crate) fn status(&self) -> Option<StatusCode> {
-        // 0 is no status.
+        // 0 is not a valid status.
         StatusCode::from_u16(self.0.load(Ordering::Relaxed)).ok()
     }
 }

@@ -1,4 +1,4 @@
-//! A request body as applications read it: on their thread, from a body that is made for tasks.
+//! Request bodies: a thread of the application reads a body that is written for tasks.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -23,12 +23,12 @@ use wsgi_core::relay::{Parker, RelayHandle};
 use crate::blame::Blame;
 use crate::sink::Head;
 
-/// What a request says of its body.
+/// The extent of a request body, as far as it is known from the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Whether there may be a byte of it.
+    /// Whether the body may have any bytes.
     pub(crate) any: bool,
-    /// What CONTENT_LENGTH says: the length, where it is known and there is a body or one was announced.
+    /// The value of CONTENT_LENGTH. `None` if the length is unknown, or if no body was announced.
     pub(crate) length: Option<u64>,
 }
 
@@ -43,45 +43,46 @@ impl Extent {
     }
 }
 
-/// The length that the client has declared. One it does not keep to ends in an error of the reader.
+/// Returns the Content-Length of the client. Reading fails if the client sends less.
 fn declared(headers: &HeaderMap) -> Option<u64> {
     decimal(headers.get(CONTENT_LENGTH)?.as_bytes())
 }
 
-/// A body, read by a thread that waits for it.
+/// A request body that a thread reads by blocking.
 ///
-/// The part that has come before the application was called is in memory. No more is asked of the body before the
-/// application reads: so a client that expects `100 Continue` gets it then, and one that sends faster than the application
-/// reads is held up.
+/// The part that arrived before the application was called is in memory. The body is not polled again until the
+/// application reads: so a client that expects `100 Continue` gets it at that time, and a client that sends faster than
+/// the application reads is held up.
 pub(crate) struct Source<B: Body> {
     body: Pin<Box<B>>,
-    /// What has come and was not read; further blocks only where several came before the application was called.
+    /// Data that has arrived and was not read. `further` is only used if several blocks arrived before the application
+    /// was called.
     data: Bytes,
     further: VecDeque<Bytes>,
-    /// The body is at its end, or has failed: nothing more is asked of it.
+    /// Whether the body is at its end or has failed, so that it is not polled again.
     ended: bool,
-    /// How it has failed, until the application reads that far.
+    /// The failure of the body, until the application has read all data before it.
     failure: Option<HostError>,
     left: Option<u64>,
-    /// That of the response.
+    /// The relay of the response.
     relay: RelayHandle<Head>,
     blame: Arc<Blame>,
     limits: Limits,
-    /// Where timers of the body run.
+    /// The runtime that the body's timers need.
     runtime: Option<Handle>,
 }
 
-/// How long a client may take.
+/// Limits on the time that a client may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Between two parts of a body.
+    /// Longest time between two parts of a body.
     pub(crate) patience: Duration,
-    /// In all.
+    /// Limit on the total time of a body.
     pub(crate) pace: Pace,
 }
 
 impl Limits {
-    /// How long the next part may take.
+    /// Returns how long the next part may take.
     pub(crate) fn next(&self) -> Duration {
         self.pace.left().map_or(self.patience, |left| left.min(self.patience))
     }
@@ -92,7 +93,7 @@ where
     B: Body + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// `relay` is that of the response: reading fails when it is closed.
+    /// Creates a body. `relay` is that of the response: reading fails once it is closed.
     pub(crate) fn new(body: B, length: Option<u64>, relay: RelayHandle<Head>, limits: Limits) -> Self {
         Self {
             body: Box::pin(body),
@@ -116,32 +117,33 @@ where
         &mut self.limits
     }
 
-    /// Whether nothing more is asked of the body.
+    /// Whether the body is not polled again.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// A part that has come and was not read.
+    /// Returns the next part that has arrived and was not read.
     pub(crate) fn take_part(&mut self) -> Option<Bytes> {
         let part = std::mem::replace(&mut self.data, self.further.pop_front().unwrap_or_default());
         (!part.is_empty()).then_some(part)
     }
 
-    /// How the body has failed.
+    /// Returns the failure of the body, if it has failed.
     pub(crate) fn take_failure(&mut self) -> Option<HostError> {
         self.failure.take()
     }
 
-    /// Takes the next part of the body, if it is there; returns its length. Failures are for the application that reads.
+    /// Polls the body for its next part, and returns the length of that part. A failure is stored until the application
+    /// reads.
     pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let body = self.body.as_mut();
-        // A body is code of others. With timers of a runtime that has ended it panics, for one.
+        // The body is foreign code, and may panic; for example if its runtime has ended and it uses timers.
         let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
         let failure = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(Ok(frame)))) => {
                 self.ended = self.body.is_end_stream();
-                // Trailers are not for applications (PEP 3333 knows none).
+                // Trailers are dropped: PEP 3333 has none.
                 let Ok(mut data) = frame.into_data() else { return Poll::Ready(0) };
                 let data = data.copy_to_bytes(data.remaining());
                 let length = data.len();
@@ -166,7 +168,7 @@ where
         Poll::Ready(0)
     }
 
-    /// Has `waker` called when the response is closed; an error if it is.
+    /// Registers `waker` for the close of the response. Fails if it is closed already.
     fn wait_with(&self, waker: &Waker) -> Result<(), HostError> {
         match self.relay.poll_closed(&mut Context::from_waker(waker)) {
             Poll::Ready(error) => Err(error),
@@ -174,7 +176,7 @@ where
         }
     }
 
-    /// Waits for data, or for the end.
+    /// Blocks until there is data, or the end.
     fn fill(&mut self) -> Result<(), HostError> {
         let runtime = self.runtime.clone();
         let _entered = runtime.as_ref().map(Handle::enter);
@@ -213,7 +215,8 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     fn remaining(&self) -> Option<u64> {
-        // A number of the client's is no reason to take memory: larger bodies are read as they come.
+        // A length that the client announces must not make the gateway allocate memory: larger bodies are read as they
+        // arrive.
         self.left.filter(|left| *left <= TRUSTED || self.is_ready())
     }
 
@@ -245,10 +248,11 @@ where
     }
 }
 
-/// The most that is made room for because a client has announced it.
+/// Longest body, in bytes, for which memory is allocated because the client has announced it.
 const TRUSTED: u64 = 1024 * 1024;
 
-/// Trouble of the connection is the client's; what layers in between say is for the application.
+/// Classifies an error of the body: errors of the connection mean that the client is gone, errors of layers in between
+/// go to the application.
 fn host_error(error: Box<dyn Error + Send + Sync>) -> HostError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     while let Some(error) = cause {
@@ -260,7 +264,8 @@ fn host_error(error: Box<dyn Error + Send + Sync>) -> HostError {
     HostError::Io(io::Error::other(error))
 }
 
-/// Whether the bytes that have come are no body, which hyper tells by the kind of error alone.
+/// Whether the client has sent a malformed body. hyper shows that only by the kind of the I/O error that caused its
+/// error.
 fn is_malformed(error: &(dyn Error + 'static)) -> bool {
     let is_hypers = error.is::<hyper::Error>();
     let mut cause = Some(error);
@@ -284,7 +289,7 @@ mod tests {
 
     use super::*;
 
-    /// One frame, of which nothing is known before it has come.
+    /// A body of one frame and unknown length.
     struct Surprise(Option<&'static [u8]>);
 
     impl Body for Surprise {
@@ -306,7 +311,7 @@ mod tests {
         (any, length)
     }
 
-    /// With the end of the response, which is open as long as that lives.
+    /// Also returns the receiving end of the response, which keeps the response open until dropped.
     fn source(body: Surprise, length: u64) -> (Source<Surprise>, Relay<Head>) {
         let limits = Limits { patience: Duration::MAX, pace: Pace::default() };
         let (sink, relay) = relay(ROOM);

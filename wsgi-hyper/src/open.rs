@@ -1,4 +1,4 @@
-//! The responses under way, which are cut if the gateway ends before they do.
+//! Open responses, which are cut if the gateway shuts down before they are complete.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wsgi_core::relay::RelayHandle;
 
 use crate::sink::Head;
 
-/// The relays of all responses of a service.
+/// The relays of all open responses of a service.
 #[derive(Default)]
 pub(crate) struct Open(Leaf<Slots>);
 
@@ -43,7 +43,7 @@ impl Shutdown for Open {
     }
 }
 
-/// Takes its relay out when it is dropped.
+/// Registration of a relay in [`Open`]. Removes the relay when dropped.
 pub(crate) struct Entry {
     open: Arc<Open>,
     index: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // Dropped without the lock.
+        // Moved out of the lock before it is dropped.
         let _relay = self.open.0.with(|slots| {
             slots.free.push(self.index);
             slots.relays[self.index].take()

@@ -1,4 +1,4 @@
-//! Response bodies: an application's, which is taken from its exchange, or a short text of our own.
+//! Response bodies: the body of an application, taken from its exchange, or a short text of the host.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,8 +15,8 @@ use crate::sink::Head;
 
 /// The body of a response.
 ///
-/// An application is asked for its next block while less than 64 KiB wait to be taken from here. Dropping the body
-/// before its end tells the application that its client has gone: its iterable is closed, and writing raises.
+/// The application is asked for its next block while less than 64 KiB wait to be taken from here. Dropping the body
+/// before its end is a disconnect for the application: its iterable is closed, and writing raises.
 #[derive(Debug)]
 pub struct ResponseBody(Kind);
 
@@ -59,17 +59,18 @@ impl Body for ResponseBody {
     }
 }
 
-/// The end of an exchange that takes its response. Dropping it early cancels the exchange.
+/// Receiving end of an exchange. Dropping it before the end of the response cancels the exchange.
 pub(crate) struct ResponseReader {
     relay: Relay<Head>,
     handle: ExchangeHandle,
-    /// Has the response cut when the gateway ends before it does.
+    /// Registers the response in [`Open`](crate::open::Open), so that it is cut if the gateway shuts down before its
+    /// end.
     _entry: Entry,
-    /// Bytes of body that the client has still to get, once that is known.
+    /// Bytes of body that the client has yet to receive. `None` if the length is unknown.
     owed: Option<u64>,
-    /// The response is cut short. The error is withheld once, so that the server sends what came before it.
+    /// Whether the response is cut short. The error is withheld once, so that hyper first sends the blocks before it.
     cut: bool,
-    /// The server has found nothing to take, and was woken since.
+    /// Whether the body was pending at an earlier poll.
     waited: bool,
 }
 
@@ -78,7 +79,7 @@ impl ResponseReader {
         Self { relay, handle, _entry: entry, owed: None, cut: false, waited: false }
     }
 
-    /// The response without its body, for which `self` is needed; or a status to be answered instead.
+    /// Returns the response head, or a status to answer with instead. The body is then read from `self`.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, StatusCode>> {
         Poll::Ready(match ready!(self.relay.poll_part(cx)) {
             Some(Part::Head(head)) => {
@@ -109,19 +110,19 @@ impl ResponseReader {
             Some(Part::Head(_) | Part::Flush) => return self.poll_block(cx),
             Some(Part::Failed(_)) => {
                 self.cut = true;
-                // The server sends what it has when it finds nothing more.
+                // hyper sends the blocks that it has when the body is pending.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         };
         if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
-            // The gateway keeps to what the head says.
+            // The gateway sends no more than the Content-Length of the head.
             *owed = owed.saturating_sub(block.len() as u64);
         }
         if self.waited && (block.is_none() || self.is_satisfied()) {
-            // hyper 1.12 looks twice for what a body has. What it finds the second time it sends, and if that was the end it
-            // does not look at the request behind this one, which it may have received long ago
-            // (`Dispatcher::poll_loop`). So it has another turn.
+            // hyper 1.12 polls a body twice. After the second poll it sends the data, and if that was the end of the
+            // body it does not read the next request on the connection, which may have been received long ago
+            // (`Dispatcher::poll_loop`). The wake makes it poll once more.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(block)
@@ -148,8 +149,8 @@ impl std::fmt::Debug for ResponseReader {
     }
 }
 
-/// A response body that ended before its end: the application failed in the middle of it. A server closes the
-/// connection, so that the client does not take what it has for whole.
+/// Error of a response body that is incomplete because the application failed. The server closes the connection, so
+/// that the client does not take the response for complete.
 #[derive(Debug)]
 pub struct Cut(());
 
@@ -161,7 +162,7 @@ impl std::fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-/// The host's answers without the application.
+/// Returns an answer of the host, made without the application.
 pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     let text = match status {
         StatusCode::BAD_REQUEST => "400 Bad Request\n",
@@ -176,7 +177,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    // The rest of a body may follow, bytes that are no request, or after CONNECT something else than HTTP.
+    // The rest of a body may follow, bytes that are no request, or after CONNECT a protocol other than HTTP.
     if matches!(
         status,
         StatusCode::BAD_REQUEST
@@ -187,7 +188,7 @@ pub(crate) fn plain(status: StatusCode) -> Response<ResponseBody> {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     match status {
-        // The client may come back in a second.
+        // The client may retry after a second.
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
         StatusCode::METHOD_NOT_ALLOWED => {
             drop(headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")))

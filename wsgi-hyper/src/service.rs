@@ -30,17 +30,17 @@ use crate::sink::{Head, Sink};
 
 /// A WSGI application, served by the threads of a [`Gateway`].
 ///
-/// It is a service of hyper and of tower for requests with any body. It is always ready and never fails: a request that
-/// finds no place among those that wait for a thread is answered with 503 at once. Clones serve the same application.
+/// It is a service of hyper and of tower for requests with any body. It is always ready and never fails: a request for
+/// which the queue has no place is answered with 503 at once. Clones serve the same application.
 ///
-/// Dropping the future of a response, or its body before the end, tells the application that its client has gone:
-/// reading and writing raise `OSError`, and the iterable is closed. So timeouts and limits of tower work.
+/// Dropping the future of a response, or its body before the end, is a disconnect for the application: reading and
+/// writing raise `OSError`, and the iterable is closed. So timeouts and limits of tower work.
 #[derive(Clone)]
 pub struct WsgiService {
     shared: Arc<Shared>,
 }
 
-/// How a [`WsgiService`] is made.
+/// Builder for a [`WsgiService`].
 #[must_use]
 pub struct ServiceBuilder {
     shared: Shared,
@@ -53,15 +53,15 @@ struct Shared {
     log: Arc<dyn ErrorLog>,
     software: String,
     limits: Limits,
-    /// How long a body without a length may be, which is collected then.
+    /// Longest body without a length, in bytes, that is collected. `None`: such bodies are read as they arrive.
     collected: Option<u64>,
     open: Arc<Open>,
 }
 
-/// How long a client may neither send nor take anything while an application waits for it; nginx's `send_timeout`.
+/// Default of [`ServiceBuilder::patience`], equal to that of nginx's `send_timeout`.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest body in chunks.
+/// Default of [`ServiceBuilder::collect_chunked_bodies`], in bytes.
 const COLLECTED: u64 = 1 << 30;
 
 impl WsgiService {
@@ -71,7 +71,7 @@ impl WsgiService {
         Self::builder(gateway, location).build()
     }
 
-    /// A service to be described further.
+    /// Creates a builder.
     pub fn builder(gateway: &Arc<Gateway>, location: &Arc<Location>) -> ServiceBuilder {
         ServiceBuilder {
             shared: Shared {
@@ -87,8 +87,8 @@ impl WsgiService {
         }
     }
 
-    /// Hands a request to the gateway, one with a body when the first part of it is there. The application may run before the
-    /// future is polled.
+    /// Dispatches a request to the gateway; a request with a body once its first part has arrived. The application may
+    /// run before the future is polled.
     fn answer<B>(&self, request: Request<B>) -> ResponseFuture
     where
         B: Body + Send + 'static,
@@ -99,7 +99,7 @@ impl WsgiService {
         self.answer_on(&connection.into(), &parts, body)
     }
 
-    /// As `answer`, for a request that comes on a connection which is known already.
+    /// Like `answer`, for a request on a connection whose addresses are known already.
     pub(crate) fn answer_on<B>(&self, known: &Addresses, parts: &Parts, body: B) -> ResponseFuture
     where
         B: Body + Send + 'static,
@@ -128,13 +128,13 @@ impl WsgiService {
             return ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_collected(request, source, limit))));
         }
         if expects_continue(parts) {
-            // The body does not come before the application has asked for it.
+            // The client sends the body only after the application has started to read it.
             return self.dispatch(request, Some(Box::new(source)));
         }
         ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_with_body(request, source))))
     }
 
-    /// Hands a request to the gateway when as much of its body is there as has to be.
+    /// Dispatches a request to the gateway once enough of its body has arrived, see [`Arrival`].
     async fn dispatch_with_body<B>(self, request: Prepared, source: Source<B>) -> ResponseFuture
     where
         B: Body + Send + 'static,
@@ -147,7 +147,7 @@ impl WsgiService {
         }
     }
 
-    /// As `dispatch_with_body`, with a body whose length is known when all of it is there.
+    /// Like `dispatch_with_body`, but waits for the whole body, so that its length is known.
     async fn dispatch_collected<B>(self, mut request: Prepared, source: Source<B>, limit: u64) -> ResponseFuture
     where
         B: Body + Send + 'static,
@@ -186,13 +186,13 @@ impl WsgiService {
     }
 }
 
-/// A request that has been read but for its body.
+/// A request that is ready for the gateway, without its body.
 struct Prepared {
     snapshot: RequestSnapshot,
     is_head: bool,
     sink: RelaySink<Head>,
     relay: Relay<Head>,
-    /// That of the body, if there is one.
+    /// Shared with the body. `None` without a body.
     blame: Option<Arc<Blame>>,
 }
 
@@ -203,63 +203,64 @@ fn expects_continue(parts: &Parts) -> bool {
 }
 
 impl ServiceBuilder {
-    /// Mounts the application below a prefix of the path, `/mnt`, which becomes its SCRIPT_NAME. Requests come with the
-    /// whole path; those outside of it get 404. The prefix is decoded as paths are, see
+    /// Mounts the application below a prefix of the path such as `/mnt`, which becomes its SCRIPT_NAME. Requests have
+    /// the whole path; requests for other paths get 404. The prefix is decoded as paths are, see
     /// [`decode_prefix`](wsgi_core::environ::decode_prefix).
     ///
     /// # Panics
     ///
-    /// If no path can begin with it, as with `/..` or with a `%` that is no escape.
+    /// If no path can begin with the prefix, as with `/..` or with a `%` that is not part of an escape.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.shared.mount = Mount::new(prefix, false);
         self
     }
 
-    /// As [`prefix`](Self::prefix), inside a router that takes the prefix off, as axum's `nest_service` does. The
-    /// router's spelling of the prefix goes into REQUEST_URI in place of the client's.
+    /// Like [`prefix`](Self::prefix), inside a router that strips the prefix, as axum's `nest_service` does.
+    /// REQUEST_URI has the router's spelling of the prefix in place of the client's.
     ///
     /// # Panics
     ///
-    /// As `prefix` does.
+    /// Like `prefix`.
     pub fn stripped_prefix(mut self, prefix: &str) -> Self {
         self.shared.mount = Mount::new(prefix, true);
         self
     }
 
-    /// Where log lines of requests go, on stderr otherwise.
+    /// Sets the log for lines of requests; stderr by default.
     pub fn log(mut self, log: Arc<dyn ErrorLog>) -> Self {
         self.shared.log = log;
         self
     }
 
-    /// SERVER_SOFTWARE, `wsgi-hyper` and its version otherwise.
+    /// Sets SERVER_SOFTWARE; `wsgi-hyper` and its version by default.
     pub fn software(mut self, software: impl Into<String>) -> Self {
         self.shared.software = software.into();
         self
     }
 
-    /// How long a client may send nothing of its body while it is waited for, and take nothing while an application writes
-    /// through the write callable; 60 seconds otherwise. Between the blocks of an iterable this is up to the server.
+    /// Sets how long a client may send nothing of its body while the server or application waits for it, and how long
+    /// it may take no data while an application writes through the write callable; 60 seconds by default. Between the
+    /// blocks of an iterable the server decides.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.shared.limits.patience = patience;
         self
     }
 
-    /// How many bytes of its body a client must send, on average, for each second beyond the first 20 that it is waited for:
-    /// [`Pace::RATE`] otherwise, 0 for no limit. Time in which the application does not read counts for nothing.
+    /// Sets how many bytes of its body a client must send, on average, for each second of waiting beyond the first 20:
+    /// [`Pace::RATE`] by default, 0 for no limit. Time in which the application does not read is not counted.
     ///
-    /// A client that is slower, or beyond [`patience`](Self::patience), gets 408. An application that reads meanwhile gets an
-    /// `OSError`, and the client 408 if it fails by that.
+    /// A client that is slower, or exceeds [`patience`](Self::patience), gets 408. If the application is reading
+    /// already, it gets an `OSError`, and the client gets 408 if the application then fails.
     pub fn body_rate(mut self, bytes_a_second: u64) -> Self {
         self.shared.limits.pace = Pace::new(bytes_a_second);
         self
     }
 
-    /// What becomes of bodies whose length is not announced (in chunks, or by HTTP/2 without a `Content-Length`). They are
+    /// Sets the limit for bodies without an announced length (chunked, or HTTP/2 without a `Content-Length`). They are
     /// collected before the application is called, beyond 128 KiB in a temporary file of the location
-    /// ([`Location::temporary_file`]), so that they have a CONTENT_LENGTH: Django takes a body without one for empty. One of more
-    /// than `limit` bytes is answered with 413; the limit is 1 GiB otherwise. With `None` they are read as they arrive, and
-    /// have none.
+    /// ([`Location::temporary_file`]), so that they have a CONTENT_LENGTH: Django takes a body without one for empty. A
+    /// body of more than `limit` bytes is answered with 413; the default is 1 GiB. With `None` they are read as they
+    /// arrive, and have no CONTENT_LENGTH.
     ///
     /// Bodies with a `Content-Length` are always read as they arrive; a layer such as `tower_http::limit` limits them.
     pub fn collect_chunked_bodies(mut self, limit: impl Into<Option<u64>>) -> Self {
@@ -267,7 +268,7 @@ impl ServiceBuilder {
         self
     }
 
-    /// The service.
+    /// Creates the service.
     pub fn build(self) -> WsgiService {
         self.shared.gateway.on_shutdown(&self.shared.open);
         WsgiService { shared: Arc::new(self.shared) }
@@ -318,14 +319,14 @@ impl std::fmt::Debug for ServiceBuilder {
     }
 }
 
-/// A response that an application is working on: ready when its head is to be sent.
+/// A response in progress; ready when its head can be sent.
 #[must_use = "an exchange is cancelled when its future is dropped"]
 pub struct ResponseFuture(Stage);
 
 enum Stage {
-    /// The body is waited for.
+    /// Waiting for the body.
     Arriving(Pin<Box<dyn Future<Output = ResponseFuture> + Send>>),
-    /// Taken when it is ready.
+    /// Waiting for the head. `None` once the future is ready.
     Waiting(Option<ResponseReader>),
     Plain(StatusCode),
 }
@@ -344,7 +345,7 @@ impl Future for ResponseFuture {
             *self = ready!(arriving.as_mut().poll(cx));
         }
         let slot = match &mut self.0 {
-            // What has arrived waits for its head.
+            // The body has arrived; the new stage waits for the head.
             Stage::Arriving(_) => return Poll::Pending,
             Stage::Waiting(slot) => slot,
             Stage::Plain(status) => return Poll::Ready(Ok(plain(*status))),

@@ -1,4 +1,4 @@
-//! The sink of an exchange: a relay to the task of the client, with a head in the types of `http`.
+//! Sink of an exchange: a relay to the task of the client, with a head in the types of `http`.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use wsgi_core::response::Framing;
 
 use crate::blame::Blame;
 
-/// The head of a response as it is relayed.
+/// The head of a response, as it is relayed.
 pub(crate) struct Head {
     pub(crate) parts: Parts,
-    /// Bytes of body that are owed to the client; unknown where only the end shows them.
+    /// Bytes of body to send to the client. `None`: only the end of the body shows its length.
     pub(crate) length: Option<u64>,
 }
 
@@ -28,12 +28,12 @@ pub(crate) struct Sink {
     relay: RelaySink<Head>,
     patience: Duration,
     head_request: bool,
-    /// That of the request's body, if there is one.
+    /// Shared with the request's body. `None` without a body.
     blame: Option<Arc<Blame>>,
 }
 
 impl Sink {
-    /// `patience` is how long a client may take nothing while an application waits for it.
+    /// `patience` is how long the client may take no data while the application waits for it.
     pub(crate) fn new(
         relay: RelaySink<Head>,
         head_request: bool,
@@ -81,14 +81,14 @@ impl ResponseSink for Sink {
     }
 }
 
-/// The head as `http` has it. Names become lower case there, and those of one name stand together.
+/// Converts a head to the types of `http`, which make names lower case and group headers of the same name.
 fn parts(head: &ResponseHead) -> Result<Parts, HostError> {
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = head.status.code();
     if let Some(reason) = own_reason(&head.status)? {
         parts.extensions.insert(reason);
     }
-    // One for Content-Length, and one for the server's name.
+    // Room for Content-Length and for the server's name, too.
     parts.headers.reserve(head.headers.len() + 2);
     for header in head.headers.iter() {
         let name = HeaderName::from_bytes(header.name).map_err(unusable)?;
@@ -101,7 +101,7 @@ fn parts(head: &ResponseHead) -> Result<Parts, HostError> {
     Ok(parts)
 }
 
-/// The reason phrase, if the server would not choose the same one.
+/// Returns the reason phrase, unless the server would send the same one.
 fn own_reason(status: &StatusLine) -> Result<Option<ReasonPhrase>, HostError> {
     if status.code().canonical_reason().is_some_and(|usual| usual.as_bytes() == status.reason()) {
         return Ok(None);
@@ -109,7 +109,7 @@ fn own_reason(status: &StatusLine) -> Result<Option<ReasonPhrase>, HostError> {
     ReasonPhrase::try_from(status.reason()).map(Some).map_err(unusable)
 }
 
-/// What the gateway lets through and `http` does not: a head beyond its sizes.
+/// Error for a head that the gateway accepts but `http` does not, because of its size limits.
 fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostError {
     HostError::Io(io::Error::new(io::ErrorKind::InvalidData, error))
 }
