@@ -1,21 +1,21 @@
 //! Hands a response from the thread of an application to the side that sends it.
 //!
-//! The gateway pushes and must not be held up; an event loop, a task or a thread takes and waits for its client. [`relay`] makes
-//! both ends: a [`RelaySink`] for [`HostParts`](crate::host::HostParts), and a [`Relay`], which a host reads in one of three
-//! ways:
+//! The gateway pushes parts and must not be blocked; an event loop, a task or a thread takes them and waits for its
+//! client. [`relay`] creates both ends: a [`RelaySink`] for [`HostParts`](crate::host::HostParts), and a [`Relay`],
+//! which a host reads in one of three ways:
 //!
 //! - a thread iterates over it, and sleeps until the next part comes;
 //! - a task calls [`poll_part`](Relay::poll_part);
-//! - an event loop takes everything at once with [`take_all`](Relay::take_all) when its waker is called, and says by
-//!   [`report`](Relay::report) how the sender may go on.
+//! - an event loop calls [`take_all`](Relay::take_all) when its waker is called, and then [`report`](Relay::report),
+//!   which sets how the sender may go on.
 //!
-//! A relay is bounded: the sender has room while fewer than `room` bytes and 64 blocks wait to be taken. The end that waits is
-//! woken once: the receiver when a part is to leave now, or when the sender waits; the sender when half of the room is free. So
-//! most parts are put and taken without a wake.
+//! A relay is bounded: the sender has room while fewer than `room` bytes and 64 blocks wait to be taken. An end that
+//! waits is woken once: the receiver when a part must be sent now, or when the sender waits; the sender when half of
+//! the room is free. So most parts pass without a wake.
 //!
-//! The ends do not know which side the application is on. Turned round, with `()` for a head, a relay has the body of a request:
-//! an event loop pushes by [`RelaySink::send_block`] while [`RelaySink::poll_room`] has room, and the application's thread
-//! iterates.
+//! A relay does not depend on the side of the application. In the other direction, with `()` for a head, it transports
+//! the body of a request: an event loop pushes with [`RelaySink::send_block`] while [`RelaySink::poll_room`] has room,
+//! and the application's thread iterates.
 
 mod blocks;
 #[cfg(test)]
@@ -42,17 +42,17 @@ use crate::head::ResponseHead;
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use crate::output::FilePart;
 
-/// A size for [`relay`] in bytes that suits clients of the internet.
+/// Size for [`relay`], in bytes, that suits clients on the internet.
 pub const ROOM: usize = 64 * 1024;
 
-/// Both ends of a response. The sender has room while fewer than `room` bytes wait to be taken.
+/// Creates both ends of a response. The sender has room while fewer than `room` bytes wait to be taken.
 pub fn relay<H>(room: usize) -> (RelaySink<H>, Relay<H>) {
     let shared = Shared::new(room);
     let sink = RelaySink { shared: Arc::clone(&shared), ended: false, spools: false, parker: None };
     (sink, Relay { shared, closed: AtomicBool::new(false), parker: None })
 }
 
-/// An item of a response. They come in this order, with any number of blocks in between.
+/// An item of a response. Parts come in this order, with any number of blocks and flushes between head and end.
 #[derive(Debug)]
 pub enum Part<H = ResponseHead> {
     /// Status and headers.
@@ -61,43 +61,43 @@ pub enum Part<H = ResponseHead> {
     Block {
         /// Its bytes.
         data: Bytes,
-        /// Whether it is to be sent now, with everything before it.
+        /// Whether to send it now, with everything before it.
         flush: bool,
     },
     /// A block of the body in a file.
     File {
-        /// Where it is.
+        /// Its place in the file.
         part: FilePart,
-        /// Whether it is to be sent now, with everything before it.
+        /// Whether to send it now, with everything before it.
         flush: bool,
     },
-    /// What came so far is to be sent now.
+    /// Everything before this part must be sent now.
     Flush,
-    /// The response is complete, and to be sent.
+    /// The response is complete, and must be sent now.
     End,
-    /// The response was cut short. The status is to be answered if no head came; without a status the client is gone.
+    /// The response was cut short. The status is the answer if no head came; without a status the client is gone.
     Failed(Option<StatusCode>),
 }
 
-/// What a receiver wants of a body.
+/// How much of a body the receiver wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// It is not known before the head was taken. The sender waits for it then.
+    /// Unknown until the receiver has taken the head. The sender waits for a report after sending the head.
     AfterHead,
-    /// Blocks, as far as there is room.
+    /// The receiver takes blocks while there is room.
     Open,
     /// No further block for now: the receiver has blocks that its client has not taken.
     Full,
-    /// No further block for now, and the sender must not wait. It keeps blocks in the relay, see [`RelaySink::keep`].
+    /// No further block for now, but the sender must not wait: it keeps blocks in the relay, see [`RelaySink::keep`].
     Spool,
-    /// No block at all. Those that are sent are dropped.
+    /// The receiver takes no blocks. Those that are sent are dropped.
     Unwanted,
 }
 
-/// Why a receiver takes no more.
+/// The reason why a receiver takes no more parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// The client has everything it was promised. Parts that still come are dropped.
+    /// The client has the complete response. Further parts are dropped.
     Satisfied,
     /// The client has left. Sending fails with [`HostError::ClientGone`].
     Gone,
@@ -108,26 +108,26 @@ pub enum Closed {
 /// How a sender may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Whether a body is wanted.
+    /// Whether the receiver wants a body.
     pub interest: BodyInterest,
-    /// Whether blocks are to be [kept](RelaySink::keep) and not sent.
+    /// Whether the sender must [keep](RelaySink::keep) blocks instead of sending them.
     pub spool: bool,
 }
 
-/// The sender's end.
+/// The sending end of a relay.
 ///
-/// Dropped before the end of the response, it cuts the response short.
+/// Dropping it before the end of the response cuts the response short.
 pub struct RelaySink<H = ResponseHead> {
     shared: Arc<Shared<H>>,
     ended: bool,
-    /// The last [`Room`] said so.
+    /// The `spool` of the last [`Room`].
     spools: bool,
-    /// For the thread that waits for room.
+    /// Wakes the thread that waits for room.
     parker: Option<Arc<Parker>>,
 }
 
 impl<H> RelaySink<H> {
-    /// Sends the head. It may wait for what follows.
+    /// Sends the head, which may wait for later parts.
     pub fn head(&mut self, head: H) -> Result<(), HostError> {
         let mut head = Some(head);
         self.shared.put(|state| {
@@ -136,7 +136,7 @@ impl<H> RelaySink<H> {
         })
     }
 
-    /// Sends a block. Without `flush` it may wait for what follows.
+    /// Sends a block. Without `flush` it may wait for later parts.
     pub fn send_block(&mut self, block: Bytes, flush: bool) -> Result<(), HostError> {
         let mut block = Some(block);
         self.shared.put(|state| match block.take_if(|_| !state.is_unwanted()) {
@@ -148,7 +148,7 @@ impl<H> RelaySink<H> {
         })
     }
 
-    /// Sends a part of a file. Without `flush` it may wait for what follows.
+    /// Sends a part of a file. Without `flush` it may wait for later parts.
     pub fn send_file(&mut self, part: FilePart, flush: bool) -> Result<(), HostError> {
         let mut part = Some(part);
         self.shared.put(|state| match part.take_if(|_| !state.is_unwanted()) {
@@ -160,7 +160,7 @@ impl<H> RelaySink<H> {
         })
     }
 
-    /// Sends a block as a [`ResponseSink`] does; a part of a file as memory.
+    /// Sends a block like a [`ResponseSink`]. A part of a file is read into memory.
     pub fn send_chunk(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         match (chunk, flush) {
             (Chunk::Borrowed(block), Flush::Soon) => self.join(block),
@@ -168,7 +168,7 @@ impl<H> RelaySink<H> {
         }
     }
 
-    /// Sends a small block now. It is joined to those before it that were sent in the same way and were not taken.
+    /// Sends a small block now. It is joined to earlier blocks that were also sent with `join` and were not taken.
     pub fn join(&mut self, block: &[u8]) -> Result<(), HostError> {
         self.shared.put(|state| {
             let is_wanted = !state.is_unwanted();
@@ -179,8 +179,9 @@ impl<H> RelaySink<H> {
         })
     }
 
-    /// Keeps a block in memory while the receiver [spools](Demand::Spool). Returns false where memory has enough of them, or a
-    /// file has begun: then the block belongs into a file, and [`send_file`](Self::send_file) sends it.
+    /// Keeps a block in memory while the receiver [spools](Demand::Spool). Returns false if the room is too small for
+    /// it, or if the last block is part of a file: then the caller writes the block to a file and sends it with
+    /// [`send_file`](Self::send_file).
     pub fn keep(&mut self, block: &[u8]) -> Result<bool, HostError> {
         let mut kept = true;
         let room = self.shared.room();
@@ -194,12 +195,12 @@ impl<H> RelaySink<H> {
         Ok(kept)
     }
 
-    /// Whether blocks are to be kept, as [`poll_room`](Self::poll_room) said last.
+    /// Whether the sender must keep blocks, as the last [`poll_room`](Self::poll_room) returned.
     pub fn spools(&self) -> bool {
         self.spools
     }
 
-    /// Has everything that was sent leave now.
+    /// Makes the receiver send everything so far now.
     pub fn send_flush(&mut self) -> Result<(), HostError> {
         self.shared.put(|state| {
             state.flush();
@@ -222,8 +223,8 @@ impl<H> RelaySink<H> {
         self.shared.end(End::Failed(status));
     }
 
-    /// Whether a further block may be sent or kept. `Pending` wakes `cx` once that can have changed. With `spool_is_full` there
-    /// is no room for a block that would be kept.
+    /// Returns how to go on once a further block may be sent or kept. `Pending` wakes `cx` once that may have changed.
+    /// With `spool_is_full` there is no room for a block that must be kept.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, spool_is_full: bool) -> Poll<Result<Room, HostError>> {
         let polled = self.shared.poll_room(cx, spool_is_full);
         if let Poll::Ready(Ok(room)) = &polled {
@@ -232,8 +233,8 @@ impl<H> RelaySink<H> {
         polled
     }
 
-    /// Blocks until a further block may be sent or kept. Fails with [`HostError::TimedOut`] if nothing was taken for as long as
-    /// `timeout`.
+    /// Blocks until a further block may be sent or kept. Fails with [`HostError::TimedOut`] if the receiver takes
+    /// nothing for `timeout`.
     pub fn wait_for_room(&mut self, timeout: Duration, spool_is_full: bool) -> Result<Room, HostError> {
         let parker = Arc::clone(self.parker.get_or_insert_default());
         let waker = Waker::from(Arc::clone(&parker));
@@ -249,7 +250,7 @@ impl<H> RelaySink<H> {
         }
     }
 
-    /// A handle for a third party.
+    /// Returns a handle for a third party.
     pub fn handle(&self) -> RelayHandle<H> {
         RelayHandle { shared: Arc::clone(&self.shared) }
     }
@@ -293,27 +294,28 @@ impl<H> Drop for RelaySink<H> {
     }
 }
 
-/// The receiver's end. Dropped before the end of the response, it is [closed](Self::close) as for a client that has left:
-/// sending fails, and the gateway closes what the application has returned.
+/// The receiving end of a relay. Dropping it before the end of the response [closes](Self::close) it as for a client
+/// that has left: sending fails, and the gateway closes the application's iterable.
 pub struct Relay<H = ResponseHead> {
     shared: Arc<Shared<H>>,
     closed: AtomicBool,
-    /// For a thread that iterates.
+    /// Wakes the thread that iterates.
     parker: Option<Arc<Parker>>,
 }
 
 impl<H> Relay<H> {
-    /// The next part; `None` after [`Part::End`] or [`Part::Failed`]. `Pending` wakes `cx` when a part is to leave.
+    /// Returns the next part; `None` after [`Part::End`] or [`Part::Failed`]. `Pending` wakes `cx` when a part must be
+    /// sent.
     pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Option<Part<H>>> {
         self.shared.poll_part(cx)
     }
 
-    /// Takes everything that is there, without waiting. The sender goes on when [`report`](Self::report) says so.
+    /// Takes all parts, without waiting. The sender goes on after [`report`](Self::report).
     pub fn take_all(&self) -> Batch<H> {
         self.take_if(|_| true)
     }
 
-    /// As [`take_all`](Self::take_all), if the end of the response is there.
+    /// Like [`take_all`](Self::take_all) if the end of the response has come; otherwise takes nothing.
     pub fn take_complete(&self) -> Batch<H> {
         self.take_if(state::State::is_complete)
     }
@@ -334,23 +336,24 @@ impl<H> Relay<H> {
         })
     }
 
-    /// Says how the sender may go on, as far as that has changed, and calls `waker` once when there is something to take: at
-    /// once if parts have come since [`take_all`](Self::take_all).
+    /// Sets how the sender may go on, unless `demand` is `None`, and calls `waker` once when there are parts to take:
+    /// at once if parts have come since [`take_all`](Self::take_all).
     pub fn report(&self, demand: Option<Demand>, waker: Waker) {
         self.shared.report(demand, waker);
     }
 
-    /// Has the sender wait for [`report`](Self::report) when it has sent the head. Called before anything is sent.
+    /// Makes the sender wait for [`report`](Self::report) after it has sent the head. Must be called before anything is
+    /// sent.
     pub fn ask_after_head(&self) {
         self.shared.with(state::State::ask_after_head);
     }
 
-    /// Whether the response is complete and was taken.
+    /// Whether the response is complete and all its blocks were taken.
     pub fn is_at_end(&self) -> bool {
         self.shared.with(|state| state.is_at_end())
     }
 
-    /// Takes no more. A sender that waits goes on.
+    /// Stops taking parts. A sender that waits goes on.
     pub fn close(&self, closed: Closed) {
         self.closed.store(true, Ordering::Relaxed);
         self.shared.close(closed);
@@ -381,7 +384,7 @@ impl<H> Drop for Relay<H> {
     }
 }
 
-/// Parts that were taken at once, in order.
+/// Parts that were taken together, in order.
 pub struct Batch<H = ResponseHead> {
     head: Option<H>,
     flush: bool,
@@ -406,7 +409,7 @@ impl<H> Iterator for Batch<H> {
     }
 }
 
-/// A relay as a third party sees it: the reader of a request's body, or the owner of all responses.
+/// A handle to a relay for a third party: the reader of a request's body, or the owner of all responses.
 pub struct RelayHandle<H = ResponseHead> {
     shared: Arc<Shared<H>>,
 }
@@ -418,12 +421,12 @@ impl<H> Clone for RelayHandle<H> {
 }
 
 impl<H> RelayHandle<H> {
-    /// Ends a response that the gateway will not end any more, see [`Part::Failed`].
+    /// Ends a response that the gateway will no longer end, see [`Part::Failed`].
     pub fn fail_with(&self, status: Option<StatusCode>) {
         self.shared.end(End::Failed(status));
     }
 
-    /// The error of a response that cannot be sent any more; `Pending` wakes `cx` then. One waker has a place.
+    /// Returns the error once a response can no longer be sent; `Pending` wakes `cx` then. Only the last waker is kept.
     pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<HostError> {
         self.shared.poll_closed(cx)
     }

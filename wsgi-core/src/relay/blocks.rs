@@ -1,4 +1,4 @@
-//! The blocks that wait in a relay, first in first out. A single block, which is all of most responses, takes no allocation.
+//! Queue of the blocks in a relay, first in first out. A single block, as in most responses, needs no allocation.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use crate::output::FilePart;
 
 #[derive(Default)]
 pub(super) struct Blocks {
-    /// `None` only if there are no blocks at all.
+    /// `None` only if the queue is empty.
     first: Option<Queued>,
-    /// `None` until there is a second one: most responses have none, and need not drop it.
+    /// `None` until there is a second block: most responses have none, and dropping `None` is cheap.
     others: Option<VecDeque<Queued>>,
-    /// Bytes of the blocks that are in memory.
+    /// Bytes of the blocks in memory.
     bytes: usize,
 }
 
@@ -24,12 +24,12 @@ struct Queued {
 
 enum Block {
     Whole(Bytes),
-    /// Small blocks that came faster than they are taken.
+    /// Small blocks that came faster than they were taken.
     Joined(BytesMut),
     File(FilePart),
 }
 
-/// A block as it leaves the queue.
+/// A block that has left the queue.
 pub(super) enum Data {
     Memory(Bytes),
     File(FilePart),
@@ -42,7 +42,7 @@ impl Blocks {
         self.add(Queued { block: Block::Whole(block), flush });
     }
 
-    /// Appends to the last block if that was made by `join`, else adds a block.
+    /// Appends to the last block if `join` made it, otherwise adds a block.
     pub(super) fn join(&mut self, block: &[u8]) {
         self.bytes += block.len();
         match self.last_mut() {
@@ -51,7 +51,7 @@ impl Blocks {
         }
     }
 
-    /// Adds a part of a file, or extends the last block by it where that ends at the same place of the same file.
+    /// Adds a part of a file, or extends the last block if that ends where the part begins in the same file.
     pub(super) fn push_file(&mut self, part: FilePart, flush: bool) {
         match self.last_mut() {
             Some(Queued { block: Block::File(before), flush: flushed })
@@ -70,7 +70,7 @@ impl Blocks {
         self.last_mut().map(|last| last.flush = true).is_some()
     }
 
-    /// The next block, and whether it is to be flushed.
+    /// Takes the next block, and whether to flush it.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Data, bool)> {
         let next = self.others.as_mut().and_then(VecDeque::pop_front);

@@ -1,5 +1,5 @@
-//! A relay against a model of it: whatever both ends do, bytes arrive once and in order, the relay is bounded, and an end that
-//! can go on is awake.
+//! Compares a relay with a model: for any steps of both ends, bytes arrive once and in order, the relay is bounded, and
+//! an end that can go on is awake.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ const ROOM: usize = 24;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Sends so many bytes if there is room.
+    /// Sends this many bytes if there is room.
     Send(usize, bool),
     Join(usize),
     Flush,
@@ -20,7 +20,7 @@ enum Step {
     Fail,
     /// Takes one part, as tasks and threads do.
     TakeOne,
-    /// Takes everything, as an event loop does, which reports later.
+    /// Takes all parts, as an event loop does, which reports later.
     TakeAll,
     Report(Demand),
     Close(Closed),
@@ -48,7 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// One end's waker, while the end waits.
+/// The waker of an end that waits.
 #[derive(Default)]
 struct Waiting(Option<Arc<Count>>);
 
@@ -62,24 +62,24 @@ impl Waiting {
     }
 }
 
-/// A relay as it must look from outside.
+/// The visible state of a relay.
 struct Model {
-    /// Bytes that were sent and not taken, as numbers that count on.
+    /// Bytes that were sent and not taken. Their values count up.
     sent: VecDeque<u8>,
     next: u8,
-    /// Something is to leave now.
+    /// Whether a part must be sent now.
     urgent: bool,
     ended: bool,
     end_seen: bool,
     demand: Demand,
-    /// The sender did not have to wait.
+    /// Whether the receiver has ever spooled, so that the sender did not have to wait.
     spooled: bool,
     closed: Option<Closed>,
     sender: Waiting,
     receiver: Waiting,
-    /// The receiver was woken, and has not looked since.
+    /// Whether the receiver was woken, and has not polled since.
     will_look: bool,
-    /// It has taken everything, and reports next.
+    /// Whether the receiver has taken everything, and reports next.
     will_report: bool,
 }
 
@@ -159,7 +159,7 @@ fn sends(sink: &mut RelaySink<()>, model: &mut Model, step: &Step) -> Result<(),
 
 fn takes_one(relay: &Relay<()>, model: &mut Model) -> Result<(), TestCaseError> {
     let (count, waker) = counting();
-    // Until there is nothing more.
+    // The receiver polls until nothing is left.
     model.will_look = true;
     match relay.poll_part(&mut Context::from_waker(&waker)) {
         Poll::Ready(Some(part)) => model.received(part)?,
@@ -225,7 +225,7 @@ proptest! {
                     model.urgent = false;
                 }
             }
-            // A block more than the room, since the sender asks before each.
+            // At most one block beyond the room, since the sender checks before each.
             model.spooled |= model.demand == Demand::Spool;
             prop_assert!(model.spooled || model.sent.len() < ROOM + 20);
             let receivable = model.closed.is_none() && (model.demand != Demand::Spool || model.ended) && !model.end_seen;

@@ -15,8 +15,8 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// Blocks until the waker is called, or returns at once if it was called since the last time. Returns false after `timeout`;
-    /// [`Duration::MAX`] is no timeout. The thread is not attached to Python.
+    /// Blocks until the waker is called, or returns at once if it was called since the last `park`. Returns false after
+    /// `timeout`; [`Duration::MAX`] is no timeout. The thread must not be attached to Python.
     pub fn park(&self, timeout: Duration) -> bool {
         let (mut woken, _) = self.woken.lock().wait_timeout_while(&self.signal, timeout, |woken| !*woken);
         std::mem::take(&mut *woken)

@@ -1,4 +1,4 @@
-//! What both ends of a relay share, and the rules: when there is room, and when an end is woken.
+//! State that both ends of a relay share, and its rules: when there is room, and when an end is woken.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,8 +11,8 @@ use crate::error::HostError;
 use crate::host::BodyInterest;
 use crate::lock::{Leaf, LeafGuard};
 
-/// The most blocks that wait in a relay. A receiver spends time on each, however short it is: nginx's filters look at all
-/// buffers that a client has not taken, so that a generator of single bytes would hold up an event loop for minutes.
+/// Most blocks that wait in a relay. Each block costs the receiver time, however short it is: nginx's filters examine
+/// all buffers that a client has not taken, so a generator of single bytes would block an event loop for minutes.
 pub(super) const BLOCKS: usize = 64;
 
 pub(super) struct Shared<H> {
@@ -24,19 +24,19 @@ pub(super) struct Shared<H> {
 pub(super) struct State<H> {
     pub(super) head: Option<H>,
     pub(super) head_sent: bool,
-    /// Everything before the first block is to leave now.
+    /// Whether everything before the first block must be sent now.
     pub(super) flush: bool,
     pub(super) blocks: Blocks,
     end: Option<End>,
     end_taken: bool,
     demand: Demand,
     closed: Option<Closed>,
-    /// The receiver was to be woken and had left no waker.
+    /// Whether the receiver should have been woken but had left no waker.
     ripe: bool,
     receiver: Option<Waker>,
-    /// The exchange, while it waits for room.
+    /// Waker of the exchange while it waits for room.
     sender: Option<Waker>,
-    /// A third party that is to learn of the close.
+    /// Waker of a third party, called at the close.
     watcher: Option<Waker>,
 }
 
@@ -46,10 +46,10 @@ pub(super) enum End {
     Failed(Option<StatusCode>),
 }
 
-/// The result of a look at the state.
+/// Result of examining the state.
 pub(super) enum Looked<'a, T> {
     Ready(T),
-    /// Nothing yet; the place of the waker.
+    /// Not ready; the waker must be stored here.
     Wait(&'a mut Option<Waker>),
 }
 
@@ -76,10 +76,10 @@ impl<H> Shared<H> {
         self.room
     }
 
-    /// Has the sender change the state by `work`, which returns whether the receiver is to look at once. After a close `work` is
-    /// not called; an error if nothing can be sent any more.
+    /// Changes the state for the sender by `work`, which returns whether to wake the receiver. After a close `work` is
+    /// not called. Fails if the response can no longer be sent.
     pub(super) fn put(&self, work: impl FnOnce(&mut State<H>) -> bool) -> Result<(), HostError> {
-        // Dropped without the lock if it is not called: it may have a block of Python's.
+        // If `work` is not called, it is dropped without the lock, because it may own a block of Python.
         let mut work = Some(work);
         let receiver = self.state.with(|state| match state.closed {
             Some(closed) => closed.result().map(|()| None),
@@ -101,13 +101,13 @@ impl<H> Shared<H> {
         wake(receiver);
     }
 
-    /// Whether a further block may be sent. With `spool_is_full` the sender cannot spool.
+    /// Returns how to go on once a further block may be sent. With `spool_is_full` the sender cannot spool.
     pub(super) fn poll_room(&self, cx: &Context<'_>, spool_is_full: bool) -> Poll<Result<Room, HostError>> {
         let mut receiver = None;
         let polled = self.poll(cx, |state| match state.look_for_room(self.room, spool_is_full) {
             Some(found) => Looked::Ready(found),
             None => {
-                // It was not woken for parts that were to leave with later ones.
+                // The receiver was not woken for parts that could wait for later ones.
                 if receiver.is_none() {
                     receiver = state.notify_before_waiting();
                 }
@@ -118,12 +118,12 @@ impl<H> Shared<H> {
         polled
     }
 
-    /// The next part; `None` after the end.
+    /// Returns the next part; `None` after the end.
     pub(super) fn poll_part(&self, cx: &Context<'_>) -> Poll<Option<Part<H>>> {
         let mut sender = None;
         let polled = self.poll(cx, |state| match state.pop() {
             Some(part) => {
-                // Not as soon as there is room: the sender would run for each block.
+                // Only at half of the room: otherwise the sender would wake for each block.
                 if state.blocks.bytes() <= self.room / 2 && state.blocks.len() <= BLOCKS / 2 {
                     sender = state.sender.take();
                 }
@@ -139,7 +139,7 @@ impl<H> Shared<H> {
         polled
     }
 
-    /// Runs `work` with the state. Wakers are not called in it.
+    /// Runs `work` with the state. It must not call wakers.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut State<H>) -> T) -> T {
         self.state.with(work)
     }
@@ -166,7 +166,7 @@ impl<H> Shared<H> {
         wake(again);
     }
 
-    /// Ends the receiving side; nothing is kept.
+    /// Closes the receiving side and drops all parts.
     pub(super) fn close(&self, closed: Closed) {
         let (sender, watcher, _receiver, _parts) = self.state.with(|state| {
             if state.closed.is_some() {
@@ -181,7 +181,7 @@ impl<H> Shared<H> {
         wake(watcher);
     }
 
-    /// The error of a response that cannot be sent any more. `Pending` until then.
+    /// Returns the error once the response can no longer be sent.
     pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<HostError> {
         self.poll(cx, |state| match state.closed.map(Closed::result) {
             Some(Err(error)) => Looked::Ready(error),
@@ -189,8 +189,8 @@ impl<H> Shared<H> {
         })
     }
 
-    /// Looks at the state, and leaves the waker of `cx` where it is to wait. Wakers are cloned and dropped without the lock:
-    /// that runs code of others.
+    /// Examines the state with `look`, and stores the waker of `cx` if it is not ready. Wakers are cloned and dropped
+    /// without the lock, because that runs foreign code.
     fn poll<T>(&self, cx: &Context<'_>, mut look: impl FnMut(&mut State<H>) -> Looked<'_, T>) -> Poll<T> {
         let mut waker: Option<Waker> = None;
         loop {
@@ -225,7 +225,7 @@ impl<H> State<H> {
         self.end.get_or_insert(End::Complete);
     }
 
-    /// Asks that the parts leave now.
+    /// Marks all parts so far to be sent now.
     pub(super) fn flush(&mut self) {
         if !self.blocks.flush() {
             self.flush = true;
@@ -236,28 +236,28 @@ impl<H> State<H> {
         self.demand = Demand::AfterHead;
     }
 
-    /// Whether the end is there and was not taken.
+    /// Whether the end has come and was not taken.
     pub(super) fn is_complete(&self) -> bool {
         self.end.is_some() && !self.end_taken
     }
 
-    /// Whether the response is complete, and all of it was taken but for the end itself.
+    /// Whether the response is complete, and everything except the end was taken.
     pub(super) fn is_at_end(&self) -> bool {
         self.end == Some(End::Complete) && self.head.is_none() && self.blocks.is_empty()
     }
 
-    /// The end, the first time it is asked for.
+    /// Returns the end once; `None` before it has come.
     pub(super) fn take_end(&mut self) -> Option<End> {
         let first = !std::mem::replace(&mut self.end_taken, self.end.is_some());
         if first { self.end } else { None }
     }
 
-    /// The receiver has looked.
+    /// Records that the receiver has taken the parts.
     pub(super) fn taken(&mut self) {
         self.ripe = false;
     }
 
-    /// The receiver has looked, and leaves the parts for another time.
+    /// Records that the receiver leaves the parts in the relay for now.
     pub(super) fn left(&mut self) {
         self.ripe |= self.has_parts();
     }
@@ -279,7 +279,7 @@ impl<H> State<H> {
         self.take_end().map(Part::of_end)
     }
 
-    /// Whether the sender need not wait, and how it goes on.
+    /// Returns how the sender goes on; `None` if it must wait.
     fn look_for_room(&self, room: usize, spool_is_full: bool) -> Option<Result<Room, HostError>> {
         let wanted = Room { interest: BodyInterest::Wanted, spool: false };
         match self.closed.map(Closed::result) {
@@ -297,12 +297,12 @@ impl<H> State<H> {
         Some(Ok(found))
     }
 
-    /// Whether the receiver takes anything at the moment.
+    /// Whether the receiver takes any part at present.
     fn is_receivable(&self) -> bool {
         self.demand != Demand::Spool || self.end.is_some()
     }
 
-    /// The receiver is to look. Returns its waker.
+    /// Takes the receiver's waker, for the caller to call. Records in `ripe` if there is none.
     fn notify(&mut self) -> Option<Waker> {
         let waker = if self.is_receivable() { self.receiver.take() } else { None };
         self.ripe |= waker.is_none();
@@ -331,7 +331,7 @@ impl<H> Part<H> {
 }
 
 impl Closed {
-    /// What the sender gets that sends nevertheless.
+    /// Result of sending after the close.
     fn result(self) -> Result<(), HostError> {
         match self {
             Closed::Satisfied => Ok(()),
@@ -341,7 +341,7 @@ impl Closed {
     }
 }
 
-/// Calls a waker. It takes locks of others: ours is free again.
+/// Calls a waker, without our lock, since it may take other locks.
 #[inline]
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {

@@ -36,7 +36,7 @@ fn bytes(block: &'static [u8]) -> Bytes {
     Bytes::from_static(block)
 }
 
-/// The next part as text; `None` where there is none as yet.
+/// Returns the next part as text; `None` if there is none yet.
 fn take(relay: &Relay<()>) -> Option<String> {
     match relay.poll_part(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(part) => Some(part.map_or_else(|| "over".to_owned(), shown)),
