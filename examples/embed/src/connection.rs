@@ -1,4 +1,4 @@
-//! One client: its requests, and the responses to them.
+//! One client connection: its requests, and the responses to them.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -19,13 +19,13 @@ use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
 use crate::patient::{Patient, SILENCE};
 use crate::{Busy, Site};
 
-/// How long the head of a request may take in all, and a connection between two requests.
+/// Time limit for the head of a request, including the wait for its first byte.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection stays open while its client still sends bytes, which are dropped.
+/// How long the server still reads from the client after the last response. The bytes are dropped.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Answers requests until one side has had enough.
+/// Answers the requests of a connection until the client or the server ends it.
 pub(crate) fn serve(stream: &TcpStream, site: &'static Site) -> io::Result<()> {
     stream.set_write_timeout(Some(SILENCE))?;
     stream.set_nodelay(true)?;
@@ -40,24 +40,24 @@ pub(crate) fn serve(stream: &TcpStream, site: &'static Site) -> io::Result<()> {
     while answer(stream, &incoming, site, &mut busy)? {
         busy = None;
     }
-    // Closed with bytes unread, the connection would be reset, and the response lost (RFC 9112, 9.6).
+    // A close with unread bytes would reset the connection, and the response would be lost (RFC 9112, 9.6).
     stream.shutdown(Shutdown::Write)?;
     let reader = &mut incoming.lock().expect(LOCK).reader;
     reader.get_mut().deadline = Some(Instant::now() + LINGER_TIME);
     io::copy(&mut reader.take(64 << 20), &mut io::sink()).map(drop)
 }
 
-/// What a client sends: heads are read by the thread of its connection, bodies by that of the application.
+/// Input of a client: the thread of the connection reads heads, the thread of the application reads bodies.
 struct Incoming {
     reader: BufReader<Patient>,
     body: Extent,
-    /// Of the body.
+    /// Limits the time that the client may take for the body.
     pace: Pace,
     too_slow: bool,
 }
 
 impl Incoming {
-    /// Reads from the connection, for a body, as long as its client may take for that.
+    /// Calls `read` for a body, with the rest of the time that the client may take for it.
     fn read_body<T>(&mut self, read: impl FnOnce(&mut Self) -> T, size: impl FnOnce(&T) -> Option<usize>) -> T {
         let began = Instant::now();
         self.reader.get_mut().deadline = self.pace.left().map(|left| began + left);
@@ -72,7 +72,7 @@ impl Incoming {
 
 struct Body {
     incoming: Arc<Mutex<Incoming>>,
-    /// The connection, for as long as the client may wait for 100 Continue.
+    /// The connection, while the client waits for 100 Continue.
     awaited: Arc<Leaf<Option<TcpStream>>>,
 }
 
@@ -81,7 +81,7 @@ impl BodySource for Body {
         self.incoming.lock().expect(LOCK).body.remaining()
     }
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, HostError> {
-        // A statement of its own: the lock is not held while this writes.
+        // A separate statement, so that the lock is not held during the write.
         let awaited = self.awaited.replace(None);
         if let Some(mut stream) = awaited {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| HostError::ClientGone)?;
@@ -103,7 +103,7 @@ impl BodySource for Body {
 const LOCK: &str = "nothing panics under this lock";
 const SOFTWARE: &str = "embed-example";
 
-/// Answers one request; whether another one may follow.
+/// Answers one request. Returns whether another one may follow.
 fn answer(
     stream: &TcpStream,
     incoming: &Arc<Mutex<Incoming>>,
@@ -130,12 +130,13 @@ fn answer(
     let all: Vec<_> =
         request.headers.iter().map(|field| HeaderField::new(field.name.as_bytes(), field.value)).collect();
     let Some(terms) = Terms::new(minor_version, &all) else { return refuse(stream, 400) };
-    // To applications an underscore is a dash: with X_User a client could pose as the proxy in front that sets X-User.
+    // Applications see an underscore as a dash: with X_User a client could imitate the proxy in front that sets X-User.
     let mut fields: Vec<_> = all.into_iter().filter(|field| !field.name.contains(&b'_')).collect();
-    // A fragment is not for servers (RFC 9112, 3.2); nginx cuts it off, too.
+    // A fragment is not sent to servers (RFC 9112, 3.2); nginx cuts it off, too.
     let (sent, _) = target.split_once('#').unwrap_or((target, ""));
     let mut target = Cow::Borrowed(sent);
-    // Clients of proxies send the whole URL, and so may others. Its host replaces that of the header (RFC 9112, 3.2.2).
+    // Clients of proxies send the whole URL, and others may do so, too. Its host replaces the Host header (RFC 9112,
+    // 3.2.2).
     if let Some(url) = without_scheme(sent) {
         let (host, path) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
         if host_and_port(host.as_bytes()).is_none() {
@@ -173,7 +174,8 @@ fn answer(
     let mut guard = incoming.lock().expect(LOCK);
     (guard.body, guard.pace, guard.too_slow) = (terms.body, Pace::default(), false);
     if !guard.body.is_at_end() && !terms.expects_continue {
-        // No thread of the application waits for a client that announces a body and sends none.
+        // Waits for the first bytes here: a client that announces a body and sends none must not occupy an application
+        // thread.
         let fill = |incoming: &mut Incoming| incoming.reader.fill_buf().map(drop);
         if guard.read_body(fill, |filled| filled.as_ref().ok().map(|()| 0)).is_err() {
             return refuse(stream, 408);
@@ -189,10 +191,10 @@ fn answer(
     let mut writer = Writer::new(out, minor_version, head_request, terms.persistent, SOFTWARE, SystemTime::now);
     for part in relay {
         if matches!(part, Part::Head(_)) && awaited.replace(None).is_some() {
-            // It is too late for 100 Continue, and nobody knows whether the client sends its body all the same.
+            // It is too late for 100 Continue, and the client may or may not send its body.
             writer.end_connection();
         }
-        // On failure the relay is dropped: the application's result is closed, and writing raises OSError.
+        // On failure the relay is dropped: the application's iterable is closed, and writing raises OSError.
         writer.write(part)?;
     }
     let Incoming { reader, body, too_slow, .. } = &mut *incoming.lock().expect(LOCK);
@@ -204,14 +206,14 @@ fn answer(
     Ok(writer.is_reusable() && body.skip(reader, 256 * 1024))
 }
 
-/// The authority and path of a target of the absolute form, without `http://` or `https://`. The scheme is the client's choice, and
-/// changes nothing.
+/// Returns the authority and path of a target in absolute form, without `http://` or `https://`. The client chooses the
+/// scheme, which has no effect.
 fn without_scheme(target: &str) -> Option<&str> {
     let (scheme, url) = target.split_once("://")?;
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")).then_some(url)
 }
 
-/// The host's own answer, and the last one.
+/// Answers with an error of the host, and ends the connection.
 fn refuse(stream: &TcpStream, status: u16) -> io::Result<bool> {
     Writer::new(BufWriter::new(stream), 1, false, false, SOFTWARE, SystemTime::now).refuse(status)?;
     Ok(false)
