@@ -33,45 +33,45 @@ help:
 	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
 
 serve:
-	@scripts/serve
+	@scripts/build/serve
 
 test:
-	@scripts/test
+	@scripts/check/test
 
 nginx:
-	@scripts/build-nginx
+	@scripts/build/nginx
 
 module:
-	@scripts/build-module
+	@scripts/build/module
 
 hyper:
-	@scripts/build-hyper
+	@scripts/build/hyper
 
 examples:
-	@scripts/list-examples
+	@scripts/build/list-examples
 
 lint:
-	@scripts/lint
+	@scripts/check/lint
 
 audit:
-	@scripts/audit
+	@scripts/check/audit
 
 bench:
-	@scripts/bench
+	@scripts/measure/bench
 
 soak:
-	@scripts/test-pythons 3.10 3.12
-	@scripts/hups
-	@scripts/bench soak
+	@scripts/check/test-pythons 3.10 3.12
+	@scripts/measure/hups
+	@scripts/measure/bench soak
 
 fuzz:
-	@scripts/fuzz
+	@scripts/check/fuzz
 
 sanitize:
-	@scripts/sanitize
+	@scripts/check/sanitize
 
 matrix:
-	@scripts/matrix $(ROWS)
+	@scripts/check/matrix $(ROWS)
 
 clean:
 	rm -rf target

@@ -161,8 +161,8 @@ impl<T: Task> Pool<T> {
         let failure = roster.start_failure.take();
         // Called under the lock, which the woken thread needs first: if that thread preempts the caller, it gives the
         // processor back at once, and finds several tasks when it runs next. nginx with one thread takes 4 % less CPU per
-        // request that way (nine alternating pairs), and wsgi-hyper on one processor saves more than that (`scripts/bench
-        // hop`).
+        // request that way (nine alternating pairs), and wsgi-hyper on one processor saves more than that
+        // (`scripts/measure/bench hop`).
         call(called);
         drop(roster);
         self.shared.report(failure);

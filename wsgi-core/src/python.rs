@@ -8,7 +8,7 @@
 //! All unsafe code of the crate is here, except the file mapping in `output/spool.rs`.
 
 // Floors, the lowest first: attach, objects, application, exchange, process. A file imports from its own floor and
-// lower ones only (`scripts/check-floors.py`).
+// lower ones only (`scripts/check/floors.py`).
 mod application;
 mod attach;
 mod exchange;

@@ -125,7 +125,7 @@ fn the_build_script_says_what_is_wrong_with_a_program_that_is_no_python() {
 /// Returns the standard error of one of the project's scripts, run with this Python. The script must fail.
 fn scripts_say(python: &Path, script: &str) -> String {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
-    let command = format!("source {}/common.sh; {script}", scripts.display());
+    let command = format!("source {}/lib/common.sh; {script}", scripts.display());
     let output = Command::new("bash").args(["-c", &command]).env("PYTHON", python).env_remove("WSGI_PYTHON").output();
     let output = output.expect("bash runs");
     assert!(!output.status.success(), "{script} takes {}", python.display());

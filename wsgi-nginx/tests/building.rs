@@ -37,7 +37,7 @@ impl Place {
 
 /// Returns the error line of `make module`.
 fn refusal(program: &Path, sources: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build-module");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build/module");
     let output = Command::new(script).env("NGINX_BIN", program).env("NGINX_SOURCE", sources).output().unwrap();
     assert!(!output.status.success(), "{program:?} was taken");
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -98,14 +98,16 @@ fn an_nginx_without_headers_is_refused_in_one_sentence() {
 fn scripts_without_cargo(folder: &Path) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let scripts = folder.join("project/scripts");
-    fs::create_dir_all(&scripts).unwrap();
-    for entry in fs::read_dir(project.join("scripts")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, scripts.join(path.file_name().unwrap())).unwrap();
+    for name in ["build", "check", "lib"] {
+        fs::create_dir_all(scripts.join(name)).unwrap();
+        for entry in fs::read_dir(project.join("scripts").join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, scripts.join(name).join(path.file_name().unwrap())).unwrap();
+            }
         }
     }
-    for name in ["cargo-module", "check-module", "install-missing"] {
+    for name in ["build/cargo-module", "check/module", "build/install-missing"] {
         fs::write(scripts.join(name), "#!/bin/sh\n").unwrap();
     }
     std::os::unix::fs::symlink(project.join("wsgi-nginx"), folder.join("project/wsgi-nginx")).unwrap();
@@ -117,7 +119,7 @@ fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the
     let place = Place::new();
     let (program, sources) = (place.program("nginx version: nginx/1.26.3"), place.sources("1.26.3"));
     fs::write(sources.join("configure"), "").unwrap();
-    let script = scripts_without_cargo(place.0.path()).join("build-module");
+    let script = scripts_without_cargo(place.0.path()).join("build/module");
     let copy = place.0.path().join("project/target/nginx-system/source");
     let header = |name: &str| copy.join("src/core").join(name);
     // Returns the modification time of the copy, by which cargo detects changed headers.
@@ -151,8 +153,11 @@ fn make_module_takes_changed_headers_of_one_version_and_keeps_those_that_are_the
 fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
     let folder = tempfile::tempdir().unwrap();
     let scripts = scripts_without_cargo(folder.path());
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cargo-module"), scripts.join("cargo-module"))
-        .unwrap();
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/build/cargo-module"),
+        scripts.join("build/cargo-module"),
+    )
+    .unwrap();
     let begun = folder.path().join("begun");
     // More output than a pipe holds: the write ends only when Python has read most of it.
     let cargo = format!(
@@ -162,7 +167,7 @@ fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
     );
     let path = path_with_cargo(&cargo, folder.path());
     let mut command = Command::new("env");
-    command.args(["--default-signal=INT", "--"]).arg(scripts.join("cargo-module")).args([
+    command.args(["--default-signal=INT", "--"]).arg(scripts.join("build/cargo-module")).args([
         "source",
         "objs",
         "module.so",
@@ -258,7 +263,7 @@ fn every_header_of_nginx_calls_cargo_in_nginx_own_build_when_it_changes() {
 
 /// Directories, options and notice of the vendored nginx, with these options of `make nginx`.
 fn vendored(options: &[&str]) -> [String; 4] {
-    const PRINT: &str = r#"source scripts/vendored-nginx.sh
+    const PRINT: &str = r#"source scripts/lib/vendored-nginx.sh
 printf '%s\n' "$nginx_objs" "$nginx_home" "${nginx_flags[*]}" "$nginx_notice""#;
     let mut bash = Command::new("bash");
     bash.args(["-c", PRINT]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));

@@ -1,4 +1,4 @@
-//! `scripts/matrix` and its trees: refused arguments, and interruptions, after which no mount and no process is left.
+//! `scripts/check/matrix` and its trees: refused arguments, and interruptions, after which no mount and no process is left.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -72,11 +72,11 @@ fn programs_of_root(absent: &[&str], folder: &TempDir) -> PathBuf {
 #[test]
 fn an_unknown_row_or_tree_is_refused_with_those_that_exist() {
     let folder = temporary_folder();
-    let said = refusal(script("matrix", &folder).args(["trixie", "buster"]));
+    let said = refusal(script("check/matrix", &folder).args(["trixie", "buster"]));
     assert_eq!(said, "error: there is no row \"buster\": bookworm, trixie, sid, sid-3.15, vendored\n");
-    let said = refusal(script("debian-tree", &folder).arg("buster"));
+    let said = refusal(script("build/debian-tree", &folder).arg("buster"));
     assert_eq!(said, "error: there is no tree \"buster\": bookworm, trixie, sid\n");
-    let said = refusal(script("in-tree", &folder).args(["buster", "true"]));
+    let said = refusal(script("build/in-tree", &folder).args(["buster", "true"]));
     assert_eq!(said, "error: there is no tree \"buster\": bookworm, trixie, sid\n");
 }
 
@@ -85,15 +85,18 @@ fn unknown_arguments_are_refused_with_the_usage() {
     let folder = temporary_folder();
     for arguments in [&["--check", "extra"][..], &["--check", "--record"], &["--record", "--check"], &["trixie", "-x"]]
     {
-        let said = refusal(script("matrix", &folder).args(arguments));
-        assert!(said.starts_with("error: usage: scripts/matrix [--record] [ROW...], or"), "{arguments:?}: {said}");
+        let said = refusal(script("check/matrix", &folder).args(arguments));
+        assert!(
+            said.starts_with("error: usage: scripts/check/matrix [--record] [ROW...], or"),
+            "{arguments:?}: {said}"
+        );
     }
     for arguments in [&[][..], &["trixie", "extra"]] {
-        let said = refusal(script("debian-tree", &folder).args(arguments));
-        assert!(said.starts_with("error: usage: scripts/debian-tree SUITE"), "{arguments:?}: {said}");
+        let said = refusal(script("build/debian-tree", &folder).args(arguments));
+        assert!(said.starts_with("error: usage: scripts/build/debian-tree SUITE"), "{arguments:?}: {said}");
     }
-    let said = refusal(script("in-tree", &folder).arg("trixie"));
-    assert!(said.starts_with("error: usage: scripts/in-tree SUITE COMMAND"), "{said}");
+    let said = refusal(script("build/in-tree", &folder).arg("trixie"));
+    assert!(said.starts_with("error: usage: scripts/build/in-tree SUITE COMMAND"), "{said}");
 }
 
 #[test]
@@ -101,7 +104,9 @@ fn another_user_than_root_is_refused_and_told_of_the_row_that_needs_none() {
     let folder = temporary_folder();
     let programs = programs_without(&[], &folder);
     replace_program(&programs, "id", "1000");
-    for (name, arguments) in [("matrix", &["trixie"][..]), ("debian-tree", &["sid"]), ("in-tree", &["sid", "true"])] {
+    for (name, arguments) in
+        [("check/matrix", &["trixie"][..]), ("build/debian-tree", &["sid"]), ("build/in-tree", &["sid", "true"])]
+    {
         let said = refusal(script(name, &folder).args(arguments).env("PATH", &programs));
         assert!(said.contains("by root alone") && said.contains("make matrix ROWS=vendored"), "{name}: {said}");
     }
@@ -114,7 +119,7 @@ fn a_system_without_debootstrap_that_is_not_debian_is_refused_with_what_is_missi
     // A system without apt-get is not Debian.
     let programs = programs_of_root(&["debootstrap", "apt-get"], &folder);
     replace_program(&programs, "unshare", "");
-    let said = refusal(script("matrix", &folder).arg("trixie").env("PATH", &programs));
+    let said = refusal(script("check/matrix", &folder).arg("trixie").env("PATH", &programs));
     assert!(said.contains("not found: debootstrap") && said.contains("package manager of this system"), "{said}");
 }
 
@@ -123,7 +128,7 @@ fn a_system_that_forbids_namespaces_is_refused() {
     let folder = temporary_folder();
     let programs = programs_of_root(&["unshare"], &folder);
     symlink("/bin/false", programs.join("unshare")).expect("a link");
-    let said = refusal(script("matrix", &folder).arg("trixie").env("PATH", &programs));
+    let said = refusal(script("check/matrix", &folder).arg("trixie").env("PATH", &programs));
     assert!(said.contains("allows root no namespaces"), "{said}");
 }
 
@@ -143,11 +148,11 @@ fn small_tree() -> TempDir {
     folder
 }
 
-/// `scripts/in-tree` with a bash command.
+/// `scripts/build/in-tree` with a bash command.
 fn in_tree(command: &str, folder: &TempDir) -> Command {
     // bash cannot trap a signal that it inherits as ignored, for example in the background of another shell.
     let mut env = Command::new("env");
-    env.args(["--default-signal=HUP,INT,TERM", "--"]).arg(workspace().join("scripts/in-tree"));
+    env.args(["--default-signal=HUP,INT,TERM", "--"]).arg(workspace().join("scripts/build/in-tree"));
     env.args(["trixie", "bash", "-c", command]).env("WSGI_TREES", folder.path().join("trees"));
     env.stdin(Stdio::null());
     env
@@ -248,7 +253,10 @@ fn a_tree_that_is_not_complete_is_not_used() {
     let folder = small_tree();
     fs::remove_file(folder.path().join("trees/trixie/etc/wsgi-tree")).expect("a stamp");
     let said = refusal(&mut in_tree("echo inside", &folder));
-    assert!(said.contains("there is no complete tree in ") && said.contains("scripts/debian-tree trixie"), "{said}");
+    assert!(
+        said.contains("there is no complete tree in ") && said.contains("scripts/build/debian-tree trixie"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -282,14 +290,14 @@ fn skeleton(folder: &TempDir, apt_get: &str) {
         printf '#!/bin/bash\n%s\n' "$1" > skeleton/bin/apt-get
         chmod 755 skeleton/bin/apt-get
         cp -rT "$2" project/scripts
-        printf '#!/bin/bash\n' > project/scripts/install-missing
+        printf '#!/bin/bash\n' > project/scripts/build/install-missing
     "#;
     let mut bash = Command::new("bash");
     bash.args(["-c", commands, "bash", apt_get]).arg(workspace().join("scripts")).current_dir(folder.path());
     assert!(bash.status().expect("a shell").success(), "the skeleton is not made");
 }
 
-/// `scripts/debian-tree trixie` in a copy of the project, with this program as debootstrap.
+/// `scripts/build/debian-tree trixie` in a copy of the project, with this program as debootstrap.
 fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
     use std::os::unix::fs::PermissionsExt;
     let programs = folder.path().join("programs");
@@ -300,7 +308,7 @@ fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
     let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).expect("a PATH");
     let mut env = Command::new("env");
     env.args(["--default-signal=HUP,INT,TERM", "--"])
-        .arg(folder.path().join("project/scripts/debian-tree"))
+        .arg(folder.path().join("project/scripts/build/debian-tree"))
         .arg("trixie");
     env.env("WSGI_TREES", folder.path().join("trees"))
         .env("SKELETON", folder.path().join("skeleton"))

@@ -1,4 +1,4 @@
-//! The gates `scripts/check-supply` and `scripts/audit`, run on planted faults.
+//! The gates `scripts/check/supply` and `scripts/check/audit`, run on planted faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,9 +39,9 @@ impl Planted {
         self
     }
 
-    /// Runs `scripts/check-supply` on it. Returns whether it succeeded, and its output.
+    /// Runs `scripts/check/supply` on it. Returns whether it succeeded, and its output.
     fn judged(&self) -> (bool, String) {
-        run(script("check-supply").arg(self.path("Cargo.toml")))
+        run(script("check/supply").arg(self.path("Cargo.toml")))
     }
 
     /// Asserts that it is refused with these words.
@@ -59,7 +59,7 @@ fn manifest(package: &str, dependency: &str) -> String {
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn a_licence_that_is_not_allowed_is_refused() {
     let beside = "beside = { path = \"beside\", version = \"0.1.0\" }";
     let (succeeded, said) =
@@ -72,7 +72,7 @@ fn a_licence_that_is_not_allowed_is_refused() {
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn a_banned_crate_or_any_version_of_one_is_refused() {
     let openssl = Planted::new(
         "openssl-sys = { path = \"beside\", version = \"0.1.0\" }",
@@ -87,7 +87,7 @@ fn a_banned_crate_or_any_version_of_one_is_refused() {
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn a_source_other_than_crates_io_is_refused() {
     let repository = Planted::new("", "name = \"beside\"\nlicense = \"MIT\"");
     let git = |arguments: &[&str]| {
@@ -105,7 +105,7 @@ fn a_source_other_than_crates_io_is_refused() {
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn a_lock_file_that_is_not_the_manifest_s_is_refused() {
     let beside = "name = \"beside\"\nlicense = \"MIT\"";
     let planted = Planted::new("", beside).locked();
@@ -127,13 +127,13 @@ fn advisory(name: &str, kind: &str, safe: &str, days: u32) -> Planted {
     database
 }
 
-/// Runs `scripts/audit` with this database. Returns whether it succeeded, and its output.
+/// Runs `scripts/check/audit` with this database. Returns whether it succeeded, and its output.
 fn audited(database: &Path) -> (bool, String) {
-    run(script("audit").env("DB", database))
+    run(script("check/audit").env("DB", database))
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn an_advisory_fails_the_audit_which_names_the_versions_that_are_safe() {
     for (name, kind) in [("bytes", ""), ("memmap2", "informational = \"unsound\"")] {
         let (succeeded, said) = audited(advisory(name, kind, "\">= 99.1.0\"", 3).0.path());
@@ -150,7 +150,7 @@ fn an_advisory_fails_the_audit_which_names_the_versions_that_are_safe() {
 }
 
 #[test]
-#[ignore = "runs cargo-deny, which scripts/test builds"]
+#[ignore = "runs cargo-deny, which scripts/check/test builds"]
 fn an_audit_tells_the_age_of_its_data_and_warns_of_old_data() {
     let (succeeded, said) = audited(advisory("unused", "", "", 60).0.path());
     assert!(succeeded && said.contains("1 advisories in ") && said.contains(": 60 days old"), "{said}");
@@ -172,13 +172,13 @@ fn an_audit_without_data_says_that_nothing_was_checked() {
     // The scripts in a project without a database beside it.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let scripts = elsewhere.path().join("project/scripts");
-    fs::create_dir_all(&scripts).expect("make a folder");
-    for name in ["audit", "supply.sh", "common.sh"] {
+    for name in ["check/audit", "lib/supply.sh", "lib/common.sh"] {
+        fs::create_dir_all(scripts.join(name).parent().expect("a folder")).expect("make a folder");
         fs::copy(workspace().join("scripts").join(name), scripts.join(name)).expect("copy a script");
     }
-    let (succeeded, said) = run(Command::new(scripts.join("audit")).env_remove("DB"));
+    let (succeeded, said) = run(Command::new(scripts.join("check/audit")).env_remove("DB"));
     assert!(!succeeded && said.contains("no database") && said.contains("make audit DB=path"), "{said}");
-    let (succeeded, said) = run(Command::new(scripts.join("audit")).arg("--if-there").env_remove("DB"));
+    let (succeeded, said) = run(Command::new(scripts.join("check/audit")).arg("--if-there").env_remove("DB"));
     assert!(succeeded && said.contains("NOT checked"), "{said}");
 
     for (name, text) in [("empty.tgz", ""), ("folder/README", "no advisories")] {
@@ -187,7 +187,7 @@ fn an_audit_without_data_says_that_nothing_was_checked() {
         fs::write(&path, text).expect("write a file");
     }
     for name in ["empty.tgz", "folder", "absent"] {
-        let (succeeded, said) = run(Command::new(scripts.join("audit")).env("DB", elsewhere.path().join(name)));
+        let (succeeded, said) = run(Command::new(scripts.join("check/audit")).env("DB", elsewhere.path().join(name)));
         assert!(!succeeded && said.contains("error: "), "{name}: {said}");
     }
 }

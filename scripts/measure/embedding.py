@@ -1,0 +1,88 @@
+"""Instructions per request of the in-process host, by callgrind, beside a bare loop over Python's C API.
+
+The loop makes the same environ and the same call (see benches/src/bare.rs). Two runs that differ in their number of
+requests leave out what a start costs. In the set `changing` two clients with different headers take turns, which the
+loop does not notice: it is the worst case of what the gateway saves for requests that are alike, and has a limit of its own.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import measured_nginx as measured
+
+PROGRAM = measured.ROOT / "target/bench/release/embedding"
+RECORD = measured.ROOT / "scripts/measure/embedding.json"
+FEW, MANY = 300, 1300
+WAYS = ("bare", "inline", "threads")
+# The most that the gateway may take of what the loop takes, by set of requests.
+LIMITS = {"bare": 1.5, "browser": 1.5, "changing": 2.0}
+# How much more than recorded is noise; with threads it is theirs, too.
+TOLERANCES = {"inline": 1.03, "threads": 1.1}
+
+
+def total(way, requests, count, padding):
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PADDING": "padding---" * padding}
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "out"
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, way, requests, str(count)]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if run.returncode != 0 or not run.stdout.startswith(f"{count} requests"):
+            raise SystemExit(f"{way} {requests} failed:\n{run.stderr}{run.stdout}")
+        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
+
+
+def per_request(way, requests, padding=0):
+    return round((total(way, requests, MANY, padding) - total(way, requests, FEW, padding)) / (MANY - FEW))
+
+
+def count():
+    return {requests: {way: per_request(way, requests) for way in WAYS} for requests in LIMITS}
+
+
+def ratio(row):
+    return row["inline"] / row["bare"]
+
+
+def show(figures):
+    print("Instructions per request (callgrind), application included, of a bare C-API loop and of the in-process host:")
+    measured.table([
+        ["requests", "bare loop", "inline", "threads", "inline / bare loop"],
+        *([name, row["bare"], row["inline"], row["threads"], f"{ratio(row):.2f}"] for name, row in figures.items()),
+    ])
+
+
+def slips(figures):
+    """What is above its limit, or above what is recorded."""
+    recorded = json.loads(RECORD.read_text())
+    for name, row in figures.items():
+        if ratio(row) > LIMITS[name]:
+            yield f"{name}: {ratio(row):.2f} times the bare loop, allowed are {LIMITS[name]}"
+        for way, tolerance in TOLERANCES.items():
+            limit = recorded[name][way] * tolerance
+            row[way] = measured.least(row[way], limit, lambda padding: per_request(way, name, padding))
+            if row[way] > limit:
+                yield f"{name}: {row[way]:,} instructions {way}, recorded are {recorded[name][way]:,}"
+
+
+def record(figures):
+    RECORD.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def main(arguments):
+    figures = count()
+    show(figures)
+    if "--record" in arguments:
+        record(figures)
+    found = list(slips(figures))
+    if found:
+        sys.exit("too many instructions (scripts/measure/embedding.json has what is recorded):\n  " + "\n  ".join(found))
+    print("Within the limits, and within what is recorded.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
