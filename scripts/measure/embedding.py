@@ -1,23 +1,20 @@
 """Instructions per request of the in-process host, by callgrind, beside a bare loop over Python's C API.
 
-The loop makes the same environ and the same call (see benches/src/bare.rs). Two runs that differ in their number of
-requests leave out what a start costs. In the set `changing` two clients with different headers take turns, which the
-loop does not notice: it is the worst case of what the gateway saves for requests that are alike, and has a limit of its own.
+The loop makes the same environ and the same call (see benches/src/bare.rs). In the set `changing` two clients with different
+headers take turns, which the loop does not notice: it is the worst case of what the gateway saves for requests that are
+alike, and has a limit of its own.
 """
 
 import json
 import os
-import pathlib
-import re
 import subprocess
 import sys
-import tempfile
 
+import callgrind
 import measured_nginx as measured
 
 PROGRAM = measured.ROOT / "target/bench/release/embedding"
 RECORD = measured.ROOT / "scripts/measure/embedding.json"
-FEW, MANY = 300, 1300
 WAYS = ("bare", "inline", "threads")
 # The most that the gateway may take of what the loop takes, by set of requests.
 LIMITS = {"bare": 1.5, "browser": 1.5, "changing": 2.0}
@@ -25,19 +22,16 @@ LIMITS = {"bare": 1.5, "browser": 1.5, "changing": 2.0}
 TOLERANCES = {"inline": 1.03, "threads": 1.1}
 
 
-def total(way, requests, count, padding):
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PADDING": "padding---" * padding}
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, way, requests, str(count)]
-        run = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if run.returncode != 0 or not run.stdout.startswith(f"{count} requests"):
-            raise SystemExit(f"{way} {requests} failed:\n{run.stderr}{run.stdout}")
-        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
-
-
 def per_request(way, requests, padding=0):
-    return round((total(way, requests, MANY, padding) - total(way, requests, FEW, padding)) / (MANY - FEW))
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PADDING": "padding---" * padding}
+
+    def run(profiler, count):
+        command = [*profiler, PROGRAM, way, requests, str(count)]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if ended.returncode != 0 or not ended.stdout.startswith(f"{count} requests"):
+            raise SystemExit(f"{way} {requests} failed:\n{ended.stderr}{ended.stdout}")
+
+    return callgrind.per_request(run)
 
 
 def count():

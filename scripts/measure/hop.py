@@ -8,19 +8,18 @@ of the programs alone, without the kernel's. CPU times are ratios of runs that a
 import concurrent.futures
 import os
 import pathlib
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 
+import callgrind
 import measured_nginx as measured
 
 PROGRAM = measured.ROOT / "target/bench/release/hop"
 WAYS = ("plain", "server")
 HEADERS = {"bare": measured.BARE, "browser": measured.BROWSER}
-FEW, MANY = 300, 1300
 PAIRS = 15
 SECONDS = 1
 # The most that wsgi-hyper may take of what the plain hyper takes.
@@ -59,25 +58,22 @@ class Server(measured.Client):
         shutil.rmtree(self.folder)
 
 
-def total(way, headers, count):
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out"
-        server = Server(way, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"])
+def per_request(way, headers):
+    def run(profiler, count):
+        server = Server(way, profiler)
         server.get("/", count, headers)
         server.stop()
-        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
+
+    return callgrind.per_request(run)
 
 
 def count():
     """Instructions by headers and server. Whatever runs at the same time has no part in them."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        totals = {
-            (name, way, requests): pool.submit(total, way, headers, requests)
-            for name, headers in HEADERS.items() for way in WAYS for requests in (FEW, MANY)
+        runs = {
+            name: {way: pool.submit(per_request, way, headers) for way in WAYS} for name, headers in HEADERS.items()
         }
-        found = {key: run.result() for key, run in totals.items()}
-    per_request = lambda *key: round((found[*key, MANY] - found[*key, FEW]) / (MANY - FEW))
-    return {name: {way: per_request(name, way) for way in WAYS} for name in HEADERS}
+        return {name: {way: run.result() for way, run in row.items()} for name, row in runs.items()}
 
 
 def ratio(row):

@@ -1,31 +1,18 @@
-"""Instructions per request, counted by callgrind: the same from run to run to a fraction of a percent.
+"""Instructions per request of an application behind nginx, and of nginx alone."""
 
-Two runs that differ in their number of requests leave out what a start and an end cost.
-"""
-
-import pathlib
-import re
-import tempfile
-
+import callgrind
 import measured_nginx as measured
 
-FEW, MANY = 300, 1300
 HEADERS = {"bare": measured.BARE, "browser": measured.BROWSER}
 
 
-def total(threads, path, headers, count, padding):
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out"
-        profiler = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+def per_request(threads, path, headers, padding=0):
+    def run(profiler, count):
         nginx = measured.Nginx(threads, single=True, profiler=profiler, padding=padding)
         nginx.get(path, count, headers)
         nginx.stop()
-        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
 
-
-def per_request(threads, path, headers, padding=0):
-    few, many = (total(threads, path, headers, count, padding) for count in (FEW, MANY))
-    return round((many - few) / (MANY - FEW))
+    return callgrind.per_request(run)
 
 
 MODES = {"inline": 0, "threads": 1}
