@@ -307,6 +307,7 @@ pub trait Shutdown: Send + Sync {
 /// # drop((parts, response));
 /// ```
 #[must_use]
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only the gateway reads the fields"))]
 pub struct HostParts {
     pub(crate) body: Option<Box<dyn BodySource>>,
     pub(crate) sink: Box<dyn ResponseSink>,

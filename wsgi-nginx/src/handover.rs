@@ -173,12 +173,12 @@ impl ErrorLog for HandOver {
             unsafe { log::write((*ngx_cycle).log, level, text) };
         } else if level >= Level::Crit {
             event::WorkerLog.log(level, text);
-        } else if !(self.lines.room.is_full() && event::write_without_the_loop(level, text)) {
-            if self.lines.push(level, text.to_owned())
-                && let Some(own) = self.own.upgrade()
-            {
-                event::announce(own);
-            }
+        } else if self.lines.room.is_full() && event::write_without_the_loop(level, text) {
+            // The line is in the log.
+        } else if self.lines.push(level, text.to_owned())
+            && let Some(own) = self.own.upgrade()
+        {
+            event::announce(own);
         }
     }
 
