@@ -4,6 +4,8 @@ use std::task::Wake;
 use std::thread;
 
 use super::*;
+use crate::error::Fault;
+use crate::host::ResponseSink;
 
 const ROOM: usize = 16;
 const BLOCK: &[u8] = &[b'x'; ROOM];
