@@ -142,7 +142,7 @@ impl<H> Relay<H> {
     }
 
     fn take_if(&self, condition: impl FnOnce(&state::State<H>) -> bool) -> Batch<H> {
-        self.shared.with(|state| {
+        let batch = self.shared.with(|state| {
             if !condition(state) {
                 state.left();
                 return Batch { head: None, flush: false, blocks: Blocks::default(), end: None };
@@ -154,7 +154,12 @@ impl<H> Relay<H> {
                 blocks: std::mem::take(&mut state.blocks),
                 end: state.take_end(),
             }
-        })
+        });
+        if batch.end.is_some() {
+            // Nothing follows that a close would refuse, and no end waits.
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        batch
     }
 
     /// Sets how the sender may go on, unless `demand` is `None`, and calls `waker` once when there are parts to take:
@@ -169,6 +174,11 @@ impl<H> Relay<H> {
         self.shared.with(state::State::ask_after_head);
     }
 
+    /// Returns a handle for a third party.
+    pub fn handle(&self) -> RelayHandle<H> {
+        RelayHandle { shared: Arc::clone(&self.shared) }
+    }
+
     /// Whether the response is complete and all its blocks were taken.
     pub fn is_at_end(&self) -> bool {
         self.shared.with(|state| state.is_at_end())
@@ -176,8 +186,9 @@ impl<H> Relay<H> {
 
     /// Stops taking parts. A sender that waits goes on.
     pub fn close(&self, closed: Closed) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.shared.close(closed);
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.shared.close(closed);
+        }
     }
 }
 
@@ -244,7 +255,7 @@ impl<H> Clone for RelayHandle<H> {
 impl<H> RelayHandle<H> {
     /// Ends a response that the gateway will no longer end, see [`Part::Failed`].
     pub fn fail_with(&self, status: Option<StatusCode>) {
-        self.shared.end(End::Failed(status));
+        Arc::clone(&self.shared).end(End::Failed(status));
     }
 
     /// Returns the error once a response can no longer be sent; `Pending` wakes `cx` then. Only the last waker is kept.

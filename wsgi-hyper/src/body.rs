@@ -314,8 +314,8 @@ mod tests {
     /// Also returns the receiving end of the response, which keeps the response open until dropped.
     fn source(body: Surprise, length: u64) -> (Source<Surprise>, Relay<Head>) {
         let limits = Limits { patience: Duration::MAX, pace: Pace::default() };
-        let (sink, relay) = relay(ROOM);
-        (Source::new(body, Some(length), sink.handle(), limits), relay)
+        let (_, relay) = relay(ROOM);
+        (Source::new(body, Some(length), relay.handle(), limits), relay)
     }
 
     #[test]

@@ -78,10 +78,10 @@ mod tests {
     fn responses_that_are_open_are_cut_and_no_others() {
         let open = Arc::<Open>::default();
         let ends: Vec<_> = (0..3).map(|_| relay(ROOM)).collect();
-        let mut entries: Vec<_> = ends.iter().map(|(sink, _)| open.add(sink.handle())).collect();
+        let mut entries: Vec<_> = ends.iter().map(|(_, relay)| open.add(relay.handle())).collect();
         drop(entries.remove(1));
         let last = relay(ROOM);
-        entries.push(open.add(last.0.handle()));
+        entries.push(open.add(last.1.handle()));
         assert_eq!(open.0.with(|slots| slots.relays.len()), 3, "a slot is used again");
         open.abandoned();
         let cut = Some(StatusCode::SERVICE_UNAVAILABLE);

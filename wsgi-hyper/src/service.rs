@@ -122,7 +122,7 @@ impl WsgiService {
         if !extent.any {
             return self.dispatch(request, None);
         }
-        let source = Source::new(body, extent.length, request.sink.handle(), limits.clone());
+        let source = Source::new(body, extent.length, request.relay.handle(), limits.clone());
         request.blame = Some(Arc::clone(source.blame()));
         if let (None, Some(limit)) = (extent.length, self.shared.collected) {
             return ResponseFuture(Stage::Arriving(Box::pin(self.clone().dispatch_collected(request, source, limit))));
@@ -170,7 +170,7 @@ impl WsgiService {
     fn dispatch(&self, request: Prepared, body: Option<Box<dyn BodySource>>) -> ResponseFuture {
         let Shared { gateway, location, log, limits, open, .. } = &*self.shared;
         let Prepared { snapshot, is_head, sink, relay, blame } = request;
-        let entry = open.add(sink.handle());
+        let entry = open.add(relay.handle());
         let sink = Sink::new(sink, is_head, limits.patience, blame);
         let parts = HostParts::new(sink, Arc::clone(log)).body(body);
         match gateway.dispatch(location, snapshot, parts) {

@@ -168,15 +168,16 @@ fn begin_inline(req: Req<'_>, start: Start) {
 fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let run = hand_over.run.with(req.lp(), |run| std::mem::replace(run, Run::Over));
-    let (Run::Waiting(sink), Some(relay)) = (run, &hand_over.relay) else { return Ok(()) };
+    let Run::Waiting(sink) = run else { return Ok(()) };
     let log: Arc<dyn ErrorLog> = Arc::<HandOver>::clone(&hand_over);
     // The waker makes the relay own the `HandOver`, which owns the relay: `HandOver::close` breaks the cycle.
-    relay.report(None, Waker::from(Arc::clone(&hand_over)));
+    let waker = Waker::from(Arc::clone(&hand_over));
+    hand_over.relay.with(req.lp(), |relay| relay.as_ref().map(|relay| relay.report(None, waker)));
     let parts = HostParts::new(ThreadSink::new(sink, Arc::clone(location)), log).body(body.body);
     let view = View::new(req, conf.mount(), &variables, body.length);
     let handle = worker.gateway.dispatch(location, &view, parts).inspect_err(|_| {
         // nginx answers. The close discards the failure that the dropped sink has sent.
-        relay.close(Closed::Gone);
+        hand_over.close_relay(req.lp(), Closed::Gone);
     })?;
     hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
     watch(req);

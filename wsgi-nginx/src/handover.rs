@@ -30,7 +30,7 @@ pub(crate) struct HandOver {
     /// State of the exchange.
     pub(crate) run: LoopCell<Run>,
     /// Parts from the application's thread. `None` with inline execution.
-    pub(crate) relay: Option<Relay>,
+    pub(crate) relay: LoopCell<Option<Relay>>,
     /// The place among the requests of the connection. Unset for most requests, which need none.
     place: OnceLock<Place>,
     /// Log lines of the application's threads.
@@ -63,7 +63,7 @@ impl HandOver {
             request: AtomicPtr::new(output.request()),
             output: LoopCell::new(output),
             run: LoopCell::new(Run::Over),
-            relay,
+            relay: LoopCell::new(relay),
             place: OnceLock::new(),
             lines: Lines::new(),
             counted: LoopCell::new(false),
@@ -118,8 +118,9 @@ impl HandOver {
     }
 
     /// Closes the relay: nothing more that the application sends reaches nginx.
-    pub(crate) fn close_relay(&self, closed: Closed) {
-        if let Some(relay) = &self.relay {
+    pub(crate) fn close_relay(&self, lp: &Loop, closed: Closed) {
+        // Freed here: this thread has allocated it, and allocates the next one from the same memory.
+        if let Some(relay) = self.relay.with(lp, Option::take) {
             relay.close(closed);
         }
     }
@@ -127,7 +128,7 @@ impl HandOver {
     /// Ends the exchange, and closes the relay. Returns the request, unless it was closed before. May be called again
     /// after a panic, and then does the remaining work.
     pub(crate) fn close<'lp>(&self, lp: &'lp mut Loop, closed: Closed) -> Option<Req<'lp>> {
-        self.close_relay(closed);
+        self.close_relay(lp, closed);
         let run = self.run.with(lp, |run| std::mem::replace(run, Run::Over));
         if let Run::Threads(handle) = &run {
             handle.cancel();

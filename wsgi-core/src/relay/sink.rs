@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::state::{End, Shared};
-use super::{Parker, RelayHandle, Room};
+use super::{Parker, Room};
 use crate::error::{Fault, HostError};
 use crate::head::ResponseHead;
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
@@ -18,8 +18,8 @@ use crate::output::FilePart;
 ///
 /// Dropping it before the end of the response cuts the response short.
 pub struct RelaySink<H = ResponseHead> {
-    shared: Arc<Shared<H>>,
-    ended: bool,
+    /// Until the end of the response. Then the receiver, which has allocated it, frees it.
+    shared: Option<Arc<Shared<H>>>,
     /// The `spool` of the last [`Room`].
     spools: bool,
     /// Wakes the thread that waits for room.
@@ -28,13 +28,17 @@ pub struct RelaySink<H = ResponseHead> {
 
 impl<H> RelaySink<H> {
     pub(super) fn new(shared: Arc<Shared<H>>) -> Self {
-        Self { shared, ended: false, spools: false, parker: None }
+        Self { shared: Some(shared), spools: false, parker: None }
+    }
+
+    fn shared(&self) -> Result<&Shared<H>, HostError> {
+        self.shared.as_deref().ok_or(HostError::ClientGone)
     }
 
     /// Sends the head, which may wait for later parts.
     pub fn head(&mut self, head: H) -> Result<(), HostError> {
         let mut head = Some(head);
-        self.shared.put(|state| {
+        self.shared()?.put(|state| {
             (state.head, state.head_sent) = (head.take(), true);
             false
         })
@@ -43,7 +47,7 @@ impl<H> RelaySink<H> {
     /// Sends a block. Without `flush` it may wait for later parts.
     pub fn send_block(&mut self, block: Bytes, flush: bool) -> Result<(), HostError> {
         let mut block = Some(block);
-        self.shared.put(|state| match block.take_if(|_| !state.is_unwanted()) {
+        self.shared()?.put(|state| match block.take_if(|_| !state.is_unwanted()) {
             Some(block) => {
                 state.blocks.push(block, flush);
                 flush
@@ -55,7 +59,7 @@ impl<H> RelaySink<H> {
     /// Sends a part of a file. Without `flush` it may wait for later parts.
     pub fn send_file(&mut self, part: FilePart, flush: bool) -> Result<(), HostError> {
         let mut part = Some(part);
-        self.shared.put(|state| match part.take_if(|_| !state.is_unwanted()) {
+        self.shared()?.put(|state| match part.take_if(|_| !state.is_unwanted()) {
             Some(part) => {
                 state.blocks.push_file(part, flush);
                 flush
@@ -74,7 +78,7 @@ impl<H> RelaySink<H> {
 
     /// Sends a small block now. It is joined to earlier blocks that were also sent with `join` and were not taken.
     pub fn join(&mut self, block: &[u8]) -> Result<(), HostError> {
-        self.shared.put(|state| {
+        self.shared()?.put(|state| {
             let is_wanted = !state.is_unwanted();
             if is_wanted {
                 state.blocks.join(block);
@@ -88,8 +92,8 @@ impl<H> RelaySink<H> {
     /// [`send_file`](Self::send_file).
     pub fn keep(&mut self, block: &[u8]) -> Result<bool, HostError> {
         let mut kept = true;
-        let room = self.shared.room();
-        self.shared.put(|state| {
+        let room = self.shared()?.room();
+        self.shared()?.put(|state| {
             kept = state.blocks.bytes() + block.len() <= room && !state.blocks.ends_with_file();
             if kept {
                 state.blocks.join(block);
@@ -106,31 +110,28 @@ impl<H> RelaySink<H> {
 
     /// Makes the receiver send everything so far now.
     pub fn send_flush(&mut self) -> Result<(), HostError> {
-        self.shared.put(|state| {
+        self.shared()?.put(|state| {
             state.flush();
             true
         })
     }
 
-    /// Ends a complete response.
+    /// Ends a complete response. Later parts are refused.
     pub fn end(&mut self) -> Result<(), HostError> {
-        self.ended = true;
-        self.shared.put(|state| {
-            state.finish();
-            true
-        })
+        self.shared.take().map_or(Ok(()), Shared::finish)
     }
 
     /// Ends a response that has failed, see [`Part::Failed`](super::Part::Failed).
     pub fn fail_with(&mut self, status: Option<StatusCode>) {
-        self.ended = true;
-        self.shared.end(End::Failed(status));
+        if let Some(shared) = self.shared.take() {
+            shared.end(End::Failed(status));
+        }
     }
 
     /// Returns how to go on once a further block may be sent or kept. `Pending` wakes `cx` once that may have changed.
     /// With `spool_is_full` there is no room for a block that must be kept.
     pub fn poll_room(&mut self, cx: &mut Context<'_>, spool_is_full: bool) -> Poll<Result<Room, HostError>> {
-        let polled = self.shared.poll_room(cx, spool_is_full);
+        let polled = self.shared()?.poll_room(cx, spool_is_full);
         if let Poll::Ready(Ok(room)) = &polled {
             self.spools = room.spool;
         }
@@ -142,7 +143,7 @@ impl<H> RelaySink<H> {
     pub fn wait_for_room(&mut self, timeout: Duration, spool_is_full: bool) -> Result<Room, HostError> {
         let parker = Arc::clone(self.parker.get_or_insert_default());
         let waker = Waker::from(Arc::clone(&parker));
-        let waiting = |sink: &Self| sink.shared.with(|state| state.blocks.bytes());
+        let waiting = |sink: &Self| sink.shared().map_or(0, |shared| shared.with(|state| state.blocks.bytes()));
         loop {
             if let Poll::Ready(room) = self.poll_room(&mut Context::from_waker(&waker), spool_is_full) {
                 return room;
@@ -152,11 +153,6 @@ impl<H> RelaySink<H> {
                 return Err(HostError::TimedOut);
             }
         }
-    }
-
-    /// Returns a handle for a third party.
-    pub fn handle(&self) -> RelayHandle<H> {
-        RelayHandle { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -192,8 +188,6 @@ impl ResponseSink for RelaySink {
 
 impl<H> Drop for RelaySink<H> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.fail_with(Some(StatusCode::INTERNAL_SERVER_ERROR));
-        }
+        self.fail_with(Some(StatusCode::INTERNAL_SERVER_ERROR));
     }
 }

@@ -89,8 +89,23 @@ impl<H> Shared<H> {
         Ok(())
     }
 
+    /// Ends a complete response.
+    pub(super) fn finish(self: Arc<Self>) -> Result<(), HostError> {
+        let receiver = self.state.with(|state| match state.closed {
+            Some(closed) => closed.result().map(|()| None),
+            None => {
+                state.end.get_or_insert(End::Complete);
+                Ok(state.notify())
+            }
+        });
+        // Before the receiver runs, so that it is the one to free the memory: its thread has allocated it.
+        drop(self);
+        wake(receiver?);
+        Ok(())
+    }
+
     /// Ends the response, unless it has ended.
-    pub(super) fn end(&self, end: End) {
+    pub(super) fn end(self: Arc<Self>, end: End) {
         let receiver = self.state.with(|state| {
             if state.closed.is_some() || state.end.is_some() {
                 return None;
@@ -98,6 +113,7 @@ impl<H> Shared<H> {
             state.end = Some(end);
             state.notify()
         });
+        drop(self);
         wake(receiver);
     }
 
@@ -218,11 +234,6 @@ impl<H> State<H> {
     /// Whether blocks are dropped.
     pub(super) fn is_unwanted(&self) -> bool {
         self.demand == Demand::Unwanted
-    }
-
-    /// Adds the end of a complete response.
-    pub(super) fn finish(&mut self) {
-        self.end.get_or_insert(End::Complete);
     }
 
     /// Marks all parts so far to be sent now.

@@ -131,7 +131,7 @@ fn a_failure_comes_behind_the_blocks_before_it() {
 #[test]
 fn the_first_end_counts() {
     let (mut sink, relay) = relayed();
-    let handle = sink.handle();
+    let handle = relay.handle();
     handle.fail_with(Some(StatusCode::SERVICE_UNAVAILABLE));
     sink.end().unwrap();
     sink.fail_with(None);
@@ -290,7 +290,7 @@ fn a_receiver_that_closes_frees_those_that_wait_for_it() {
         let (wakes, waker) = counting();
         sink.send_block(bytes(BLOCK), true).unwrap();
         assert!(room(&mut sink, &waker).is_pending());
-        let handle = sink.handle();
+        let handle = relay.handle();
         assert!(handle.poll_closed(&mut Context::from_waker(&waker)).is_pending());
         thread::scope(|scope| {
             let mut draining = sink;

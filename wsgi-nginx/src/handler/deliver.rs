@@ -50,20 +50,19 @@ fn write_lines(hand_over: &HandOver) -> usize {
 pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
     // Lines come first: the last part ends the request, whose context they are logged with.
     let lines = write_lines(hand_over);
-    if let Some(relay) = &hand_over.relay {
-        forward_parts(lp, hand_over, relay);
-    }
+    forward_parts(lp, hand_over);
     lines
 }
 
 /// Forwards the parts of the response. While the output waits for another part of the page, blocks stay in the relay,
 /// where they are joined and written to a file, until the response is complete.
-fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
+fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
     }
     let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
-    let parts = if behind_part { relay.take_complete() } else { relay.take_all() };
+    let take = |relay: &Relay| if behind_part { relay.take_complete() } else { relay.take_all() };
+    let Some(parts) = hand_over.relay.with(lp, |relay| relay.as_ref().map(take)) else { return };
     let mut end = None;
     let (mut passed, mut is_last) = (false, false);
     for part in parts {
@@ -85,7 +84,7 @@ fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
         wait_for_client(req);
     }
     if !is_last {
-        report_progress(lp, hand_over, relay);
+        report_progress(lp, hand_over);
     }
     if let Some(end) = end {
         finish(lp, hand_over, end);
@@ -114,7 +113,7 @@ fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
 
 /// Reports to the application's thread how much the client has accepted, and makes the loop forward parts that come
 /// later.
-fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
+fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>) {
     let (demand, head_sent) = hand_over.output.with(lp, |output| {
         let demand = output.interest().map(|interest| match (interest, output.backlog()) {
             (BodyInterest::Unwanted, _) => Demand::Unwanted,
@@ -125,9 +124,12 @@ fn report_progress(lp: &Loop, hand_over: &Arc<HandOver>, relay: &Relay) {
         (demand, output.head_sent())
     });
     match demand {
-        Err(HostError::TimedOut) => relay.close(Closed::TimedOut),
-        Err(_) => relay.close(Closed::Gone),
+        Err(HostError::TimedOut) => hand_over.close_relay(lp, Closed::TimedOut),
+        Err(_) => hand_over.close_relay(lp, Closed::Gone),
         // The demand is unknown before the head was sent.
-        Ok(demand) => relay.report(head_sent.then_some(demand), Waker::from(Arc::clone(hand_over))),
+        Ok(demand) => {
+            let (demand, waker) = (head_sent.then_some(demand), Waker::from(Arc::clone(hand_over)));
+            hand_over.relay.with(lp, |relay| relay.as_ref().map(|relay| relay.report(demand, waker)));
+        }
     }
 }

@@ -79,7 +79,7 @@ fn fail_request(req: Req<'_>) {
 
 /// Like [`fail_request`], for a request that has an exchange.
 pub(super) fn fail(lp: &mut Loop, hand_over: &HandOver) {
-    hand_over.close_relay(Closed::Gone);
+    hand_over.close_relay(lp, Closed::Gone);
     let Some(Ended { redirected, .. }) = hand_over.output.with(lp, Output::end) else { return };
     let Some(req) = hand_over.request(lp) else { return };
     if redirected { req.finalize(ngx::DONE) } else { answer_defect(req) }
