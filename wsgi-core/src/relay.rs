@@ -142,21 +142,21 @@ impl<H> Relay<H> {
     }
 
     fn take_if(&self, condition: impl FnOnce(&state::State<H>) -> bool) -> Batch<H> {
-        let batch = self.shared.with(|state| {
+        let (batch, is_over) = self.shared.with(|state| {
             if !condition(state) {
                 state.left();
-                return Batch { head: None, flush: false, blocks: Blocks::default(), end: None };
+                return (Batch { head: None, flush: false, blocks: Blocks::default(), end: None }, false);
             }
             state.taken();
-            Batch {
+            let batch = Batch {
                 head: state.head.take(),
                 flush: std::mem::take(&mut state.flush),
                 blocks: std::mem::take(&mut state.blocks),
                 end: state.take_end(),
-            }
+            };
+            (batch, state.is_over())
         });
-        if batch.end.is_some() {
-            // Nothing follows that a close would refuse, and no end waits.
+        if is_over {
             self.closed.store(true, Ordering::Relaxed);
         }
         batch

@@ -268,6 +268,11 @@ impl<H> State<H> {
         self.ripe = false;
     }
 
+    /// Whether a close would change nothing: the end was taken, and neither the sender nor a third party waits.
+    pub(super) fn is_over(&self) -> bool {
+        self.end_taken && self.sender.is_none() && self.watcher.is_none()
+    }
+
     /// Records that the receiver leaves the parts in the relay for now.
     pub(super) fn left(&mut self) {
         self.ripe |= self.has_parts();

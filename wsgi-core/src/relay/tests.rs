@@ -333,6 +333,18 @@ fn nothing_comes_out_of_a_relay_that_is_closed_not_even_the_end() {
 }
 
 #[test]
+fn a_sender_that_waits_is_woken_by_a_close_after_the_end() {
+    let (mut sink, relay) = relayed();
+    let (wakes, waker) = counting();
+    relay.report(Some(Demand::Full), Waker::noop().clone());
+    assert!(room(&mut sink, &waker).is_pending());
+    relay.handle().fail_with(Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(relay.take_all().count(), 1);
+    relay.close(Closed::Gone);
+    assert_eq!(wakes.get(), 1);
+}
+
+#[test]
 fn a_relay_that_is_dropped_is_closed() {
     let (mut sink, relay) = relayed();
     drop(relay);
