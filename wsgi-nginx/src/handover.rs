@@ -29,7 +29,7 @@ pub(crate) struct HandOver {
     pub(crate) output: LoopCell<Output>,
     /// State of the exchange.
     pub(crate) run: LoopCell<Run>,
-    /// Parts from the application's thread. `None` with inline execution.
+    /// Parts from the application's thread. `None` with inline execution, and after a close.
     pub(crate) relay: LoopCell<Option<Relay>>,
     /// The place among the requests of the connection. Unset for most requests, which need none.
     place: OnceLock<Place>,

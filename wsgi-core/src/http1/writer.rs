@@ -148,6 +148,7 @@ mod tests {
     use super::super::Extent;
     use super::*;
     use crate::host::HeaderField;
+    use crate::output::FilePart;
 
     fn head(status: &str, headers: &[(&str, &str)], framing: Framing) -> Part {
         let mut list = HeaderList::new();
@@ -212,6 +213,23 @@ mod tests {
         assert!(text.ends_with("1\r\na\r\n"));
         assert!(!reusable);
         assert!(!written(1, false, [head("200 OK", &[], Framing::Length(2)), block("a")]).1);
+    }
+
+    #[test]
+    fn a_response_that_fails_is_not_complete() {
+        let parts = [head("200 OK", &[], Framing::Unknown), block("a"), Part::Failed(None)];
+        let (text, reusable) = written(1, false, parts);
+        assert!(text.ends_with("1\r\na\r\n"));
+        assert!(!reusable);
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_a_block() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(b"0123456789").expect("room for ten bytes");
+        let part = FilePart { file: file.into(), start: 2, len: 3 };
+        let parts = [head("200 OK", &[], Framing::Unknown), Part::File { part, flush: true }, Part::End];
+        assert!(written(1, false, parts).0.ends_with("\r\n\r\n3\r\n234\r\n0\r\n\r\n"));
     }
 
     #[test]

@@ -18,19 +18,19 @@ pub(super) const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Makes each of `calls` in two requests: in one the application catches the exception and answers with its text, in the
-/// other it does not. Each call must raise at once an exception whose kind and text begin with `told`, and which names the
+/// other it does not. Each call must raise at once an exception whose kind and text begin with `expected`, and which names the
 /// rule; the client must see nothing of the refused response, and the log must have each exception once.
 ///
 /// `helpers` is Python code that the calls may use.
-fn are_refused(host: &dyn HostUnderTest, told: &str, helpers: &str, calls: &[impl AsRef<str>]) {
-    are_refused_with(host, &[], told, helpers, calls);
+fn are_refused(host: &dyn HostUnderTest, expected: &str, helpers: &str, calls: &[impl AsRef<str>]) {
+    are_refused_with(host, &[], expected, helpers, calls);
 }
 
 /// As [`are_refused`], with additional directives.
 fn are_refused_with(
     host: &dyn HostUnderTest,
     directives: &[&str],
-    told: &str,
+    expected: &str,
     helpers: &str,
     calls: &[impl AsRef<str>],
 ) {
@@ -62,7 +62,7 @@ def application(environ, start_response):
     for (number, call) in calls.iter().enumerate() {
         let caught = site.get(&format!("/caught?{number}"));
         let text = caught.text();
-        assert!(text.starts_with(told), "{call} is not told of as {told:?}: {caught:?}");
+        assert!(text.starts_with(expected), "{call} does not raise {expected:?}: {caught:?}");
         let rule = ["PEP 3333", "RFC 9110", "RFC 3875"].iter().any(|rule| text.contains(rule));
         assert!(rule, "{call} does not tell the rule: {text}");
         assert_eq!((caught.status, caught.header("X-Caught")), (200, Some("1")), "{call}");
