@@ -1,5 +1,8 @@
 """docs.py LOG...: fails unless the pages in docs/ that list tests agree with the output of `cargo test` in LOG.
 
+docs.py --names: fails if such a page names a test that the sources do not have. It runs nothing, so a test that was
+renamed is found before the tests have run.
+
 PAGES names those pages: docs/conformance.md maps the items of PEP 3333, docs/scenarios.md the behaviour of the directives,
 docs/threat-model.md attacks. Each has rows with ids in tables of one form. A test that counts has passed, and failed nowhere.
 """
@@ -188,7 +191,25 @@ PAGES = {
 }
 
 
+def names():
+    """Whether every test that a page names is a function of the sources, or of the lists that a macro makes them from."""
+    sources = [path.read_text() for path in ROOT.glob("*/**/*.rs") if path.relative_to(ROOT).parts[0] != "target"]
+    known = set(re.findall(r"\bfn (\w+)", "\n".join(sources))).union(*clauses())
+    failed = False
+    for path, (head, ids, _) in PAGES.items():
+        if "tests" not in head:
+            continue
+        page = Page(path, head, ids)
+        unknown = [f"{cells[0]}: {name}" for _, cells in page.rows for name in re.findall(r"`(\w+)`", cells[-1]) if name not in known]
+        if unknown:
+            failed = True
+            print(f"error: {path} names tests that do not exist:", *unknown, sep="\n  ", file=sys.stderr)
+    sys.exit(failed)
+
+
 def main():
+    if sys.argv[1:] == ["--names"]:
+        names()
     tests = Tests("\n".join(pathlib.Path(log).read_text(errors="replace") for log in sys.argv[1:]))
     failed = False
     for path, (head, ids, rules) in PAGES.items():
