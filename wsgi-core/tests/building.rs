@@ -7,8 +7,6 @@
 #[path = "../build/python.rs"]
 mod python;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,9 +27,16 @@ fi
 exec {REAL} -I -c 'import runpy, sys, sysconfig; {statements}; runpy.run_path(sys.argv[1], run_name="__main__")' "$2"
 "#
     );
-    fs::write(&program, text).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    create_program(&program, &text);
     program
+}
+
+/// Creates an executable script. Another process writes it: a child that another test forks at that time would inherit the
+/// descriptor from this process, and execution fails with ETXTBSY as long as any process can write to the file.
+fn create_program(path: &Path, text: &str) {
+    let script = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let status = Command::new("sh").args(["-c", script]).arg(path).arg(text).status().expect("sh runs");
+    assert!(status.success(), "{} cannot be written", path.display());
 }
 
 /// The statements, the build script's message after the name of the program, and the message of the scripts.
@@ -154,8 +159,7 @@ fn the_scripts_say_in_one_sentence_what_is_wrong_with_a_program_that_is_no_pytho
     assert_eq!(said, "error: no-such-python was not found in PATH: install it or name another with PYTHON=\n");
     // Python 2 does not have the option -I, and prints its usage.
     let program = folder.path().join("python2");
-    fs::write(&program, "#!/bin/sh\necho 'Unknown option: -I' >&2\necho usage: >&2\nexit 2\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    create_program(&program, "#!/bin/sh\necho 'Unknown option: -I' >&2\necho usage: >&2\nexit 2\n");
     let said = scripts_say(&program, "prepare");
     let expected = "does not run, or is too old: CPython 3.9 or newer is needed, choose one with PYTHON=\n";
     assert_eq!(said, format!("error: {} {expected}", program.display()));
