@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wsgi_core::head::{HeadError, HeaderList, StatusLine};
+use wsgi_core::host::{HeadError, HeaderList, StatusLine};
 
 /// Headers of a usual response: three that every framework sends.
 const THREE: [(&str, &str); 3] =

@@ -8,8 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use wsgi_core::config::Target;
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink, Summary};
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseHead, ResponseSink, Summary};
 use wsgi_core::python::{Attached, Exchange, Gateway, GatewaySettings, Location, Mode};
 
 use crate::request::Request;

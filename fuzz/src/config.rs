@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use wsgi_core::config::{
-    Context, DirectiveError, Flag, LevelSettings, Lines, Place, ProcessSettings, Scope, Target, Threads, apply_line,
-    directive,
+    Context, DirectiveError, Flag, LevelSettings, Lines, Mechanism, Place, ProcessSettings, Scope, Target, Threads,
+    apply_line, directive,
 };
-use wsgi_core::head::AccelHeader;
-use wsgi_core::pool::StackSize;
-use wsgi_core::reload::Mechanism;
+use wsgi_core::host::AccelHeader;
+use wsgi_core::python::StackSize;
 
 use crate::fields;
 

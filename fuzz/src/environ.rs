@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wsgi_core::environ::Credentials;
-use wsgi_core::environ::model::{Environ, Follower, Request, model};
-use wsgi_core::host::Scheme;
-use wsgi_core::snapshot::RequestSnapshot;
+use wsgi_core::host::{RequestSnapshot, Scheme};
+use wsgi_core::internal::model::environ::{Environ, Follower, Request, model};
+use wsgi_core::protocol::environ::Credentials;
 
 use crate::{Numbers, fields};
 

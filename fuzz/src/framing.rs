@@ -3,13 +3,10 @@
 use std::io::{self, BufReader, Read, Write};
 use std::time::SystemTime;
 
-use wsgi_core::environ::host_and_port;
 use wsgi_core::error::HostError;
-use wsgi_core::head::{HeaderList, ResponseHead, StatusLine};
-use wsgi_core::host::HeaderField;
+use wsgi_core::host::{Framing, HeaderField, HeaderList, ResponseHead, StatusLine, host_and_port};
 use wsgi_core::http1::{Extent, Terms, Writer};
 use wsgi_core::relay::Part;
-use wsgi_core::response::Framing;
 
 use crate::{Numbers, fields};
 

@@ -1,6 +1,6 @@
 //! Status and headers of an application: an accepted one can be sent as it is, and no other is accepted.
 
-use wsgi_core::head::{HeadError, HeaderList, StatusLine};
+use wsgi_core::host::{HeadError, HeaderList, StatusLine};
 
 use crate::fields;
 

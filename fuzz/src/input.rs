@@ -1,7 +1,7 @@
 //! Reads of a request body, compared with those of a file with the same bytes.
 
 use wsgi_core::error::HostError;
-use wsgi_core::input::model::{Pieces, Step, compare};
+use wsgi_core::internal::model::input::{Pieces, Step, compare};
 
 use crate::{Numbers, fields};
 

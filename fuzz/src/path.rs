@@ -1,6 +1,6 @@
 //! Paths of requests: decoded as a second implementation of the rules decodes them, and split without losing a byte.
 
-use wsgi_core::environ::{Mount, decode_path, split_path};
+use wsgi_core::host::{Mount, decode_path, split_path};
 
 use crate::fields;
 

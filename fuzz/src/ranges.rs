@@ -1,8 +1,8 @@
 //! Ranges that a host may cut out of a response: whatever calls an application makes, a response that allows ranges has
 //! exactly the body that its head promises, and several ranges are allowed of a single block only.
 
-use wsgi_core::head::{HeaderList, Ranges, ResponseHead, StatusLine};
-use wsgi_core::response::{Accepted, Framing, HeadAt, Response};
+use wsgi_core::host::{Framing, HeaderList, Ranges, ResponseHead, StatusLine};
+use wsgi_core::protocol::response::{Accepted, HeadAt, Response};
 
 use crate::{Numbers, fields};
 

@@ -1,6 +1,6 @@
 //! Calls of the response state machine, checked against rules stated as facts about the calls so far.
 
-use wsgi_core::response::model::{Step, check_framing, compare};
+use wsgi_core::internal::model::response::{Step, check_framing, compare};
 
 use crate::Numbers;
 

@@ -29,6 +29,9 @@ pub use process::{ProcessSettings, Threads};
 pub use target::{Target, TargetError};
 pub use venv::VenvConfig;
 
+pub use crate::protocol::pool::{Limits, StackSize};
+pub use crate::protocol::reload::Mechanism;
+
 /// The position of a directive, and the settings it may change there.
 #[derive(Debug)]
 pub struct Scope<'a> {

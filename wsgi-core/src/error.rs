@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error_log::Level;
-use crate::record::escape;
+use crate::protocol::record::escape;
 
 /// An error on the side of the client or the network. The application gets it as an `OSError`; it is logged at a low level.
 #[derive(Debug, thiserror::Error)]

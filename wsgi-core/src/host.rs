@@ -4,7 +4,10 @@
 //! and writes the response to a [`ResponseSink`] and log lines to an [`ErrorLog`]. The last three are separate objects
 //! ([`HostParts`]), because an application may log on one thread while another thread waits for input.
 
+mod line_writer;
 mod plain;
+mod snapshot;
+mod stderr_log;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,12 +15,23 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::error::{Fault, HostError};
-use crate::head::{HeaderList, ResponseHead};
-use crate::output::FilePart;
 
+pub use line_writer::LineWriter;
 pub use plain::PlainRequest;
+pub use snapshot::RequestSnapshot;
+pub use stderr_log::StderrLog;
 
 pub use crate::error_log::{ErrorLog, Level};
+pub use crate::lock::{Leaf, LeafGuard};
+pub use crate::protocol::environ::{Mount, decode_path, decode_prefix, host_and_port, split_path};
+pub use crate::protocol::head::{
+    Accel, AccelHeader, AccelHeaders, HeadError, Header, HeaderList, Ranges, ResponseHead, StatusLine,
+};
+pub use crate::protocol::input::Pace;
+pub use crate::protocol::output::{FilePart, SpoolStore, TempFolder};
+pub use crate::protocol::pool::Shares;
+pub use crate::protocol::reload::{Decision, FileStamp, FileSystem, ReloadPolicy, StampSource, Version, WorkerControl};
+pub use crate::protocol::response::Framing;
 
 /// The request line, headers and connection of one request, as borrowed bytes.
 ///
@@ -34,7 +48,7 @@ pub trait RequestView {
     /// Protocol version of the client's request, e.g. `HTTP/1.1`, never empty.
     fn protocol(&self) -> &[u8];
 
-    /// Percent-decoded path prefix of the application; see [`split_path`](crate::environ::split_path). Empty, or `/...`
+    /// Percent-decoded path prefix of the application; see [`split_path`]. Empty, or `/...`
     /// without a trailing slash. `script_name` followed by `path_info` is the decoded path.
     fn script_name(&self) -> &[u8];
 
@@ -132,7 +146,7 @@ pub struct Endpoint<'a> {
 /// A request body, de-chunked and bounded by the host (RFC 9112, 6.3).
 ///
 /// A host with slow clients limits the time that they take to send a body, for instance with
-/// [`Pace`](crate::input::Pace).
+/// [`Pace`].
 pub trait BodySource: Send {
     /// Bytes still to be read, if known. A body of known length is read without a growing buffer. Must not block:
     /// called with the GIL held, as [`is_ready`](Self::is_ready) is.

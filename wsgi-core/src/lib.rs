@@ -10,8 +10,8 @@
 //! off):
 //!
 //! ```
-//! use wsgi_core::head::{HeaderList, StatusLine};
-//! use wsgi_core::response::{Framing, HeadAt, Response};
+//! use wsgi_core::host::{HeaderList, StatusLine};
+//! use wsgi_core::protocol::response::{Framing, HeadAt, Response};
 //!
 //! // The arguments of start_response(). Values that cannot be sent are rejected here.
 //! let status = StatusLine::parse(b"200 OK").expect("a status");
@@ -32,29 +32,26 @@
 //!
 //! With Python, start at `python::Gateway`. The guide to embedding shows a complete host on one page. `wsgi-hyper` is a
 //! host for hyper, tower and axum; `wsgi-testkit` is a host for tests, with a conformance suite for other hosts.
+//!
+//! # Stability
+//!
+//! [`config`], [`error`], [`host`], `http1`, `python` and [`relay`] are the API for hosts: they change incompatibly only with
+//! a new major version (before 1.0: a new minor version). The machines in [`protocol`] may change in any minor version (before
+//! 1.0: any version); [`host`] re-exports their types that appear in its traits.
 #![deny(missing_docs, unsafe_code)]
 
 pub mod config;
-pub mod environ;
 pub mod error;
 mod error_log;
-#[doc(hidden)]
-pub mod failpoint;
-pub mod head;
+mod failpoint;
 pub mod host;
 #[cfg(feature = "http1")]
 pub mod http1;
-pub mod input;
-pub mod line_writer;
-pub mod lock;
-pub mod output;
-pub mod pool;
+#[doc(hidden)]
+pub mod internal;
+mod lock;
+pub mod protocol;
 #[cfg(feature = "python")]
 #[allow(unsafe_code, reason = "CPython is C; the fence is around this module")]
 pub mod python;
-pub mod record;
 pub mod relay;
-pub mod reload;
-pub mod response;
-pub mod snapshot;
-pub mod stderr_log;

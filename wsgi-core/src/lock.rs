@@ -1,19 +1,19 @@
 //! Locks that are held for a few instructions, also by threads that hold the GIL.
-//!
-//! A thread that waits for a lock while it holds the GIL stops all Python threads. That is harmless for a [`Leaf`],
-//! because its owner releases it soon: it runs no Python, does not wait for the GIL, takes no other lock, and drops
-//! nothing whose destructor could do any of this. Hosts may use it for data that their sinks, bodies and logs share
-//! with other threads.
-//!
-//! Builds with `debug_assertions` check these rules and panic on a violation, before the gateway calls Python, waits
-//! for the GIL, drops a Python reference or takes another of its locks.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// A value behind a lock that is held for a few instructions, see [the module](self).
+/// A value behind a lock that is held for a few instructions, also by threads that hold the GIL.
+///
+/// A thread that waits for a lock while it holds the GIL stops all Python threads. That is harmless for a `Leaf`,
+/// because its owner releases it soon: it runs no Python, does not wait for the GIL, takes no other lock, and drops
+/// nothing whose destructor could do any of this. Hosts may use it for data that their sinks, bodies and logs share
+/// with other threads.
+///
+/// Builds with `debug_assertions` check these rules and panic on a violation, before the gateway calls Python, waits
+/// for the GIL, drops a Python reference or takes another of its locks.
 ///
 /// [`with`](Self::with) and [`replace`](Self::replace) release the lock before their result can be dropped. Use them to
 /// move out wakers, callbacks, blocks of a body and Python references, and to use or drop these without the lock.

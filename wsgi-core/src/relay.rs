@@ -40,9 +40,9 @@ pub use sink::RelaySink;
 use state::{End, Shared};
 
 use crate::error::HostError;
-use crate::head::ResponseHead;
 use crate::host::BodyInterest;
-use crate::output::FilePart;
+use crate::protocol::head::ResponseHead;
+use crate::protocol::output::FilePart;
 
 /// Size for [`relay`], in bytes, that suits clients on the internet.
 pub const ROOM: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::Leaf;
 
 /// A time at which a task is woken.
 pub(crate) struct Deadline {

@@ -8,8 +8,7 @@
 //!
 //! use http_body_util::{BodyExt, Empty};
 //! use tower::ServiceExt;
-//! use wsgi_core::pool::Limits;
-//! use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+//! use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
 //! use wsgi_hyper::{StderrLog, WsgiService};
 //!
 //! #[tokio::main]
@@ -98,4 +97,4 @@ pub use connection::Connection;
 pub use response::{Cut, ResponseBody};
 pub use service::{ResponseFuture, ServiceBuilder, WsgiService};
 pub use shutdown::shutdown;
-pub use wsgi_core::stderr_log::StderrLog;
+pub use wsgi_core::host::StderrLog;

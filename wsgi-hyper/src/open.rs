@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use wsgi_core::host::Shutdown;
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{Leaf, Shutdown};
 use wsgi_core::relay::RelayHandle;
 
 use crate::sink::Head;

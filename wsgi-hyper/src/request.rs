@@ -6,8 +6,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use wsgi_core::config::Variable;
-use wsgi_core::environ::{decode_path, decode_prefix, host_and_port};
-use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
+use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme, decode_path, decode_prefix, host_and_port};
 
 use crate::connection::Addresses;
 
@@ -204,7 +203,7 @@ fn encode(path: &[u8]) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use wsgi_core::snapshot::RequestSnapshot;
+    use wsgi_core::host::RequestSnapshot;
 
     use super::*;
     use crate::connection::Connection;

@@ -11,12 +11,9 @@ use http::header::EXPECT;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use wsgi_core::host::{BodySource, ErrorLog, HostParts, Level};
-use wsgi_core::input::Pace;
+use wsgi_core::host::{BodySource, ErrorLog, HostParts, Level, Pace, RequestSnapshot, StderrLog};
 use wsgi_core::python::{Gateway, Location, Refused};
 use wsgi_core::relay::{ROOM, Relay, RelaySink, relay};
-use wsgi_core::snapshot::RequestSnapshot;
-use wsgi_core::stderr_log::StderrLog;
 
 use crate::arrival::Arrival;
 use crate::blame::Blame;
@@ -205,7 +202,7 @@ fn expects_continue(parts: &Parts) -> bool {
 impl ServiceBuilder {
     /// Mounts the application below a prefix of the path such as `/mnt`, which becomes its SCRIPT_NAME. Requests have
     /// the whole path; requests for other paths get 404. The prefix is decoded as paths are, see
-    /// [`decode_prefix`](wsgi_core::environ::decode_prefix).
+    /// [`decode_prefix`](wsgi_core::host::decode_prefix).
     ///
     /// # Panics
     ///

@@ -10,10 +10,8 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::response::Parts;
 use hyper::ext::ReasonPhrase;
 use wsgi_core::error::{Fault, HostError};
-use wsgi_core::head::{ResponseHead, StatusLine};
-use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use wsgi_core::host::{BodyInterest, Chunk, Flush, Framing, ResponseHead, ResponseSink, StatusLine};
 use wsgi_core::relay::RelaySink;
-use wsgi_core::response::Framing;
 
 use crate::blame::Blame;
 
@@ -119,7 +117,7 @@ mod tests {
     use std::task::Waker;
 
     use http::StatusCode;
-    use wsgi_core::head::HeaderList;
+    use wsgi_core::host::HeaderList;
     use wsgi_core::relay::{Part, ROOM, relay};
 
     use super::*;

@@ -1,7 +1,7 @@
 //! Response headers that an application addresses to nginx (`X-Accel-Redirect`, `X-Accel-Buffering` and others). nginx
 //! obeys the same headers of a proxied server (`ngx_http_upstream_process_headers`).
 
-use wsgi_core::head::{AccelHeader, AccelHeaders, ResponseHead};
+use wsgi_core::host::{AccelHeader, AccelHeaders, ResponseHead};
 
 use crate::bindings::{NGX_HTTP_LOG_UNSAFE, ngx_http_parse_unsafe_uri, ngx_str_t, ngx_uint_t};
 use crate::head;

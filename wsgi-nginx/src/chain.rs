@@ -7,8 +7,7 @@ mod buffers;
 use bytes::BytesMut;
 use wsgi_core::config::Flag;
 use wsgi_core::error::HostError;
-use wsgi_core::head::{Accel, ResponseHead};
-use wsgi_core::host::{BodyInterest, COPY_LIMIT, Chunk, Flush};
+use wsgi_core::host::{Accel, BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseHead};
 
 use buffers::{Buffers, out_of_memory};
 

@@ -6,11 +6,9 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use wsgi_core::config::{Flag, LevelSettings, Place, ProcessSettings};
-use wsgi_core::environ::Mount;
-use wsgi_core::lock::Leaf;
+use wsgi_core::config::{Flag, LevelSettings, Mechanism, Place, ProcessSettings};
+use wsgi_core::host::{Leaf, Mount};
 use wsgi_core::python::Location;
-use wsgi_core::reload::Mechanism;
 
 use crate::bindings::{
     ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_module,

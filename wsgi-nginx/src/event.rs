@@ -9,8 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use wsgi_core::host::{ErrorLog, Level};
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{ErrorLog, Leaf, Level};
 
 use crate::bindings::{
     NGX_CLEAR_EVENT, NGX_LEVEL_EVENT, NGX_READ_EVENT, NGX_USE_CLEAR_EVENT, NGX_USE_EPOLL_EVENT, ngx_add_timer,

@@ -2,9 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wsgi_core::failpoint::failpoint;
 use wsgi_core::host::Level;
-use wsgi_core::pool::panic_message;
+use wsgi_core::internal::{failpoint, panic_message};
 
 use crate::bindings::ngx_cycle;
 use crate::log;

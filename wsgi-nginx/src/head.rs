@@ -3,8 +3,7 @@
 
 use std::ptr;
 
-use wsgi_core::head::{AccelHeader, Header, Ranges, ResponseHead};
-use wsgi_core::response::Framing;
+use wsgi_core::host::{AccelHeader, Framing, Header, Ranges, ResponseHead};
 
 use crate::bindings::{ngx_list_push, ngx_pnalloc, ngx_str_t, ngx_table_elt_t};
 use crate::ngx::{self, Request};

@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use wsgi_core::error::HostError;
-use wsgi_core::head::{Accel, AccelHeaders, HeaderList, ResponseHead};
-use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
-use wsgi_core::output::FilePart;
+use wsgi_core::host::{
+    Accel, AccelHeaders, BodyInterest, Chunk, FilePart, Flush, HeaderList, ResponseHead, ResponseSink,
+};
 use wsgi_core::python::Location;
 
 use crate::chain::Backlog;

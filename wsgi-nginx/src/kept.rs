@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use wsgi_core::output::FilePart;
+use wsgi_core::host::FilePart;
 use wsgi_core::python::Location;
 
 /// Largest size of the file of one response, in bytes. nginx has the same limit for a proxied response

@@ -1,7 +1,6 @@
 //! Lines of the error log that wait for the event loop, because only it can use their request's log context.
 
-use wsgi_core::host::Level;
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{Leaf, Level};
 
 use crate::log_room::{self, LogRoom};
 

@@ -8,7 +8,7 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::Leaf;
 
 /// Bytes of waiting lines beyond which a thread waits. The loop writes them within about a millisecond.
 const SIZE: usize = 32 * 1024;

@@ -6,7 +6,8 @@
 //! and RFC 9110, 13.2 requires preconditions to be evaluated before that: then both headers are left to the
 //! application.
 
-use wsgi_core::head::{ResponseHead, is_listed};
+use wsgi_core::host::ResponseHead;
+use wsgi_core::protocol::head::is_listed;
 
 use crate::bindings::{NGX_HTTP_GET, NGX_HTTP_HEAD};
 use crate::ngx::{self, Request};

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::ptr;
 use std::rc::Rc;
 
-use wsgi_core::environ::{Mount, split_path};
-use wsgi_core::host::{Endpoint, HeaderField, RequestView, Scheme};
+use wsgi_core::host::{Endpoint, HeaderField, Mount, RequestView, Scheme, split_path};
 
 use crate::bindings::{
     NGINX_VER, ngx_connection_local_sockaddr, ngx_hash_key, ngx_http_complex_value, ngx_http_get_variable,

@@ -5,8 +5,7 @@
 //! handler.
 
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{Chunk, Flush};
+use wsgi_core::host::{Chunk, Flush, ResponseHead};
 
 use crate::bindings::ngx_int_t;
 use crate::chain::{Output, Prepared};

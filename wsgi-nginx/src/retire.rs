@@ -10,8 +10,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
-use wsgi_core::host::Level;
-use wsgi_core::reload::WorkerControl;
+use wsgi_core::host::{Level, WorkerControl};
 
 use crate::bindings::{NGX_PROCESS_SINGLE, ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_process};
 use crate::loop_cell::LoopCell;

@@ -5,8 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use wsgi_core::error::{Fault, HostError};
-use wsgi_core::head::{Accel, AccelHeaders, HeaderList, ResponseHead};
-use wsgi_core::host::{BodyInterest, Chunk, Flush, ResponseSink};
+use wsgi_core::host::{Accel, AccelHeaders, BodyInterest, Chunk, Flush, HeaderList, ResponseHead, ResponseSink};
 use wsgi_core::python::Location;
 use wsgi_core::relay::{RelaySink, Room};
 

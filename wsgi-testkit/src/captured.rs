@@ -1,8 +1,6 @@
 //! The recorded events of an exchange.
 
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{Flush, Level};
-use wsgi_core::response::Framing;
+use wsgi_core::host::{Flush, Framing, Level, ResponseHead};
 
 /// All calls of the gateway to the host during one exchange, in order.
 #[derive(Debug, Default)]

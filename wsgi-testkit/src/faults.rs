@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use wsgi_core::output::SpoolStore;
+use wsgi_core::host::SpoolStore;
 
 /// Faults in the course of an exchange; none by default.
 ///

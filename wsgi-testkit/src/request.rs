@@ -1,9 +1,8 @@
 //! Requests for the gateway.
 
 use bytes::Bytes;
-use wsgi_core::environ::{Mount, decode_path, split_path};
 use wsgi_core::error::HostError;
-use wsgi_core::host::{BodySource, Endpoint, HeaderField, RequestView, Scheme};
+use wsgi_core::host::{BodySource, Endpoint, HeaderField, Mount, RequestView, Scheme, decode_path, split_path};
 
 /// A request for the gateway, built from an [`http::Request`].
 #[derive(Clone, Debug)]

@@ -10,8 +10,7 @@ use std::time::Duration;
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
 use wsgi_core::error::Fault;
 use wsgi_core::host::{HostParts, Summary};
-use wsgi_core::pool::{Limits, StackSize};
-use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder, Mode};
+use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Limits, Location, LocationBuilder, Mode, StackSize};
 
 use crate::captured::{Captured, LogLine};
 use crate::faults::Faults;

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, Level, ResponseSink};
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, Leaf, Level, ResponseHead, ResponseSink};
 
 use crate::captured::{Event, LogLine};
 use crate::faults::Faults;

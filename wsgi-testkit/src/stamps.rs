@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use wsgi_core::reload::{FileStamp, StampSource};
+use wsgi_core::host::{FileStamp, StampSource};
 
 /// A [`StampSource`] that reports changes when the test makes them, independent of the file system's clock.
 #[derive(Debug, Default)]

@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use wsgi_core::host::Flush;
-use wsgi_core::response::Framing;
+use wsgi_core::host::{Flush, Framing};
 
 use crate::captured::{Captured, Event};
 
@@ -163,7 +162,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use wsgi_core::head::{HeaderList, ResponseHead, StatusLine};
+    use wsgi_core::host::{HeaderList, ResponseHead, StatusLine};
 
     use super::*;
 

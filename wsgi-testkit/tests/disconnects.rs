@@ -2,8 +2,7 @@
 
 mod leaving;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 use wsgi_testkit::Host;
 
 #[test]

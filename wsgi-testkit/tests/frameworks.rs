@@ -4,8 +4,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::{GatewaySettings, Mode};
+use wsgi_core::python::{GatewaySettings, Limits, Mode};
 use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, InProcess, Site, Traits};
 use wsgi_testkit::frameworks::{Framework, check, environment};

@@ -2,8 +2,7 @@
 
 mod cycles;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 
 #[test]
 fn cycles_of_requests_on_threads_are_collected_whatever_is_loaded_meanwhile() {

@@ -2,8 +2,7 @@
 
 mod computing;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 
 #[test]
 fn a_script_that_computes_on_threads_holds_up_no_other() {

@@ -2,8 +2,7 @@
 
 mod switches;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 
 #[test]
 #[ignore = "needs the Python package index; make test runs it"]

@@ -6,8 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::error::HostError;
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseSink};
+use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseHead, ResponseSink};
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Faults, get};
 

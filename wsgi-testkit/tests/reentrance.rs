@@ -2,8 +2,7 @@
 
 mod calling_back;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 
 #[test]
 fn a_call_within_a_call_on_a_thread_of_the_pool_is_refused_and_never_waits_for_itself() {

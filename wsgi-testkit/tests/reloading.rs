@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use wsgi_core::config::{Flag, LevelSettings, Target};
-use wsgi_core::host::Level;
+use wsgi_core::config::{Flag, LevelSettings, Mechanism, Target};
+use wsgi_core::host::{Level, WorkerControl};
 use wsgi_core::python::Location;
-use wsgi_core::reload::{Mechanism, WorkerControl};
 use wsgi_testkit::{App, Captured, Faults, Gate, Host, Stamps, get};
 
 fn says(word: &str) -> String {

@@ -1,8 +1,7 @@
 //! Scripts in separate interpreters that use the standard library, in process. This file runs with every version of Python
 //! that CI finds.
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 use wsgi_testkit::Host;
 use wsgi_testkit::side_by_side::check_in_process;
 

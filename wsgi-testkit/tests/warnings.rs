@@ -2,8 +2,7 @@
 
 mod deprecations;
 
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Mode;
+use wsgi_core::python::{Limits, Mode};
 
 #[test]
 fn python_warns_of_nothing_that_the_gateway_does() {

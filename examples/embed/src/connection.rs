@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use httparse::{EMPTY_HEADER, Request, Status};
-use wsgi_core::environ::{Mount, decode_path, host_and_port, split_path};
-use wsgi_core::host::{BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Level, PlainRequest};
+use wsgi_core::error::HostError;
+use wsgi_core::host::{
+    BodySource, Endpoint, ErrorLog, HeaderField, HostParts, Leaf, Level, Mount, Pace, PlainRequest, RequestSnapshot,
+    StderrLog, decode_path, host_and_port, split_path,
+};
 use wsgi_core::http1::{Extent, Terms, Writer};
-use wsgi_core::input::Pace;
-use wsgi_core::lock::Leaf;
 use wsgi_core::relay::{Part, ROOM, relay};
-use wsgi_core::stderr_log::StderrLog;
-use wsgi_core::{error::HostError, snapshot::RequestSnapshot};
 
 use crate::patient::{Patient, SILENCE};
 use crate::{Busy, Site};

@@ -10,11 +10,8 @@ use std::sync::{Arc, Condvar};
 use std::{env, error::Error, io, net::TcpListener, process, thread, time::Duration};
 
 use wsgi_core::config::Lines;
-use wsgi_core::environ::decode_prefix;
-use wsgi_core::host::ErrorLog as _;
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{ErrorLog as _, Leaf, StderrLog, decode_prefix};
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
-use wsgi_core::stderr_log::StderrLog;
 
 /// The application that this program serves, and its requests in progress.
 struct Site {

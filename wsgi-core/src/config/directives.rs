@@ -10,8 +10,8 @@ use super::target::dotted_name;
 use super::value::{Argument, shown_path};
 use super::{Contexts, DirectiveError, Flag, Layer, Scope, Target, TempPath, Variable};
 use crate::error_log::Level;
-use crate::head::AccelHeader;
-use crate::reload::Mechanism;
+use crate::protocol::head::AccelHeader;
+use crate::protocol::reload::Mechanism;
 
 /// A directive: its form, the blocks that allow it, and its effect.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Flag, Place, Target};
-use crate::head::AccelHeaders;
-use crate::reload::Mechanism;
+use crate::protocol::head::AccelHeaders;
+use crate::protocol::reload::Mechanism;
 
 /// The settings made in a block. After [`inherit`](Self::inherit): those in force there.
 #[derive(Clone, Debug, Default)]

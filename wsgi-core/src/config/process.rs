@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::value::{Argument, shown, shown_path};
 use super::venv::is_venv;
 use super::{Context, DirectiveError, Place};
-use crate::pool::StackSize;
+use crate::protocol::pool::StackSize;
 
 /// Settings of Python: the installation, the folders of modules, and how applications are executed.
 ///

@@ -7,8 +7,8 @@ use std::io::{self, BufRead, Read};
 
 use super::chunk_size;
 use crate::error::HostError;
-use crate::head::decimal;
 use crate::host::HeaderField;
+use crate::protocol::head::decimal;
 
 /// The rest of a body on the connection; empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The connection parameters that a client requests.
 
 use super::Extent;
-use crate::environ::host_and_port;
 use crate::host::HeaderField;
+use crate::protocol::environ::host_and_port;
 
 /// The parts of a request's head that concern the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

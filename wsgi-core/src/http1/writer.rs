@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 
-use crate::head::{HeaderList, ResponseHead, StatusLine};
+use crate::protocol::head::{HeaderList, ResponseHead, StatusLine};
+use crate::protocol::response::Framing;
 use crate::relay::Part;
-use crate::response::Framing;
 
 /// Writes one response (RFC 9112), and tracks whether the connection can be reused.
 ///
@@ -148,7 +148,7 @@ mod tests {
     use super::super::Extent;
     use super::*;
     use crate::host::HeaderField;
-    use crate::output::FilePart;
+    use crate::protocol::output::FilePart;
 
     fn head(status: &str, headers: &[(&str, &str)], framing: Framing) -> Part {
         let mut list = HeaderList::new();

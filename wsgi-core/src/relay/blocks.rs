@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::output::FilePart;
+use crate::protocol::output::FilePart;
 
 #[derive(Default)]
 pub(super) struct Blocks {

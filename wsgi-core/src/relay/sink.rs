@@ -10,9 +10,9 @@ use http::StatusCode;
 use super::state::{End, Shared};
 use super::{Parker, Room};
 use crate::error::{Fault, HostError};
-use crate::head::ResponseHead;
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
-use crate::output::FilePart;
+use crate::protocol::head::ResponseHead;
+use crate::protocol::output::FilePart;
 
 /// The sending end of a relay.
 ///

@@ -3,7 +3,7 @@
 use http::Version;
 use http::header::HOST;
 use http::request::Parts;
-use wsgi_core::environ::host_and_port;
+use wsgi_core::host::host_and_port;
 
 /// Whether the service may answer a request that hyper accepts.
 pub(super) fn is_in_order(request: &Parts) -> bool {

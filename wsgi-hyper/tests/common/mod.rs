@@ -9,8 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use wsgi_core::config::Target;
 use wsgi_core::host::{ErrorLog, Level};
-use wsgi_core::pool::Limits;
-use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
 use wsgi_hyper::{ServiceBuilder, StderrLog, WsgiService};
 
 /// Timeout of every wait in the tests.

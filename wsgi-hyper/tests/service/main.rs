@@ -19,8 +19,7 @@ use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty, Full};
 use tower::ServiceExt;
 use tower::timeout::Timeout;
-use wsgi_core::pool::Limits;
-use wsgi_core::python::Gateway;
+use wsgi_core::python::{Gateway, Limits};
 use wsgi_hyper::{ResponseBody, WsgiService};
 use wsgi_testkit::Gate;
 

@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wsgi_core::error::HostError;
-use wsgi_core::host::Chunk;
-use wsgi_core::output::FilePart;
+use wsgi_core::host::{Chunk, FilePart};
 
 use crate::bindings::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_pool_cleanup_add};
 use crate::guard::guard;

@@ -33,7 +33,7 @@ const PACKED: [&str; 11] = [
 ];
 
 /// The places where unsafe code is allowed: at the C interface, and where a file is mapped as memory.
-const UNSAFE: [&str; 3] = ["wsgi-core/src/python", "wsgi-core/src/output/spool.rs", "wsgi-nginx/src"];
+const UNSAFE: [&str; 3] = ["wsgi-core/src/python", "wsgi-core/src/protocol/output/spool.rs", "wsgi-nginx/src"];
 
 const CORE_DEPENDENCIES: usize = 12;
 

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use wsgi_core::config::Target;
 use wsgi_core::error::{Fault, HostError};
-use wsgi_core::head::ResponseHead;
-use wsgi_core::host::{BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Level, ResponseSink, Summary};
-use wsgi_core::lock::Leaf;
+use wsgi_core::host::{
+    BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Leaf, Level, ResponseHead, ResponseSink, Summary,
+};
 use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, Request, WAIT_TIMEOUT, get, post};
 

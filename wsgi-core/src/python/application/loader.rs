@@ -15,14 +15,14 @@ use super::source::{Identity, Source};
 use crate::config::{Layer, Target};
 use crate::host::Level;
 use crate::lock::Leaf;
+use crate::protocol::record::Log;
+use crate::protocol::reload::Version;
 use crate::python::attach::forked::end_if_forked;
 use crate::python::attach::lock::{Loading, LoadingGuard};
 use crate::python::attach::token::{Held, Obj, Token};
 use crate::python::objects::convert::{resolve, type_name};
 use crate::python::objects::raise::{Raised, fetch};
 use crate::python::objects::report;
-use crate::record::Log;
-use crate::reload::Version;
 
 /// A loaded application. Every exchange that uses it keeps a reference.
 pub(crate) struct Application {

@@ -9,14 +9,14 @@ use super::loader::{self, Application};
 use super::middleware::{Middleware, PythonMiddleware};
 use super::source::Source;
 use crate::config::{Flag, LevelSettings, Target, TempPath};
-use crate::head::HeadError;
 use crate::host::Level;
 use crate::lock::Leaf;
-use crate::output::{SpoolStore, TempFolder};
+use crate::protocol::head::HeadError;
+use crate::protocol::output::{SpoolStore, TempFolder};
+use crate::protocol::record::Log;
+use crate::protocol::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 use crate::python::attach::token::Token;
 use crate::python::objects::raise::Raised;
-use crate::record::Log;
-use crate::reload::{Decision, StampSource, Version, Watch, WorkerControl};
 
 /// A configured place that serves an application.
 ///
@@ -69,7 +69,7 @@ impl LocationBuilder {
     }
 
     /// Sets a policy other than that of the settings.
-    pub fn reload(mut self, policy: Arc<dyn crate::reload::ReloadPolicy>) -> Self {
+    pub fn reload(mut self, policy: Arc<dyn crate::protocol::reload::ReloadPolicy>) -> Self {
         self.watch.policy = policy;
         self
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::middleware::Middleware;
 use crate::config::{Layer, Target};
-use crate::reload::{Decision, Version, Watch, WorkerControl};
+use crate::protocol::reload::{Decision, Version, Watch, WorkerControl};
 
 /// The properties of a location that the loader needs.
 pub(crate) struct Source {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::token::Token;
 use crate::host::{ErrorLog, Level};
-use crate::record::Log;
+use crate::protocol::record::Log;
 
 /// Whether this process was forked by an application. Written by the only thread of a new process.
 static FORKED: AtomicBool = AtomicBool::new(false);

@@ -22,7 +22,7 @@ use super::thread::request_gil;
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::lock::Leaf;
-use crate::pool::panic_message;
+use crate::protocol::pool::panic_message;
 
 /// Python's default (`sys.getswitchinterval()`), and the interval of the requests.
 const SWITCH_INTERVAL: Duration = Duration::from_millis(5);

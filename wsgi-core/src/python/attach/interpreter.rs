@@ -13,7 +13,7 @@ use super::forked::end_if_forked;
 use super::lock::Loading;
 use super::token::Token;
 use crate::lock::Leaf;
-use crate::record::Log;
+use crate::protocol::record::Log;
 
 /// An interpreter, from its start to the end of the process. The main one starts with Python, others when they are
 /// first needed (see [`ensure`](Self::ensure)).

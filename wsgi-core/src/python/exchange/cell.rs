@@ -7,8 +7,10 @@ use std::task::Waker;
 use super::reply::Reply;
 use crate::error::Fault;
 use crate::host::{Level, ResponseSink};
-use crate::input::Input;
 use crate::lock::Leaf;
+use crate::protocol::input::Input;
+use crate::protocol::record::{LineBuffer, Log};
+use crate::protocol::response::Response;
 use crate::python::application::location::Location;
 use crate::python::attach::forked::is_forked;
 use crate::python::attach::interpreter::Interpreter;
@@ -16,8 +18,6 @@ use crate::python::attach::lock::{Part, PartGuard, UnderWay};
 use crate::python::attach::thread::this_thread;
 use crate::python::attach::token::Token;
 use crate::python::objects::raise::{Raised, runtime_error};
-use crate::record::{LineBuffer, Log};
-use crate::response::Response;
 
 /// The reference-counted state behind `start_response`, `write`, `wsgi.input` and `wsgi.errors`.
 ///

@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use pyo3::ffi;
 
 use crate::config::{Flag, Target};
-use crate::environ::{Changes, Credentials, EnvironCache, SlotId};
 use crate::host::RequestView;
+use crate::protocol::environ::{Changes, Credentials, EnvironCache, SlotId};
 use crate::python::application::location::Location;
 use crate::python::attach::token::{Held, Obj, Token};
 use crate::python::objects::raise::Raised;

@@ -14,7 +14,7 @@ use pyo3::ffi;
 use super::cell::ExchangeCell;
 use crate::failpoint::failpoint;
 use crate::host::Level;
-use crate::pool::panic_message;
+use crate::protocol::pool::panic_message;
 use crate::python::attach::data::HeapType;
 use crate::python::attach::forked::log_of;
 use crate::python::attach::interpreter::Interpreter;

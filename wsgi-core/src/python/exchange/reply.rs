@@ -8,12 +8,12 @@ use pyo3::ffi;
 
 use crate::config::{Flag, LevelSettings};
 use crate::error::{HostError, ProtocolError};
-use crate::head::{HeaderList, ResponseHead, StatusLine};
 use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink, Summary};
-use crate::output::{Gather, WriteBuffer};
+use crate::protocol::head::{HeaderList, ResponseHead, StatusLine};
+use crate::protocol::output::{Gather, WriteBuffer};
+use crate::protocol::response::{Accepted, Response};
 use crate::python::application::location::Location;
 use crate::python::attach::token::{HeldBytes, Token};
-use crate::response::{Accepted, Response};
 
 /// Why a response ended early.
 pub(crate) enum Stop {

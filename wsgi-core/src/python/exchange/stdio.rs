@@ -12,6 +12,7 @@ use pyo3::ffi;
 use super::cell::ExchangeCell;
 use super::heap_type::{Blueprint, enter};
 use crate::host::Level;
+use crate::protocol::record::{LineBuffer, Log};
 use crate::python::attach::data::HeapType;
 use crate::python::attach::forked::log_of;
 use crate::python::attach::lock::UnderWay;
@@ -19,7 +20,6 @@ use crate::python::attach::token::{Obj, Token, new_ref};
 use crate::python::objects::method::{method, sentinel};
 use crate::python::objects::raise::{Raised, type_error, value_error};
 use crate::python::objects::text::Text;
-use crate::record::{LineBuffer, Log};
 
 const LEVELS: [Level; 4] = [Level::Notice, Level::Warn, Level::Error, Level::Crit];
 

@@ -7,8 +7,8 @@ use pyo3::ffi;
 
 use super::raise::{Raised, fetch, runtime_error};
 use crate::lock::rules;
+use crate::protocol::record::escape;
 use crate::python::attach::token::{Obj, Token};
-use crate::record::escape;
 
 impl<'py> Token<'py> {
     /// Returns an interned string.

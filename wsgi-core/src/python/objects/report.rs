@@ -2,8 +2,8 @@
 
 use super::raise::fetch;
 use crate::host::Level;
+use crate::protocol::record::Log;
 use crate::python::attach::token::{Obj, Token};
-use crate::record::Log;
 
 /// Logs the pending exception with its traceback, one record per line; the first one begins with `what`. Clears the
 /// exception.

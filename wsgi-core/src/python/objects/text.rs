@@ -7,8 +7,8 @@ use pyo3::ffi;
 use super::raise::Raised;
 use crate::host::Level;
 use crate::lock::rules;
+use crate::protocol::record::{LineBuffer, Log};
 use crate::python::attach::token::Token;
-use crate::record::{LineBuffer, Log};
 
 /// A copy of the text, because the object may change while the thread waits for the log.
 pub(crate) enum Text {

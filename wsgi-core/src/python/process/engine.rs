@@ -13,7 +13,7 @@ use crate::config::{Flag, Target};
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::lock::Leaf;
-use crate::pool::{Limits, Pool, panic_message};
+use crate::protocol::pool::{Limits, Pool, panic_message};
 use crate::python::application::location::Location;
 use crate::python::attach::forked::end_if_forked;
 use crate::python::attach::interpreter::Interpreter;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use crate::host::Level;
-use crate::pool::StackSize;
+use crate::protocol::pool::StackSize;
 use crate::python::attach::interpreter::Interpreter;
 use crate::python::attach::thread::Attached;
 

@@ -18,16 +18,15 @@ use super::runtime;
 use super::start::set_up;
 use crate::config::{ProcessSettings, Threads};
 use crate::error::StartError;
-use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestView, Shutdown};
+use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestSnapshot, RequestView, Shutdown};
 use crate::lock::Leaf;
-use crate::pool::{Limits, Overloaded};
+use crate::protocol::pool::{Limits, Overloaded};
+use crate::protocol::record::Log;
 use crate::python::application::location::Location;
 use crate::python::attach::interpreter::{Interpreter, Kind, Setup};
 use crate::python::attach::signals;
 use crate::python::attach::thread::{self, Attached};
 use crate::python::exchange::Exchange;
-use crate::record::Log;
-use crate::snapshot::RequestSnapshot;
 
 /// Settings of a [`Gateway`].
 #[derive(Clone, Debug)]
@@ -351,7 +350,7 @@ pub enum Refused {
 mod tests {
     use super::*;
     use crate::config::Lines;
-    use crate::pool::StackSize;
+    use crate::protocol::pool::StackSize;
 
     #[test]
     fn settings_are_what_the_directives_say() {

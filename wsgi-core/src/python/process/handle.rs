@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Engine;
-use crate::pool::Ticket;
+use crate::protocol::pool::Ticket;
 use crate::python::exchange::cell::ExchangeCell;
 
 /// A handle to an exchange, for use on other threads.

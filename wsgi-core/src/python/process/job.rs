@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 use super::fault_stack::FaultStack;
 use crate::error::Fault;
 use crate::failpoint::failpoint;
+use crate::host::RequestSnapshot;
 use crate::host::{Done, Level, Summary};
-use crate::pool::{Limits, Pool, StackSize, Task, Threads, panic_message};
+use crate::protocol::pool::{Limits, Pool, StackSize, Task, Threads, panic_message};
 use crate::python::application::location::Location;
 use crate::python::attach::interpreter::Interpreter;
 use crate::python::attach::thread::{self, Attached};
 use crate::python::exchange::Exchange;
 use crate::python::exchange::cell::ExchangeCell;
 use crate::python::exchange::environ;
-use crate::snapshot::RequestSnapshot;
 
 pub(crate) fn start_pool(interpreter: &'static Interpreter, limits: Limits) -> Arc<Pool<Job>> {
     let pool = Arc::new(Pool::new(limits, PythonThreads { interpreter }));

@@ -9,7 +9,8 @@ use pyo3::ffi;
 
 use crate::failpoint::failpoint;
 use crate::host::{ChildProcesses, Level};
-use crate::pool::panic_message;
+use crate::protocol::pool::panic_message;
+use crate::protocol::record::Log;
 use crate::python::application::loading;
 use crate::python::attach::data::HeapType;
 use crate::python::attach::forked::{self, is_forked, set_forked};
@@ -18,7 +19,6 @@ use crate::python::attach::token::{Obj, Token, new_ref};
 use crate::python::exchange::heap_type::{Blueprint, enter};
 use crate::python::objects::method::{method, sentinel};
 use crate::python::objects::raise::{Raised, fetch};
-use crate::record::Log;
 
 /// The host's part, set when Python starts.
 static HOST: OnceLock<Host> = OnceLock::new();

@@ -12,7 +12,7 @@ use super::libpython::{BUILD_LIBRARY, BUILD_VERSION, library, version, version_t
 use super::preflight::{self, PythonSettings};
 use crate::error::StartError;
 use crate::host::Level;
-use crate::record::Log;
+use crate::protocol::record::Log;
 
 /// Starts Python. Afterwards the calling thread is Python's main thread and holds the GIL.
 pub(crate) fn start(settings: &PythonSettings, log: &Log) -> Result<(), StartError> {

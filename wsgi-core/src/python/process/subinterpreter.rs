@@ -11,11 +11,11 @@ use super::runtime::preserving_sigint;
 use super::start::set_up;
 use crate::error::Fault;
 use crate::host::Level;
+use crate::protocol::record::Log;
 use crate::python::attach::interpreter::Interpreter;
 use crate::python::attach::thread::{self, Attached};
 use crate::python::attach::token::Token;
 use crate::python::objects::raise::Raised;
-use crate::record::Log;
 
 impl Interpreter {
     /// Starts the interpreter unless it is running. A failure is logged; the next request tries again.

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsgi_core::config::{Flag, Target};
-use wsgi_core::host::{ErrorLog, Level};
-use wsgi_core::line_writer::LineWriter;
+use wsgi_core::host::{ErrorLog, Level, LineWriter};
 use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::server::Server;
 use wsgi_hyper::{StderrLog, WsgiService};

@@ -5,10 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use lexopt::prelude::*;
+
 use wsgi_core::config::{self, Context, Flag, LevelSettings, Place, ProcessSettings, Scope, Target, Threads};
-use wsgi_core::environ::decode_prefix;
-use wsgi_core::host::Level;
-use wsgi_core::input::Pace;
+use wsgi_core::host::{Level, Pace, decode_prefix};
 
 pub(crate) const HELP: &str = "\
 Serves a WSGI application, for development.

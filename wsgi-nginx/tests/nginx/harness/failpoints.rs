@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::site::{Site, module, nginx_binary};
 use super::{Nginx, wait_for};
 
-/// The variable that names the directory of armed failpoints (`wsgi_core::failpoint`).
+/// The variable that names the directory of armed failpoints (`wsgi_core::internal`).
 pub(super) const FOLDER: &str = "WSGI_FAILPOINTS";
 
 /// The end of the panic message of every failpoint.

@@ -7,7 +7,7 @@ use pyo3::ffi;
 use super::super::cell::ExchangeCell;
 use super::super::heap_type::{Blueprint, enter};
 use crate::error::HostError;
-use crate::input::Input;
+use crate::protocol::input::Input;
 use crate::python::attach::lock::PartGuard;
 use crate::python::attach::token::{Obj, Token, new_ref};
 use crate::python::objects::convert::len;

@@ -54,21 +54,25 @@ impl Default for Request {
 }
 
 impl Request {
+    /// Adds a request header.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.as_bytes().to_vec(), value.as_ref().to_vec()));
         self
     }
 
+    /// Adds a variable of the host.
     pub fn extra(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.extra.push((name, value.as_ref().to_vec()));
         self
     }
 
+    /// Adds a variable of the operator.
     pub fn variable(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.variables.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
+    /// Sets SCRIPT_NAME and PATH_INFO.
     pub fn at(mut self, script_name: &str, path_info: &str) -> Self {
         script_name.clone_into(&mut self.script_name);
         path_info.clone_into(&mut self.path_info);

@@ -14,8 +14,7 @@ mod decode;
 mod equal;
 mod fixed;
 #[cfg(any(test, feature = "model"))]
-#[doc(hidden)]
-pub mod model;
+pub(crate) mod model;
 mod name;
 mod path;
 mod slots;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::ResponseHead;
-use crate::response::Framing;
+use crate::protocol::response::Framing;
 
 /// The parts of a body that a host may send when a client requests a range (RFC 9110, 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::head::{HeaderList, StatusLine};
+    use crate::protocol::head::{HeaderList, StatusLine};
 
     proptest! {
         #[test]

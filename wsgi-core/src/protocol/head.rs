@@ -14,7 +14,7 @@ pub use status::StatusLine;
 
 use std::fmt;
 
-use crate::response::Framing;
+use crate::protocol::response::Framing;
 
 /// The head of a response: everything that is sent before the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

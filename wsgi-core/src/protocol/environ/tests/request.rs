@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use crate::environ::model::Request;
 use crate::host::Scheme;
+use crate::protocol::environ::model::Request;
 
 /// Generates several requests. Values come from small sets, so that consecutive requests often have the same ones.
 pub(crate) fn requests(count: Range<usize>) -> impl Strategy<Value = Vec<Request>> {

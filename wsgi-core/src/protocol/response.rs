@@ -21,8 +21,7 @@
 
 mod framing;
 #[cfg(any(test, feature = "model"))]
-#[doc(hidden)]
-pub mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
@@ -31,7 +30,7 @@ mod tests;
 pub use framing::Framing;
 
 use crate::error::ProtocolError;
-use crate::head::{HeaderList, ResponseHead, StatusLine};
+use crate::protocol::head::{HeaderList, ResponseHead, StatusLine};
 use framing::{Body, frame};
 
 /// The state of one response.

@@ -1,8 +1,7 @@
 //! The request body as a file-like stream, with one position for all kinds of reads.
 
 #[cfg(any(test, feature = "model"))]
-#[doc(hidden)]
-pub mod model;
+pub(crate) mod model;
 mod pace;
 
 use std::io::{self, BufRead as _};
@@ -11,7 +10,7 @@ pub use pace::Pace;
 
 use crate::error::{HostError, same};
 use crate::host::BodySource;
-use crate::pool::{stream_ended, without_permit};
+use crate::protocol::pool::{stream_ended, without_permit};
 
 /// A request body as a stream. After its end, reads return nothing and do not touch the connection.
 ///

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::error_log::{ErrorLog, Level};
-use crate::line_writer::LineWriter;
+use crate::host::line_writer::LineWriter;
 
 /// A log on stderr, with one line for each record: `[error] text`.
 ///

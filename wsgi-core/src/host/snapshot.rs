@@ -211,8 +211,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::environ::model::Request;
-    use crate::environ::tests::requests;
+    use crate::protocol::environ::model::Request;
+    use crate::protocol::environ::tests::requests;
 
     /// Returns all data of a view as one comparable text.
     fn told(request: &impl RequestView) -> String {
