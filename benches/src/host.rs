@@ -113,7 +113,7 @@ impl ResponseSink for Counting {
         let length = match &chunk {
             Chunk::Borrowed(block) => block.len(),
             Chunk::Owned(block) => block.len(),
-            Chunk::File(_) => chunk.into_bytes()?.len(),
+            _ => chunk.into_bytes()?.len(),
         };
         self.counts.body.fetch_add(length as u64, Ordering::Relaxed);
         Ok(())

@@ -54,7 +54,7 @@ fn inline(requests: &[Request], count: usize) -> (u64, u64) {
 }
 
 fn threads(requests: &[Request], count: usize) -> (u64, u64) {
-    let host = Host::start(Mode::Threads(Limits { max_threads: 1, queue: 16, ..Limits::new(1) }));
+    let host = Host::start(Mode::Threads(Limits::new(1).max_threads(1).queue(16)));
     let location = host.serve(HELLO);
     for request in requests.iter().cycle().take(count) {
         host.answer_on_thread(&location, request);

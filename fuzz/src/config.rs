@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use wsgi_core::config::{
-    Context, DirectiveError, Flag, LevelSettings, Lines, Mechanism, Place, ProcessSettings, Scope, Target, Threads,
-    apply_line, directive,
+    Context, DirectiveError, Flag, LevelSettings, Limits, Lines, Mechanism, Mode, Place, ProcessSettings, Scope,
+    Target, apply_line, directive,
 };
 use wsgi_core::host::AccelHeader;
-use wsgi_core::python::StackSize;
 
 use crate::fields;
 
@@ -46,14 +45,13 @@ fn block(data: &[u8], context: Context) {
         let words: Vec<&[u8]> = line.split(|byte| *byte == WORDS).collect();
         let (name, arguments) = words.split_first().expect("a split gives one part at least");
         let known = std::str::from_utf8(name).ok().and_then(directive);
-        let mut scope = Scope {
-            level: &mut level,
-            process: &mut process,
+        let mut scope = Scope::new(
+            &mut level,
+            &mut process,
             context,
-            place: Place { file: "nginx.conf".to_owned(), line: index + 1 },
-            prefix: folder(),
-            notices: Vec::new(),
-        };
+            Place { file: "nginx.conf".to_owned(), line: index + 1 },
+            folder(),
+        );
         let result = match known {
             Some(known) => known.apply(&mut scope, arguments),
             None => match apply_line(&String::from_utf8_lossy(name), &mut scope) {
@@ -152,15 +150,18 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
                 number_of(digits, permits, 16384).expect("a number of threads")
             });
             assert_eq!(
-                process.threads(),
+                process.mode(),
                 match permits {
-                    0 => Threads::Inline,
-                    _ => Threads::Pool { permits, max: max.unwrap_or(permits.max(256)) },
+                    0 => Mode::Inline,
+                    _ => Mode::Threads(Limits::new(permits).max_threads(max.unwrap_or(permits.max(256)))),
                 }
             );
         }
         "wsgi_thread_stack_size" => {
-            assert_eq!(process.thread_stack_size().map(StackSize::bytes), size(first));
+            // An earlier line may have chosen inline execution.
+            if let Mode::Threads(limits) = process.mode() {
+                assert_eq!(Some(limits.stack.bytes()), size(first));
+            }
         }
         "wsgi_python_optimize" => {
             assert_eq!(process.optimize().map(usize::from), number_of(first, 0, 2));

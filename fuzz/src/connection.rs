@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use wsgi_core::host::HeaderField;
 use wsgi_core::http1::Terms;
-use wsgi_hyper::server::memory::{Received, requests};
+use wsgi_hyper::internal::{Received, requests};
 
 use crate::framing::chunks;
 use crate::{Numbers, fields};

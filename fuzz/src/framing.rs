@@ -225,7 +225,7 @@ fn response(numbers: &mut Numbers<'_>, headers: &[(&[u8], &[u8])], text: &[u8]) 
     let result = if refused {
         writer.refuse(503)
     } else {
-        let head = ResponseHead { status, headers: list, framing, single_block: false };
+        let head = ResponseHead::new(status, list, framing);
         write_all(&mut writer, head, if head_request { &[] } else { &blocks }, numbers)
     };
     let reusable = writer.is_reusable();

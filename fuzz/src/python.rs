@@ -37,7 +37,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn host() -> &'static Host {
-    Host::shared_with(Mode::Threads(Limits { max_threads: 4, queue: 4, ..Limits::new(1) }))
+    Host::shared_with(Mode::Threads(Limits::new(1).max_threads(4).queue(4)))
 }
 
 /// Returns the application, with all response options that an operator can switch on, or with none.

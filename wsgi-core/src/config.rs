@@ -25,7 +25,7 @@ pub use error::DirectiveError;
 pub use flag::Flag;
 pub use level::{Layer, LevelSettings, TempPath, Variable};
 pub use lines::{Lines, apply_line};
-pub use process::{ProcessSettings, Threads};
+pub use process::{Mode, ProcessSettings};
 pub use target::{Target, TargetError};
 pub use venv::VenvConfig;
 
@@ -34,6 +34,7 @@ pub use crate::protocol::reload::Mechanism;
 
 /// The position of a directive, and the settings it may change there.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Scope<'a> {
     /// The settings of the block.
     pub level: &'a mut LevelSettings,
@@ -49,7 +50,18 @@ pub struct Scope<'a> {
     pub notices: Vec<Notice>,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    /// A directive at `place` in a block of the kind `context`; relative paths start from the folder `prefix`.
+    pub fn new(
+        level: &'a mut LevelSettings,
+        process: &'a mut ProcessSettings,
+        context: Context,
+        place: Place,
+        prefix: &'a Path,
+    ) -> Self {
+        Self { level, process, context, place, prefix, notices: Vec::new() }
+    }
+
     fn notice(&mut self, level: Level, text: String) {
         self.notices.push(Notice { level, text });
     }
@@ -57,6 +69,7 @@ impl Scope<'_> {
 
 /// A remark on the configuration, in one line; nginx shows it on `nginx -t` and appends file and line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
     /// `Warn` or `Notice`.
     pub level: Level,

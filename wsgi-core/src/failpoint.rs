@@ -1,4 +1,4 @@
-//! Points where a test can make the gateway panic. Without the feature `failpoints` there are none.
+//! Points where a test can make the gateway panic. Builds without `debug_assertions` have none.
 //!
 //! A test names a folder in the variable [`FOLDER`], and creates an empty file in it to arm the point of that name. The first
 //! thread of any process to reach the point then deletes the file and panics: a point fires once each time it is armed.
@@ -9,13 +9,13 @@ pub const FOLDER: &str = "WSGI_FAILPOINTS";
 /// Panics if this point is armed.
 #[inline(always)]
 pub fn failpoint(name: &str) {
-    #[cfg(feature = "failpoints")]
+    #[cfg(debug_assertions)]
     armed::fire(name);
-    #[cfg(not(feature = "failpoints"))]
+    #[cfg(not(debug_assertions))]
     let _ = name;
 }
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 mod armed {
     use std::path::PathBuf;
     use std::sync::OnceLock;

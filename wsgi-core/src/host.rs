@@ -86,6 +86,7 @@ pub trait RequestView {
 
 /// One request header, with the hash of its name, which most hosts have already computed.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct HeaderField<'a> {
     /// Name as received, case included.
     pub name: &'a [u8],
@@ -98,7 +99,13 @@ pub struct HeaderField<'a> {
 impl<'a> HeaderField<'a> {
     /// Creates a field and computes its hash, for hosts that have none.
     pub fn new(name: &'a [u8], value: &'a [u8]) -> Self {
-        Self { name, value, hash: name_hash(name) }
+        Self::hashed(name, value, name_hash(name))
+    }
+
+    /// Creates a field from a hash that the host has computed, as [`name_hash`] does.
+    #[inline]
+    pub fn hashed(name: &'a [u8], value: &'a [u8], hash: u32) -> Self {
+        Self { name, value, hash }
     }
 }
 
@@ -242,8 +249,9 @@ pub trait ResponseSink: Send {
     }
 }
 
-/// A block of response body.
+/// A block of response body. A host passes kinds that it does not know to [`into_bytes`](Self::into_bytes).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Chunk<'a> {
     /// A small block (at most [`COPY_LIMIT`] bytes): copy it, the bytes are valid during the call only.
     Borrowed(&'a [u8]),
@@ -268,8 +276,9 @@ impl Chunk<'_> {
 /// cost the same CPU time somewhere between 4 and 16 KiB (measured with nginx 1.22 and CPython 3.11 on x86-64).
 pub const COPY_LIMIT: usize = 8 * 1024;
 
-/// When a block must be sent.
+/// When a block must be sent. A host treats kinds that it does not know as `Now`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Flush {
     /// Another `send` or `finish` follows without waiting.
     Later,

@@ -4,7 +4,6 @@ pub use crate::failpoint::{FOLDER as FAILPOINTS, failpoint};
 pub use crate::protocol::pool::panic_message;
 
 /// The rules once more, written independently of the machines, for comparison.
-#[cfg(any(test, feature = "model"))]
 pub mod model {
     /// The variables of a request.
     pub mod environ {

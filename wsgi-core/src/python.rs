@@ -20,10 +20,9 @@ pub use application::location::{Location, LocationBuilder};
 pub use application::middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
 pub use attach::thread::Attached;
 pub use exchange::Exchange;
-pub use process::engine::Mode;
 pub use process::exit::exit_at_once;
 pub use process::gateway::{Gateway, GatewaySettings, Refused};
 pub use process::handle::ExchangeHandle;
 pub use process::preflight::PythonSettings;
 
-pub use crate::config::{Limits, StackSize};
+pub use crate::config::{Limits, Mode, StackSize};

@@ -54,7 +54,10 @@ pub fn relay<H>(room: usize) -> (RelaySink<H>, Relay<H>) {
 }
 
 /// An item of a response. Parts come in this order, with any number of blocks and flushes between head and end.
+///
+/// A receiver ignores kinds that it does not know: a response is complete without them.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Part<H = ResponseHead> {
     /// Status and headers.
     Head(H),
@@ -82,6 +85,7 @@ pub enum Part<H = ResponseHead> {
 
 /// How much of a body the receiver wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Demand {
     /// Unknown until the receiver has taken the head. The sender waits for a report after sending the head.
     AfterHead,
@@ -97,6 +101,7 @@ pub enum Demand {
 
 /// The reason why a receiver takes no more parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Closed {
     /// The client has the complete response. Further parts are dropped.
     Satisfied,
@@ -108,6 +113,7 @@ pub enum Closed {
 
 /// How a sender may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Room {
     /// Whether the receiver wants a body.
     pub interest: BodyInterest,

@@ -98,3 +98,10 @@ pub use response::{Cut, ResponseBody};
 pub use service::{ResponseFuture, ServiceBuilder, WsgiService};
 pub use shutdown::shutdown;
 pub use wsgi_core::host::StderrLog;
+
+/// For the fuzz targets of this repository. No part of the API: it may change at any time.
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::server::memory::{Received, requests};
+}

@@ -106,14 +106,14 @@ impl ResponseReader {
             Some(Part::Block { data, .. }) => Some(Ok(data)),
             Some(Part::File { part, .. }) => Some(part.map().map_err(|_| Cut(()))),
             Some(Part::End) | None => None,
-            // Every block is sent as soon as it is taken.
-            Some(Part::Head(_) | Part::Flush) => return self.poll_block(cx),
             Some(Part::Failed(_)) => {
                 self.cut = true;
                 // hyper sends the blocks that it has when the body is pending.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // A flush says nothing here: every block is sent as soon as it is taken.
+            Some(_) => return self.poll_block(cx),
         };
         if let (Some(Ok(block)), Some(owed)) = (&block, &mut self.owed) {
             // The gateway sends no more than the Content-Length of the head.

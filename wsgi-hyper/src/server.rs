@@ -4,9 +4,7 @@ mod access;
 mod framing;
 mod front;
 mod guarded;
-#[cfg(feature = "memory")]
-#[doc(hidden)]
-pub mod memory;
+pub(crate) mod memory;
 mod merging;
 mod patient;
 mod rules;

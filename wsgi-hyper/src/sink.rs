@@ -127,7 +127,7 @@ mod tests {
         for (name, value) in headers {
             list.push(name.as_bytes(), value).unwrap();
         }
-        ResponseHead { status: StatusLine::parse(status).unwrap(), headers: list, framing, single_block: false }
+        ResponseHead::new(StatusLine::parse(status).unwrap(), list, framing)
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn begin(response: &mut ResponseFuture) {
 
 #[tokio::test]
 async fn requests_beyond_the_queue_get_503_at_once_and_those_that_are_given_up_leave_it_with_their_bodies() {
-    let gateway = gateway(Limits { max_threads: 1, queue: 1, ..Limits::new(1) });
+    let gateway = gateway(Limits::new(1).max_threads(1).queue(1));
     let (builder, lines) = logged(
         gateway,
         r#"

@@ -101,14 +101,7 @@ fn set(cf: &mut ngx_conf_t, directive: &Directive, level: &mut LocationConf) -> 
     let arguments: Vec<&[u8]> = words[1..].iter().map(|word| unsafe { ngx::bytes(word) }).collect();
     let (context, place, prefix) = (context(cf), cf.place(), cf.prefix());
     let main = conf::main_in(cf);
-    let mut scope = Scope {
-        level: &mut level.settings,
-        process: &mut main.process,
-        context,
-        place,
-        prefix: &prefix,
-        notices: Vec::new(),
-    };
+    let mut scope = Scope::new(&mut level.settings, &mut main.process, context, place, &prefix);
     let result = directive.apply(&mut scope, &arguments);
     for notice in scope.notices {
         cf.log(notice.level, &notice.text);

@@ -314,7 +314,7 @@ pub(crate) struct Hold(&'static mut ngx_event_t);
 unsafe impl Send for Hold {}
 
 /// In milliseconds. nginx only checks that the timer is set; it expires in tests.
-const HOLD_PERIOD: usize = if cfg!(feature = "failpoints") { 100 } else { 24 * 3600 * 1000 };
+const HOLD_PERIOD: usize = if cfg!(debug_assertions) { 100 } else { 24 * 3600 * 1000 };
 
 impl Hold {
     /// # Safety

@@ -123,7 +123,7 @@ impl ResponseSink for InlineSink {
             match &chunk {
                 Chunk::Borrowed(block) => return unsent.keep(block),
                 Chunk::Owned(block) => return unsent.keep(block),
-                Chunk::File(_) => self.release()?,
+                _ => self.release()?,
             }
         }
         if flush == Flush::Soon {

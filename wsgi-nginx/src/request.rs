@@ -135,11 +135,9 @@ impl RequestView for View<'_> {
     }
 
     fn headers(&self) -> impl Iterator<Item = HeaderField<'_>> {
-        Headers::new(&self.request.headers_in.headers.part).map(|header| HeaderField {
-            name: header.name(),
-            value: header.text(),
-            // `ngx_hash` over the lower-case name, as `name_hash` defines it.
-            hash: header.hash as u32,
+        Headers::new(&self.request.headers_in.headers.part).map(|header| {
+            // `hash` is `ngx_hash` over the lower-case name, as `name_hash` defines it.
+            HeaderField::hashed(header.name(), header.text(), header.hash as u32)
         })
     }
 

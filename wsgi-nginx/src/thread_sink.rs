@@ -55,6 +55,7 @@ fn keep(kept: &mut Kept, relay: &mut RelaySink, location: &Location, chunk: Chun
         Chunk::Borrowed(block) => block,
         Chunk::Owned(block) => block,
         Chunk::File(part) => return relay.send_file(part.clone(), true),
+        _ => return relay.send(chunk, Flush::Now),
     };
     if relay.keep(block)? {
         return Ok(());

@@ -35,14 +35,14 @@ impl App {
     /// `wsgi_var` are used as they are. If the directive is refused, panics with the message for the operator.
     pub fn with(self, directive: &str) -> Self {
         let Self { location, mut settings, path } = self;
-        let mut scope = Scope {
-            level: &mut settings,
-            process: &mut ProcessSettings::default(),
-            context: Context::Location,
-            place: Place { file: "testkit".to_owned(), line: 1 },
-            prefix: Path::new("/"),
-            notices: Vec::new(),
-        };
+        let mut process = ProcessSettings::default();
+        let mut scope = Scope::new(
+            &mut settings,
+            &mut process,
+            Context::Location,
+            Place { file: "testkit".to_owned(), line: 1 },
+            Path::new("/"),
+        );
         config::apply_line(directive, &mut scope).unwrap_or_else(|error| panic!("{error}"));
         Self {
             location: Location::builder(location.target().clone()).settings(settings.clone()).build(),
@@ -87,7 +87,7 @@ type Work = Box<dyn FnOnce(&Gateway) + Send>;
 impl Host {
     /// Returns the host of this process, with two threads.
     pub fn shared() -> &'static Self {
-        Self::shared_with(Mode::Threads(Limits { max_threads: 64, queue: 64, ..Limits::new(2) }))
+        Self::shared_with(Mode::Threads(Limits::new(2).max_threads(64).queue(64)))
     }
 
     /// Returns the host of this process; only the `mode` of the first call is used.
@@ -100,10 +100,8 @@ impl Host {
     pub fn start(settings: &GatewaySettings) -> Self {
         let log = Arc::new(CapturingLog::default());
         let gateway = match settings.mode {
-            Mode::Threads(_) => {
-                Running::Threads(Gateway::start(settings, log.clone()).unwrap_or_else(|error| panic!("{error}")))
-            }
             Mode::Inline => Running::Inline(Mutex::new(event_loop(settings.clone(), log.clone()))),
+            _ => Running::Threads(Gateway::start(settings, log.clone()).unwrap_or_else(|error| panic!("{error}"))),
         };
         let folder = std::env::temp_dir().join(format!("wsgi-testkit-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for applications");

@@ -168,7 +168,7 @@ mod tests {
 
     fn head(framing: Framing) -> Event {
         let status = StatusLine::parse(b"200 OK").expect("a status");
-        Event::Head(ResponseHead { status, headers: HeaderList::new(), framing, single_block: false })
+        Event::Head(ResponseHead::new(status, HeaderList::new(), framing))
     }
 
     fn block(text: &str, flush: Flush) -> Event {

@@ -15,7 +15,7 @@ fn runs(name: &str) {
     static HOST: OnceLock<Host> = OnceLock::new();
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let host = HOST.get_or_init(|| {
-        let mut settings = GatewaySettings::new(Mode::Threads(Limits { max_threads: 64, queue: 64, ..Limits::new(2) }));
+        let mut settings = GatewaySettings::new(Mode::Threads(Limits::new(2).max_threads(64).queue(64)));
         settings.python.home = Some(environment());
         Host::start(&settings)
     });

@@ -6,5 +6,5 @@ use wsgi_core::python::{Limits, Mode};
 
 #[test]
 fn cycles_of_requests_on_threads_are_collected_whatever_is_loaded_meanwhile() {
-    cycles::cycles_of_requests_are_collected(Mode::Threads(Limits { max_threads: 8, queue: 8, ..Limits::new(2) }));
+    cycles::cycles_of_requests_are_collected(Mode::Threads(Limits::new(2).max_threads(8).queue(8)));
 }

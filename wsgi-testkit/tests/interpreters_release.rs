@@ -63,7 +63,7 @@ fn references(gateway: &Gateway, at: &Arc<Location>) -> usize {
 #[test]
 fn what_the_host_lets_go_of_is_given_back_in_its_own_interpreter() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mode = Mode::Threads(Limits { max_threads: 4, queue: 4, ..Limits::new(1) });
+    let mode = Mode::Threads(Limits::new(1).max_threads(4).queue(4));
     let gateway = Gateway::start(&GatewaySettings::new(mode), Arc::new(CapturingLog::default()))
         .unwrap_or_else(|error| panic!("{error}"));
     let places = [("a.py", true), ("b.py", true), ("c.py", false)].map(|(name, own)| {

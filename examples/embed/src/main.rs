@@ -58,7 +58,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Err("usage: embed-example ADDRESS:PORT[/PREFIX] APPLICATION [DIRECTIVE...]".into());
     };
     let lines = [format!("wsgi_pass {app}")].into_iter().chain(directives.iter().cloned());
-    let Lines { level, process: settings, notices } = Lines::new(lines, &env::current_dir()?)?;
+    let Lines { level, process: settings, notices, .. } = Lines::new(lines, &env::current_dir()?)?;
     notices.iter().for_each(|notice| StderrLog::default().log(notice.level, &notice.text));
     let settings = GatewaySettings::from(&settings);
     if settings.mode == Mode::Inline {

@@ -15,6 +15,7 @@ pub fn apply_line(line: &str, scope: &mut Scope<'_>) -> Result<(), DirectiveErro
 
 /// The settings of a program that serves one application and has no blocks.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Lines {
     /// The settings of the application.
     pub level: LevelSettings,
@@ -41,14 +42,13 @@ impl Lines {
             let line = line.as_ref();
             let name = line.split_ascii_whitespace().next().unwrap_or_default();
             let in_location = directive(name).is_some_and(|directive| directive.contexts.contains(Context::Location));
-            let mut scope = Scope {
-                level: &mut applied.level,
-                process: &mut applied.process,
-                context: if in_location { Context::Location } else { Context::Http },
-                place: Place { file: "arguments".to_owned(), line: index + 1 },
-                prefix: folder,
-                notices: Vec::new(),
-            };
+            let mut scope = Scope::new(
+                &mut applied.level,
+                &mut applied.process,
+                if in_location { Context::Location } else { Context::Http },
+                Place { file: "arguments".to_owned(), line: index + 1 },
+                folder,
+            );
             apply_line(line, &mut scope)?;
             applied.notices.append(&mut scope.notices);
         }
@@ -59,7 +59,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Target, Threads};
+    use super::super::{Limits, Mode, Target};
     use super::*;
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
         let target = Target::Script { path: "/srv/app.py".into(), callable: "handler".to_owned() };
         assert_eq!(level.target, Some(target));
         assert_eq!((&*level.variables[0].name, &*level.variables[0].value), ("A", &b"b"[..]));
-        assert_eq!(process.threads(), Threads::Pool { permits: 2, max: 8 });
+        assert_eq!(process.mode(), Mode::Threads(Limits::new(2).max_threads(8)));
         assert_eq!(process.path(), [Path::new("/srv/lib")]);
         let missing = |notice: &Notice| notice.text == "\"wsgi_python_path\" \"/srv/lib\" does not exist yet";
         assert!(notices.iter().any(missing), "{notices:?}");

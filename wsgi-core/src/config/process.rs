@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::value::{Argument, shown, shown_path};
 use super::venv::is_venv;
 use super::{Context, DirectiveError, Place};
-use crate::protocol::pool::StackSize;
+use crate::protocol::pool::{Limits, StackSize};
 
 /// Settings of Python: the installation, the folders of modules, and how applications are executed.
 ///
@@ -21,7 +21,7 @@ pub struct ProcessSettings {
     executable: Option<Recorded<PathBuf>>,
     optimize: Option<Recorded<u8>>,
     path: Vec<(Context, PathBuf)>,
-    threads: Option<Threads>,
+    mode: Option<Mode>,
     thread_stack_size: Option<StackSize>,
     retire_delay: Option<Duration>,
     variables: usize,
@@ -34,30 +34,24 @@ struct Recorded<T> {
     place: Place,
 }
 
-/// How applications are executed.
+/// Where the code of applications runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// In the host's event loop, one request at a time.
+#[non_exhaustive]
+pub enum Mode {
+    /// On the host's thread that starts the gateway, one request at a time: fastest for applications that never wait.
     Inline,
-    /// On threads of the gateway.
-    Pool {
-        /// Requests that may run Python at the same time.
-        permits: usize,
-        /// Limit of threads, including those whose request waits for its client. At least `permits`.
-        max: usize,
-    },
+    /// On threads of a pool; the host's thread never waits for Python.
+    Threads(Limits),
 }
 
-impl Default for Threads {
+/// A pool with one permit.
+impl Default for Mode {
     fn default() -> Self {
-        Self::Pool { permits: 1, max: DEFAULT_MAX_THREADS }
+        Self::Threads(Limits::new(1))
     }
 }
 
 const DEFAULT_RETIRE_DELAY: Duration = Duration::from_secs(5);
-
-/// `max` by default, unless there are more permits.
-const DEFAULT_MAX_THREADS: usize = 256;
 /// More permits than this are a mistake: Python runs on few CPUs at a time.
 const MOST_PERMITS: usize = 1024;
 /// Half of the threads that Linux allows in the whole system by default (`kernel.pid_max`).
@@ -93,14 +87,12 @@ impl ProcessSettings {
         folders
     }
 
-    /// How applications are executed.
-    pub fn threads(&self) -> Threads {
-        self.threads.unwrap_or_default()
-    }
-
-    /// The stack of each thread of the gateway, if the operator chose a size.
-    pub fn thread_stack_size(&self) -> Option<StackSize> {
-        self.thread_stack_size
+    /// Where the code of applications runs, and the size of the pool for it.
+    pub fn mode(&self) -> Mode {
+        match (self.mode.unwrap_or_default(), self.thread_stack_size) {
+            (Mode::Threads(limits), Some(stack)) => Mode::Threads(limits.stack(stack)),
+            (mode, _) => mode,
+        }
     }
 
     /// How long a worker that is to be replaced waits for a moment without requests.
@@ -197,16 +189,17 @@ impl ProcessSettings {
         number: Argument<'_>,
         parameter: Option<Argument<'_>>,
     ) -> Result<(), DirectiveError> {
-        if self.threads.is_some() {
+        if self.mode.is_some() {
             return Err(DirectiveError::Duplicate { directive: number.directive });
         }
         let permits = number
             .number(0..=MOST_PERMITS)
             .ok_or_else(|| number.invalid(format!("it must be a number from 0 to {MOST_PERMITS}")))?;
         let max = parameter.map(|parameter| most_threads(parameter, permits)).transpose()?;
-        self.threads = Some(match permits {
-            0 => Threads::Inline,
-            _ => Threads::Pool { permits, max: max.unwrap_or(permits.max(DEFAULT_MAX_THREADS)) },
+        let limits = Limits::new(permits);
+        self.mode = Some(match permits {
+            0 => Mode::Inline,
+            _ => Mode::Threads(limits.max_threads(max.unwrap_or(limits.max_threads))),
         });
         Ok(())
     }

@@ -13,7 +13,6 @@ mod collected;
 mod decode;
 mod equal;
 mod fixed;
-#[cfg(any(test, feature = "model"))]
 pub(crate) mod model;
 mod name;
 mod path;

@@ -18,6 +18,7 @@ use crate::protocol::response::Framing;
 
 /// The head of a response: everything that is sent before the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseHead {
     /// The status, with the application's reason phrase.
     pub status: StatusLine,
@@ -27,6 +28,13 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The body is one block, so that a host may cut several ranges out of it (RFC 9110, 14.2).
     pub single_block: bool,
+}
+
+impl ResponseHead {
+    /// Creates a head whose body may consist of several blocks.
+    pub fn new(status: StatusLine, headers: HeaderList, framing: Framing) -> Self {
+        Self { status, headers, framing, single_block: false }
+    }
 }
 
 /// Response headers in the application's order, duplicates included.

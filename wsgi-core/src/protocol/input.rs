@@ -1,6 +1,5 @@
 //! The request body as a file-like stream, with one position for all kinds of reads.
 
-#[cfg(any(test, feature = "model"))]
 pub(crate) mod model;
 mod pace;
 

@@ -44,6 +44,7 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 /// The size of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Tasks that may run at the same time; at least one.
     pub permits: usize,
@@ -56,11 +57,34 @@ pub struct Limits {
     pub stack: StackSize,
 }
 
+/// ```
+/// # use wsgi_core::config::Limits;
+/// let limits = Limits::new(2).max_threads(64).queue(256);
+/// assert_eq!((limits.permits, limits.max_threads, limits.queue), (2, 64, 256));
+/// ```
 impl Limits {
     /// `permits` permits, and defaults for the rest: up to 256 threads, or one for each permit, a queue of 1024, and stacks
     /// of the default size.
     pub fn new(permits: usize) -> Self {
         Self { permits, max_threads: permits.max(256), queue: 1024, stack: StackSize::default() }
+    }
+
+    /// Sets the limit of threads.
+    pub fn max_threads(mut self, number: usize) -> Self {
+        self.max_threads = number;
+        self
+    }
+
+    /// Sets the limit of tasks that wait for their first step.
+    pub fn queue(mut self, length: usize) -> Self {
+        self.queue = length;
+        self
+    }
+
+    /// Sets the size of each thread's stack.
+    pub fn stack(mut self, size: StackSize) -> Self {
+        self.stack = size;
+        self
     }
 }
 

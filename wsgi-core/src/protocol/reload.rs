@@ -47,6 +47,7 @@ impl StampSource for FileSystem {
 
 /// The action for a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// Serve the loaded application.
     Keep,

@@ -20,7 +20,6 @@
 //! Neither conforms to PEP 3333; both are off by default.
 
 mod framing;
-#[cfg(any(test, feature = "model"))]
 pub(crate) mod model;
 #[cfg(test)]
 mod random;

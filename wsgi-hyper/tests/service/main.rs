@@ -25,7 +25,7 @@ use wsgi_testkit::Gate;
 
 /// One permit: if another request runs after an exchange has begun, the exchange has released its permit.
 fn gateway() -> &'static Arc<Gateway> {
-    common::gateway(Limits { max_threads: 32, queue: 64, ..Limits::new(1) })
+    common::gateway(Limits::new(1).max_threads(32).queue(64))
 }
 
 fn service(source: &str) -> WsgiService {

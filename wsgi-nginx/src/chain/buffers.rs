@@ -75,6 +75,7 @@ impl Buffers {
             Chunk::Borrowed(block) => self.keep_memory(request, buffer, Bytes::copy_from_slice(block))?,
             Chunk::Owned(block) => self.keep_memory(request, buffer, block)?,
             Chunk::File(part) => self.keep_file(request, buffer, part)?,
+            chunk => self.keep_memory(request, buffer, chunk.into_bytes()?)?,
         }
         Ok(place)
     }

@@ -104,6 +104,7 @@ fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
             Ok(()) => return Some(End::Complete),
             failed => failed,
         },
+        _ => Ok(()),
     };
     match result {
         Err(error) => Some(error.into()),

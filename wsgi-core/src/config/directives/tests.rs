@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::{Context, LevelSettings, Notice, Place, ProcessSettings, Threads};
+use super::super::{Context, LevelSettings, Mode, Notice, Place, ProcessSettings};
 use super::*;
 
 /// One block of a configuration while it is read.
@@ -25,14 +25,13 @@ impl Block {
         arguments: &[&[u8]],
     ) -> Result<(), DirectiveError> {
         self.line += 1;
-        let mut scope = Scope {
-            level: &mut self.level,
-            process: &mut self.process,
+        let mut scope = Scope::new(
+            &mut self.level,
+            &mut self.process,
             context,
-            place: Place { file: file.to_owned(), line: self.line },
-            prefix: Path::new("/nonexistent"),
-            notices: Vec::new(),
-        };
+            Place { file: file.to_owned(), line: self.line },
+            Path::new("/nonexistent"),
+        );
         let result = directive(name).unwrap().apply(&mut scope, arguments);
         self.notices.append(&mut scope.notices);
         result
@@ -63,7 +62,7 @@ fn defaults_are_what_the_table_says() {
         let words: Vec<_> = default.trim_end_matches(';').split(' ').map(str::as_bytes).collect();
         let mut block = Block::default();
         block.apply_in(Context::Http, "nginx.conf", entry.name, &words[1..]).unwrap();
-        assert_eq!(block.process.threads(), ProcessSettings::default().threads());
+        assert_eq!(block.process.mode(), ProcessSettings::default().mode());
         assert!(Flag::ALL.iter().all(|flag| !block.level.is_on(*flag)));
     }
 }
@@ -100,7 +99,7 @@ fn a_second_application_or_flag_in_a_block_is_duplicate() {
     assert!(block.level.is_on(Flag::Preload));
     let http = |block: &mut Block| block.apply_in(Context::Http, "nginx.conf", "wsgi_threads", &[b"0"]);
     http(&mut block).unwrap();
-    assert_eq!(block.process.threads(), Threads::Inline);
+    assert_eq!(block.process.mode(), Mode::Inline);
     assert_eq!(http(&mut block).unwrap_err().to_string(), "\"wsgi_threads\" directive is duplicate");
 }
 

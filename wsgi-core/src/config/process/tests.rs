@@ -163,31 +163,37 @@ fn an_empty_entry_does_not_become_the_current_folder() {
     }
 }
 
-fn threads(number: &str, parameter: Option<&str>) -> Result<Threads, String> {
+fn threads(number: &str, parameter: Option<&str>) -> Result<Mode, String> {
     let mut settings = ProcessSettings::default();
     let argument = |text: &str| Argument { directive: "wsgi_threads", bytes: text.to_owned().leak().as_bytes() };
     settings.set_threads(argument(number), parameter.map(argument)).map_err(|error| error.to_string())?;
-    Ok(settings.threads())
+    Ok(settings.mode())
 }
 
 #[test]
 fn threads_have_a_default_and_a_limit() {
-    assert_eq!(ProcessSettings::default().threads(), Threads::Pool { permits: 1, max: 256 });
-    assert_eq!(threads("0", None), Ok(Threads::Inline));
-    assert_eq!(threads("4", None), Ok(Threads::Pool { permits: 4, max: 256 }));
-    assert_eq!(threads("4", Some("max=4")), Ok(Threads::Pool { permits: 4, max: 4 }));
-    assert_eq!(threads("1024", None), Ok(Threads::Pool { permits: 1024, max: 1024 }));
+    let pool = |permits, max_threads| Mode::Threads(Limits::new(permits).max_threads(max_threads));
+    assert_eq!(ProcessSettings::default().mode(), pool(1, 256));
+    assert_eq!(threads("0", None), Ok(Mode::Inline));
+    assert_eq!(threads("4", None), Ok(pool(4, 256)));
+    assert_eq!(threads("4", Some("max=4")), Ok(pool(4, 4)));
+    assert_eq!(threads("1024", None), Ok(pool(1024, 1024)));
+}
+
+fn stack(settings: &ProcessSettings) -> StackSize {
+    let Mode::Threads(limits) = settings.mode() else { panic!("threads are the default") };
+    limits.stack
 }
 
 #[test]
 fn a_stack_has_a_size_within_bounds() {
     let set = |size: &str| {
         let mut settings = ProcessSettings::default();
-        assert_eq!(settings.thread_stack_size(), None);
+        assert_eq!(stack(&settings), StackSize::default());
         settings
             .set_thread_stack_size(argument("wsgi_thread_stack_size", size.as_bytes()))
             .map_err(|error| error.to_string())?;
-        Ok(settings.thread_stack_size().expect("a size").bytes())
+        Ok(stack(&settings).bytes())
     };
     assert_eq!([set("512k"), set("2M"), set("1024m")], [Ok(512 << 10), Ok(2 << 20), Ok(1 << 30)]);
     for bad in ["511k", "0", "1025m", "-1", "8", "1g", "99999999999999999999m", "default", ""] {

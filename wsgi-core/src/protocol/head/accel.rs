@@ -66,6 +66,7 @@ impl AccelHeaders {
 
 /// Instructions of a response that nginx needs before the body is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accel<'a> {
     /// The value of the first `X-Accel-Redirect`.
     pub redirect: Option<&'a [u8]>,

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_no_thread_for_each_that_there_may_be() {
-        let share = |permits, max_threads| Limits { max_threads, ..Limits::new(permits) }.share();
+        let share = |permits, max_threads| Limits::new(permits).max_threads(max_threads).share();
         assert_eq!([share(1, 256), share(100, 256), share(256, 256)], [64, 100, 255]);
         assert_eq!([share(1, 4), share(4, 4), share(2, 2), share(1, 1)], [1, 3, 1, 1]);
     }

@@ -105,11 +105,7 @@ fn pool(permits: usize, max_threads: usize, queue: usize) -> Fixture {
     let (sender, events) = channel();
     let allowed = Arc::new(AtomicUsize::new(usize::MAX));
     let threads = Observed { events: sender, allowed: Arc::clone(&allowed) };
-    Fixture {
-        pool: Pool::new(Limits { permits, max_threads, queue, ..Limits::new(permits) }, threads),
-        events,
-        allowed,
-    }
+    Fixture { pool: Pool::new(Limits::new(permits).max_threads(max_threads).queue(queue), threads), events, allowed }
 }
 
 impl Fixture {

@@ -9,26 +9,17 @@ use std::time::Duration;
 use pyo3::ffi;
 
 use super::job::{Job, start_pool};
-use crate::config::{Flag, Target};
+use crate::config::{Flag, Mode, Target};
 use crate::failpoint::failpoint;
 use crate::host::Level;
 use crate::lock::Leaf;
-use crate::protocol::pool::{Limits, Pool, panic_message};
+use crate::protocol::pool::{Pool, panic_message};
 use crate::python::application::location::Location;
 use crate::python::attach::forked::end_if_forked;
 use crate::python::attach::interpreter::Interpreter;
 use crate::python::attach::thread::Attached;
 use crate::python::objects::raise::Raised;
 use crate::python::objects::report;
-
-/// Where application code runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// On the host's thread that starts the gateway: fastest for applications that never wait.
-    Inline,
-    /// On threads of a pool; the host's thread never waits for Python.
-    Threads(Limits),
-}
 
 /// An interpreter and its pool of threads.
 ///

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
-use super::engine::{Engine, Mode, dedicated_name};
+use super::engine::{Engine, dedicated_name};
 use super::exit::{self, remaining};
 use super::handle::ExchangeHandle;
 use super::job::{Job, Step, preload};
@@ -16,11 +16,11 @@ use super::preflight::PythonSettings;
 use super::processes;
 use super::runtime;
 use super::start::set_up;
-use crate::config::{ProcessSettings, Threads};
+use crate::config::{Mode, ProcessSettings};
 use crate::error::StartError;
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestSnapshot, RequestView, Shutdown};
 use crate::lock::Leaf;
-use crate::protocol::pool::{Limits, Overloaded};
+use crate::protocol::pool::Overloaded;
 use crate::protocol::record::Log;
 use crate::python::application::location::Location;
 use crate::python::attach::interpreter::{Interpreter, Kind, Setup};
@@ -76,20 +76,13 @@ impl GatewaySettings {
 /// Takes the settings from the operator's directives, and the host's settings from [`GatewaySettings::new`].
 impl From<&ProcessSettings> for GatewaySettings {
     fn from(process: &ProcessSettings) -> Self {
-        let mode = match process.threads() {
-            Threads::Inline => Mode::Inline,
-            Threads::Pool { permits, max } => {
-                let stack = process.thread_stack_size().unwrap_or_default();
-                Mode::Threads(Limits { max_threads: max, stack, ..Limits::new(permits) })
-            }
-        };
         let python = PythonSettings {
             home: process.home().map(Into::into),
             executable: process.executable().map(Into::into),
             optimize: process.optimize(),
             path: process.path(),
         };
-        Self { python, ..Self::new(mode) }
+        Self { python, ..Self::new(process.mode()) }
     }
 }
 
@@ -350,7 +343,7 @@ pub enum Refused {
 mod tests {
     use super::*;
     use crate::config::Lines;
-    use crate::protocol::pool::StackSize;
+    use crate::protocol::pool::{Limits, StackSize};
 
     #[test]
     fn settings_are_what_the_directives_say() {

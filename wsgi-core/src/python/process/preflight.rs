@@ -15,6 +15,7 @@ use crate::error::StartError;
 
 /// The Python to run, and the folders of its modules.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct PythonSettings {
     /// Home of the standard library (PYTHONHOME, also `prefix:exec_prefix`), or a virtual environment.
     pub home: Option<PathBuf>,

@@ -5,8 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use lexopt::prelude::*;
-
-use wsgi_core::config::{self, Context, Flag, LevelSettings, Place, ProcessSettings, Scope, Target, Threads};
+use wsgi_core::config::{self, Context, Flag, LevelSettings, Mode, Place, ProcessSettings, Scope, Target};
 use wsgi_core::host::{Level, Pace, decode_prefix};
 
 pub(crate) const HELP: &str = "\
@@ -105,7 +104,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
     if let Some(variable) = level.variables.iter().find(|variable| variable.value.contains(&b'$')) {
         return Err(format!("wsgi_var {}: variables of nginx are not known here", variable.name));
     }
-    if process.threads() == Threads::Inline {
+    if process.mode() == Mode::Inline {
         return Err(INLINE.to_owned());
     }
     Ok(Command::Serve(Box::new(Options { script, target, bind, prefix, body_rate, level, process })))
@@ -154,14 +153,13 @@ impl Settings<'_> {
     fn apply(&mut self, name: &str, context: Context, arguments: &[&[u8]]) -> Result<(), String> {
         self.line += 1;
         let directive = config::directive(name).ok_or_else(|| format!("unknown directive \"{name}\""))?;
-        let mut scope = Scope {
-            level: &mut self.level,
-            process: &mut self.process,
+        let mut scope = Scope::new(
+            &mut self.level,
+            &mut self.process,
             context,
-            place: Place { file: "command line".to_owned(), line: self.line },
-            prefix: self.folder,
-            notices: Vec::new(),
-        };
+            Place { file: "command line".to_owned(), line: self.line },
+            self.folder,
+        );
         directive.apply(&mut scope, arguments).map_err(said)?;
         // Prints warnings, except those of `wsgi_pass`: a missing script is an error here (see `parse`).
         for notice in scope.notices.iter().filter(|notice| notice.level >= Level::Warn && name != "wsgi_pass") {
@@ -202,6 +200,8 @@ fn said(error: impl std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wsgi_core::config::Limits;
+
     use super::*;
 
     fn serve(arguments: &[&str]) -> Result<Box<Options>, String> {
@@ -234,11 +234,11 @@ mod tests {
         let options = serve(&["app.py"]).unwrap();
         assert!(options.level.is_on(Flag::ScriptReloading));
         assert_eq!(options.bind, "127.0.0.1:8000");
-        assert_eq!(options.process.threads(), Threads::Pool { permits: 1, max: 256 });
+        assert_eq!(options.process.mode(), Mode::Threads(Limits::new(1)));
         assert!(matches!(&options.target, Target::Script { callable, .. } if callable == "application"));
         let options = serve(&["--set", "wsgi_script_reloading=off", "mysite.wsgi", "app", "--threads=3"]).unwrap();
         assert!(!options.level.is_on(Flag::ScriptReloading));
-        assert_eq!(options.process.threads(), Threads::Pool { permits: 3, max: 256 });
+        assert_eq!(options.process.mode(), Mode::Threads(Limits::new(3)));
         let target = Target::Module { name: "mysite.wsgi".to_owned(), callable: "app".to_owned() };
         assert_eq!(options.target, target);
     }

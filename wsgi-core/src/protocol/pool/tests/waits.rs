@@ -104,7 +104,7 @@ impl Streams {
         let (events, _events) = channel();
         let threads = Observed { events, allowed: Arc::new(AtomicUsize::new(usize::MAX)) };
         let (tell, told) = channel();
-        let pool = Pool::new(Limits { max_threads: 4, queue, ..Limits::new(1) }, threads);
+        let pool = Pool::new(Limits::new(1).max_threads(4).queue(queue), threads);
         Self { pool, tell, told, _events }
     }
 
