@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wsgi_core::host::{RequestSnapshot, Scheme};
 use wsgi_core::internal::model::environ::{Environ, Follower, Request, model};
-use wsgi_core::protocol::environ::Credentials;
+use wsgi_core::protocol::Credentials;
 
 use crate::{Numbers, fields};
 

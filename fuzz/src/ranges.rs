@@ -2,7 +2,7 @@
 //! exactly the body that its head promises, and several ranges are allowed of a single block only.
 
 use wsgi_core::host::{Framing, HeaderList, Ranges, ResponseHead, StatusLine};
-use wsgi_core::protocol::response::{Accepted, HeadAt, Response};
+use wsgi_core::protocol::{Accepted, HeadAt, Response};
 
 use crate::{Numbers, fields};
 

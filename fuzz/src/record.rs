@@ -1,7 +1,7 @@
 //! Text that applications print: one record for each line, however the text is cut, and no control characters that a log
 //! would interpret.
 
-use wsgi_core::protocol::record::{LineBuffer, MAX_RECORD, split_record};
+use wsgi_core::protocol::{LineBuffer, MAX_RECORD, split_record};
 
 use crate::fields;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tempfile::TempDir;
 use wsgi_core::host::{SpoolStore, TempFolder};
-use wsgi_core::protocol::output::WriteBuffer;
+use wsgi_core::protocol::WriteBuffer;
 
 use crate::Numbers;
 

@@ -10,8 +10,8 @@
 //! off):
 //!
 //! ```
-//! use wsgi_core::host::{HeaderList, StatusLine};
-//! use wsgi_core::protocol::response::{Framing, HeadAt, Response};
+//! use wsgi_core::host::{Framing, HeaderList, StatusLine};
+//! use wsgi_core::protocol::{HeadAt, Response};
 //!
 //! // The arguments of start_response(). Values that cannot be sent are rejected here.
 //! let status = StatusLine::parse(b"200 OK").expect("a status");

@@ -4,11 +4,20 @@
 //! change in any minor version; types that hosts need are re-exported by [`host`](crate::host) and
 //! [`config`](crate::config), and do not.
 
-pub mod environ;
-pub mod head;
-pub mod input;
-pub mod output;
-pub mod pool;
-pub mod record;
-pub mod reload;
-pub mod response;
+pub(crate) mod environ;
+pub(crate) mod head;
+pub(crate) mod input;
+pub(crate) mod output;
+pub(crate) mod pool;
+pub(crate) mod record;
+pub(crate) mod reload;
+pub(crate) mod response;
+
+pub use environ::{Changes, Credentials, EnvironCache, SlotId};
+pub use head::{decimal, is_listed};
+pub use input::Input;
+pub use output::WriteBuffer;
+pub use pool::{Overloaded, Pool, Task, Threads, Ticket, stream_ended, without_permit};
+pub use record::{LineBuffer, Log, MAX_RECORD, escape, split_record};
+pub use reload::{ByModule, ByProcess, Never, Watch};
+pub use response::{Accepted, Ending, HeadAt, Response};

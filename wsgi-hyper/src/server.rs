@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wsgi_core::host::{ErrorLog, Level, Scheme};
-use wsgi_core::protocol::record::Log;
+use wsgi_core::protocol::Log;
 
 use crate::connection::Connection;
 use crate::service::WsgiService;

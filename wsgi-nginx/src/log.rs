@@ -4,7 +4,7 @@
 use std::fmt;
 
 use wsgi_core::host::Level;
-use wsgi_core::protocol::record::split_record;
+use wsgi_core::protocol::split_record;
 
 use crate::bindings::{
     NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_DEBUG, NGX_LOG_DEBUG_HTTP, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO,

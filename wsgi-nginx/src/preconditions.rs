@@ -7,7 +7,7 @@
 //! application.
 
 use wsgi_core::host::ResponseHead;
-use wsgi_core::protocol::head::is_listed;
+use wsgi_core::protocol::is_listed;
 
 use crate::bindings::{NGX_HTTP_GET, NGX_HTTP_HEAD};
 use crate::ngx::{self, Request};

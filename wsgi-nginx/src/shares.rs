@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use wsgi_core::protocol::pool::Shares;
+use wsgi_core::host::Shares;
 use wsgi_core::python::Limits;
 
 use crate::loop_cell::{Loop, LoopCell};

@@ -1,12 +1,11 @@
 //! A server in a separate process, for the conformance suite.
 
+use std::any::Any;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-
-use tempfile::TempDir;
 
 use crate::conformance::Served;
 use crate::wire::{Client, Response};
@@ -22,8 +21,8 @@ pub struct Program {
     address: SocketAddr,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
-    /// Its files, which it may need while it runs.
-    _folder: TempDir,
+    /// See [`start`](Self::start).
+    _files: Box<dyn Any + Send + Sync>,
 }
 
 /// How a program is asked to end in an orderly way.
@@ -36,8 +35,9 @@ pub enum End {
 }
 
 impl Program {
-    /// Starts the program, and blocks until it listens.
-    pub fn start(mut command: Command, folder: TempDir, end: End) -> Self {
+    /// Starts the program, and blocks until it listens. `files` is dropped when it has ended, such as the temporary folder
+    /// of its files.
+    pub fn start(mut command: Command, files: impl Any + Send + Sync, end: End) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let log = Arc::<Mutex<String>>::default();
@@ -53,7 +53,7 @@ impl Program {
         };
         // A full pipe would block the program.
         let output = collect(output, Arc::default());
-        Self { child, end, address, log, readers: vec![errors, output], _folder: folder }
+        Self { child, end, address, log, readers: vec![errors, output], _files: Box::new(files) }
     }
 
     /// Returns its process id.
