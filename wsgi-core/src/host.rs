@@ -324,7 +324,7 @@ pub trait Shutdown: Send + Sync {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use wsgi_core::{head::ResponseHead, host::HostParts, relay::{ROOM, relay}, stderr_log::StderrLog};
+/// # use wsgi_core::{host::{HostParts, ResponseHead, StderrLog}, relay::{ROOM, relay}};
 /// let (sink, response) = relay::<ResponseHead>(ROOM);
 /// let parts = HostParts::new(sink, Arc::new(StderrLog::default())).done(|result| println!("{result:?}"));
 /// # drop((parts, response));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// or a NUL, or leaves its root.
 ///
 /// ```
-/// use wsgi_core::environ::decode_path;
+/// use wsgi_core::host::decode_path;
 ///
 /// assert_eq!(decode_path(b"/a%20b//./c").as_deref(), Some(&b"/a b/c"[..]));
 /// assert_eq!(decode_path(b"/../etc/passwd"), None);
@@ -46,7 +46,7 @@ pub fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
 /// match. Empty for the root, else without a trailing slash. `None` if no path can begin with it; a `%` is written `%25`.
 ///
 /// ```
-/// use wsgi_core::environ::decode_prefix;
+/// use wsgi_core::host::decode_prefix;
 ///
 /// assert_eq!(decode_prefix("/a//b/../c%20d/").as_deref(), Some(&b"/a/c d"[..]));
 /// assert_eq!(decode_prefix("/.."), None);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 ///
 /// ```
 /// # use std::time::Duration;
-/// use wsgi_core::input::Pace;
+/// use wsgi_core::host::Pace;
 ///
 /// let mut pace = Pace::new(500);
 /// assert_eq!(pace.left(), Some(Pace::GRACE));
