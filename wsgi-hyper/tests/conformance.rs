@@ -1,11 +1,11 @@
-//! The conformance suite on the program, which includes the service: see docs/conformance.md. Also five frameworks,
-//! wrapped in the validator of the standard library.
+//! The conformance suite on the program, which includes the service: see docs/conformance.md. Also the answers to the table of
+//! malformed requests, and five frameworks, wrapped in the validator of the standard library.
 
 use std::process::Command;
 
-use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits};
+use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits, check_leaks};
 use wsgi_testkit::frameworks::{Framework, check, environment};
-use wsgi_testkit::{End, Program};
+use wsgi_testkit::{End, Program, malformed};
 
 /// The program with two threads.
 struct Host;
@@ -38,6 +38,11 @@ impl HostUnderTest for Host {
 mod hyper {
     wsgi_testkit::conformance_suite!(super::Host);
     wsgi_testkit::wire_conformance_suite!(super::Host);
+}
+
+#[test]
+fn malformed_requests_tell_a_client_nothing_about_the_server() {
+    check_leaks(&Host, &malformed::requests().collect::<Vec<_>>());
 }
 
 /// Serves an application that uses a framework.

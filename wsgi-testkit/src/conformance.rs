@@ -49,6 +49,7 @@ mod write;
 pub use host::{HostUnderTest, Served, Site, Traits, get, post};
 #[cfg(feature = "python")]
 pub use in_process::InProcess;
+pub use leaks::check_leaks;
 pub use probe::{After, Probe};
 pub use spoofing::check_spoofing;
 

@@ -222,8 +222,8 @@ impl Row {
 /// Newer than all releases of nginx.
 const NEWEST: NginxVersion = NginxVersion(u32::MAX, 0, 0);
 
-/// Returns the names of the table's requests, and their bytes without [`NEXT`].
-pub(crate) fn requests() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+/// Returns the names of the requests in the table, and their bytes.
+pub fn requests() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     rows().into_iter().map(|row| (row.name, row.bytes))
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::Host;
-use wsgi_testkit::conformance::{HostUnderTest as _, Site};
+use wsgi_testkit::conformance::{HostUnderTest as _, Site, check_leaks};
 use wsgi_testkit::malformed;
 
 /// Rows that the example answers otherwise than nginx and wsgi-hyper do.
@@ -30,4 +30,9 @@ const OTHERS: &[&str] = &[
 #[test]
 fn malformed_requests_are_refused_as_other_hosts_refuse_them() {
     malformed::check_other("examples/embed", &*Host.serve(Site::new(malformed::APPLICATION)), OTHERS);
+}
+
+#[test]
+fn malformed_requests_tell_a_client_nothing_about_the_server() {
+    check_leaks(&Host, &malformed::requests().collect::<Vec<_>>());
 }

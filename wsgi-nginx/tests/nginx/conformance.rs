@@ -8,7 +8,7 @@ use wsgi_testkit::conformance::{self, HostUnderTest, Served, Traits};
 use crate::harness::{Mode, Nginx, Response, Site};
 
 /// nginx with one worker.
-struct Host(Mode);
+pub(crate) struct Host(pub(crate) Mode);
 
 impl HostUnderTest for Host {
     fn name(&self) -> String {

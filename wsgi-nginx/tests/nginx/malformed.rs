@@ -1,8 +1,10 @@
 //! Malformed requests, sent to nginx. The expected results are a column of the table of malformed requests.
 
+use wsgi_testkit::conformance::check_leaks;
 use wsgi_testkit::malformed;
 
-use crate::harness::{Site, in_both_modes, nginx_version};
+use crate::conformance::Host;
+use crate::harness::{Mode, Site, in_both_modes, nginx_version};
 
 #[test]
 fn malformed_requests_are_judged_as_the_table_says() {
@@ -13,4 +15,11 @@ fn malformed_requests_are_judged_as_the_table_says() {
         malformed::check_nginx(&nginx, nginx_version());
         nginx.stop();
     });
+}
+
+#[test]
+fn malformed_requests_tell_a_client_nothing_about_the_server() {
+    for mode in [Mode::Inline, Mode::Threads(1), Mode::Threads(4)] {
+        check_leaks(&Host(mode), &malformed::requests().collect::<Vec<_>>());
+    }
 }
