@@ -34,11 +34,6 @@ impl Process {
     }
 }
 
-/// Returns the CPU time of the calling thread.
-pub(crate) fn cpu_time_of_this_thread() -> Duration {
-    run_time(Path::new("/proc/thread-self")).expect("this thread lives")
-}
-
 fn run_time(thread: &Path) -> Option<Duration> {
     let text = fs::read_to_string(thread.join("schedstat")).ok()?;
     Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
