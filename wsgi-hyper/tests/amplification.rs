@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use wsgi_testkit::{End, Program, amplification, malformed};
+use wsgi_harness::{amplification, malformed};
+use wsgi_testkit::{End, Program};
 
 /// Sum of the program's limits: 32 KiB for a head, and 64 KiB of a body or response between application and client.
 const LIMIT: u64 = 96 * 1024;

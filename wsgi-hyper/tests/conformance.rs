@@ -3,9 +3,10 @@
 
 use std::process::Command;
 
+use wsgi_harness::frameworks::{Framework, check, environment};
+use wsgi_harness::malformed;
 use wsgi_testkit::conformance::{HostUnderTest, Served, Site, Traits, check_leaks};
-use wsgi_testkit::frameworks::{Framework, check, environment};
-use wsgi_testkit::{End, Program, malformed};
+use wsgi_testkit::{End, Program};
 
 /// The program with two threads.
 struct Host;

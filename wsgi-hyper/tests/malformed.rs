@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use wsgi_testkit::{End, Program, malformed};
+use wsgi_harness::malformed;
+use wsgi_testkit::{End, Program};
 
 #[test]
 fn malformed_requests_are_judged_as_the_table_says() {

@@ -75,39 +75,28 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-pub mod amplification;
 mod captured;
-mod chance;
-pub mod children;
 pub mod conformance;
 mod environ;
 mod faults;
 mod figure;
-pub mod frameworks;
 mod gate;
-pub mod leaving;
-pub mod malformed;
-mod nginx_version;
 mod process;
 mod program;
 mod request;
 #[cfg(feature = "python")]
 mod runner;
-pub mod side_by_side;
 mod sink;
-pub mod stacks;
 mod stamps;
 mod validator;
 mod waiting;
 pub mod wire;
 
 pub use captured::{Captured, Event, LogLine};
-pub use chance::Chance;
 pub use environ::{ENVIRON, Environ};
 pub use faults::{Faults, FullDisk};
 pub use figure::figure;
 pub use gate::Gate;
-pub use nginx_version::NginxVersion;
 pub use process::Process;
 pub use program::{End, Program};
 pub use request::{Body, Request, get, post};

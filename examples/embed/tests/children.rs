@@ -3,7 +3,7 @@
 mod common;
 
 use common::Host;
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
+use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::conformance::{HostUnderTest as _, Site};
 
 #[test]

@@ -88,7 +88,7 @@ fn what_cannot_be_served_is_said_at_once() {
 
 #[test]
 fn a_recursion_ends_on_the_thread_of_a_request() {
-    let site = Host.serve(Site::new(wsgi_testkit::stacks::APPLICATION));
+    let site = Host.serve(Site::new(wsgi_harness::stacks::APPLICATION));
     for shape in ["plain_calls", "getattr", "max_key", "substitution"] {
         assert_eq!(site.get(&format!("/?{shape},10000")).ok(), "RecursionError", "{shape}");
     }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::Host;
+use wsgi_harness::malformed;
 use wsgi_testkit::conformance::{HostUnderTest as _, Site, check_leaks};
-use wsgi_testkit::malformed;
 
 /// Rows that the example answers otherwise than nginx and wsgi-hyper do.
 const OTHERS: &[&str] = &[

@@ -11,7 +11,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use harness::{Program, command};
-use wsgi_testkit::{figure, leaving, stacks};
+use wsgi_harness::{leaving, stacks};
+use wsgi_testkit::figure;
 
 const HELLO: &str = r#"
 def application(environ, start_response):

@@ -1,6 +1,6 @@
 //! The cost of requests for a worker.
 
-use wsgi_testkit::{amplification, malformed};
+use wsgi_harness::{amplification, malformed};
 
 use crate::harness::{Site, in_both_modes};
 

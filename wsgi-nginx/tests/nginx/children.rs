@@ -1,6 +1,6 @@
 //! Child processes of applications, compared with those of a plain Python program.
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
+use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 
 use crate::harness::{Mode, Nginx, Site, children, get, in_both_modes, kill, wait_for};
 

@@ -1,6 +1,7 @@
 //! Clients that disconnect at any byte and at any time.
 
-use wsgi_testkit::{figure, leaving};
+use wsgi_harness::leaving;
+use wsgi_testkit::figure;
 
 use crate::harness::{Gate, Mode, Site, get, request};
 

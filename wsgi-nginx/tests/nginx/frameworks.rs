@@ -1,6 +1,6 @@
 //! Flask, Django, Falcon, Bottle and Pyramid, wrapped in the validator of the standard library.
 
-use wsgi_testkit::frameworks::{Framework, check, environment};
+use wsgi_harness::frameworks::{Framework, check, environment};
 
 use crate::harness::{Site, in_both_modes};
 

@@ -1,6 +1,7 @@
 //! HTTP/2, where one connection carries many requests. Compiled only for an nginx that supports it.
 
-use wsgi_testkit::{NginxVersion, Process, wait_for};
+use wsgi_harness::NginxVersion;
+use wsgi_testkit::{Process, wait_for};
 
 use crate::harness::{Http2, Nginx, Site, nginx_version};
 

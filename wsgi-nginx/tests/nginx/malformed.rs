@@ -1,7 +1,7 @@
 //! Malformed requests, sent to nginx. The expected results are a column of the table of malformed requests.
 
+use wsgi_harness::malformed;
 use wsgi_testkit::conformance::check_leaks;
-use wsgi_testkit::malformed;
 
 use crate::conformance::Host;
 use crate::harness::{Mode, Site, in_both_modes, nginx_version};

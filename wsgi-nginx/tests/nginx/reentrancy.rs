@@ -3,7 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wsgi_testkit::{Chance, figure};
+use wsgi_harness::Chance;
+use wsgi_testkit::figure;
 
 use crate::harness::{Client, Gate, Mode, Nginx, Site, in_both_modes, request, wait_for};
 

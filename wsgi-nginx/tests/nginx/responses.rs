@@ -1,6 +1,6 @@
 //! nginx's own additions to responses, its changes to them, and its handling of failed responses.
 
-use wsgi_testkit::NginxVersion;
+use wsgi_harness::NginxVersion;
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes, nginx_version, request};
 

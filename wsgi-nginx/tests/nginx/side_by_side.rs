@@ -1,6 +1,6 @@
 //! Scripts in separate interpreters that use the same modules of the standard library.
 
-use wsgi_testkit::side_by_side::{SCRIPTS, check_side_by_side, script};
+use wsgi_harness::side_by_side::{SCRIPTS, check_side_by_side, script};
 
 use crate::harness::{Mode, Site};
 

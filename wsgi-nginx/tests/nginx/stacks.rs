@@ -1,7 +1,7 @@
 //! The stacks that applications run on: their size, and whether recursion and numerical libraries fit.
 
-use wsgi_testkit::frameworks::numerics;
-use wsgi_testkit::stacks::{APPLICATION, LARGE, NUMERICS, RECURSION_LIMITS, SHAPES};
+use wsgi_harness::frameworks::numerics;
+use wsgi_harness::stacks::{APPLICATION, LARGE, NUMERICS, RECURSION_LIMITS, SHAPES};
 
 use crate::harness::{Mode, Nginx, Site, in_both_modes};
 

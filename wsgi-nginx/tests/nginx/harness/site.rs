@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
-use wsgi_testkit::NginxVersion;
+use wsgi_harness::NginxVersion;
 
 use super::failpoints::FOLDER;
 use super::nginx::Nginx;

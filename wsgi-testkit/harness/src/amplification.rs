@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
-use crate::conformance::Served;
-use crate::figure;
+use wsgi_testkit::conformance::Served;
+use wsgi_testkit::wire::{Client, request};
+use wsgi_testkit::{Process, figure};
+
 use crate::malformed;
-use crate::process::Process;
-use crate::wire::{Client, request};
 
 /// Connections that send the same request concurrently, so that the cost of each can be measured.
 const TOGETHER: usize = 20;

@@ -1,6 +1,6 @@
 //! Child processes of applications, compared with those of a plain Python program, with the Python of this build.
 
-use wsgi_testkit::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
+use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::{Host, get};
 
 #[test]

@@ -15,9 +15,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::conformance::{Served, get};
-use crate::nginx_version::NginxVersion;
-use crate::{WAIT_TIMEOUT, figure};
+use wsgi_testkit::conformance::{Served, get};
+use wsgi_testkit::{WAIT_TIMEOUT, figure};
+
+use crate::NginxVersion;
 
 /// An application that reads requests to their end, and records each: method, path, length of the body, and the header `X`.
 /// `/seen` returns the records since its last call. It must be served at `/` on one thread, so that `/seen` is handled last.
@@ -385,7 +386,7 @@ mod tests {
 
     #[test]
     fn rows_that_differ_are_listed_in_the_documentation() {
-        let text = include_str!("../../docs/conformance.md");
+        let text = include_str!("../../../docs/conformance.md");
         let section = text.split("\n## Malformed requests\n").nth(1).expect("a section about them");
         let section = section.split("\n## ").next().expect("the text up to the next section");
         let listed: String =

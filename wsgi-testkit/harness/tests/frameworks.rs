@@ -5,9 +5,9 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use wsgi_core::python::{GatewaySettings, Limits, Mode};
+use wsgi_harness::frameworks::{Framework, check, environment};
 use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, InProcess, Site, Traits};
-use wsgi_testkit::frameworks::{Framework, check, environment};
 
 /// Runs one framework at a time: log records without a request are kept once for the process.
 fn runs(name: &str) {

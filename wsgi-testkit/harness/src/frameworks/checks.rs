@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use wsgi_testkit::conformance::{Served, get, post};
+use wsgi_testkit::wire::Response;
+use wsgi_testkit::{Request, wait_for};
+
 use super::Framework;
-use crate::conformance::{Served, get, post};
-use crate::wire::Response;
-use crate::{Request, wait_for};
 
 type Check = fn(&mut Visitor<'_>);
 

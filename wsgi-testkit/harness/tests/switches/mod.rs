@@ -6,7 +6,7 @@ use std::thread;
 
 use wsgi_core::host::Level;
 use wsgi_core::python::{GatewaySettings, Mode};
-use wsgi_testkit::frameworks::environment;
+use wsgi_harness::frameworks::environment;
 use wsgi_testkit::{Host, WAIT_TIMEOUT, get, post};
 
 /// Each path runs two stacks alternately: the first one to enter a call of the gateway is the first one to leave it.

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Chance, Process, WAIT_TIMEOUT, wait_for, wire};
+use wsgi_testkit::{Process, WAIT_TIMEOUT, wait_for, wire};
+
+use crate::Chance;
 
 /// An application for [`withstand`]. It counts the iterables it returns, and those that are closed.
 pub const APPLICATION: &str = "

@@ -65,14 +65,14 @@ pub fn check_side_by_side(ask: impl Fn(usize, &str) -> String + Sync) {
 
 /// Runs [`check_side_by_side`] on scripts that `host` serves, the first one in the main interpreter.
 #[cfg(feature = "python")]
-pub fn check_in_process(host: &crate::Host) {
+pub fn check_in_process(host: &wsgi_testkit::Host) {
     let app = |number| {
         let app = host.app(&script(number)).with("wsgi_enable_subinterpreters on");
         if number == 0 { app.with("wsgi_use_main_interpreter on") } else { app }
     };
-    let apps: Vec<crate::App> = (0..SCRIPTS).map(app).collect();
+    let apps: Vec<wsgi_testkit::App> = (0..SCRIPTS).map(app).collect();
     check_side_by_side(|number, target| {
-        let response = host.send(&apps[number], crate::get(&format!("/x{target}")));
+        let response = host.send(&apps[number], wsgi_testkit::get(&format!("/x{target}")));
         assert!(response.is_complete(), "{response:?}");
         response.text()
     });

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wsgi_core::config::Lines;
 use wsgi_core::host::Level;
 use wsgi_core::python::GatewaySettings;
-use wsgi_testkit::frameworks::numerics;
-use wsgi_testkit::stacks::{APPLICATION, LARGE, LARGE_LIMIT, NUMERICS, RECURSION_LIMITS, SHAPES, USUAL_LIMIT};
+use wsgi_harness::frameworks::numerics;
+use wsgi_harness::stacks::{APPLICATION, LARGE, LARGE_LIMIT, NUMERICS, RECURSION_LIMITS, SHAPES, USUAL_LIMIT};
 use wsgi_testkit::{Host, get};
 
 /// The requests, separated by spaces, that the child process sends to [`APPLICATION`], or to [`NUMERICS`] if a virtual

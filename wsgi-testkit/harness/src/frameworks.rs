@@ -95,7 +95,7 @@ fn prepared(name: &str) -> PathBuf {
     let named = ["PYO3_PYTHON", "WSGI_PYTHON", "PYTHON"].iter().find_map(std::env::var_os);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(named.unwrap_or_else(|| "python3".into()));
-    python.arg(here.join("frameworks/prepare.py")).arg(here.with_file_name("target").join("venv")).arg(name);
+    python.arg(here.join("frameworks/prepare.py")).arg(here.join("../../target/venv")).arg(name);
     let output =
         python.output().unwrap_or_else(|error| panic!("cannot run {python:?}: {error}; set PYTHON to a Python"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());

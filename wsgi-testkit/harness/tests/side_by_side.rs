@@ -2,8 +2,8 @@
 //! that CI finds.
 
 use wsgi_core::python::{Limits, Mode};
+use wsgi_harness::side_by_side::check_in_process;
 use wsgi_testkit::Host;
-use wsgi_testkit::side_by_side::check_in_process;
 
 #[test]
 fn scripts_with_interpreters_of_their_own_do_not_see_each_other_in_the_standard_library() {
