@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -169,7 +170,8 @@ fn answer(
     let body = Body { incoming: Arc::clone(incoming), awaited: Arc::clone(&awaited) };
     let body = (!terms.body.is_at_end()).then(|| Box::new(body) as _);
     let (sink, relay) = relay(ROOM);
-    let parts = HostParts::new(sink, Arc::new(StderrLog::default())).body(body);
+    let (exchange, end) = channel::<()>();
+    let parts = HostParts::new(sink, Arc::new(StderrLog::default())).body(body).done(move |_| drop(exchange));
     let mut guard = incoming.lock().expect(LOCK);
     (guard.body, guard.pace, guard.too_slow) = (terms.body, Pace::default(), false);
     if !guard.body.is_at_end() && !terms.expects_continue {
@@ -195,6 +197,10 @@ fn answer(
         }
         // On failure the relay is dropped: the application's iterable is closed, and writing raises OSError.
         writer.write(part)?;
+    }
+    if !incoming.lock().expect(LOCK).body.is_at_end() {
+        // The application may read the rest until its exchange ends, also in the iterable's close().
+        let _ = end.recv();
     }
     let Incoming { reader, body, too_slow, .. } = &mut *incoming.lock().expect(LOCK);
     if !writer.has_begun() {

@@ -203,10 +203,13 @@ pub(super) fn streams_of_the_request_are_alive_in_close(host: &dyn HostUnderTest
     let site = serve(
         host,
         "
+import time
 def answer(environ, start_response):
     start_response('200 OK', [])
     class Logs(Result):
         def close(self):
+            # Until the client has the response, and the host is done with it.
+            time.sleep(0.05)
             environ['wsgi.errors'].write('rest of the input: %r\\n' % environ['wsgi.input'].read())
     return Logs([b'a'])
 ",
