@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use wsgi_harness::write_script;
 
 /// A copy of the headers that this test was built with.
 struct Nginx {
@@ -304,11 +305,9 @@ fn options_of_nginx_that_change_no_structure_are_taken() {
 
 #[test]
 fn the_compiler_of_nginx_decides_where_fields_are() {
-    use std::os::unix::fs::PermissionsExt;
     let nginx = planted_if("PLANTED");
     let compiler = nginx.path("compiler");
-    fs::write(&compiler, "#!/bin/sh\nexec cc -DPLANTED \"$@\"\n").unwrap();
-    fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&compiler, "#!/bin/sh\nexec cc -DPLANTED \"$@\"\n");
     nginx.set_in_makefile("CC", compiler.to_str().unwrap());
     assert_refused(&nginx, &["ngx_http_request_t.", "for the C compiler"]);
     nginx.set_in_makefile("CC", "cc -DPLANTED");

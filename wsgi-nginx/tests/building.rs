@@ -3,12 +3,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use wsgi_harness::write_script;
 
 /// A directory for a fake nginx and for sources.
 struct Place(TempDir);
@@ -21,8 +21,7 @@ impl Place {
     /// Creates a program that prints this text for any arguments, as nginx does for `-v`.
     fn program(&self, says: &str) -> PathBuf {
         let path = self.0.path().join("nginx");
-        fs::write(&path, format!("#!/bin/sh\necho '{says}' >&2\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&path, &format!("#!/bin/sh\necho '{says}' >&2\n"));
         path
     }
 
@@ -186,8 +185,7 @@ fn an_interrupted_build_of_the_module_prints_nothing_of_python() {
 fn path_with_cargo(text: &str, folder: &Path) -> OsString {
     let programs = folder.join("programs");
     fs::create_dir(&programs).unwrap();
-    fs::write(programs.join("cargo"), text).unwrap();
-    fs::set_permissions(programs.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&programs.join("cargo"), text);
     let path = std::env::var_os("PATH").unwrap();
     std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).unwrap()
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use wsgi_harness::write_script;
 use wsgi_testkit::wait_for;
 
 fn workspace() -> &'static Path {
@@ -55,11 +56,9 @@ fn programs_without(absent: &[&str], folder: &TempDir) -> PathBuf {
 
 /// Replaces a program in a directory by a script that prints a line.
 fn replace_program(programs: &Path, name: &str, line: &str) {
-    use std::os::unix::fs::PermissionsExt;
     let path = programs.join(name);
     let _ = fs::remove_file(&path);
-    fs::write(&path, format!("#!/bin/sh\necho '{line}'\n")).expect("write a program");
-    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("set permissions");
+    write_script(&path, &format!("#!/bin/sh\necho '{line}'\n"));
 }
 
 /// The programs of this system, with an `id` that reports root, so that other users can run the test.
@@ -299,11 +298,8 @@ fn skeleton(folder: &TempDir, apt_get: &str) {
 
 /// `scripts/build/debian-tree trixie` in a copy of the project, with this program as debootstrap.
 fn debian_tree(debootstrap: &str, folder: &TempDir) -> Command {
-    use std::os::unix::fs::PermissionsExt;
     let programs = folder.path().join("programs");
-    let program = programs.join("debootstrap");
-    fs::write(&program, format!("#!/bin/bash\n{debootstrap}\n")).expect("write a program");
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("set permissions");
+    write_script(&programs.join("debootstrap"), &format!("#!/bin/bash\n{debootstrap}\n"));
     let path = std::env::var_os("PATH").expect("a PATH");
     let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).expect("a PATH");
     let mut env = Command::new("env");

@@ -11,7 +11,8 @@
 //! - [`children`] starts child processes in each way that Python has, [`side_by_side`] uses the standard library from several
 //!   interpreters, and [`stacks`] needs much of the stack.
 //!
-//! [`Chance`] makes random steps reproducible, and [`NginxVersion`] compares releases of nginx. The tests of this crate run the
+//! [`Chance`] makes random steps reproducible, and [`NginxVersion`] compares releases of nginx, and [`write_script`]
+//! makes programs. The tests of this crate run the
 //! checks in process, with the host of wsgi-testkit.
 //!
 //! A check belongs here if it names a host of this repository, needs its files, or compares hosts with each other. The parts
@@ -27,8 +28,10 @@ pub mod frameworks;
 pub mod leaving;
 pub mod malformed;
 mod nginx_version;
+mod script;
 pub mod side_by_side;
 pub mod stacks;
 
 pub use chance::Chance;
 pub use nginx_version::NginxVersion;
+pub use script::write_script;
