@@ -123,8 +123,8 @@ pub enum StartError {
     },
     /// A virtual environment of another version.
     #[error(
-        "cannot start Python: virtual environment \"{}\" was made by Python {}.{}, but this is built for Python {}.{}; \
-         make the environment anew with that version", shown(.venv), .found.0, .found.1, .linked.0, .linked.1
+        "cannot start Python: virtual environment \"{}\" was made by Python {}.{}, but the gateway is built for Python {}.{}; \
+         recreate the environment with that version", shown(.venv), .found.0, .found.1, .linked.0, .linked.1
     )]
     VenvVersion {
         /// The environment.
@@ -139,7 +139,7 @@ pub enum StartError {
     OtherInstallation(Box<OtherInstallation>),
     /// A virtual environment without a place for packages.
     #[error(
-        "cannot start Python: virtual environment \"{}\" has no folder \"{}\"; make the environment anew",
+        "cannot start Python: virtual environment \"{}\" has no folder \"{}\"; recreate the environment",
         shown(.venv), shown(.missing)
     )]
     VenvIncomplete {
@@ -260,7 +260,10 @@ impl fmt::Display for OtherInstallation {
                 )?;
             }
             NamedBy::Build => {
-                write!(out, "this was built for another installation of Python (standard library \"{stdlib}\")")?;
+                write!(
+                    out,
+                    "the gateway was built for another installation of Python (standard library \"{stdlib}\")"
+                )?;
             }
             NamedBy::Home { prefix, setting } => {
                 write!(
@@ -270,32 +273,36 @@ impl fmt::Display for OtherInstallation {
                 )?;
             }
         }
-        write!(out, " than the one that runs (version {}, library \"{}\"); ", self.version, shown(&self.library))?;
+        write!(out, " than the running one (version {}, library \"{}\"); ", self.version, shown(&self.library))?;
         if matches!(self.named_by, NamedBy::Build) {
             return out.write_str(
-                "let the dynamic linker find the library of the former (LD_LIBRARY_PATH, ldconfig), or build for the latter",
+                "let the dynamic linker find the library that it was built for (LD_LIBRARY_PATH, ldconfig), or build for \
+                 the running one",
             );
         }
         let own = self.executable.as_ref().map(|program| shown(program));
         match (&self.named_by, own) {
             (NamedBy::Venv { folder, .. }, Some(own)) => {
                 // Without --clear, the links to the other Python would stay.
-                write!(out, "make the environment anew with \"{own} -m venv --clear {}\"", shown(folder))?;
+                write!(out, "recreate the environment with \"{own} -m venv --clear {}\"", shown(folder))?;
             }
             (NamedBy::Venv { .. }, None) => {
-                out.write_str("make the environment anew with the Python of that library")?
+                out.write_str("recreate the environment with the Python of that library")?
             }
-            (_, Some(own)) => write!(out, "leave it out, or name a virtual environment made with \"{own}\"")?,
+            (_, Some(own)) => write!(out, "remove the setting, or name a virtual environment made with \"{own}\"")?,
             (_, None) => {
-                out.write_str("leave it out, or name a virtual environment made with the Python of that library")?
+                out.write_str("remove the setting, or name a virtual environment made with the Python of that library")?
             }
         }
         match &self.other_executable {
             Some(other) => {
                 let other = shown(other);
-                write!(out, ", or build for the other one with PYTHON={other} (make) or PYO3_PYTHON={other} (cargo)")
+                write!(
+                    out,
+                    ", or build for the other installation with PYTHON={other} (make) or PYO3_PYTHON={other} (cargo)"
+                )
             }
-            None => out.write_str(", or build for the other one with PYTHON= (make) or PYO3_PYTHON= (cargo)"),
+            None => out.write_str(", or build for the other installation with PYTHON= (make) or PYO3_PYTHON= (cargo)"),
         }
     }
 }

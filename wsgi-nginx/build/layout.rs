@@ -101,7 +101,7 @@ impl Layout {
         // The program runs in `folder`, since options for profiling make it write files.
         let rows = run(Command::new(&program).current_dir(folder))?;
         rows.lines().try_fold(Self { headers, ..Self::default() }, |mut layout, row| {
-            layout.take(row).ok_or_else(|| format!("{} says {row:?}, which has another form", program.display()))?;
+            layout.take(row).ok_or_else(|| format!("{} printed an unexpected line {row:?}", program.display()))?;
             Ok(layout)
         })
     }

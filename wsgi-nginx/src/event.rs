@@ -113,7 +113,7 @@ pub(crate) unsafe fn open(cycle: &mut ngx_cycle_t, tasks: Tasks) -> Result<(), S
     // The rest repeats `ngx_add_channel_event`, which nginx's headers for modules do not declare.
     // SAFETY: the descriptor is open, and the log is that of the cycle.
     let connection = unsafe { ngx_get_connection(descriptor, cycle.log).as_mut() };
-    let connection = connection.ok_or("nginx has no connection left for it, see worker_connections")?;
+    let connection = connection.ok_or("nginx has no free connection for the eventfd, see worker_connections")?;
     connection.pool = cycle.pool;
     for event in [connection.read, connection.write] {
         // SAFETY: both events belong to the connection that nginx has just returned.
@@ -130,7 +130,7 @@ pub(crate) unsafe fn open(cycle: &mut ngx_cycle_t, tasks: Tasks) -> Result<(), S
     if added != Some(ngx::OK) {
         // SAFETY: nginx has just returned the connection, and nothing refers to it.
         unsafe { ngx_free_connection(connection) };
-        return Err("nginx cannot watch it".to_owned());
+        return Err("nginx cannot add the eventfd to its event loop".to_owned());
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ impl WorkerControl for NginxControl {
     fn retire(&self) -> io::Result<()> {
         // SAFETY: nginx sets it before the worker's first event, and never again.
         if unsafe { ngx_process } == NGX_PROCESS_SINGLE {
-            return Err(io::Error::other("nginx runs without a master process, which would start another one"));
+            return Err(io::Error::other("nginx runs without a master process, which would start a new worker"));
         }
         if !ASKED.swap(true, Ordering::Relaxed) {
             event::retire();
@@ -189,7 +189,7 @@ impl Retirement {
                 ngx_del_timer(self.timer);
             }
             let text = format!(
-                "a script has changed: this worker sends itself SIGQUIT and makes way for another one, \
+                "a script has changed: this worker sends itself SIGQUIT and will be replaced by a new one, \
                  {requests} requests under way"
             );
             log::write(self.timer.log, Level::Notice, &text);

@@ -178,7 +178,7 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
     let turn = main.turn.as_ref();
     // SAFETY: events are initialised, as the caller promises.
     unsafe { event::open(cycle, Tasks { retire, release }) }
-        .map_err(|trouble| format!("cannot start Python: no way to wake the event loop: {trouble}"))?;
+        .map_err(|trouble| format!("cannot start Python: cannot wake the event loop: {trouble}"))?;
     let mut settings = GatewaySettings::from(&main.process);
     settings.multiprocess = !single;
     settings.reserved_signals = RESERVED_SIGNALS.to_vec();

@@ -27,17 +27,17 @@ const ANSWERS: &str = "(environ, start_response):\n    start_response('200 OK', 
 #[test]
 fn a_callable_of_another_name_is_pointed_out() {
     for (source, hint) in [
-        (format!("def app{ANSWERS}"), "it has a callable \"app\": name it behind the script"),
+        (format!("def app{ANSWERS}"), "it has a callable \"app\": name it after the script"),
         (
             "class Site:\n    def __call__(self, environ, start_response): pass\nblog = Site()\n".to_owned(),
-            "it has a callable \"blog\": name it behind the script",
+            "it has a callable \"blog\": name it after the script",
         ),
-        ("def main(e, s): pass\n".to_owned(), "it has a callable \"main\": name it behind the script"),
+        ("def main(e, s): pass\n".to_owned(), "it has a callable \"main\": name it after the script"),
         (
             "class Site:\n    def __call__(self, environ, start_response): pass\n".to_owned(),
-            "it has a class \"Site\", whose objects may be applications: add a line \"application = Site()\"",
+            "it has a class \"Site\", whose instances may be applications: add the line \"application = Site()\"",
         ),
-        ("def create_app(): pass\n".to_owned(), "add a line \"application = create_app()\""),
+        ("def create_app(): pass\n".to_owned(), "add the line \"application = create_app()\""),
         // Proxies of frameworks raise on access outside of a request.
         (
             format!(
@@ -63,11 +63,11 @@ fn an_asgi_application_is_called_one() {
         "class Asgi:\n    async def handle(self, scope, receive, send): pass\napplication = Asgi().handle\n",
     ] {
         let log = refused(source);
-        assert!(log.contains("is an ASGI application, and WSGI is needed here"), "{source}: {log}");
+        assert!(log.contains("is an ASGI application, not a WSGI application"), "{source}: {log}");
         assert!(!log.contains("Traceback"), "{log}");
     }
     let log = refused("async def application(environ, start_response): pass\n");
-    assert!(log.contains("is a coroutine function (async def), and WSGI needs a plain one"), "{log}");
+    assert!(log.contains("is a coroutine function (async def), but WSGI needs a plain function"), "{log}");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_callable_that_does_not_take_two_arguments_is_doubted_and_called() {
         ("def application(environ, start_response, *, more): pass\n", "takes (environ, start_response)"),
     ] {
         let log = refused(source);
-        assert!(log.contains(taken) && log.contains("if it makes an application"), "{source}: {log}");
+        assert!(log.contains(taken) && log.contains("if it returns an application"), "{source}: {log}");
         assert!(log.contains("TypeError"), "{log}");
     }
 }
@@ -169,7 +169,7 @@ fn a_circular_import_is_called_one() {
 #[test]
 fn a_class_whose_objects_are_applications_is_pointed_out() {
     let log = refused("class Site:\n    def __call__(self, environ, start_response): pass\napplication = Site\n");
-    assert!(log.contains("is a class, and an application is one of its objects"), "{log}");
+    assert!(log.contains("is a class whose instances are called with environ and start_response"), "{log}");
     assert!(log.contains("\"application = Site()\""), "{log}");
 }
 

@@ -271,7 +271,7 @@ fn rel_6_a_refresh_of_the_application_stays() {
 #[test]
 fn rel_8_a_host_that_cannot_retire_reloads_the_module_and_warns_once() {
     for (control, reason) in [
-        (None, "this server cannot"),
+        (None, "the server does not support it"),
         (Some(Arc::new(Control { refuses: true, ..Control::default() })), "nobody would follow"),
     ] {
         let stamps = Arc::new(Stamps::default());

@@ -51,13 +51,13 @@ impl FromStr for Target {
         };
         let invalid = |trouble: &str| TargetError { target: shown(text.as_bytes()), trouble: trouble.to_owned() };
         let callable = dotted_name(callable.as_bytes())
-            .ok_or_else(|| invalid("what follows \":\" must be a Python name, dotted or plain"))?
+            .ok_or_else(|| invalid("the part after \":\" must be a Python name, dotted or plain"))?
             .to_owned();
         if let Some(name) = module_name(what.as_bytes()) {
             return Ok(Self::Module { name: name.to_owned(), callable });
         }
         if what.contains('\0') {
-            return Err(invalid("a path has no NUL in it"));
+            return Err(invalid("a path must not contain NUL"));
         }
         match std::path::absolute(what) {
             Ok(path) => Ok(Self::Script { path, callable }),
@@ -105,7 +105,7 @@ impl Target {
             Some(name) if !exists => (
                 Self::Module { name: name.to_owned(), callable },
                 Level::Notice,
-                format!("\"wsgi_pass\" \"{said}\" is taken as a module name, for there is no file \"{shown}\""),
+                format!("\"wsgi_pass\" \"{said}\" is taken as a module name, because there is no file \"{shown}\""),
             ),
             Some(_) => (
                 Self::Script { path, callable },
@@ -294,10 +294,10 @@ mod tests {
     fn a_text_that_names_no_application_says_why() {
         let error = |text: &str| text.parse::<Target>().unwrap_err().to_string();
         let expected =
-            r#""app.py:create()" names no application: what follows ":" must be a Python name, dotted or plain"#;
+            r#""app.py:create()" names no application: the part after ":" must be a Python name, dotted or plain"#;
         assert_eq!(error("app.py:create()"), expected);
         assert!(error(":app").contains("names no application: "));
-        assert_eq!(error("a\0b"), r#""a\u{0}b" names no application: a path has no NUL in it"#);
+        assert_eq!(error("a\0b"), r#""a\u{0}b" names no application: a path must not contain NUL"#);
     }
 
     #[test]

@@ -80,7 +80,7 @@ def application(environ, start_response):
         let answer = program.get(path);
         assert!(answer.ends_with(&format!("\r\n\r\n{status}")), "{answer}");
         program.errors.wait_for("printed by the child");
-        program.errors.wait_for("has forked, ends here");
+        program.errors.wait_for("a forked process must end with os._exit()");
     }
 }
 

@@ -59,7 +59,7 @@ fn another_installation_is_refused_in_one_line_at_the_start() {
         let said = refusal(folder.path(), arguments, python_home);
         assert!(said.contains(expected), "{expected} is not in {said}");
         let library = format!("standard library \"{}/lib", other.display());
-        for part in [&*library, "than the one that runs (version 3.", "PYTHON="] {
+        for part in [&*library, "than the running one (version 3.", "PYTHON="] {
             assert!(said.contains(part), "{part} is not in {said}");
         }
     }
@@ -77,7 +77,7 @@ fn a_library_of_another_installation_than_that_of_the_build_is_refused_at_the_st
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
     let refusal = said.lines().last().unwrap();
     for part in [
-        "wsgi-hyper: cannot start Python: this was built for another installation of Python (standard library \"",
+        "wsgi-hyper: cannot start Python: the gateway was built for another installation of Python (standard library \"",
         &format!("library \"{}/libpython3.", lib.display()),
         "LD_LIBRARY_PATH",
     ] {

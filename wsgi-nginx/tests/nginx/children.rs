@@ -115,7 +115,7 @@ fn a_forked_process_ends_where_its_code_comes_back_and_never_answers() {
         nginx.logged("a message at the end");
         nginx.logged("ValueError: raised by a child");
         let line = nginx.logged("the application has returned");
-        assert!(line.contains("has forked") && line.contains("/app.py"), "{line}");
+        assert!(line.contains(", forked by ") && line.contains("/app.py"), "{line}");
         assert_eq!(nginx.worker(), worker);
         assert!(children(worker).is_empty(), "left behind");
     });
@@ -209,7 +209,7 @@ def application(environ, start_response):
             nginx.logged(&format!("{name} ended with 0"));
             assert_eq!(nginx.get("/").ok(), "ok", "after {name}");
         }
-        assert_eq!(nginx.log_lines("has forked, ends here").len(), 9, "{}", nginx.log());
+        assert_eq!(nginx.log_lines("a forked process must end with os._exit()").len(), 9, "{}", nginx.log());
         assert_eq!(nginx.worker(), worker);
         assert!(children(worker).is_empty(), "left behind");
         // A thread of the pool ends with the worker, which destroys its values. The inline thread goes on to `exit`.

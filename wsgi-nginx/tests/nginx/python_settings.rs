@@ -339,7 +339,7 @@ fn home_of_another_installation_answers_500_and_says_why_in_one_line() {
             .location("/", "wsgi_pass app.py;")
             .expect_in_log("cannot start Python")
             .start();
-        assert_cannot_start(&nginx, &["wsgi_python_home", "/other\" is another installation", "leave it out"]);
+        assert_cannot_start(&nginx, &["wsgi_python_home", "/other\" is another installation", "remove the setting"]);
     });
 }
 

@@ -187,7 +187,7 @@ fn rel_6_by_process_the_old_code_answers_once_more_and_another_worker_follows() 
         assert_eq!(word, "new");
         assert_ne!(follower, worker);
         assert_eq!(nginx.get("/").header("Refresh"), None);
-        nginx.logged("makes way for another one");
+        nginx.logged("will be replaced by a new one");
     });
 }
 
@@ -202,7 +202,7 @@ fn rel_7_by_process_a_running_request_completes() {
     let standing = gate.arrival();
     edit(&nginx, &says("new"));
     nginx.get("/").ok();
-    let line = nginx.logged("makes way for another one");
+    let line = nginx.logged("will be replaced by a new one");
     assert!(line.contains("1 requests under way"), "{line}");
     drop(standing);
     assert!(client.chunk().expect("a chunk").starts_with(b"old "));
@@ -219,7 +219,7 @@ fn rel_8_without_a_master_process_the_module_is_reloaded_and_that_is_said_once()
             edit(&nginx, &says(word));
             assert_eq!(ask(&nginx), (word.to_owned(), process));
         }
-        assert_eq!(nginx.log_lines("reloaded in this one instead").len(), 1);
+        assert_eq!(nginx.log_lines("is reloaded in it instead").len(), 1);
     });
 }
 
@@ -367,7 +367,10 @@ def application(environ, start_response):
     }
     assert_eq!(executed(), answered, "a request was executed without its answer, or the other way round");
     assert!(!knows || reset == 0, "{reset} kept connections were closed on their re-use");
-    assert!(nginx.log_lines("makes way for another one").len() > 1, "{answered} answers without a change of workers");
+    assert!(
+        nginx.log_lines("will be replaced by a new one").len() > 1,
+        "{answered} answers without a change of workers"
+    );
 }
 
 #[test]

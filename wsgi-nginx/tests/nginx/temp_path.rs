@@ -92,11 +92,11 @@ fn tmp_3_one_folder_with_two_kinds_of_levels_is_refused() {
 #[test]
 fn tmp_4_a_folder_that_is_gone_is_500_and_the_worker_lives() {
     in_both_modes(|mode| {
-        let nginx = site(mode).expect_in_log("cannot take what").start();
+        let nginx = site(mode).expect_in_log("cannot spool output of").start();
         let worker = nginx.worker();
         std::fs::remove_dir_all(nginx.path("wsgi_temp")).expect("it was there");
         assert_eq!(nginx.get("/").status, 500);
-        let line = nginx.logged("cannot take what");
+        let line = nginx.logged("cannot spool output of");
         assert!(line.contains("[crit]") && line.contains("No such file or directory"), "{line}");
         nginx.logged("FileNotFoundError");
         std::fs::create_dir(nginx.path("wsgi_temp")).expect("it can be made again");

@@ -53,5 +53,5 @@ fn a_pickle_of_a_script_that_is_not_loaded_gets_a_hint() {
         host.app("import pickle\ndef application(*_):\n    pickle.loads(b'c_wsgi_0123456789abcdef\\nname\\n.')\n");
     let response = host.send(&app, get("/"));
     let log = response.log_text(wsgi_core::host::Level::Error);
-    assert!(log.contains("belongs into a module that wsgi_python_path finds"), "{log}");
+    assert!(log.contains("in a module on wsgi_python_path, not in the script"), "{log}");
 }

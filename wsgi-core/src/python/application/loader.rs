@@ -107,7 +107,7 @@ pub(crate) fn load(
     let script = Script::find(token, &name);
     // Other threads that need the module wait here detached: the application may take long to load.
     let Ok(loaded) = script.0.lock() else {
-        log.log(Level::Error, &format!("{what} is needed on the thread that is loading it"));
+        log.log(Level::Error, &format!("cannot load {what}: this thread is already loading it"));
         return Err(Raised);
     };
     // `load_or_find` releases the lock: other threads need not wait for the log, which the host implements, nor for the
@@ -244,12 +244,10 @@ fn load_anew(
         let wrapped = layer.wrap(application);
         end_if_forked(token, || name.clone());
         application = wrapped.map_err(|error| match error {
-            MiddlewareError::Raised => raised(format!("cannot put {name} around {what}")),
-            MiddlewareError::Other(reason) => {
-                LoadFailure::Message(format!("cannot put {name} around {what}: {reason}"))
-            }
+            MiddlewareError::Raised => raised(format!("cannot apply {name} to {what}")),
+            MiddlewareError::Other(reason) => LoadFailure::Message(format!("cannot apply {name} to {what}: {reason}")),
         })?;
-        check_callable(application.object(), || format!("what {name} has put around {what}"))?;
+        check_callable(application.object(), || format!("the result of {name} for {what}"))?;
     }
     token.interpreter().freezing.want(token, again);
     let callable = application.into_object().hold();

@@ -237,13 +237,13 @@ impl Location {
                 Ok(()) => return true,
                 Err(error) => error.to_string(),
             },
-            None => "this server cannot".to_owned(),
+            None => "the server does not support it".to_owned(),
         };
         if !self.warned.swap(true, Ordering::Relaxed) {
             let target = self.target();
             log.log(
                 Level::Warn,
-                &format!("no other process takes over for {target} ({trouble}): it is reloaded in this one instead"),
+                &format!("cannot replace this process ({trouble}): {target} is reloaded in it instead"),
             );
         }
         false

@@ -86,7 +86,7 @@ fn end(token: Token<'_>, what: impl FnOnce() -> String) -> ! {
     let status = catch_unwind(AssertUnwindSafe(|| {
         let what = what();
         EXIT_STATUS.get().and_then(|exit_status| exit_status(token, &what)).unwrap_or_else(|| {
-            standard_error().log(Level::Error, &format!("a process that {what} has forked ends with an error"));
+            standard_error().log(Level::Error, &format!("a process forked by {what} exits with an error"));
             1
         })
     }));

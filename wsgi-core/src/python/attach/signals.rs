@@ -64,7 +64,7 @@ fn unblock_now(interpreter: &Interpreter) {
                 .any(|signal| libc::sigismember(open, signal) == 1 && libc::sigismember(before.as_ptr(), signal) == 1)
     };
     if left {
-        let text = "an application has left signals of the server blocked: they are open again";
+        let text = "an application left signals of the server blocked; they are unblocked again";
         interpreter.log.log(Level::Warn, text);
     }
 }

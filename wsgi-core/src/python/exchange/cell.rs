@@ -72,7 +72,7 @@ impl ExchangeCell {
             return Err(runtime_error(token, &format!("{what}: the request is over")));
         }
         if is_forked() {
-            let reason = "this process was forked by the application, and only the one that has forked it answers";
+            let reason = "this process was forked by the application; only its parent process can answer the request";
             return Err(runtime_error(token, &format!("{what}: {reason}")));
         }
         if let Some(thread) = self.interpreter.inline_thread

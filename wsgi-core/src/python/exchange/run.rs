@@ -75,7 +75,7 @@ impl Exchange {
         let iterator = unsafe { token.own(ffi::PyObject_GetIter(object)) };
         end_if_forked(token, || self.name());
         let Some(iterator) = iterator else {
-            let fault = self.raised(token, "cannot iterate over what was returned by");
+            let fault = self.raised(token, "cannot iterate over the result of");
             // An object that is not iterable may still have a close().
             self.stage = Stage::Iterate { iterable: iterable.duplicate().hold(), iterator: iterable.hold() };
             return Err(fault);

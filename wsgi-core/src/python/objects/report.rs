@@ -32,7 +32,7 @@ pub(crate) fn exception(token: Token<'_>, log: &Log, what: &str, exception: &Obj
         Err(_) => {
             // Out of memory, or an exception that cannot be formatted.
             let trouble = token.take_error_line();
-            log.log(Level::Error, &format!("{what}: the traceback could not be made ({trouble})"));
+            log.log(Level::Error, &format!("{what}: cannot format the traceback ({trouble})"));
         }
     }
 }

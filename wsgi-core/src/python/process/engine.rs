@@ -85,7 +85,7 @@ impl Engine {
             // SAFETY: attached; a new reference results.
             let seconds = unsafe { token.own(ffi::PyFloat_FromDouble(within.as_secs_f64())) }.ok_or(Raised)?;
             let ended = token.call(shutdown.as_ptr(), &[seconds.as_ptr()]);
-            end_if_forked(token, || "an application at its end".to_owned());
+            end_if_forked(token, || "an application at exit".to_owned());
             let ended = ended?;
             // SAFETY: a live object.
             Ok(unsafe { ffi::PyObject_IsTrue(ended.as_ptr()) } == 1)

@@ -29,7 +29,7 @@ impl Interpreter {
     fn start(&'static self, log: &Log) -> Result<(), Fault> {
         let name = self.name().display();
         let Ok(_starting) = self.starting.lock() else {
-            log.log(Level::Error, &format!("interpreter for \"{name}\" is being created further up on this stack"));
+            log.log(Level::Error, &format!("interpreter for \"{name}\" is already being created by this thread"));
             return Err(Fault::Application);
         };
         if self.is_ready() {

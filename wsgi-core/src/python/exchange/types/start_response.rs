@@ -186,7 +186,7 @@ unsafe fn send(token: Token<'_>, cell: &ExchangeCell, block: *mut ffi::PyObject)
         Stop::Host(error) => {
             // Logged once, however often the application tries.
             if let (HostError::Io(error), None) = (&error, &reply.failure) {
-                cell.log.log(Level::Crit, &format!("cannot take what {} writes: {error}", cell.location.target()));
+                cell.log.log(Level::Crit, &format!("cannot spool output of {}: {error}", cell.location.target()));
             }
             let error = Arc::new(error);
             reply.failure = Some(Arc::clone(&error));

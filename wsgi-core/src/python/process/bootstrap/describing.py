@@ -11,8 +11,8 @@ def describe(exception):
     if isinstance(exception, ModuleNotFoundError):
         if (exception.name or "").startswith("_wsgi_"):
             return text, (
-                f"{exception.name} stands for a WSGI script, which this process has not loaded: what is pickled "
-                "(sessions, caches, queues) belongs into a module that wsgi_python_path finds, not into the script"
+                f"{exception.name} is the module of a WSGI script, which this process has not loaded: define pickled "
+                "classes (sessions, caches, queues) in a module on wsgi_python_path, not in the script"
             )
         version = ".".join(map(str, sys.version_info[:3]))
         hint = (

@@ -59,16 +59,16 @@ def other_callables(module, wanted):
             signature = signature_of(value)
             if signature is not None and signature.required == 2:
                 return named(name)
-            return f'it has a callable "{name}", which may make one: add a line "{wanted} = {name}()"'
+            return f'it has a callable "{name}", which may return one: add the line "{wanted} = {name}()"'
     for name, value in names.items():
         if is_class_of_applications(name, value, names.get("__name__")):
-            return f'it has a class "{name}", whose objects may be applications: add a line "{wanted} = {name}()"'
+            return f'it has a class "{name}", whose instances may be applications: add the line "{wanted} = {name}()"'
     return ""
 
 
 def named(name):
     return (
-        f'it has a callable "{name}": name it behind the script, as in "wsgi_pass SCRIPT {name};" of nginx.conf or '
+        f'it has a callable "{name}": name it after the script, as in "wsgi_pass SCRIPT {name};" of nginx.conf or '
         f'"wsgi-hyper SCRIPT {name}"'
     )
 
@@ -94,8 +94,8 @@ def is_application_object(name, value):
 
 
 ASGI = (
-    "is an ASGI application, and WSGI is needed here: put a2wsgi.ASGIMiddleware around it, or run it on an ASGI server "
-    "behind proxy_pass"
+    "is an ASGI application, not a WSGI application: wrap it in a2wsgi.ASGIMiddleware, or run it on an ASGI server behind "
+    "proxy_pass"
 )
 
 
@@ -109,7 +109,7 @@ def complaint(application):
         return ASGI
     if not signature.flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
         return None
-    return "is a coroutine function (async def), and WSGI needs a plain one; ASGI applications need an ASGI server"
+    return "is a coroutine function (async def), but WSGI needs a plain function; ASGI applications need an ASGI server"
 
 
 def doubt(application):
@@ -117,12 +117,12 @@ def doubt(application):
     signature = signature_of(application)
     if isinstance(application, type) and "__call__" in vars(application) and not hasattr(application, "__iter__"):
         return (
-            "is a class, and an application is one of its objects: they can be called, but not iterated over. Add a line "
-            f'"application = {application.__name__}()" to the script'
+            "is a class whose instances are called with environ and start_response, but cannot be iterated over: add the "
+            f'line "application = {application.__name__}()" to the script'
         )
     if signature is None or signature.takes(2):
         return None
     return (
-        f"takes ({', '.join(signature.names)}), and is called with environ and start_response: if it makes an application, "
-        'add a line "application = ..." with its result to the script'
+        f"takes ({', '.join(signature.names)}), but is called with environ and start_response: if it returns an "
+        'application, add the line "application = ..." with its result to the script'
     )

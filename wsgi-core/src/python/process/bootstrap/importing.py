@@ -74,8 +74,8 @@ def script_begins(name, path):
         if other.rpartition(".")[2] == stem_of(path) and is_same_file(getattr(module, "__file__", None), path):
             gateway.log(
                 "warn",
-                f'WSGI script "{path}" runs a second time: it was imported before, as module "{other}", and what the two '
-                f'define is not the same. "wsgi_pass {other}" serves the module that is imported\n',
+                f'WSGI script "{path}" runs a second time: it was imported before, as module "{other}", and the two '
+                f'modules share no variables. "wsgi_pass {other}" serves the module that is imported\n',
             )
 
 

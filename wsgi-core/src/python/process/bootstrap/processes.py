@@ -34,7 +34,7 @@ def after_fork_in_child():
 def end_of_forked(exception, application):
     """Logs that the application has returned in a forked process. Returns the exit status, by Python's rules."""
     process = os.getpid()
-    what = f"process {process}, which {application} has forked, ends here"
+    what = f"process {process}, forked by {application}, exits"
     status = 0
     if exception is None:
         what += ": the application has returned"
@@ -51,7 +51,7 @@ def end_of_forked(exception, application):
         gateway.log("error", describe(exception)[0])
         status = 1
         what += " by an exception"
-    gateway.log("warn", what + "; a forked process ends with os._exit(), or runs another program\n")
+    gateway.log("warn", what + "; a forked process must end with os._exit() or run another program\n")
     gateway.flush()
     return status
 

@@ -307,15 +307,15 @@ fn the_refusal_is_one_sentence_with_both_pythons_and_the_way_out() {
     let said = |settings: &PythonSettings| preflight::plan(settings).err().expect("it is refused").to_string();
     let stdlib = other.path().join(Layout::of_build().unwrap().stdlib);
     let stdlib = stdlib.display();
-    let running =
-        format!("than the one that runs (version {}, library \"{}\")", version(), library().unwrap().display());
+    let running = format!("than the running one (version {}, library \"{}\")", version(), library().unwrap().display());
     let program = format!("{prefix}/bin/python{major}.{minor}");
-    let build = format!("or build for the other one with PYTHON={program} (make) or PYO3_PYTHON={program} (cargo)");
+    let build =
+        format!("or build for the other installation with PYTHON={program} (make) or PYO3_PYTHON={program} (cargo)");
     assert_eq!(
         said(&home(venv.path().into())),
         format!(
             "cannot start Python: virtual environment \"{at}\" was made by another installation of Python (version \
-             {major}.{minor}.99, home \"{prefix}/bin\", standard library \"{stdlib}\") {running}; make the environment anew \
+             {major}.{minor}.99, home \"{prefix}/bin\", standard library \"{stdlib}\") {running}; recreate the environment \
              with \"{BUILD_EXECUTABLE} -m venv --clear {at}\", {build}"
         )
     );
@@ -323,7 +323,8 @@ fn the_refusal_is_one_sentence_with_both_pythons_and_the_way_out() {
         said(&home(other.path().into())),
         format!(
             "cannot start Python: wsgi_python_home \"{prefix}\" is another installation of Python (standard library \
-             \"{stdlib}\") {running}; leave it out, or name a virtual environment made with \"{BUILD_EXECUTABLE}\", {build}"
+             \"{stdlib}\") {running}; remove the setting, or name a virtual environment made with \
+             \"{BUILD_EXECUTABLE}\", {build}"
         )
     );
     let executable = PythonSettings { executable: Some(program.clone().into()), ..PythonSettings::default() };
@@ -331,7 +332,8 @@ fn the_refusal_is_one_sentence_with_both_pythons_and_the_way_out() {
         said(&executable),
         format!(
             "cannot start Python: \"{program}\" belongs to another installation of Python (standard library \"{stdlib}\") \
-             {running}; leave it out, or name a virtual environment made with \"{BUILD_EXECUTABLE}\", {build}"
+             {running}; remove the setting, or name a virtual environment made with \"{BUILD_EXECUTABLE}\", \
+             {build}"
         )
     );
 }
