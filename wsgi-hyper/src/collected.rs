@@ -82,14 +82,14 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn too_long(most: u64) -> Self {
-        let line = format!("a client intended to send a body without a length of more than {most} bytes");
+        let line = format!("client intended to send too large body of unknown length: more than {most} bytes");
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, line: Some(line) }
     }
 
     fn not_kept(location: &Location, error: &io::Error) -> Self {
         let folder = location.settings().temp_path.as_ref().map_or_else(std::env::temp_dir, |temp| temp.path.clone());
         let line = format!(
-            "cannot keep the request body for {} in a file below \"{}\": {error}",
+            "cannot spool the request body for {} to a file in \"{}\": {error}",
             location.target(),
             folder.display()
         );

@@ -110,7 +110,7 @@ impl Server {
         stopping.send_replace(true);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
-            log.log(Level::Warn, &format!("{} connections are cut that did not end in time", connections.len()));
+            log.log(Level::Warn, &format!("{} connections did not end in time and were cut", connections.len()));
             connections.shutdown().await;
         }
     }

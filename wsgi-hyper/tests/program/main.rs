@@ -125,7 +125,7 @@ fn a_body_that_cannot_be_kept_is_500_with_a_line_in_the_log() {
     client.send(&format!("{head}{:x}\r\n{}\r\n0\r\n\r\n", 200_000, "x".repeat(200_000)));
     let response = client.rest();
     assert!(response.starts_with("HTTP/1.1 500 "), "{response}");
-    let line = program.errors.wait_for("cannot keep the request body for");
+    let line = program.errors.wait_for("cannot spool the request body for");
     assert!(line.contains(&*spool.to_string_lossy()), "{line}");
 }
 

@@ -97,12 +97,12 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>, folder: &Path) ->
         let is_folder = path.is_dir();
         let path = path.display();
         return Err(match is_folder {
-            true => format!("\"{path}\" is a folder, and no script"),
+            true => format!("\"{path}\" is a folder, not a script"),
             false => format!("there is no file \"{path}\""),
         });
     }
     if let Some(variable) = level.variables.iter().find(|variable| variable.value.contains(&b'$')) {
-        return Err(format!("wsgi_var {}: variables of nginx are not known here", variable.name));
+        return Err(format!("wsgi_var {}: wsgi-hyper does not support variables of nginx", variable.name));
     }
     if process.mode() == Mode::Inline {
         return Err(INLINE.to_owned());
@@ -115,7 +115,7 @@ fn rate(value: &OsString) -> Result<u64, String> {
     rate.ok_or_else(|| format!("--body-rate {}: it must be a number of bytes", value.to_string_lossy()))
 }
 
-const INLINE: &str = "--threads 0: applications run on threads here, so there must be one at least";
+const INLINE: &str = "--threads 0: wsgi-hyper runs applications on threads and needs at least one";
 
 /// The settings of all directives so far.
 struct Settings<'a> {
@@ -142,8 +142,8 @@ impl Settings<'_> {
         let arguments = words(value).ok_or_else(|| failed("a quote is not closed".to_owned()))?;
         let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
         match &*name {
-            "wsgi_threads" => Err(failed("that is the option --threads".to_owned())),
-            "wsgi_pass" => Err(failed("the application is named without an option".to_owned())),
+            "wsgi_threads" => Err(failed("use the option --threads".to_owned())),
+            "wsgi_pass" => Err(failed("name the application as SCRIPT [CALLABLE], without --set".to_owned())),
             // The only directive for all applications that has an effect here.
             "wsgi_thread_stack_size" => self.apply(&name, Context::Http, &arguments).map_err(failed),
             name => self.apply(name, Context::Location, &arguments).map_err(failed),
@@ -266,8 +266,8 @@ mod tests {
             (&["app.py", "--set", "wsgi_fast=on"], "--set wsgi_fast=on: unknown directive \"wsgi_fast\""),
             (&["app.py", "--set", "on"], "--set on: it must be NAME=VALUE"),
             (&["app.py", "--set", "wsgi_var=A 'b"], "--set wsgi_var=A 'b: a quote is not closed"),
-            (&["app.py", "--set", "wsgi_threads=2"], "--set wsgi_threads=2: that is the option --threads"),
-            (&["app.py", "--set", "wsgi_var=A $host"], "wsgi_var A: variables of nginx are not known here"),
+            (&["app.py", "--set", "wsgi_threads=2"], "--set wsgi_threads=2: use the option --threads"),
+            (&["app.py", "--set", "wsgi_var=A $host"], "wsgi_var A: wsgi-hyper does not support variables of nginx"),
             (
                 &["app.py", "--set", "wsgi_thread_stack_size=1"],
                 "--set wsgi_thread_stack_size=1: invalid value \"1\" in \"wsgi_thread_stack_size\" directive, it must be a \
