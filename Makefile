@@ -25,12 +25,12 @@ help:
 	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'
-	@echo 'make fuzz      give made-up input to each fuzz target: TIME=$(TIME) seconds'
-	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and leave a hundred thousand requests'
+	@echo 'make fuzz      run each fuzz target with random input: TIME=$(TIME) seconds'
+	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and abort a hundred thousand requests'
 	@echo 'make matrix    test with the nginx and the Python of several systems, as root: ROWS="trixie sid" for some of them'
 	@echo 'make clean     remove target/'
 	@echo
-	@echo 'PYTHON=$(PYTHON) chooses the Python for all of them. What is missing is installed on Debian as root, and named elsewhere.'
+	@echo 'PYTHON=$(PYTHON) is the Python of all targets. On Debian, root installs missing packages; otherwise a target lists them and fails.'
 
 serve:
 	@scripts/build/serve

@@ -74,9 +74,9 @@ class Page:
     def take(self, table, cells, is_id):
         if table.head != self.head:
             if is_id:
-                self.problems.append(f"{cells[0]} stands in a table with other columns than {', '.join(self.head)}")
+                self.problems.append(f"{cells[0]} is in a table with other columns than {', '.join(self.head)}")
         elif not is_id:
-            self.problems.append(f"{cells[0]} is no id of this page")
+            self.problems.append(f"{cells[0]} is not an id of this page")
         elif len(cells) != len(self.head) or not all(cells):
             self.problems.append(f"{cells[0]} has other cells than {', '.join(self.head)}")
         else:
@@ -85,7 +85,7 @@ class Page:
     def unique_ids(self):
         """The ids of all rows. Each stands in one row."""
         ids = collections.Counter(cells[0] for _, cells in self.rows)
-        self.problems += [f"{id} stands there {count} times" for id, count in ids.items() if count > 1]
+        self.problems += [f"{id} has {count} rows" for id, count in ids.items() if count > 1]
         return list(ids)
 
     def named_tests(self, tests):
@@ -126,9 +126,9 @@ def hosts(page):
     """The hosts that the page lists, by whether they have a wire."""
     rows = [row for table in page.tables if table.head == ["host", "where it runs", "wire"] for row in table.rows]
     found = {host: wire for names, _, wire in rows for host in names.split("; ")}
-    page.problems += [f"{host} is no host of scripts/check/docs.py" for host in found if host not in HOSTS]
+    page.problems += [f"{host} is not in HOSTS of scripts/check/docs.py" for host in found if host not in HOSTS]
     page.problems += [f"{host} is not in the table of hosts" for host in HOSTS if host not in found]
-    page.problems += [f"{host} has a wire or not: yes, no" for host, wire in found.items() if wire not in ("yes", "no")]
+    page.problems += [f"the cell \"wire\" of {host} must be yes or no" for host, wire in found.items() if wire not in ("yes", "no")]
     return {host: found.get(host) != "no" for host in HOSTS}
 
 
@@ -142,7 +142,7 @@ def conformance(page, tests):
     if not said:
         page.problems.append("the page does not say which items there are, by \"D.1 to D.\" and a number")
     page.problems += [f"D.{number} is not in the map" for number in range(1, last + 1) if number not in items]
-    page.problems += [f"D.{number} is none of D.1 to D.{last}" for number in sorted(items) if number > last]
+    page.problems += [f"D.{number} is not one of D.1 to D.{last}" for number in sorted(items) if number > last]
     page.problems += [f"{clause} is not in the map" for clause in sorted((common | wire) - mapped)]
     for _, cells in page.rows:
         for name, mark, place in re.findall(r"`(\w+)`( \*wire\*)?( \()?", cells[-1]):
@@ -176,7 +176,7 @@ SECTIONS = {"REQ": "Requests", "RES": "Responses", "FLT": "Faults", "MEM": "Memo
 def threats(page, tests):
     """Every attack stands in its section and names tests."""
     ids, names = page.unique_ids(), page.named_tests(tests)
-    page.problems += [f"{cells[0]} is no id of the section \"{section}\"" for section, cells in page.rows
+    page.problems += [f"{cells[0]} is not an id of the section \"{section}\"" for section, cells in page.rows
                       if SECTIONS.get(cells[0].partition("-")[0]) != section]
     page.problems += [f"\"{section}\" has no row" for prefix, section in SECTIONS.items()
                       if not any(id.startswith(f"{prefix}-") for id in ids)]

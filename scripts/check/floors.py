@@ -122,7 +122,7 @@ def main():
         name = "/".join
         for module in sorted(tree.modules):
             if module[0] not in number:
-                problems.append(f"{tree.modules[module]}: stands on no floor of {root} (scripts/check/floors.py)")
+                problems.append(f"{tree.modules[module]}: is on no floor of {root}: add it to scripts/check/floors.py")
         upward = [
             (module, target)
             for module, targets in sorted(tree.imports.items())
@@ -130,7 +130,7 @@ def main():
             if number.get(module[0], 0) < number.get(target[0], 0)
         ]
         for module, target in upward:
-            problems.append(f"{tree.modules[module]}: imports {name(target)}, which stands on a higher floor")
+            problems.append(f"{tree.modules[module]}: imports {name(target)}, which is on a higher floor")
         allowed = CIRCLES.get(root, [])
         circles = [{name(module) for module in circle} for circle in tree.circles()]
         for circle in circles:

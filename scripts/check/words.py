@@ -42,7 +42,7 @@ def main():
     if words == 0:
         sys.exit("no comment was found: run this in the project's folder")
     rate = 1000 * len(hits) / words
-    print(f"{words:,} words of comments, {len(hits)} phrases to be said plainly: {rate:.2f} per 1,000 words (limit {LIMIT})")
+    print(f"{words:,} words of comments, {len(hits)} phrases to reword: {rate:.2f} per 1,000 words (limit {LIMIT})")
     if rate > LIMIT:
         sys.exit("\n".join(["Name the thing; subject, verb, object:", *hits]))
 

@@ -21,7 +21,7 @@ deny() {
     local manifest=$1
     shift
     cargo fetch --quiet --locked --manifest-path "$manifest" ||
-        fail "$manifest and its lock file differ, or its sources cannot be had: run cargo update --workspace and look at the change"
+        fail "$manifest and its lock file differ, or the sources of a crate cannot be fetched: run cargo update --workspace and review the change"
     "$target/tools/bin/cargo-deny" --config deny.toml --manifest-path "$manifest" --offline --locked \
         check --hide-inclusion-graph "$@"
 }

@@ -26,10 +26,10 @@ list_of() {
 # Fails with one sentence where nothing can be mounted in a tree.
 require_namespaces() {
     [ "$(id -u)" = 0 ] ||
-        fail "a tree of Debian is made and entered by root alone: run this as root, or only the row of this machine" \
+        fail "only root can make and enter a tree of Debian: run this as root, or run only the row of this machine" \
             "(make matrix ROWS=vendored)"
     unshare --mount --pid --fork true 2>/dev/null ||
-        fail "this system allows root no namespaces of mounts and processes (unshare --mount --pid): allow them," \
+        fail "root cannot create mount and PID namespaces on this system (unshare --mount --pid): allow them," \
             "in a container by running it privileged"
 }
 

@@ -70,7 +70,7 @@ def slips(figures):
             again = lambda padding: instructions.beyond(mode, name, row["return"], padding)
             row[mode] = measured.least(row[mode], limit, again)
             if row[mode] > limit:
-                found.append(f"{mode} with {name} headers: {row[mode]:,} instructions, recorded are {recorded[name][mode]:,}")
+                found.append(f"{mode} with {name} headers: {row[mode]:,} instructions, the recorded number is {recorded[name][mode]:,}")
     return found
 
 
@@ -87,7 +87,7 @@ def main(arguments):
         if found:
             recorded = "scripts/measure/instructions.json, scripts/measure/embedding.json"
             sys.exit(f"too many instructions ({recorded}):\n  " + "\n  ".join(found))
-        print("Within the limits, and no more than noise above what is recorded.")
+        print("Within the limits, and above the recorded numbers by no more than noise.")
         return
     runs = {}
     for mode, threads in (("inline", 0), ("threads", 1)):

@@ -55,12 +55,12 @@ def slips(figures):
     recorded = json.loads(RECORD.read_text())
     for name, row in figures.items():
         if ratio(row) > LIMITS[name]:
-            yield f"{name}: {ratio(row):.2f} times the bare loop, allowed are {LIMITS[name]}"
+            yield f"{name}: {ratio(row):.2f} times the bare loop, the limit is {LIMITS[name]}"
         for way, tolerance in TOLERANCES.items():
             limit = recorded[name][way] * tolerance
             row[way] = measured.least(row[way], limit, lambda padding: per_request(way, name, padding))
             if row[way] > limit:
-                yield f"{name}: {row[way]:,} instructions {way}, recorded are {recorded[name][way]:,}"
+                yield f"{name}: {row[way]:,} instructions {way}, the recorded number is {recorded[name][way]:,}"
 
 
 def record(figures):
@@ -74,8 +74,8 @@ def main(arguments):
         record(figures)
     found = list(slips(figures))
     if found:
-        sys.exit("too many instructions (scripts/measure/embedding.json has what is recorded):\n  " + "\n  ".join(found))
-    print("Within the limits, and within what is recorded.")
+        sys.exit("too many instructions (scripts/measure/embedding.json has the recorded numbers):\n  " + "\n  ".join(found))
+    print("Within the limits and the recorded numbers.")
 
 
 if __name__ == "__main__":

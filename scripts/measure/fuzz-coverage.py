@@ -48,7 +48,7 @@ for module, (crate, names) in MODULES.items():
     paths = {name: pathlib.Path(crate, "src", name + ".rs") for name in names}
     moved = [str(path) for path in paths.values() if not (root / path).exists()]
     if moved:
-        sys.exit(f"error: no longer there: {', '.join(moved)}; see MODULES in scripts/measure/fuzz-coverage.py")
+        sys.exit(f"error: these files do not exist: {', '.join(moved)}; see MODULES in scripts/measure/fuzz-coverage.py")
     # A file without code, such as a list of constants, has no regions.
     known = {name: list(reached[path].values()) for name, path in paths.items() if path in reached}
     if row(module, [count for counts in known.values() for count in counts]) < LEAST:
@@ -56,4 +56,4 @@ for module, (crate, names) in MODULES.items():
     for name, counts in known.items():
         row("  " + name, counts)
 if low:
-    sys.exit(f"error: below {LEAST} %: {', '.join(low)}; seeds are missing, or code that nothing can reach is to go")
+    sys.exit(f"error: below {LEAST} %: {', '.join(low)}; add seeds, or remove unreachable code")

@@ -92,7 +92,7 @@ def slips(figures):
     """What is above the limit, and not by noise alone."""
     for name, row in figures.items():
         if ratio(row) > LIMIT * TOLERANCE:
-            yield f"{name}: {ratio(row):.2f} times the instructions of the plain hyper, allowed are {LIMIT}"
+            yield f"{name}: {ratio(row):.2f} times the instructions of the plain hyper, the limit is {LIMIT}"
 
 
 def paired(headers, connections):

@@ -77,7 +77,7 @@ class Client:
             [*command, f"http://127.0.0.1:{self.port}{path}"], check=True, capture_output=True, text=True
         ).stdout
         if "Non-2xx" in text or "Socket errors" in text:
-            raise SystemExit("wrk met errors:\n" + text)
+            raise SystemExit("wrk reported errors:\n" + text)
         found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
         scale = {"ms": 0.001, "s": 1, "m": 60}[found[3]]
         return int(found[1]), float(found[2]) * scale
@@ -155,7 +155,7 @@ class Nginx(Client):
         log = self.folder / "logs/error.log"
         text = log.read_text() if log.exists() else ""
         if text:
-            raise SystemExit("unexpected in the error log:\n" + text)
+            raise SystemExit("unexpected lines in the error log:\n" + text)
         shutil.rmtree(self.folder)
 
 

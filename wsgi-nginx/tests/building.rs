@@ -53,12 +53,12 @@ fn a_wrong_nginx_bin_is_refused_in_one_sentence() {
         let sentence = refusal(Path::new(missing), &sources);
         assert_eq!(
             sentence.trim_end(),
-            format!("error: NGINX_BIN={missing} is no program: name the nginx that is to load the module")
+            format!("error: NGINX_BIN={missing} is not an executable file: name the nginx that is to load the module")
         );
     }
     for says in ["", "httpd 2.4", "nginx version: unknown"] {
         let sentence = refusal(&place.program(says), &sources);
-        assert!(sentence.contains("is not nginx: it tells no version with -v"), "{sentence}");
+        assert!(sentence.contains("is not nginx: -v prints no version of nginx"), "{sentence}");
     }
 }
 
@@ -89,7 +89,7 @@ fn headers_of_another_version_than_the_binary_are_refused_in_one_sentence() {
 fn an_nginx_without_headers_is_refused_in_one_sentence() {
     let place = Place::new();
     let sentence = refusal(&place.program("nginx version: nginx/1.26.3"), &place.0.path().join("none"));
-    assert!(sentence.contains("the sources of nginx 1.26.3 were looked for in"), "{sentence}");
+    assert!(sentence.contains("does not hold the sources of nginx 1.26.3:"), "{sentence}");
     assert!(sentence.contains("install nginx-dev"), "{sentence}");
 }
 
