@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_of_a_leaf_is_dropped_without_its_lock() {
+    fn value_taken_from_a_leaf_is_dropped_without_its_lock() {
         let count = Arc::<Leaf<u32>>::default();
         let leaf = Leaf::new(Some(Taking(Arc::clone(&count))));
         drop(leaf.replace(Some(Taking(Arc::clone(&count)))));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_sleeps_until_it_is_told() {
+    fn thread_sleeps_until_it_is_notified() {
         let (leaf, signal) = (Leaf::new(0), Condvar::new());
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| *leaf.lock().wait_while(&signal, |value| *value == 0));

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_served_is_refused() {
+    fn invalid_targets_hosts_and_methods_are_refused() {
         let root = Mount::default();
         assert_eq!(refusal(get("/a%zz"), &root), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refusal(get("/..%2f"), &root), Some(StatusCode::BAD_REQUEST));

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_owed_to_whoever_wants_no_body() {
+    fn no_body_bytes_are_due_for_head_and_bodyless_responses() {
         for (head_request, framing, owed) in [
             (false, Framing::Length(7), Some(7)),
             (false, Framing::Unknown, None),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_by_a_malformed_or_slow_body_is_the_client_s() {
+    fn malformed_or_slow_body_is_answered_with_400_or_408() {
         for status in [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT] {
             let (sink, relay) = relay(ROOM);
             let blame = Arc::<Blame>::default();

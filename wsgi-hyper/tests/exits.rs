@@ -48,7 +48,7 @@ fn bodies(method: &str, target: &str) -> [Vec<u8>; 5] {
 }
 
 #[test]
-fn no_refusal_leaves_a_byte_of_the_request_body() {
+fn no_refused_request_leaves_body_bytes_on_the_connection() {
     let site = serve(&(Probe::ANSWER.to_owned() + TELLS));
     let (mut requests, mut answered, mut ended, mut stray) = (0, 0, 0, 0);
     let mut problems = String::new();

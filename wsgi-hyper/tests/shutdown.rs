@@ -34,7 +34,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 }
 
 #[tokio::test]
-async fn a_shutdown_on_the_only_thread_of_a_runtime_lets_tasks_go_on_and_cuts_what_does_not_end() {
+async fn shutdown_on_a_single_threaded_runtime_lets_tasks_run_and_cuts_open_responses() {
     let gateway = gateway(Limits::new(3));
     let (builder, lines) = logged(gateway, SOURCE);
     let service = builder.build();

@@ -147,7 +147,7 @@ fn bits_after_a_port_are_where_the_c_compiler_has_them() {
 }
 
 #[test]
-fn cargo_is_told_of_every_header_of_nginx_that_was_read() {
+fn cargo_reruns_the_build_for_every_nginx_header_that_was_read() {
     let nginx = Nginx::with("typedef struct {", "#include \"further #1 $.h\"\n");
     fs::write(nginx.path("src/http/further #1 $.h"), "").unwrap();
     let output = nginx.build_script().output().unwrap();
@@ -214,7 +214,7 @@ fn folders_without_headers_are_refused_in_one_sentence() {
 }
 
 #[test]
-fn a_libclang_that_is_missing_or_fails_is_told_in_one_sentence() {
+fn missing_or_failing_libclang_is_reported_in_one_sentence() {
     let nginx = Nginx::new();
     let refused = |name: &str, value: &str| {
         let output = nginx.build_script().env(name, value).env("RUST_BACKTRACE", "1").output().unwrap();
@@ -319,7 +319,7 @@ fn the_compiler_of_nginx_decides_where_fields_are() {
 }
 
 #[test]
-fn a_missing_c_compiler_is_told_in_one_sentence() {
+fn missing_c_compiler_is_reported_in_one_sentence() {
     let nginx = Nginx::new();
     nginx.set_in_makefile("CC", "/nowhere/first -m64");
     let output = nginx.build_script().env("CC", "/nowhere/second").output().unwrap();

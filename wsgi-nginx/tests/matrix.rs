@@ -99,7 +99,7 @@ fn unknown_arguments_are_refused_with_the_usage() {
 }
 
 #[test]
-fn another_user_than_root_is_refused_and_told_of_the_row_that_needs_none() {
+fn users_other_than_root_are_refused_with_the_row_that_needs_no_root() {
     let folder = temporary_folder();
     let programs = programs_without(&[], &folder);
     replace_program(&programs, "id", "1000");
@@ -230,7 +230,7 @@ fn a_signal_ends_what_runs_in_a_tree_with_every_process_and_mount() {
 }
 
 #[test]
-fn a_tree_may_be_left_at_any_moment() {
+fn interrupted_run_in_a_tree_leaves_no_process() {
     if !can_use_trees() {
         return println!("left out: it needs root, and namespaces");
     }

@@ -10,7 +10,7 @@ fn run(source: &str, request: wsgi_testkit::Request) -> Captured {
 }
 
 #[test]
-fn a_list_leaves_with_its_length_in_one_go() {
+fn list_is_sent_complete_with_its_length() {
     let response = run(
         "def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -176,7 +176,7 @@ fn a_client_that_leaves_while_sending_is_an_os_error() {
 }
 
 #[test]
-fn what_a_write_to_nobody_raises_is_no_error_of_the_application() {
+fn write_error_after_a_disconnect_is_not_logged_as_an_error() {
     let source = "
 def written(start_response):
     write = start_response('200 OK', [])
@@ -280,7 +280,7 @@ fn blocks_that_are_no_bytes_are_refused() {
 }
 
 #[test]
-fn a_stalled_client_holds_its_generator_and_nobody_else() {
+fn stalled_client_delays_only_its_own_generator() {
     let host = Host::shared();
     let slow = host.app(
         "import threading
@@ -329,7 +329,7 @@ fn cancelling_closes_the_generator() {
 }
 
 #[test]
-fn what_outlives_its_request_raises() {
+fn objects_of_an_ended_request_raise() {
     let host = Host::shared();
     let app = host.app(
         "kept = []

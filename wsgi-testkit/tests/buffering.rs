@@ -181,7 +181,7 @@ fn wb_2_with_it_nothing_leaves_before_the_application_returns() {
 }
 
 #[test]
-fn wb_3_what_was_written_comes_before_the_items() {
+fn wb_3_written_data_is_sent_before_the_items() {
     let source = "
 def application(environ, start_response):
     write = start_response('200 OK', [])
@@ -282,7 +282,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn wbs_1_what_fits_stays_in_memory_and_wbs_2_what_does_not_goes_to_a_file() {
+fn wbs_1_output_within_the_size_stays_in_memory_and_wbs_2_larger_output_goes_to_a_file() {
     let source = |bytes: usize| {
         format!(
             "
@@ -337,7 +337,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn an_application_that_writes_on_after_a_failure_is_told_each_time_and_the_log_once() {
+fn writes_after_a_failed_write_raise_each_time_and_are_logged_once() {
     let source = "
 def application(environ, start_response):
     write = start_response('200 OK', [])
@@ -355,7 +355,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_lost_write_is_never_half_an_answer() {
+fn failed_write_never_leads_to_a_partial_response() {
     let source = "
 import sys
 def application(environ, start_response):

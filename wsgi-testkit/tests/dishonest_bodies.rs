@@ -69,7 +69,7 @@ impl BodySource for Dishonest {
 const METHODS: [&str; 6] = ["/read", "/read_a_part", "/readline", "/readline_a_part", "/readlines", "/next"];
 
 #[test]
-fn a_body_that_lies_shows_zeros_or_is_an_error_and_sees_no_memory_of_python() {
+fn body_source_with_wrong_counts_exposes_no_memory_of_python() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.py");
     std::fs::write(&path, APPLICATION).expect("a script");

@@ -149,7 +149,7 @@ fn log_lines_stand_where_they_were_written() {
 
 /// A host may discard the request at the end of its response, and the log line would then lack its request.
 #[test]
-fn what_exceeds_content_length_is_told_before_the_end() {
+fn excess_over_content_length_is_logged_before_the_end() {
     for result in ["[b'four', b'four']", "iter([b'four', b'four'])"] {
         let source = format!(
             "def application(environ, start_response):\n    start_response('200 OK', [('Content-Length', '6')])\n    return {result}\n"

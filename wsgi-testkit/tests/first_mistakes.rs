@@ -54,7 +54,7 @@ fn a_callable_of_another_name_is_pointed_out() {
 }
 
 #[test]
-fn an_asgi_application_is_called_one() {
+fn asgi_application_is_reported_as_such() {
     for source in [
         "class Asgi:\n    async def __call__(self, scope, receive, send): pass\napplication = Asgi()\n",
         "async def application(scope, receive, send): pass\n",
@@ -71,7 +71,7 @@ fn an_asgi_application_is_called_one() {
 }
 
 #[test]
-fn a_callable_that_does_not_take_two_arguments_is_doubted_and_called() {
+fn callable_that_does_not_take_two_arguments_is_called_with_a_warning() {
     for (source, taken) in [
         ("def application(): pass\n", "takes ()"),
         ("def application(config=None): pass\n", "takes (config)"),
@@ -89,7 +89,7 @@ fn a_callable_that_does_not_take_two_arguments_is_doubted_and_called() {
 }
 
 #[test]
-fn what_takes_two_arguments_in_any_way_is_not_doubted() {
+fn callables_that_take_two_arguments_get_no_warning() {
     let body = "    start_response('200 OK', [])\n    return [b'hello']\n";
     for source in [
         format!("def application(environ, start_response, more=1, *, other=2):\n{body}"),
@@ -158,7 +158,7 @@ fn a_script_that_is_imported_by_its_own_name_runs_once() {
 }
 
 #[test]
-fn a_circular_import_is_called_one() {
+fn circular_import_is_reported_as_such() {
     let site = Site::new("import models_circular\ndb = 1\n", &[("models_circular.py", "from STEM import db\n")]);
     let captured = send(&site.app);
     let log = captured.log_text(Level::Debug);
@@ -228,7 +228,7 @@ fn a_script_that_was_imported_before_it_is_loaded_is_warned_about() {
 }
 
 #[test]
-fn a_script_that_fails_is_not_what_an_import_finds() {
+fn import_does_not_find_a_script_that_failed() {
     let source = "import failing_helper\nraise ValueError('expected')\n";
     let site = Site::new(source, &[("failing_helper.py", "import STEM\n")]);
     assert_eq!(send(&site.app).status(), 500);
@@ -237,7 +237,7 @@ fn a_script_that_fails_is_not_what_an_import_finds() {
 }
 
 #[test]
-fn a_script_that_is_loaded_again_is_what_its_name_stands_for() {
+fn import_finds_the_reloaded_script() {
     let source = format!(
         "version = 1\nimport follower\ndef tell():\n    import STEM\n    return version, STEM.version, follower.late()\n{TELLS}"
     );

@@ -61,7 +61,7 @@ fn references(gateway: &Gateway, at: &Arc<Location>) -> usize {
 }
 
 #[test]
-fn what_the_host_lets_go_of_is_given_back_in_its_own_interpreter() {
+fn objects_released_by_the_host_are_freed_in_their_own_interpreter() {
     let folder = tempfile::tempdir().expect("a folder");
     let mode = Mode::Threads(Limits::new(1).max_threads(4).queue(4));
     let gateway = Gateway::start(&GatewaySettings::new(mode), Arc::new(CapturingLog::default()))

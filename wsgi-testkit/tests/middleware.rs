@@ -111,7 +111,7 @@ fn mw_4_a_missing_module_is_500_until_it_is_there() {
 }
 
 #[test]
-fn what_cannot_be_a_middleware_is_500_and_says_why() {
+fn invalid_middleware_is_500_with_the_reason_in_the_log() {
     let name = module(
         "number = 1
 def raises(application): raise ValueError('no')
@@ -137,7 +137,7 @@ fn mw_6_off_is_an_application_without_middleware() {
 }
 
 #[test]
-fn mw_7_a_stack_is_built_once_whoever_shares_it() {
+fn mw_7_a_stack_is_built_once_for_all_locations_that_share_it() {
     let name = tracing("once");
     let directive = format!("wsgi_middleware {name}");
     let first = app(TRACE, &[&directive]);

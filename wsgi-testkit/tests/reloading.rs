@@ -234,7 +234,7 @@ fn location(app: &App, mechanism: Mechanism, stamps: Arc<Stamps>, control: Optio
 }
 
 #[test]
-fn each_request_costs_one_look_at_the_file() {
+fn each_request_stats_the_file_once() {
     let stamps = Arc::new(Stamps::default());
     let app = location(&Host::shared().app(&says("x")), Mechanism::Module, stamps.clone(), None);
     for number in 1..=10 {
@@ -244,7 +244,7 @@ fn each_request_costs_one_look_at_the_file() {
 }
 
 #[test]
-fn rel_6_by_process_the_old_version_answers_and_says_that_a_new_one_comes() {
+fn rel_6_by_process_the_old_version_answers_with_a_refresh_header() {
     let (stamps, control) = (Arc::new(Stamps::default()), Arc::new(Control::default()));
     let file = Host::shared().app(&says("old"));
     let app = location(&file, Mechanism::Process, stamps.clone(), Some(control.clone()));

@@ -7,7 +7,7 @@ use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PRO
 use wsgi_testkit::conformance::{HostUnderTest as _, Site};
 
 #[test]
-fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+fn child_processes_start_as_from_a_plain_python_program() {
     let site = Host.serve(Site::new(APPLICATION));
     compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, IgnoredSignals::Inherited, |path| {
         site.get(path).ok()

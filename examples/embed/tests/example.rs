@@ -21,7 +21,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_ends_the_connection() {
+fn invalid_request_is_refused_and_closes_the_connection() {
     let site = reading();
     for bytes in [
         &b"nonsense\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
@@ -74,7 +74,7 @@ fn a_body_in_chunks_arrives_without_them() {
 }
 
 #[test]
-fn what_cannot_be_served_is_said_at_once() {
+fn invalid_arguments_are_reported_at_the_start() {
     for (arguments, message) in [
         (&["127.0.0.1:0"][..], "usage: embed-example"),
         (&["127.0.0.1:0", "app.py", "wsgi_trheads 1"], "unknown directive \"wsgi_trheads\""),
@@ -95,7 +95,7 @@ fn a_recursion_ends_on_the_thread_of_a_request() {
 }
 
 #[test]
-fn the_end_waits_for_no_code_in_c_that_keeps_the_gil() {
+fn exit_does_not_wait_for_c_code_that_keeps_the_gil() {
     let site = Host.serve(Site::new(
         "
 import ctypes

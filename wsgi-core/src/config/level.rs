@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_of_its_own_replaces_the_outer_one() {
+    fn inner_middleware_stack_replaces_the_outer_one() {
         let layer = |module: &str| Layer {
             module: module.to_owned(),
             callable: "middleware".to_owned(),

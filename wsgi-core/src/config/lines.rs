@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_counts_where_it_may_stand() {
+    fn lines_set_location_and_process_settings() {
         let lines = ["wsgi_pass app.py handler", "wsgi_threads  2 max=8", " wsgi_var A b ", "wsgi_python_path lib"];
         let Lines { level, process, notices } = Lines::new(lines, Path::new("/srv")).expect("valid");
         let target = Target::Script { path: "/srv/app.py".into(), callable: "handler".to_owned() };
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_line_is_refused_with_the_directive() {
         let error = |line: &str| Lines::new([line], Path::new("/srv")).expect_err("refused").to_string();
         assert_eq!(error("wsgi_trheads 2"), "unknown directive \"wsgi_trheads\"");
         assert_eq!(error(""), "unknown directive \"\"");

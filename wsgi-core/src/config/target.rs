@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_place_of_a_script_is_said_to_be_one() {
+    fn folder_in_place_of_a_script_is_reported_as_a_folder() {
         let folder = Folder::with(&[]);
         let (_, notice) = folder.parse(&[folder.0.path().as_os_str().as_encoded_bytes()]).unwrap();
         assert!(notice.unwrap().text.contains("is a folder"));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_colon_of_other_servers_gets_a_hint() {
+    fn module_colon_callable_is_refused_with_a_hint() {
         let folder = Folder::with(&["a:b"]);
         assert_eq!(
             folder.error(&["mysite.wsgi:app"]),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_name_an_application_in_one_text() {
+    fn target_is_parsed_from_one_string() {
         let parse = |text: &str| text.parse::<Target>();
         assert_eq!(parse("mysite.wsgi"), Ok(module("mysite.wsgi")));
         assert_eq!(parse("mysite.wsgi:application"), Ok(module("mysite.wsgi")));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_names_no_application_says_why() {
+    fn invalid_target_string_is_refused_with_the_reason() {
         let error = |text: &str| text.parse::<Target>().unwrap_err().to_string();
         let expected =
             r#""app.py:create()" names no application: the part after ":" must be a Python name, dotted or plain"#;

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_returns_when_the_line_is_written() {
+    fn wait_returns_when_the_line_is_written() {
         let (writer, permit, pieces) = gated();
         writer.push("a\n".to_owned());
         assert!(writer.is_behind());
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_stopped_is_waited_for_once_until_it_goes_on() {
+    fn stopped_reader_is_waited_for_once_until_it_reads_again() {
         let (writer, permit, pieces) = gated();
         writer.push("a\n".to_owned());
         writer.wait();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_costs_nothing() {
+    fn lines_for_a_closed_reader_are_dropped() {
         let (writer, permit, _pieces) = gated();
         drop(permit);
         writer.push("a\n".to_owned());

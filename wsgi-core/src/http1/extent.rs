@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_leave_the_end_in_doubt_are_refused() {
+    fn ambiguous_body_framing_is_refused() {
         const LENGTH: &str = "Content-Length";
         const CODING: &str = "Transfer-Encoding";
         for headers in [
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_chunked_coding_is_an_error_for_good() {
+    fn malformed_chunked_body_fails_every_read() {
         for connection in [
             &b"4\nbody\r\n0\r\n\r\n"[..],
             b"4\r\nbody0\r\n\r\n",
@@ -372,7 +372,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_is_known_or_the_request_refused(minor_version in 0..2u8, headers in vec((
+        fn body_length_is_known_or_the_request_is_refused(minor_version in 0..2u8, headers in vec((
             prop::sample::select(vec!["Content-Length", "content-length", "Transfer-Encoding", "TRANSFER-ENCODING", "Host"]),
             prop::sample::select(vec!["0", "7", "007", "18446744073709551615", "18446744073709551616", "+7", "7, 7", "",
                 "chunked", "Chunked", "gzip, chunked", "chunked, chunked"]),

@@ -56,7 +56,7 @@ mod tests {
     const HOST: (&str, &str) = ("host", "localhost");
 
     #[test]
-    fn connections_stay_as_the_version_and_the_client_have_it() {
+    fn keep_alive_follows_the_version_and_the_connection_header() {
         let stays = |minor_version, headers: &[_]| terms(minor_version, headers).expect("valid").persistent;
         assert!(stays(1, &[HOST]));
         assert!(!stays(1, &[HOST, ("Connection", "te, Close")]));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_is_meant() {
+    fn missing_or_repeated_host_is_refused() {
         assert_eq!(terms(1, &[]), None);
         assert_eq!(terms(1, &[HOST, HOST]), None);
         assert_eq!(terms(0, &[HOST, HOST]), None);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_in_doubt_is_refused() {
+    fn content_length_beside_transfer_encoding_is_refused() {
         assert_eq!(terms(1, &[HOST, ("Content-Length", "4"), ("Transfer-Encoding", "chunked")]), None);
     }
 }

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_length_is_told() {
+    fn known_length_is_sent_as_content_length() {
         let parts = [head("200 Fine", &[("X-A", "1"), ("x-a", "")], Framing::Length(4)), block("body"), Part::End];
         let (text, reusable) = written(1, false, parts);
         assert_eq!(text, "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: \r\nContent-Length: 4\r\n\r\nbody");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_alone_keeps_the_connection() {
+    fn response_without_a_body_keeps_the_connection() {
         for framing in [Framing::Unknown, Framing::NoBody] {
             let (text, reusable) = written(1, true, [head("204", &[], framing), Part::End]);
             assert_eq!(text, "HTTP/1.1 204 \r\n\r\n");

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_there_is_nothing_again_and_again() {
+    fn reads_after_the_end_return_no_bytes() {
         let mut input = input(b"ab");
         let mut body = Vec::new();
         assert_eq!(input.read_to_end(&mut body).expect("readable"), 2);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_error_stays_what_it_is() {
+    fn errors_keep_their_kind() {
         assert!(matches!(again(&HostError::ClientGone), HostError::ClientGone));
         assert!(matches!(again(&HostError::TimedOut), HostError::TimedOut));
         let HostError::Io(error) = again(&io::Error::new(io::ErrorKind::NotFound, "spool is gone").into()) else {
@@ -412,7 +412,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_reads_as_a_file_does(
+        fn input_agrees_with_the_model_of_a_file(
             data in prop_oneof![
                 vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..100),
                 (vec(any::<u8>(), 1..40), 200usize..2_000).prop_map(|(some, times)| some.repeat(times)),

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stays_in_memory() {
+    fn output_within_the_limit_stays_in_memory() {
         let store = Counting::default();
         let mut buffer = WriteBuffer::new(4);
         buffer.push(b"abc", &store).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_written_is_no_part() {
+    fn empty_buffer_has_no_parts() {
         let mut buffer = WriteBuffer::new(4);
         buffer.push(b"", &Failing).unwrap();
         let (file, memory) = buffer.into_parts();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_each_time() {
+    fn full_disk_is_an_error_of_each_write() {
         let mut buffer = WriteBuffer::new(4);
         buffer.push(b"abc", &Failing).unwrap();
         assert!(buffer.error().is_none());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_number_stays_what_it_is() {
+    fn error_without_errno_keeps_its_kind() {
         struct Refusing;
         impl SpoolStore for Refusing {
             fn create(&self) -> io::Result<File> {
@@ -208,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_gives_back_what_was_written(
+        fn spooled_bytes_are_read_back_unchanged(
             limit in 1..64usize,
             blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..48), 0..12),
         ) {

@@ -187,7 +187,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn bytes_arrive_in_order_within_bounds_and_an_end_that_can_go_on_is_awake(steps in steps()) {
+    fn bytes_arrive_in_order_within_bounds_and_a_side_that_can_proceed_is_awake(steps in steps()) {
         let (mut sink, relay) = relay::<()>(ROOM);
         let mut model = Model::new();
         for step in steps {

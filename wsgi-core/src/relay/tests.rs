@@ -247,7 +247,7 @@ fn a_sender_waits_behind_its_head_where_the_demand_depends_on_it() {
 }
 
 #[test]
-fn a_sender_that_spools_never_waits_and_wakes_nobody_before_the_end() {
+fn spooling_sender_never_waits_and_wakes_the_receiver_only_at_the_end() {
     let (mut sink, relay) = relayed();
     let (wakes, waker) = counting();
     relay.report(Some(Demand::Spool), waker);
@@ -284,7 +284,7 @@ fn blocks_that_were_kept_leave_when_the_receiver_takes_them_again() {
 }
 
 #[test]
-fn a_receiver_that_closes_frees_those_that_wait_for_it() {
+fn close_by_the_receiver_wakes_waiting_senders() {
     for (closed, is_error) in [(Closed::Gone, true), (Closed::TimedOut, true), (Closed::Satisfied, false)] {
         let (mut sink, relay) = relayed();
         let (wakes, waker) = counting();
@@ -321,7 +321,7 @@ fn a_receiver_that_closes_frees_those_that_wait_for_it() {
 }
 
 #[test]
-fn nothing_comes_out_of_a_relay_that_is_closed_not_even_the_end() {
+fn closed_relay_yields_no_part_and_no_end() {
     let (mut sink, relay) = relayed();
     sink.head(()).unwrap();
     sink.send_block(bytes(b"a"), true).unwrap();
@@ -352,7 +352,7 @@ fn a_relay_that_is_dropped_is_closed() {
 }
 
 #[test]
-fn an_application_s_thread_reads_a_body_through_a_relay_that_is_turned_round() {
+fn application_thread_reads_a_request_body_through_a_relay() {
     let (mut sink, relay) = relayed();
     let reader = thread::spawn(move || relay.map(shown).collect::<Vec<_>>().concat());
     let mut sent = String::new();

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_told_once() {
+    fn repeated_or_invalid_body_framing_is_refused() {
         for fields in [
             "Content-Length: 4\r\nContent-Length: 4\r\n",
             "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_a_limit() {
+    fn size_of_a_head_or_an_extension_is_limited() {
         let mut framing = Framing::default();
         // hyper answers such a head with 431.
         assert_eq!(framing.advance(&[b'a'; HEAD_SIZE + 1]), Ok(()));

@@ -117,13 +117,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_order_passes() {
+    async fn valid_requests_pass_unchanged() {
         let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(read(request).await, (request.to_vec(), false));
     }
 
     #[tokio::test]
-    async fn a_head_that_is_refused_ends_in_what_hyper_refuses() {
+    async fn refused_head_is_passed_to_hyper_as_malformed() {
         let refused = read(b"GET / HTTP/1.1\nHost: a\r\n\r\nGET / HTTP/1.1\r\n").await;
         assert_eq!(refused, (b"GET / HTTP/1.1\0\r\n\r\n".to_vec(), true));
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_nobody_takes_fails() {
+    async fn write_fails_if_the_client_does_not_read() {
         let (near, _far) = duplex(4);
         let mut near = Patient::new(near, Duration::from_secs(60));
         near.write_all(b"full").await.unwrap();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_byte_that_is_taken_gives_new_time() {
+    async fn each_byte_read_by_the_client_restarts_the_timeout() {
         let (near, mut far) = duplex(1);
         let mut near = Patient::new(near, Duration::from_secs(60));
         let slow = tokio::spawn(async move {

@@ -10,7 +10,7 @@ use wsgi_testkit::wait_for;
 use crate::harness::Program;
 
 #[test]
-fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+fn child_processes_start_as_from_a_plain_python_program() {
     let program = Program::serve(APPLICATION);
     compare(&[&PROGRAMS[..], &FUNCTIONS].concat(), Forked::Everything, IgnoredSignals::Reset, |path| {
         program.get(path).split_once("\r\n\r\n").expect("a body").1.to_owned()

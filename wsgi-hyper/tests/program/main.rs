@@ -171,7 +171,7 @@ fn wrong_arguments_are_one_line_and_status_2() {
 }
 
 #[test]
-fn an_address_in_use_is_said_to_be() {
+fn address_in_use_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.py"), HELLO).unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -206,7 +206,7 @@ fn a_request_under_way_is_answered_before_the_server_ends() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_the_program_at_once() {
     let program = Program::serve(ECHO);
     let mut client = program.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
@@ -219,7 +219,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_second_signal_ends_it_whatever_applications_do() {
+fn second_signal_ends_the_program_despite_its_applications() {
     let keepers = [
         ("a request that keeps the GIL", "hold()"),
         ("a request that computes", "loop()"),
@@ -279,7 +279,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn an_idle_connection_does_not_hold_it_up() {
+fn idle_connection_does_not_delay_the_exit() {
     let program = Program::serve(HELLO);
     let mut client = program.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -291,7 +291,7 @@ fn an_idle_connection_does_not_hold_it_up() {
 }
 
 #[test]
-fn signals_stay_the_server_s() {
+fn application_cannot_ignore_signals_of_the_server() {
     let program = Program::serve(&format!("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{HELLO}"));
     assert!(program.get("/").ends_with("hello"));
     program.signal("INT");
@@ -310,7 +310,7 @@ fn an_application_is_closed_when_its_client_leaves() {
 }
 
 #[test]
-fn an_application_that_reads_is_told_when_its_client_leaves() {
+fn read_raises_when_the_client_disconnects() {
     let program = Program::serve(ECHO);
     let mut client = program.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
@@ -321,7 +321,7 @@ fn an_application_that_reads_is_told_when_its_client_leaves() {
 }
 
 #[test]
-fn a_connection_goes_on_behind_a_small_body_that_nobody_has_read() {
+fn connection_stays_usable_after_a_small_unread_body() {
     let program = Program::serve(IGNORE);
     let mut client = program.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n\r\nGET /no HTTP/1.1\nGET /yes HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -334,7 +334,7 @@ fn a_connection_goes_on_behind_a_small_body_that_nobody_has_read() {
 }
 
 #[test]
-fn an_answer_arrives_behind_a_large_body_that_nobody_has_read() {
+fn response_arrives_despite_a_large_unread_body() {
     let program = Program::serve(IGNORE);
     let mut client = program.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n");
@@ -345,7 +345,7 @@ fn an_answer_arrives_behind_a_large_body_that_nobody_has_read() {
 }
 
 #[test]
-fn a_client_is_told_to_continue_when_the_application_reads() {
+fn client_gets_100_continue_when_the_application_reads() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     let program = Program::serve(ECHO);
     let mut client = program.client();
@@ -371,7 +371,7 @@ fn a_chunked_body_is_read_to_its_end() {
 }
 
 #[test]
-fn what_hyper_lets_through_against_the_rules_is_refused() {
+fn invalid_requests_that_hyper_accepts_are_refused() {
     let program = Program::serve(HELLO);
     for request in [
         "GET / HTTP/1.1\r\n\r\n",

@@ -11,7 +11,7 @@ use crate::harness::{LONG, Program, command};
 const MANY: usize = 500;
 
 #[test]
-fn lines_of_requests_that_nobody_reads_hold_up_neither_requests_nor_signals() {
+fn unread_access_log_delays_neither_requests_nor_signals() {
     let program = Program::serve(HELLO);
     let held = program.out.hold();
     let mut client = program.client();
@@ -41,7 +41,7 @@ fn lines_of_requests_that_nobody_reads_hold_up_neither_requests_nor_signals() {
 }
 
 #[test]
-fn lines_of_an_application_that_nobody_reads_hold_up_neither_requests_nor_signals() {
+fn unread_output_of_an_application_delays_neither_requests_nor_signals() {
     let source = r#"
 def application(environ, start_response):
     for number in range(3000):
@@ -79,7 +79,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_second_signal_ends_the_program_also_where_python_does_not_come_to_an_end_of_its_start() {
+fn second_signal_ends_the_program_while_python_is_starting() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.py"), HELLO).unwrap();
     let gate = Gate::new(folder.path().join("gate"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_generator_is_not_asked_while_nobody_takes_its_blocks() {
+async fn endless_generator_is_not_iterated_while_its_blocks_are_not_read() {
     let (service, lines) = with_log(
         r#"
 def application(environ, start_response):
@@ -70,7 +70,7 @@ def application(environ, start_response):
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_given_up_by_a_writer() {
+async fn write_times_out_if_the_client_does_not_read() {
     let (builder, lines) = logged(
         gateway(),
         r#"
@@ -90,7 +90,7 @@ def application(environ, start_response):
 }
 
 #[tokio::test]
-async fn a_client_that_sends_nothing_more_is_given_up_by_a_reader() {
+async fn read_times_out_if_the_client_stops_sending() {
     let (builder, lines) = logged(gateway(), READING);
     let service = builder.patience(Duration::from_millis(10)).build();
     let (request, mut client) = post();
@@ -111,7 +111,7 @@ async fn a_client_that_sends_nothing_of_its_body_gets_408_and_no_application() {
 }
 
 #[tokio::test]
-async fn an_application_that_fails_by_a_slow_client_is_answered_for_with_408() {
+async fn failure_caused_by_a_slow_client_is_answered_with_408() {
     let source = "def application(environ, start_response):\n    environ['wsgi.input'].read()\n";
     let (builder, lines) = logged(gateway(), source);
     let service = builder.patience(Duration::from_millis(10)).build();
@@ -174,7 +174,7 @@ async fn a_timeout_of_tower_frees_the_thread_that_reads() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_all_it_was_promised_may_leave() {
+async fn request_body_stays_readable_after_the_complete_response() {
     let (service, lines) = with_log(
         r#"
 def application(environ, start_response):

@@ -140,7 +140,7 @@ async fn a_failure_after_the_head_is_an_error_of_the_body() {
 }
 
 #[tokio::test]
-async fn a_server_has_a_turn_to_send_what_came_before_a_failure() {
+async fn body_is_pending_once_between_the_last_block_and_a_failure() {
     let mut body = ask(&service(FAILING), get("/")).await.into_body();
     // There is one permit: this request runs when the other has ended.
     assert_eq!(text(ask(&service(HELLO), get("/")).await).await, "hello");
@@ -169,7 +169,7 @@ def application(environ, start_response):
 }
 
 #[tokio::test]
-async fn a_router_that_takes_the_prefix_off_is_made_up_for() {
+async fn prefix_removed_by_a_router_is_restored() {
     let service = WsgiService::builder(gateway(), &location(SHOW)).stripped_prefix("/site").software("mine/1").build();
     let router = axum::Router::new().nest_service("/site", service);
     let request =

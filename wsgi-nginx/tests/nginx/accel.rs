@@ -120,7 +120,7 @@ fn a_connection_stays_after_a_redirection() {
 }
 
 #[test]
-fn what_nginx_keeps_beside_a_redirection_is_what_it_keeps_of_a_proxied_server() {
+fn headers_kept_with_x_accel_redirect_are_those_kept_from_a_proxied_server() {
     in_both_modes(|mode| {
         let nginx = site(mode, "");
         let headers = "Content-Type=text/x;%20charset=utf-8&Set-Cookie=a=1&Set-Cookie=b=2&Content-Disposition=attachment\
@@ -202,7 +202,7 @@ fn headers_that_are_ignored_change_nothing_and_are_not_passed_on() {
 }
 
 #[test]
-fn none_of_the_family_reaches_the_client() {
+fn no_x_accel_header_reaches_the_client() {
     in_both_modes(|mode| {
         let nginx = site(mode, "");
         let headers =

@@ -301,7 +301,7 @@ fn a_worker_exits_after_a_filter_has_answered_for_a_running_application() {
 }
 
 #[test]
-fn pages_of_pages_end() {
+fn error_pages_of_error_pages_end() {
     for mode in [Mode::Inline, Mode::Threads(2)] {
         let nginx = Site::new(mode)
             .file("app.py", SOURCE)

@@ -46,7 +46,7 @@ fn auth_3_an_inner_level_can_withhold_them_again() {
 }
 
 #[test]
-fn auth_4_remote_user_never_comes_from_a_header_that_nobody_checked() {
+fn auth_4_remote_user_never_comes_from_an_unverified_header() {
     in_both_modes(|mode| {
         for directive in ["", "wsgi_pass_authorization on;"] {
             let site = Site::new(mode).file("app.py", ENVIRON);

@@ -116,7 +116,7 @@ fn an_unread_body_in_the_temporary_file_leaves_the_connection_usable() {
 }
 
 #[test]
-fn a_slow_upload_holds_up_nobody() {
+fn slow_upload_delays_no_other_request() {
     in_both_modes(|mode| {
         let nginx = reading_site(mode).start();
         let body = noise(100_000);

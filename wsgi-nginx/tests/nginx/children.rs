@@ -14,12 +14,12 @@ fn as_in_a_plain_program(nginx: &Nginx, ways: &[&str]) {
 }
 
 #[test]
-fn a_program_that_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+fn programs_start_as_from_a_plain_python_program() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &PROGRAMS));
 }
 
 #[test]
-fn a_process_that_an_application_forks_or_spawns_is_as_if_a_plain_program_had_started_it() {
+fn forked_and_spawned_processes_start_as_from_a_plain_python_program() {
     in_both_modes(|mode| as_in_a_plain_program(&site(mode).start(), &FUNCTIONS));
 }
 
@@ -339,7 +339,7 @@ fn flags(process: u32) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn what_nginx_has_opened_is_closed_on_exec_in_workers_and_listening_sockets_stay_open_without_a_master() {
+fn descriptors_of_nginx_are_closed_on_exec_in_workers_and_listening_sockets_stay_open_without_a_master() {
     in_both_modes(|mode| {
         let nginx = site(mode).start();
         nginx.get("/system");

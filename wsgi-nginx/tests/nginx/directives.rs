@@ -197,7 +197,7 @@ fn each_directive_refuses_what_it_does_not_understand() {
 }
 
 #[test]
-fn each_directive_says_what_a_second_one_means() {
+fn each_repeated_directive_is_allowed_or_refused_as_specified() {
     for directive in DIRECTIVES {
         let Example { name, good, twice, .. } = example(directive);
         let both = |second: &str| check(home(directive), &format!("{name} {good};\n{name} {second};"));

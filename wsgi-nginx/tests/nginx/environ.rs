@@ -157,7 +157,7 @@ fn server_name_is_never_empty() {
 }
 
 #[test]
-fn server_name_that_is_no_plain_name_gives_way_to_the_host() {
+fn server_name_that_is_a_pattern_is_replaced_by_the_host() {
     in_both_modes(|mode| {
         for name in ["_", "*.example.org", "~^.*$"] {
             let nginx = site(mode).server(&format!("server_name {name};")).location("/", "wsgi_pass app.py;").start();

@@ -32,7 +32,7 @@ fn a_syntax_error_is_shown_with_its_line() {
 }
 
 #[test]
-fn a_script_of_another_encoding_says_so_or_fails() {
+fn script_in_another_encoding_declares_it_or_fails() {
     in_both_modes(|mode| {
         let declared = b"# coding: latin-1\ntext = 'n\xe9'\n".to_vec();
         let undeclared = b"text = 'n\xe9'\n".to_vec();
@@ -107,7 +107,7 @@ fn a_module_for_another_nginx_is_refused() {
 }
 
 #[test]
-fn what_breaks_the_protocol_is_an_error_of_the_script_and_the_request_in_the_log() {
+fn protocol_violation_is_logged_with_script_and_request() {
     in_both_modes(|mode| {
         let source = "
 def nothing(environ, start_response):

@@ -88,7 +88,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn multithread_and_multiprocess_tell_the_truth() {
+fn multithread_and_multiprocess_match_the_configuration() {
     let source = "
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -186,7 +186,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_stalled_stream_holds_up_nobody_with_one_thread() {
+fn stalled_stream_delays_no_other_request_with_one_thread() {
     in_both_modes(|mode| {
         let source = "
 import threading

@@ -169,7 +169,7 @@ impl Count {
 }
 
 #[test]
-fn no_way_out_by_nginx_leaves_a_byte_of_the_request_body() {
+fn no_response_of_nginx_leaves_request_body_bytes_on_the_connection() {
     in_both_modes(|mode| {
         let nginx = site(mode).start();
         let mut count = Count::default();

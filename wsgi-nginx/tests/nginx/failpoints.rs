@@ -203,7 +203,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_panic_on_the_way_of_several_responses_costs_one_of_them() {
+fn panic_in_the_delivery_of_several_responses_fails_one_of_them() {
     let source = "
 import threading
 both = threading.Barrier(2)
@@ -378,7 +378,7 @@ threading.Thread(target=compute, daemon=True).start()
 }
 
 #[test]
-fn a_panic_as_an_old_configuration_goes_leaves_the_new_one() {
+fn panic_while_the_old_configuration_is_freed_keeps_the_new_one() {
     in_both_modes(|mode| {
         let mut nginx = site(mode, HELLO).start();
         nginx.arm("drop_conf");
@@ -389,7 +389,7 @@ fn a_panic_as_an_old_configuration_goes_leaves_the_new_one() {
 }
 
 #[test]
-fn a_panic_in_the_timer_that_holds_a_worker_lets_it_hold_on() {
+fn panic_in_the_timer_that_holds_a_worker_does_not_end_it_early() {
     let source = "
 import os
 def application(environ, start_response):
@@ -415,7 +415,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_panic_on_the_way_to_a_successor_does_not_stop_it() {
+fn panic_in_the_retirement_of_a_worker_does_not_prevent_its_replacement() {
     in_both_modes(|mode| {
         for name in ["retire", "retirement_due"] {
             let reloading = "wsgi_script_reloading on;\nwsgi_reload_mechanism process;\nwsgi_retire_delay 200ms;";

@@ -33,7 +33,7 @@ fn an_alert_of_an_nginx_that_has_ended_by_itself_fails_the_test() {
 }
 
 #[test]
-fn an_expected_alert_does_not() {
+fn expected_alert_in_the_log_does_not_fail_the_test() {
     let nginx = Site::plain().expect_in_log("is expected").start();
     append(&nginx.path("error.log"), "[alert] 1#1: this is expected");
 }

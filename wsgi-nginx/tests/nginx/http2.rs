@@ -114,7 +114,7 @@ fn requests_that_wait_for_others_of_their_connection_end_with_it() {
 }
 
 #[test]
-fn requests_that_wait_and_are_reset_let_others_of_their_connection_have_their_turns() {
+fn reset_of_waiting_requests_lets_other_requests_of_the_connection_run() {
     let nginx = start("wsgi_threads 1 max=8;");
     let mut client = connect(&nginx, 0);
     let streams: Vec<u32> = (0..20).map(|_| client.get("/blocks")).collect();
@@ -133,7 +133,7 @@ fn requests_that_wait_and_are_reset_let_others_of_their_connection_have_their_tu
 }
 
 #[test]
-fn what_an_application_writes_inline_to_a_closed_window_is_kept_in_a_file() {
+fn inline_writes_to_a_closed_window_are_spooled_to_a_file() {
     let nginx = start("wsgi_threads 0;");
     assert_eq!(nginx.get("/").ok(), "ok");
     let worker = Process::new(nginx.worker());

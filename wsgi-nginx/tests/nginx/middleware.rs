@@ -128,7 +128,7 @@ fn mw_8_a_reload_builds_the_stack_once_more() {
 }
 
 #[test]
-fn what_is_no_middleware_is_refused() {
+fn invalid_middleware_is_refused() {
     for (directives, expected) in [
         ("wsgi_middleware a/b.py;", "invalid value \"a/b.py\" in \"wsgi_middleware\" directive"),
         ("wsgi_middleware a;\nwsgi_middleware off;", "invalid value \"off\" in \"wsgi_middleware\" directive"),

@@ -47,7 +47,7 @@ fn site(mode: Mode) -> Nginx {
 }
 
 #[test]
-fn a_change_that_answers_by_a_redirection_is_no_read() {
+fn redirected_put_post_patch_and_delete_ignore_conditions() {
     const SOURCE: &str = r#"
 version = [1]
 def application(environ, start_response):

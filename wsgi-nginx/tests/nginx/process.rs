@@ -228,7 +228,7 @@ fn a_fast_stop_does_not_wait_for_the_application() {
 }
 
 #[test]
-fn what_an_application_has_loaded_is_frozen() {
+fn objects_of_a_loaded_application_are_frozen() {
     in_both_modes(|mode| {
         let nginx = runner(Site::new(mode));
         let frozen = run(&nginx, "__import__('gc').get_freeze_count()");
@@ -350,7 +350,7 @@ fn a_killed_worker_is_replaced() {
 }
 
 #[test]
-fn a_reload_that_drops_and_one_that_brings_back_the_last_application() {
+fn reloads_can_remove_and_restore_the_last_application() {
     in_both_modes(|mode| {
         let mut nginx = Site::new(mode).file("app.py", HELLO).location("/", "wsgi_pass app.py;").start();
         nginx.change("wsgi_pass app.py;", "return 200 none;");

@@ -209,7 +209,7 @@ fn exe_1_executable_of_a_virtual_environment_brings_its_packages() {
 }
 
 #[test]
-fn exe_2_without_it_the_log_tells_where_modules_were_looked_for() {
+fn exe_2_without_it_the_log_has_sys_path() {
     in_both_modes(|mode| {
         let nginx = Site::new(mode).file("app.py", IMPORTS).location("/", "wsgi_pass app.py;").start();
         assert_eq!(nginx.get("/").status, 500);

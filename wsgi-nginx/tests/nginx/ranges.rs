@@ -122,7 +122,7 @@ fn rng_5_several_ranges_of_one_block() {
 }
 
 #[test]
-fn rng_4_what_is_partly_in_a_file_is_not_one_block() {
+fn rng_4_body_partly_in_a_file_is_not_one_block() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, &format!("{ON}\nwsgi_write_buffering on;\nwsgi_write_buffer_size 1k;"));
         assert_eq!(ranged(&nginx, "/spilled", "bytes=0-1,5004-5005").ok().len(), 5010);
@@ -163,7 +163,7 @@ fn rng_8_if_range_with_another_tag_gets_everything() {
 }
 
 #[test]
-fn rng_9_an_application_that_does_it_itself_is_left_alone() {
+fn rng_9_range_answered_by_the_application_is_unchanged() {
     in_both_modes(|mode| {
         let nginx = nginx(mode, ON);
         assert_part(&ranged(&nginx, "/own", "bytes=0-0"), "bytes 2-4/10", "234");

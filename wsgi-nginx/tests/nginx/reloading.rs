@@ -211,7 +211,7 @@ fn rel_7_by_process_a_running_request_completes() {
 }
 
 #[test]
-fn rel_8_without_a_master_process_the_module_is_reloaded_and_that_is_said_once() {
+fn rel_8_without_a_master_process_the_module_is_reloaded_with_one_warning() {
     in_both_modes(|mode| {
         let nginx = site(mode, PROCESS).without_master().start();
         let (_, process) = ask(&nginx);
@@ -374,7 +374,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_worker_waits_for_its_turn_to_make_way() {
+fn workers_retire_one_at_a_time() {
     let nginx = site(Mode::Threads(4), PROCESS).workers(2).http("wsgi_retire_delay 50ms;").start();
     let gate = Gate::new(nginx.path("gate"));
     // Both workers have loaded the script.

@@ -72,7 +72,7 @@ fn matrices_are_inverted_in_a_request() {
 }
 
 #[test]
-fn threads_that_the_system_refuses_are_answered_with_503_and_one_line_with_the_way_out() {
+fn failed_thread_start_is_answered_with_503_and_logs_one_line_with_the_remedy() {
     if is_sanitized() {
         eprintln!("skipped: AddressSanitizer needs more address space than this test allows");
         return;

@@ -71,7 +71,7 @@ def stream(environ, start_response):
 }
 
 #[test]
-fn what_clients_leave_of_their_responses_takes_no_memory_while_the_worker_is_idle() {
+fn aborted_responses_take_no_memory_while_the_worker_is_idle() {
     let source = r#"
 def stream(environ, start_response):
     start_response("200 OK", [])
@@ -119,7 +119,7 @@ def stream(environ, start_response):
 }
 
 #[test]
-fn a_stream_of_empty_items_holds_up_nobody_and_ends_with_its_client() {
+fn stream_of_empty_items_delays_no_other_request_and_ends_with_its_client() {
     let source = r#"
 wanted = True
 def empty():
@@ -151,7 +151,7 @@ def stream(environ, start_response):
 /// With inline execution the event loop waits for code of a generator after its last block, so that this must be
 /// limited.
 #[test]
-fn endless_empty_items_behind_content_length_hold_up_nobody_inline() {
+fn endless_empty_items_after_content_length_delay_no_other_request_inline() {
     let source = r#"
 def stream(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])

@@ -69,7 +69,7 @@ fn the_folder_of_responses_is_closed_to_other_users() {
 }
 
 #[test]
-fn tmp_3_what_is_no_level_is_refused() {
+fn tmp_3_invalid_level_is_refused() {
     for bad in ["0", "4", "x", "-1"] {
         let check = Site::with_defaults().without_temp_path().http(&format!("wsgi_temp_path here {bad};")).check();
         assert!(!check.succeeded);

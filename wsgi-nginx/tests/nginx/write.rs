@@ -130,7 +130,7 @@ fn wb_2_with_it_nothing_is_sent_before_the_application_returns() {
 }
 
 #[test]
-fn wb_3_what_was_written_comes_before_the_items() {
+fn wb_3_written_data_is_sent_before_the_items() {
     in_both_modes(|mode| {
         for directives in ["", ON] {
             assert_eq!(site(mode, directives).start().get("/items").ok(), "xyz");
@@ -167,7 +167,7 @@ fn wb_6_without_it_exc_info_comes_too_late() {
 }
 
 #[test]
-fn wb_7_a_client_that_takes_nothing_ends_the_writing_and_hurts_nobody() {
+fn wb_7_write_to_a_client_that_does_not_read_fails_and_affects_no_other_request() {
     in_both_modes(|mode| {
         let nginx = site(mode, "send_timeout 1s;").workers(2).start();
         let mut stalled = nginx.connect();
@@ -208,7 +208,7 @@ fn send_timeout_counts_between_two_sends_of_one_write() {
 }
 
 #[test]
-fn what_only_the_event_loop_could_send_is_kept_in_a_file_while_the_application_writes() {
+fn blocks_that_only_the_event_loop_can_send_are_spooled_while_the_application_writes() {
     let nginx = site(Mode::Inline, "limit_rate 100k;").start();
     assert_eq!(nginx.get("/items").ok(), "xyz");
     let worker = Process::new(nginx.worker());
@@ -226,7 +226,7 @@ fn what_only_the_event_loop_could_send_is_kept_in_a_file_while_the_application_w
 }
 
 #[test]
-fn what_was_kept_in_a_file_while_the_application_wrote_arrives_in_order() {
+fn spooled_blocks_of_a_writing_application_arrive_in_order() {
     in_both_modes(|mode| {
         for options in ["", "sendfile on;", "gzip on;\ngzip_types text/plain;"] {
             let nginx = site(mode, &format!("limit_rate 3m;\n{options}")).start();
@@ -268,7 +268,7 @@ fn wbs_1_and_wbs_2_the_size_decides() {
 }
 
 #[test]
-fn wbs_3_what_is_no_size_is_refused() {
+fn wbs_3_invalid_size_is_refused() {
     for bad in ["abc", "0", "1023", "-1", "1g"] {
         let check = Site::with_defaults().http(&format!("wsgi_write_buffer_size {bad};")).check();
         assert!(!check.succeeded);

@@ -88,7 +88,7 @@ fn no_version_with_a_known_hole_is_asked_for_or_locked() {
 }
 
 #[test]
-fn whatever_is_downloaded_has_a_checksum() {
+fn every_download_has_a_checksum() {
     for lock in locks() {
         let text = read(lock);
         let downloaded = text.split("[[package]]\n").skip(1).filter(|package| value(package, "source").is_some());

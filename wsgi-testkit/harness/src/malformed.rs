@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_answered_by_nobody_but_by_nginx_behind_a_bare_lf() {
+    fn hidden_request_is_answered_only_by_nginx_after_a_bare_lf() {
         for row in rows() {
             assert!(!row.hyper.answers_hidden(), "{}", row.name);
             let bare = row.bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n');

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_found_in_what_nginx_says_of_itself() {
+    fn version_is_parsed_from_the_output_of_nginx() {
         assert_eq!(NginxVersion::parse("nginx version: nginx/1.22.1\n"), Some(NginxVersion(1, 22, 1)));
         assert_eq!(NginxVersion::parse("nginx version: nginx/1.26.3 (Debian)"), Some(NginxVersion(1, 26, 3)));
         assert_eq!(NginxVersion::parse("nginx/1.31.9"), Some(NginxVersion(1, 31, 9)));

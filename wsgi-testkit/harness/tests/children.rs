@@ -4,7 +4,7 @@ use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PRO
 use wsgi_testkit::{Host, get};
 
 #[test]
-fn what_an_application_starts_is_as_if_a_plain_program_had_started_it() {
+fn child_processes_start_as_from_a_plain_python_program() {
     let host = Host::shared();
     let app = host.app(APPLICATION);
     let ask = |path: &str| host.send(&app, get(path)).text();

@@ -191,7 +191,7 @@ fn matrices_are_inverted_on_the_thread_of_a_request() {
 }
 
 #[test]
-fn threads_that_the_system_refuses_are_refused_requests_and_one_line_with_the_way_out() {
+fn failed_thread_start_refuses_the_request_and_logs_one_line_with_the_remedy() {
     if std::env::var_os("ASAN_OPTIONS").is_some() {
         eprintln!("skipped: AddressSanitizer needs more address space than this test allows");
         return;

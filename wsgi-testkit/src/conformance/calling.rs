@@ -77,7 +77,7 @@ def application(environ, start_response):
     }
 }
 
-pub(super) fn environ_is_a_plain_dict_of_each_request_s_own(host: &dyn HostUnderTest) {
+pub(super) fn environ_is_a_new_plain_dict_for_each_request(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
 seen = []

@@ -150,7 +150,7 @@ pub(super) fn header_bytes_above_ascii_are_their_latin_1_characters(host: &dyn H
     }
 }
 
-pub(super) fn what_there_is_not_is_left_out_and_never_none(host: &dyn HostUnderTest) {
+pub(super) fn absent_variables_are_left_out_and_never_none(host: &dyn HostUnderTest) {
     let site = host.serve(wrong("value is None"));
     let all = host.serve(Site::new(ENVIRON));
     for request in [get("/"), crate::get("/").http_1_0(), post("/", b"body")] {
@@ -163,7 +163,7 @@ pub(super) fn what_there_is_not_is_left_out_and_never_none(host: &dyn HostUnderT
 }
 
 /// Some hosts have no TLS; an operator whose proxy terminates it sets `wsgi_var`.
-pub(super) fn https_is_told_by_the_operator_and_never_by_a_client(host: &dyn HostUnderTest) {
+pub(super) fn https_is_set_by_the_operator_and_never_by_a_client(host: &dyn HostUnderTest) {
     let forged = || get("/").header("https", "on").header("x-forwarded-proto", "https");
     let environ = Environ::of(&host.serve(Site::new(ENVIRON)).send(forged()));
     assert_eq!(environ.get("wsgi.url_scheme"), Some("'http'"));

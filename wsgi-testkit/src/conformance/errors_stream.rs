@@ -146,7 +146,7 @@ def application(environ, start_response):
 }
 
 /// The text is in the log before the request ends.
-pub(super) fn what_was_flushed_is_in_the_log_at_once(host: &dyn HostUnderTest) {
+pub(super) fn flushed_lines_are_logged_at_once(host: &dyn HostUnderTest) {
     let path =
         std::env::temp_dir().join(format!("wsgi-flush-{}-{:?}", std::process::id(), std::thread::current().id()));
     let gate = Gate::new(&path);
@@ -213,7 +213,7 @@ pub(super) fn long_line_is_logged_without_a_loss(host: &dyn HostUnderTest) {
     assert_eq!(log.matches('é').count(), 100_000);
 }
 
-pub(super) fn what_is_printed_is_logged(host: &dyn HostUnderTest) {
+pub(super) fn printed_lines_are_logged(host: &dyn HostUnderTest) {
     let log = log_of(
         host,
         r"

@@ -146,7 +146,7 @@ def write(environ, start_response):
     }
 }
 
-pub(super) fn what_exc_info_raises_again_cuts_the_response_and_is_logged_once(host: &dyn HostUnderTest) {
+pub(super) fn exception_raised_again_by_exc_info_cuts_the_response_and_is_logged_once(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
 import sys

@@ -131,7 +131,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 
 /// In every way, and for every form of the body, the host reads the body or closes the connection. A request behind it is
 /// answered as if it had been sent alone.
-pub(super) fn no_way_out_leaves_a_byte_of_the_request_body(host: &dyn HostUnderTest) {
+pub(super) fn no_response_leaves_request_body_bytes_on_the_connection(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(Probe::ANSWER.to_owned() + WAYS));
     let (mut number, mut answered, mut ended, mut cut, mut stray) = (0, 0, 0, 0, 0);
     let mut problems = String::new();

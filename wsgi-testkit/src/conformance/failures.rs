@@ -39,7 +39,7 @@ def application(environ, start_response):
 }
 
 /// Such a result is a frequent mistake, mostly a forgotten bracket, so the message names the rule.
-pub(super) fn result_that_is_text_or_nothing_is_told_the_rule(host: &dyn HostUnderTest) {
+pub(super) fn result_that_is_str_bytes_or_none_is_logged_with_the_rule(host: &dyn HostUnderTest) {
     for result in ["None", "'text'", "b'octets'"] {
         let site = host.serve(Site::new(format!(
             "

@@ -206,14 +206,14 @@ pub(super) fn all_ways_to_read_share_one_position(host: &dyn HostUnderTest) {
     assert_eq!(found, r"[b'one\n', b't', b'wo\n', [b'three\n'], b'f', b'our\nfi', b've\n', b'six']");
 }
 
-pub(super) fn whatever_is_read_is_of_type_bytes(host: &dyn HostUnderTest) {
+pub(super) fn all_read_methods_return_bytes(host: &dyn HostUnderTest) {
     let kinds = "{type(part).__name__ for part in [body.read(0), body.read(1), body.readline(), *body.readlines(1), \
                  next(iter(body)), body.read(), body.read(), body.read(1), body.readline()]}";
     assert_eq!(reads(host, b"one\ntwo\nthree\nfour", kinds), "{'bytes'}");
     assert_eq!(reads(host, b"a", "[type(body.readlines()).__name__, body.readlines()]"), "['list', []]");
 }
 
-pub(super) fn what_is_no_size_is_refused_as_files_do(host: &dyn HostUnderTest) {
+pub(super) fn invalid_read_size_is_refused_as_by_a_file(host: &dyn HostUnderTest) {
     let source = "
 import io
 def refusal(stream, method, arguments):
@@ -261,7 +261,7 @@ def application(environ, start_response):
     }
 }
 
-pub(super) fn chunked_coding_is_none_of_the_applications_business(host: &dyn HostUnderTest) {
+pub(super) fn application_reads_a_chunked_body_decoded(host: &dyn HostUnderTest) {
     let source = "
 def application(environ, start_response):
     facts = [environ.get('HTTP_TRANSFER_ENCODING'), environ.get('CONTENT_LENGTH'), environ['wsgi.input'].read()]
@@ -276,7 +276,7 @@ def application(environ, start_response):
 }
 
 /// Not in PEP 3333; a convention of servers, which frameworks check before they read without a length.
-pub(super) fn input_says_that_it_is_terminated(host: &dyn HostUnderTest) {
+pub(super) fn wsgi_input_terminated_is_set(host: &dyn HostUnderTest) {
     let source = "
 def application(environ, start_response):
     start_response('200 OK', [])

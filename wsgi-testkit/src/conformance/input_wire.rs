@@ -74,7 +74,7 @@ def application(environ, start_response):
     }
 }
 
-pub(super) fn client_that_leaves_within_its_body_is_no_end_of_the_body(host: &dyn HostUnderTest) {
+pub(super) fn disconnect_within_the_body_is_not_the_end_of_the_body(host: &dyn HostUnderTest) {
     let source = "
 import sys
 def application(environ, start_response):

@@ -38,7 +38,7 @@ pub(super) fn path_info_never_begins_within_a_segment(host: &dyn HostUnderTest) 
     }
 }
 
-pub(super) fn the_operator_moves_the_border_with_script_name(host: &dyn HostUnderTest) {
+pub(super) fn script_name_of_the_operator_changes_path_info(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON).with("wsgi_var SCRIPT_NAME /mounted/"));
     assert_eq!(split(&site.get("/mounted/x")), ["'/mounted'", "'/x'"]);
     assert_eq!(split(&site.get("/mounted")), ["'/mounted'", "''"]);
@@ -113,7 +113,7 @@ pub(super) fn the_url_is_the_one_that_was_asked_for(host: &dyn HostUnderTest) {
     }
 }
 
-pub(super) fn the_url_without_a_host_header_is_the_server_s(host: &dyn HostUnderTest) {
+pub(super) fn url_without_a_host_header_has_the_server_name(host: &dyn HostUnderTest) {
     for (scheme, port, authority) in [
         ("http", 80, "www.example.org"),
         ("http", 8080, "www.example.org:8080"),

@@ -251,7 +251,7 @@ pub(super) fn a_content_length_that_is_no_number_is_refused(host: &dyn HostUnder
     are_refused(host, "ValueError: Content-Length", "", &calls);
 }
 
-pub(super) fn an_exc_info_that_is_none_of_python_s_is_refused(host: &dyn HostUnderTest) {
+pub(super) fn invalid_exc_info_is_refused(host: &dyn HostUnderTest) {
     let calls = each(
         "start_response('200 OK', [('X-Never', '1')], {})",
         &["'error'", "True", "KeyError()", "(1, 2)", "(1, 2, 3)", "[KeyError, KeyError(), None]"],

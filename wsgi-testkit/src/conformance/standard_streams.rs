@@ -132,7 +132,7 @@ with contextlib.redirect_stdout(sys.stderr):
     assert!(!log.contains("<redirected>"), "{log}");
 }
 
-pub(super) fn errors_stream_has_the_face_of_a_text_stream(host: &dyn HostUnderTest) {
+pub(super) fn errors_stream_has_the_attributes_of_a_text_stream(host: &dyn HostUnderTest) {
     let log = log_of(
         host,
         r"

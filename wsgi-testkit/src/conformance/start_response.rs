@@ -185,7 +185,7 @@ def promised(environ, start_response):
 }
 
 /// The head has the headers of the call, regardless of later changes of the list.
-pub(super) fn the_list_of_headers_is_the_application_s_again_after_the_call(host: &dyn HostUnderTest) {
+pub(super) fn changes_of_the_header_list_after_start_response_have_no_effect(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(
         "
 def application(environ, start_response):

@@ -35,7 +35,7 @@ def answer(environ, start_response):
     assert_eq!(client.chunk(), Some(Vec::new()));
 }
 
-pub(super) fn what_is_written_has_left_while_the_application_goes_on(host: &dyn HostUnderTest) {
+pub(super) fn written_data_is_sent_while_the_application_runs(host: &dyn HostUnderTest) {
     let (site, gate, _folder) = gated(
         host,
         "
@@ -83,7 +83,7 @@ def answer(environ, start_response):
 }
 
 /// The client reads nothing, so the application is not asked for further blocks.
-pub(super) fn an_application_is_not_asked_for_what_its_client_does_not_take(host: &dyn HostUnderTest) {
+pub(super) fn application_is_not_iterated_while_the_client_does_not_read(host: &dyn HostUnderTest) {
     let site = host.serve(Site::of_functions(
         "
 asked = 0

@@ -34,12 +34,12 @@ suite! { $
         application_is_called_once_with_two_positional_arguments
         any_callable_is_an_application
         application_is_called_again_and_again
-        environ_is_a_plain_dict_of_each_request_s_own
+        environ_is_a_new_plain_dict_for_each_request
     }
     write {
         start_response_returns_a_write_callable
         write_takes_one_bytes_object_and_nothing_else
-        what_is_written_comes_before_the_iterable
+        written_data_is_sent_before_the_iterable
         first_write_sends_the_head
         empty_write_adds_nothing_to_the_body
         write_after_the_end_of_the_request_raises
@@ -82,8 +82,8 @@ suite! { $
         gateway_interface_and_request_scheme_are_there
         keys_and_cgi_values_are_exactly_str_and_latin_1
         header_bytes_above_ascii_are_their_latin_1_characters
-        what_there_is_not_is_left_out_and_never_none
-        https_is_told_by_the_operator_and_never_by_a_client
+        absent_variables_are_left_out_and_never_none
+        https_is_set_by_the_operator_and_never_by_a_client
         wsgi_version_is_the_tuple_1_0
         url_scheme_is_http
         streams_have_the_methods_of_pep_3333
@@ -105,11 +105,11 @@ suite! { $
         an_application_at_the_root_has_an_empty_script_name
         script_name_is_the_prefix_and_path_info_the_rest
         path_info_never_begins_within_a_segment
-        the_operator_moves_the_border_with_script_name
+        script_name_of_the_operator_changes_path_info
         the_path_is_decoded_once_into_latin_1
         the_prefix_is_found_in_the_decoded_path
         the_url_is_the_one_that_was_asked_for
-        the_url_without_a_host_header_is_the_server_s
+        url_without_a_host_header_has_the_server_name
     }
     start_response {
         start_response_takes_exc_info_or_not_and_returns_write
@@ -119,7 +119,7 @@ suite! { $
         the_head_waits_for_a_block_that_is_not_empty
         a_block_or_a_write_commits_the_head
         the_end_sends_the_head_of_a_body_without_bytes
-        the_list_of_headers_is_the_application_s_again_after_the_call
+        changes_of_the_header_list_after_start_response_have_no_effect
         start_response_may_be_called_from_the_iterable
         a_body_before_start_response_is_an_error
         start_response_of_a_request_that_is_over_raises
@@ -138,7 +138,7 @@ suite! { $
         hop_by_hop_headers_are_refused_where_the_operator_is_strict
         a_header_called_status_is_refused_where_the_operator_is_strict
         a_content_length_that_is_no_number_is_refused
-        an_exc_info_that_is_none_of_python_s_is_refused
+        invalid_exc_info_is_refused
         a_second_call_without_exc_info_is_refused
     }
     exc_info {
@@ -148,7 +148,7 @@ suite! { $
         exc_info_is_allowed_with_the_first_call
         exc_info_that_was_used_is_not_logged
         exc_info_is_raised_again_once_the_head_is_out
-        what_exc_info_raises_again_cuts_the_response_and_is_logged_once
+        exception_raised_again_by_exc_info_cuts_the_response_and_is_logged_once
         exc_info_is_not_kept
         nothing_of_a_head_that_was_not_sent_is_in_an_error_page
     }
@@ -184,11 +184,11 @@ suite! { $
         iteration_gives_the_lines_of_readlines
         last_line_without_a_newline_is_whole
         all_ways_to_read_share_one_position
-        whatever_is_read_is_of_type_bytes
-        what_is_no_size_is_refused_as_files_do
+        all_read_methods_return_bytes
+        invalid_read_size_is_refused_as_by_a_file
         input_without_a_body_is_at_its_end_at_once
-        chunked_coding_is_none_of_the_applications_business
-        input_says_that_it_is_terminated
+        application_reads_a_chunked_body_decoded
+        wsgi_input_terminated_is_set
         closing_the_input_breaks_nothing
         input_can_be_read_while_the_response_is_produced
         input_expires_with_its_request
@@ -205,7 +205,7 @@ suite! { $
         percent_sequences_of_an_exception_are_logged_as_they_are
         control_characters_are_escaped_in_the_log
         long_line_is_logged_without_a_loss
-        what_is_printed_is_logged
+        printed_lines_are_logged
         errors_stream_is_open_until_close_has_returned
         errors_stream_takes_lines_from_any_thread
         errors_stream_expires_with_its_request
@@ -217,7 +217,7 @@ suite! { $
         bytes_written_to_a_standard_stream_are_logged
         streams_around_the_bytes_of_a_standard_stream_leave_it_open
         standard_streams_serve_subprocess_and_redirection
-        errors_stream_has_the_face_of_a_text_stream
+        errors_stream_has_the_attributes_of_a_text_stream
         bytes_of_the_errors_stream_expire_with_its_request
         reports_of_crashes_are_enabled_whatever_an_application_does
     }
@@ -251,7 +251,7 @@ suite! { $
     }
     failures {
         result_that_is_no_iterable_of_blocks_is_a_500
-        result_that_is_text_or_nothing_is_told_the_rule
+        result_that_is_str_bytes_or_none_is_logged_with_the_rule
         result_that_cannot_be_iterated_is_closed_still
         script_that_cannot_be_loaded_is_a_500_and_logged
         script_that_could_not_be_loaded_is_tried_again
@@ -264,7 +264,7 @@ suite! { $
     /// [`conformance_suite!`](crate::conformance_suite).
     wire_conformance_suite, WIRE_CLAUSES:
     threads {
-        wsgi_multithread_tells_how_many_requests_run_at_a_time
+        wsgi_multithread_is_true_if_requests_run_concurrently
         empty_items_of_an_iterator_in_c_let_other_requests_run
     }
     framing {
@@ -293,7 +293,7 @@ suite! { $
         framing_is_exact_whatever_an_application_gives
     }
     exits {
-        no_way_out_leaves_a_byte_of_the_request_body
+        no_response_leaves_request_body_bytes_on_the_connection
     }
     splitting {
         no_control_character_of_an_application_leaves_in_a_head
@@ -306,9 +306,9 @@ suite! { $
     }
     streaming {
         each_block_has_left_before_the_next_is_asked_for
-        what_is_written_has_left_while_the_application_goes_on
+        written_data_is_sent_while_the_application_runs
         head_waits_for_the_first_block
-        an_application_is_not_asked_for_what_its_client_does_not_take
+        application_is_not_iterated_while_the_client_does_not_read
         close_is_called_when_the_client_leaves
     }
     environ {
@@ -329,11 +329,11 @@ suite! { $
         input_does_not_reach_into_the_next_request
         chunked_body_of_no_bytes_is_at_its_end_at_once
         chunked_body_is_decoded_wherever_it_is_cut
-        client_that_leaves_within_its_body_is_no_end_of_the_body
+        disconnect_within_the_body_is_not_the_end_of_the_body
         slow_uploads_hold_up_no_other_request
     }
     errors_stream {
-        what_was_flushed_is_in_the_log_at_once
+        flushed_lines_are_logged_at_once
     }
     failures {
         failed_response_has_one_head

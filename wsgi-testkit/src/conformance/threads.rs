@@ -5,7 +5,7 @@ use crate::Gate;
 use crate::wire::get;
 
 /// If `wsgi.multithread` is false, the application runs one request at a time; if it is true, it can run two.
-pub(super) fn wsgi_multithread_tells_how_many_requests_run_at_a_time(host: &dyn HostUnderTest) {
+pub(super) fn wsgi_multithread_is_true_if_requests_run_concurrently(host: &dyn HostUnderTest) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("gate");
     let gate = Gate::new(&path);

@@ -33,7 +33,7 @@ def application(environ, start_response):
     assert_eq!(site.get("/").ok(), ["TypeError"; 9].join(" "));
 }
 
-pub(super) fn what_is_written_comes_before_the_iterable(host: &dyn HostUnderTest) {
+pub(super) fn written_data_is_sent_before_the_iterable(host: &dyn HostUnderTest) {
     for directive in ["wsgi_write_buffering off", "wsgi_write_buffering on"] {
         let site = host.serve(
             Site::new(

@@ -87,7 +87,7 @@ fn a_home_may_be_prefix_and_exec_prefix() {
 }
 
 #[test]
-fn an_executable_must_be_one() {
+fn wsgi_python_executable_must_be_an_executable_file() {
     let folder = folder();
     let at = folder.path().display();
     let error = |value| executable(&mut ProcessSettings::default(), folder.path(), value).unwrap_err().to_string();
@@ -205,7 +205,7 @@ fn a_stack_has_a_size_within_bounds() {
 }
 
 #[test]
-fn wrong_numbers_of_threads_are_told_what_is_allowed() {
+fn wrong_number_of_threads_is_refused_with_the_allowed_range() {
     for bad in ["-1", "1025", "auto", "", "1.5"] {
         let expected =
             format!("invalid value \"{bad}\" in \"wsgi_threads\" directive, it must be a number from 0 to 1024");

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_hosts_are_what_the_long_way_finds_in_them() {
+    fn fast_path_for_simple_hosts_agrees_with_the_full_parser() {
         for authority in [
             "localhost",
             "localhost:80",

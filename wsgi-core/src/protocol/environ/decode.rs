@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nginx_refuses_is_refused() {
+    fn paths_that_nginx_refuses_are_refused() {
         for path in
             ["", "*", "a", "/%", "/%2", "/%zz", "/%+1", "/a%00", "/..", "/a/../..", "/a/%2e%2e/%2e%2e/b", "//.."]
         {

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_counts() {
+    fn slices_that_differ_in_any_byte_are_unequal() {
         for length in 0..70 {
             let text: Vec<u8> = (0..length).collect();
             assert!(equal(&text, &text.clone()));

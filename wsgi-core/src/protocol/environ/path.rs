@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn another_script_name_moves_the_border() {
+    fn another_script_name_changes_the_split_of_the_path() {
         let cases = [
             ("", "/a/b/c", "/a", Some("/b/c")),
             ("", "/a/b/c", "/a/b/c", Some("")),

@@ -121,7 +121,7 @@ fn name_that_is_no_token_is_dropped() {
 }
 
 #[test]
-fn underscore_form_yields_to_the_dashed_one() {
+fn header_with_dashes_replaces_the_one_with_underscores() {
     for names in [["X-User", "X_User"], ["X_User", "X-User"]] {
         let request = names.iter().fold(Request::default(), |request, name| request.header(name, name));
         assert_eq!(environ(&request)["HTTP_X_USER"], "X-User");
@@ -131,7 +131,7 @@ fn underscore_form_yields_to_the_dashed_one() {
 }
 
 #[test]
-fn script_name_of_the_operator_moves_the_border_of_the_path() {
+fn script_name_of_the_operator_changes_the_split_of_the_path() {
     let request = Request::default().at("", "/shop/cart").variable("SCRIPT_NAME", "/shop");
     let environ_of = |request: &Request| {
         let environ = environ(request);
@@ -179,7 +179,7 @@ fn host_does_not_replace_what_the_gateway_makes() {
 }
 
 #[test]
-fn variables_beyond_the_slots_win_all_the_same() {
+fn variables_beyond_the_slots_override_headers() {
     let mut request = Request::default().header("X-Mine-298", "client").header("X-Mine-299", "client");
     for number in 0..299 {
         request = request.variable(&format!("HTTP_X_MINE_{number}"), number.to_string());
@@ -194,7 +194,7 @@ fn variables_beyond_the_slots_win_all_the_same() {
 }
 
 #[test]
-fn flood_of_names_takes_no_slot_of_a_usual_one() {
+fn many_header_names_take_no_slot_of_common_names() {
     let mut follower = Follower::new(Credentials::Withheld);
     for number in 0..1000 {
         let long = format!("{number}{}", "x".repeat(100));

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_redirection_counts_and_the_last_word_on_buffering() {
+    fn first_x_accel_redirect_and_last_x_accel_buffering_apply() {
         let headers = list(&[
             ("X-Accel-Buffering", "no"),
             ("x-accel-redirect", " /a "),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_ignored_ask_nothing() {
+    fn ignored_x_accel_headers_have_no_effect() {
         let headers = list(&[("X-Accel-Redirect", "/a"), ("X-Accel-Buffering", "no")]);
         let mut ignored = AccelHeaders::default();
         ignored.insert(AccelHeader::Redirect);

@@ -42,7 +42,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_is_whole_and_of_known_length_is_cut(
+        fn ranges_apply_only_to_whole_responses_of_known_length(
             status in prop::sample::select(vec!["200 OK", "200", "206 Partial Content", "404 Not Found"]),
             framing in prop::sample::select(vec![Framing::Length(0), Framing::Length(9), Framing::Unknown, Framing::NoBody]),
             names in prop::collection::vec(

@@ -68,7 +68,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_byte_now_and_then_is_too_slow_and_a_large_body_may_take_long() {
+    fn trickled_body_is_too_slow_and_a_large_steady_body_is_not() {
         let mut dripping = Pace::new(500);
         (0..3).for_each(|_| dripping.received(1, 10 * SECOND));
         assert_eq!(dripping.left(), Some(Duration::ZERO));

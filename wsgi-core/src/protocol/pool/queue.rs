@@ -164,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_queue_loses_none_and_gives_each_once(places in 0..4usize, steps in vec(step(), 0..80)) {
+        fn queue_returns_each_task_exactly_once(places in 0..4usize, steps in vec(step(), 0..80)) {
             let (mut queue, mut tickets, mut placed) = (Queue::new(places), Vec::new(), 0);
             let mut model = Model { places, ..Model::default() };
             for step in steps {

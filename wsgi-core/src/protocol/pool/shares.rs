@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_has_no_thread_for_each_that_there_may_be() {
+    fn one_connection_cannot_take_all_threads() {
         let share = |permits, max_threads| Limits::new(permits).max_threads(max_threads).share();
         assert_eq!([share(1, 256), share(100, 256), share(256, 256)], [64, 100, 255]);
         assert_eq!([share(1, 4), share(4, 4), share(2, 2), share(1, 1)], [1, 3, 1, 1]);

@@ -62,7 +62,7 @@ mod tests {
     const SIZED_5: Body = Body::Sized { declared: 5, left: 5 };
 
     #[test]
-    fn the_application_s_length_wins() {
+    fn declared_content_length_overrides_the_known_total() {
         assert_eq!(frame(OK, false, Some(5), None), (Framing::Length(5), SIZED_5));
         assert_eq!(frame(OK, false, Some(5), Some(7)), (Framing::Length(5), SIZED_5));
         assert_eq!(frame(OK, false, None, Some(5)), (Framing::Length(5), SIZED_5));

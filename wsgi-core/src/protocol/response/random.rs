@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn it_does_what_the_rules_say(head_request: bool, first_item: bool, steps in vec(step(), 0..24)) {
+    fn response_agrees_with_the_model(head_request: bool, first_item: bool, steps in vec(step(), 0..24)) {
         compare(head_request, first_item, &steps);
     }
 

@@ -55,7 +55,7 @@ fn exc_info_is_allowed_on_the_first_call() {
 }
 
 #[test]
-fn a_first_call_that_raised_is_a_call() {
+fn refused_first_call_counts_as_a_call() {
     let mut response = Response::new(false, HeadAt::FirstBlock);
     response.start_refused();
     assert_eq!(response.start(status(200), headers(None), false), Err(ProtocolError::AlreadyStarted));
@@ -164,7 +164,7 @@ fn head_request_gets_the_head_alone() {
 }
 
 #[test]
-fn statuses_without_a_body_swallow_it() {
+fn body_is_discarded_for_statuses_without_one() {
     for (code, expected) in [(204, Framing::NoBody), (304, Framing::NoBody), (205, Framing::Length(0))] {
         let mut response = started("GET", code, Some(5));
         let accepted = response.write(9).expect("nothing is counted");
@@ -224,7 +224,7 @@ fn collected_blocks_are_held_to_content_length() {
 }
 
 #[test]
-fn the_only_block_is_said_to_be_the_body() {
+fn single_block_is_marked_as_the_whole_body() {
     let mut response = started("GET", 200, None);
     response.declare_total(2);
     response.declare_single_block();

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_has_its_former_second_stack_again_in_the_end() {
+    fn dropped_fault_stack_restores_the_previous_signal_stack() {
         let before = present();
         let stack = FaultStack::new().expect("memory");
         let (_, size, flags) = present();

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_one_line() {
+    fn invalid_arguments_are_reported_in_one_line() {
         let missing = error(&["nothing.py"]);
         assert!(missing.starts_with("there is no file \"/") && missing.ends_with("/nothing.py\""), "{missing}");
         for (arguments, expected) in [

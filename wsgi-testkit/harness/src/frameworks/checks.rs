@@ -286,7 +286,7 @@ mod tests {
     use super::{COMPLAINT, complaint_in};
 
     #[test]
-    fn what_the_validator_says_is_a_complaint_but_for_what_was_provoked() {
+    fn validator_lines_are_complaints_except_the_provoked_one() {
         for line in [
             "AssertionError: No Content-Type header found in headers ([])",
             "wsgiref.validate.WSGIWarning: QUERY_STRING is not in the WSGI environment",

@@ -154,7 +154,7 @@ fn an_environment_that_leads_to_no_standard_library_is_accepted() {
 }
 
 #[test]
-fn a_link_between_the_environments_of_two_installations_counts_as_the_version_takes_it() {
+fn link_between_two_installations_is_resolved_as_by_the_python_version() {
     let tree = Tree::new();
     // Up to 3.10 the link is followed first, and the file of the environment is not read.
     tree.config("mixed", &format!("home = {}\n", tree.at("other/bin").display()));
@@ -206,7 +206,7 @@ fn a_zip_file_or_a_source_tree_is_not_judged() {
 }
 
 #[test]
-fn the_standard_library_of_a_libpython_that_was_not_built_for_is_looked_for_beside_it() {
+fn standard_library_of_another_libpython_is_searched_beside_that_library() {
     let folder = tempfile::tempdir().unwrap();
     let name = folder_of(Path::new(BUILD_STDLIB)).file_name().unwrap();
     let landmark = folder.path().canonicalize().unwrap().join("lib").join(name).join("os.py");
