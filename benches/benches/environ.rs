@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use wsgi_benches::HELLO;
 use wsgi_benches::host::Host;
 use wsgi_benches::request::{BARE, BROWSER, Request, SETS, THIRTY};
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 fn environ(criterion: &mut Criterion) {
     let host = Host::start(Mode::Inline);

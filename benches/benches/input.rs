@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wsgi_benches::host::Host;
 use wsgi_benches::request::Request;
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 const SIZE: usize = 1 << 20;
 

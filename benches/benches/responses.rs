@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wsgi_benches::host::Host;
 use wsgi_benches::request::{BARE, Request};
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 /// `BLOCKS` stands for the number of blocks.
 const LIST: &str = r#"

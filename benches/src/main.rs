@@ -10,7 +10,7 @@ use wsgi_benches::HELLO;
 use wsgi_benches::bare::Bare;
 use wsgi_benches::host::Host;
 use wsgi_benches::request::{Request, SETS};
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 const USAGE: &str = "usage: embedding bare|inline|threads bare|browser|changing COUNT";
 

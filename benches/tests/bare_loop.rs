@@ -4,7 +4,7 @@ use wsgi_benches::HELLO;
 use wsgi_benches::bare::{Bare, Sent};
 use wsgi_benches::host::Host;
 use wsgi_benches::request::SETS;
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 /// Called in pairs: the second call of each pair raises unless its environ equals that of the first. Objects that the server
 /// provides need only exist, and the two run different scripts.

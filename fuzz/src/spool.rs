@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use tempfile::TempDir;
-use wsgi_core::host::{SpoolStore, TempFolder};
-use wsgi_core::protocol::WriteBuffer;
+use wsgi_core::host::SpoolStore;
+use wsgi_core::protocol::{TempFolder, WriteBuffer};
 
 use crate::Numbers;
 

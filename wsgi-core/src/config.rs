@@ -13,6 +13,7 @@ mod lines;
 mod process;
 mod target;
 mod value;
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "read when Python starts"))]
 mod venv;
 
 use std::fmt;
@@ -27,7 +28,8 @@ pub use level::{Layer, LevelSettings, TempPath, Variable};
 pub use lines::{Lines, apply_line};
 pub use process::{Mode, ProcessSettings};
 pub use target::{Target, TargetError};
-pub use venv::VenvConfig;
+#[cfg(feature = "python")]
+pub(crate) use venv::VenvConfig;
 
 pub use crate::protocol::pool::{Limits, StackSize};
 pub use crate::protocol::reload::Mechanism;

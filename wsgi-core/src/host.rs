@@ -25,12 +25,13 @@ pub use crate::error_log::{ErrorLog, Level};
 pub use crate::lock::{Leaf, LeafGuard};
 pub use crate::protocol::environ::{Mount, decode_path, decode_prefix, host_and_port, split_path};
 pub use crate::protocol::head::{
-    Accel, AccelHeader, AccelHeaders, HeadError, Header, HeaderList, Ranges, ResponseHead, StatusLine,
+    Accel, AccelHeader, AccelHeaders, HeadError, Header, HeaderList, Ranges, ResponseHead, StatusLine, decimal,
 };
 pub use crate::protocol::input::Pace;
-pub use crate::protocol::output::{FilePart, SpoolStore, TempFolder};
+pub use crate::protocol::output::{FilePart, SpoolStore};
 pub use crate::protocol::pool::Shares;
-pub use crate::protocol::reload::{Decision, FileStamp, FileSystem, ReloadPolicy, StampSource, Version, WorkerControl};
+pub use crate::protocol::record::Log;
+pub use crate::protocol::reload::{Decision, FileStamp, ReloadPolicy, StampSource, Version, WorkerControl};
 pub use crate::protocol::response::Framing;
 
 /// The request line, headers and connection of one request, as borrowed bytes.

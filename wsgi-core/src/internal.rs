@@ -1,4 +1,4 @@
-//! For the tests and fuzz targets of this repository, and for its hosts. No part of the API: it may change at any time.
+//! For the tests and fuzz targets of this repository, and for its nginx module. No part of the API: it may change at any time.
 
 pub use crate::failpoint::{FOLDER as FAILPOINTS, failpoint};
 pub use crate::protocol::pool::panic_message;

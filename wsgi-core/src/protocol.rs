@@ -14,10 +14,10 @@ pub(crate) mod reload;
 pub(crate) mod response;
 
 pub use environ::{Changes, Credentials, EnvironCache, SlotId};
-pub use head::{decimal, is_listed};
+pub use head::is_listed;
 pub use input::Input;
-pub use output::WriteBuffer;
+pub use output::{TempFolder, WriteBuffer};
 pub use pool::{Overloaded, Pool, Task, Threads, Ticket, stream_ended, without_permit};
-pub use record::{LineBuffer, Log, MAX_RECORD, escape, split_record};
-pub use reload::{ByModule, ByProcess, Never, Watch};
+pub use record::{LineBuffer, MAX_RECORD, escape, split_record};
+pub use reload::{ByModule, ByProcess, FileSystem, Never, Watch};
 pub use response::{Accepted, Ending, HeadAt, Response};

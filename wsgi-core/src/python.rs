@@ -24,5 +24,3 @@ pub use process::exit::exit_at_once;
 pub use process::gateway::{Gateway, GatewaySettings, Refused};
 pub use process::handle::ExchangeHandle;
 pub use process::preflight::PythonSettings;
-
-pub use crate::config::{Limits, Mode, StackSize};

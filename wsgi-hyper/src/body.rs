@@ -15,8 +15,8 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use tokio::runtime::Handle;
 use wsgi_core::error::HostError;
+use wsgi_core::host::decimal;
 use wsgi_core::host::{BodySource, Pace};
-use wsgi_core::protocol::decimal;
 use wsgi_core::relay::{Parker, RelayHandle};
 
 use crate::blame::Blame;

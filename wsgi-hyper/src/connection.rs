@@ -17,7 +17,7 @@ use wsgi_core::host::Scheme;
 /// use axum::{Router, extract::{ConnectInfo, Request}, middleware::map_request};
 ///
 /// async fn note_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
-///     request.extensions_mut().insert(Connection { peer: Some(peer), ..Connection::default() });
+///     request.extensions_mut().insert(Connection::default().peer(peer));
 ///     request
 /// }
 ///
@@ -26,6 +26,7 @@ use wsgi_core::host::Scheme;
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Connection {
     /// The address that the client has connected to.
     pub local: Option<SocketAddr>,
@@ -33,6 +34,26 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// `Https` if the connection is encrypted.
     pub scheme: Scheme,
+}
+
+impl Connection {
+    /// Sets the address that the client has connected to.
+    pub fn local(mut self, address: impl Into<Option<SocketAddr>>) -> Self {
+        self.local = address.into();
+        self
+    }
+
+    /// Sets the client's address.
+    pub fn peer(mut self, address: impl Into<Option<SocketAddr>>) -> Self {
+        self.peer = address.into();
+        self
+    }
+
+    /// Sets the scheme.
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
 }
 
 /// A connection without TLS and with unknown addresses.

@@ -8,7 +8,8 @@
 //!
 //! use http_body_util::{BodyExt, Empty};
 //! use tower::ServiceExt;
-//! use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
+//! use wsgi_core::config::{Limits, Mode};
+//! use wsgi_core::python::{Gateway, GatewaySettings, Location};
 //! use wsgi_hyper::{StderrLog, WsgiService};
 //!
 //! #[tokio::main]

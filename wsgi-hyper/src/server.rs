@@ -19,8 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wsgi_core::host::Log;
 use wsgi_core::host::{ErrorLog, Level, Scheme};
-use wsgi_core::protocol::Log;
 
 use crate::connection::Connection;
 use crate::service::WsgiService;

@@ -63,7 +63,7 @@ const COLLECTED: u64 = 1 << 30;
 
 impl WsgiService {
     /// Serves an application at the root of the server. The gateway runs on threads
-    /// ([`Mode::Threads`](wsgi_core::python::Mode)).
+    /// ([`Mode::Threads`](wsgi_core::config::Mode)).
     pub fn new(gateway: &Arc<Gateway>, location: &Arc<Location>) -> Self {
         Self::builder(gateway, location).build()
     }

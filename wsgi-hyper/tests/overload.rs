@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Empty};
 use tower::ServiceExt;
-use wsgi_core::python::Limits;
+use wsgi_core::config::Limits;
 use wsgi_hyper::ResponseFuture;
 
 /// A body that is completely available.

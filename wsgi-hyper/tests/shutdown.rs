@@ -10,7 +10,7 @@ use common::{LONG, gateway, logged};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use tower::ServiceExt;
-use wsgi_core::python::Limits;
+use wsgi_core::config::Limits;
 use wsgi_hyper::Cut;
 
 /// A response that is larger than the channel, and responses that never end. None of them pauses where it could notice

@@ -200,7 +200,7 @@ unsafe fn take_turn(log: *mut ngx_log_t) {
 /// # Safety
 ///
 /// As for [`take_turn`].
-pub(crate) unsafe fn drain(log: *mut ngx_log_t) {
+pub(crate) unsafe fn run_tasks(log: *mut ngx_log_t) {
     let mut of_worker = 0;
     for task in PENDING.with(std::mem::take) {
         // SAFETY: this is the loop's thread, and the log is alive, as the caller promises.

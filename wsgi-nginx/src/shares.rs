@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use wsgi_core::config::Limits;
 use wsgi_core::host::Shares;
-use wsgi_core::python::Limits;
 
 use crate::loop_cell::{Loop, LoopCell};
 use crate::ngx::Request;

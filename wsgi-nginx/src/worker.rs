@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use wsgi_core::config::Mode;
 use wsgi_core::host::Level;
-use wsgi_core::python::{Gateway, GatewaySettings, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings};
 
 use crate::bindings::{
     NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t, ngx_open_file_t, ngx_process, ngx_terminate,
@@ -217,12 +218,12 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     // `shutdown` may end the process, so that pending log lines are written before.
     // SAFETY: this is the loop's thread; the log lives as long as the cycle.
     unsafe {
-        event::drain((*cycle).log);
+        event::run_tasks((*cycle).log);
         flush_logs(cycle);
     }
     log_room::with_loop_stopped(|| worker.gateway.shutdown(if terminates { TERMINATE_TIMEOUT } else { QUIT_TIMEOUT }));
     // SAFETY: this is the loop's thread; the log lives as long as the cycle.
-    unsafe { event::drain((*cycle).log) };
+    unsafe { event::run_tasks((*cycle).log) };
 }
 
 /// Flushes log files that have a buffer, as nginx does when it destroys a cycle (`ngx_conf_flush_files`).

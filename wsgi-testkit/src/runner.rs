@@ -8,9 +8,10 @@ use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
 use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
+use wsgi_core::config::{Limits, Mode, StackSize};
 use wsgi_core::error::Fault;
 use wsgi_core::host::{HostParts, Summary};
-use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Limits, Location, LocationBuilder, Mode, StackSize};
+use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder};
 
 use crate::captured::{Captured, LogLine};
 use crate::faults::Faults;

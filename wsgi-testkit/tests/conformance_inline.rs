@@ -1,6 +1,6 @@
 //! The conformance suite in this process, on one thread that serves as the event loop: see docs/conformance.md.
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{InProcess, Traits};
 

@@ -2,7 +2,7 @@
 
 mod leaving;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 use wsgi_testkit::Host;
 
 #[test]

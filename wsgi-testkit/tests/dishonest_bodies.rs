@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use wsgi_core::config::Mode;
 use wsgi_core::config::Target;
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodySource, HostParts};
-use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_testkit::{CapturingLog, CapturingSink, Event, Faults, post};
 
 /// Reads the body by the method in the path, after filling the memory that Python will allocate next.

@@ -2,7 +2,7 @@
 
 mod cycles;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 #[test]
 fn cycles_of_requests_on_threads_are_collected_whatever_is_loaded_meanwhile() {

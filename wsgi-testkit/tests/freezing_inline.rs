@@ -2,7 +2,7 @@
 
 mod cycles;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 #[test]
 fn cycles_of_requests_inline_are_collected_whatever_is_loaded_meanwhile() {

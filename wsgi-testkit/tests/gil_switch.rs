@@ -2,7 +2,7 @@
 
 mod computing;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 #[test]
 fn a_script_that_computes_on_threads_holds_up_no_other() {

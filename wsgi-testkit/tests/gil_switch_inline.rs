@@ -3,7 +3,7 @@
 
 mod computing;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 #[test]
 fn a_script_that_computes_inline_holds_up_no_other() {

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use wsgi_core::config::Mode;
 use wsgi_core::config::{Flag, LevelSettings, Target};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseHead, ResponseSink};
-use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Faults, get};
 
 /// Sends the steps that its interpreter has seen, and records its end as one.

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use wsgi_core::config::{Flag, LevelSettings, Target};
+use wsgi_core::config::{Limits, Mode};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseHead, ResponseSink};
-use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_testkit::{CapturingLog, get};
 
 /// Sends a block that is large enough to be passed without a copy; other paths return its number of references.

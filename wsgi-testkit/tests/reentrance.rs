@@ -2,7 +2,7 @@
 
 mod calling_back;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 #[test]
 fn a_call_within_a_call_on_a_thread_of_the_pool_is_refused_and_never_waits_for_itself() {

@@ -2,7 +2,7 @@
 
 mod calling_back;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 #[test]
 fn a_call_within_a_call_on_an_event_loop_is_refused_and_never_waits_for_itself() {

@@ -2,7 +2,7 @@
 
 mod destructors;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 use wsgi_testkit::Host;
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod deprecations;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 #[test]
 fn python_warns_of_nothing_that_the_gateway_does() {

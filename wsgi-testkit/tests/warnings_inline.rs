@@ -2,7 +2,7 @@
 
 mod deprecations;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 #[test]
 fn python_warns_of_nothing_that_the_gateway_does_inline() {

@@ -13,8 +13,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wsgi_benches::hop;
 use wsgi_core::config::Target;
+use wsgi_core::config::{Limits, Mode};
 use wsgi_core::host::{ErrorLog, Level};
-use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::server::Server;
 use wsgi_hyper::{StderrLog, WsgiService};
 

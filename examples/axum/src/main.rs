@@ -12,7 +12,8 @@ use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_http::{services::ServeDir, timeout::TimeoutLayer};
-use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
+use wsgi_core::config::{Limits, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::{StderrLog, WsgiService};
 
 /// Returns the routes: a router whose last route is a Python application. Any tower layer can be added around it.

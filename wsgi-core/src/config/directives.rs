@@ -15,6 +15,7 @@ use crate::protocol::reload::Mechanism;
 
 /// A directive: its form, the blocks that allow it, and its effect.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Directive {
     /// The directive's name.
     pub name: &'static str,
@@ -63,12 +64,12 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: Contexts::LOCATION.or(Contexts::IF_IN_LOCATION).or(Contexts::LIMIT_EXCEPT),
         arguments: 1..=2,
-        summary: "Answers requests with a WSGI application: the callable, \"application\" unless named, of a Python \
-                  file or of a module. A relative path is taken from the prefix of nginx. A name of dotted Python \
-                  identifiers, such as Django's \"mysite.wsgi\", is a module to import, unless a file of that name \
-                  exists or it ends in \".py\". The application is loaded at its first request; a file that is \
-                  missing by then is answered with 500, and tried again. Variables are not supported. A nested \
-                  location does not inherit it, \"if\" and \"limit_except\" blocks do.",
+        summary: "Answers requests with a WSGI application: the callable of a Python file or of a module; its name is \
+                  \"application\" by default. A relative path starts from the prefix of nginx. A dotted Python name, \
+                  such as \"mysite.wsgi\" of Django, is a module to import, unless a file of that name exists or it \
+                  ends in \".py\". The application is loaded at its first request; if the file is missing then, the \
+                  answer is 500, and the next request tries again. Variables are not supported. A nested location does \
+                  not inherit the directive, \"if\" and \"limit_except\" blocks do.",
         set: set_pass,
     },
     Directive {
@@ -77,12 +78,11 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: EVERY_LEVEL,
         arguments: 2..=2,
-        summary: "Adds a str to environ, after everything that comes from the request, which it overrides. The value \
-                  may hold variables of nginx; one that is empty in the end removes the key, unless it must exist. \
-                  Inner levels inherit name by name. Names that begin with \"wsgi.\", \"wsgi_gateway.\" or \
-                  \"x-wsgiorg.\" are reserved. SCRIPT_NAME alone also moves the rest of the path to PATH_INFO, and \
-                  HTTPS \"on\" or REQUEST_SCHEME \"https\" makes wsgi.url_scheme \"https\", for TLS that ends at a \
-                  proxy in front.",
+        summary: "Sets a variable of environ, a str. It overrides variables of the request. The value may contain \
+                  variables of nginx; if it is empty in the end, the variable is removed, unless it is required. Inner \
+                  levels inherit name by name. Names that begin with \"wsgi.\", \"wsgi_gateway.\" or \"x-wsgiorg.\" \
+                  are reserved. SCRIPT_NAME alone also moves the rest of the path to PATH_INFO, and HTTPS \"on\" or \
+                  REQUEST_SCHEME \"https\" makes wsgi.url_scheme \"https\", for a proxy in front that ends TLS.",
         set: set_var,
     },
     Directive {
@@ -91,10 +91,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_middleware off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=2,
-        summary: "Puts a middleware around the application: a callable, \"middleware\" unless named, of a module that \
-                  Python imports; it is called with the application and returns another one. Several are applied in \
-                  their order, so that the last one sees requests first. A level with directives of its own does not \
-                  inherit those of outer levels, and \"off\", alone, clears them.",
+        summary: "Applies a middleware to the application: a callable of an importable module; its name is \
+                  \"middleware\" by default. It is called with the application, and returns an application. Several \
+                  are applied in their order, so that the last one sees requests first. A level with such directives \
+                  does not inherit those of outer levels, and \"off\", alone, clears them.",
         set: push_middleware,
     },
     Directive {
@@ -103,8 +103,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_script_reloading off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Looks at the file of the application before each request, and reloads it when it has changed in time \
-                  of modification, size or inode. Modules that it imports are not watched.",
+        summary: "Checks the file of the application before each request, and reloads it if its modification \
+                  time, change time, size or inode has changed. Imported modules are not checked.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::ScriptReloading),
     },
     Directive {
@@ -113,9 +113,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_reload_mechanism module;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "What wsgi_script_reloading does: \"module\" loads the file again in the same worker, which keeps the \
-                  modules it has imported; \"process\" has the worker end after the requests it has, and nginx start \
-                  another one. Until then answers come from the old code and tell the client to ask again (Refresh: 0).",
+        summary: "The action of wsgi_script_reloading for a changed file: \"module\" loads the file again in the same \
+                  worker, which keeps the imported modules; with \"process\" the worker exits after its current \
+                  requests, and nginx starts a new one. Until then the old code answers, and tells clients to repeat \
+                  the request (Refresh: 0).",
         set: set_reload_mechanism,
     },
     Directive {
@@ -124,8 +125,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_retire_delay 5s;"),
         contexts: Contexts::HTTP,
         arguments: 1..=1,
-        summary: "How long a worker that wsgi_reload_mechanism process replaces waits for a moment without requests. \
-                  Then it stops accepting connections, finishes what it has, and ends.",
+        summary: "Time limit for a worker that wsgi_reload_mechanism process replaces: it accepts connections until it \
+                  has no request, at most for this time. Then it finishes its requests and exits.",
         set: |scope, arguments| scope.process.set_retire_delay(arguments[0]),
     },
     Directive {
@@ -134,9 +135,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_pass_authorization off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Whether applications see the credentials that a client sends: HTTP_AUTHORIZATION, and \
-                  HTTP_PROXY_AUTHORIZATION. Without it they are left out. A variable of that name that the operator \
-                  sets with wsgi_var is there in any case.",
+        summary: "Passes the credentials of a client to applications, as HTTP_AUTHORIZATION and \
+                  HTTP_PROXY_AUTHORIZATION. Otherwise environ has neither. Variables of these names from wsgi_var are \
+                  always passed.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::PassAuthorization),
     },
     Directive {
@@ -145,9 +146,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_strict off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Has start_response raise ValueError for response headers that belong to the server: the hop-by-hop \
+        summary: "Makes start_response raise ValueError for response headers that belong to the server: the hop-by-hop \
                   headers of RFC 9110, 7.6.1 (Connection, Keep-Alive, Transfer-Encoding, Upgrade...), which PEP 3333 \
-                  forbids, and Status. Without it they are left out of the response, and the error log has a warning \
+                  forbids, and Status. Otherwise they are left out of the response, and the error log has a warning \
                   for each application and name.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::Strict),
     },
@@ -158,8 +159,8 @@ pub static DIRECTIVES: &[Directive] = &[
         contexts: EVERY_LEVEL,
         arguments: 1..=7,
         summary: "Response headers of the application that nginx does not obey: X-Accel-Redirect, X-Accel-Expires, \
-                  X-Accel-Limit-Rate, X-Accel-Charset or X-Accel-Buffering. They are not passed to the client either \
-                  way. A level with directives of its own does not inherit those of outer levels.",
+                  X-Accel-Limit-Rate, X-Accel-Charset or X-Accel-Buffering. They are never passed to the client. A \
+                  level with such directives does not inherit those of outer levels.",
         set: ignore_headers,
     },
     Directive {
@@ -168,10 +169,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_allow_ranges off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Lets nginx answer requests for a part of the body (Range, If-Range) with 206 or 416, if the answer of \
-                  the application is a 200 of known length that does not deal with ranges itself. Several ranges at \
-                  once are answered where the body is one block, else with the whole body. The application produces \
-                  all of it in any case.",
+        summary: "Lets nginx answer requests for a part of the body (Range, If-Range) with 206 or 416, if the \
+                  application answers with a 200 of known length and without headers for ranges. Several ranges in one \
+                  request are answered if the body is one block, else with the whole body. The application always \
+                  produces the whole body.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::AllowRanges),
     },
     Directive {
@@ -180,10 +181,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_optimize_send_headers off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Sends status and headers at the first item that the application yields, even an empty one. If they \
-                  are all that is needed (HEAD, 304, 412), nothing more is asked of the application: it can yield an \
-                  empty item before it does what is expensive. PEP 3333 wants them held back until the first item \
-                  that is not empty; what fails in between can then not be answered with 500 any more.",
+        summary: "Sends status and headers at the first item of the iterable, even an empty one. If no body is needed \
+                  (HEAD, 304, 412), no further item is asked for: the application can yield an empty item before \
+                  expensive work. PEP 3333 holds them back until the first item that is not empty; after the early \
+                  head a failure cannot be answered with 500.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::OptimizeSendHeaders),
     },
     Directive {
@@ -192,8 +193,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_output_buffering off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Joins small items of an iterable on their way to the client, up to wsgi_write_buffer_size, where the \
-                  application yields them faster than they can be sent. PEP 3333 wants each one sent by itself.",
+        summary: "Joins small items of an iterable before they are sent, up to wsgi_write_buffer_size, if the \
+                  application yields them faster than the client takes them. PEP 3333 sends each item separately.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::OutputBuffering),
     },
     Directive {
@@ -202,9 +203,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_write_buffering off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Collects what an application passes to the write callable until it returns, in memory and beyond \
+        summary: "Collects the data of the write callable until the application returns, in memory and beyond \
                   wsgi_write_buffer_size in a temporary file. Until then start_response with exc_info replaces all of \
-                  it. Without it each call sends its block and waits for the client.",
+                  it. Otherwise each call sends its block and waits for the client.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::WriteBuffering),
     },
     Directive {
@@ -213,8 +214,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_write_buffer_size 4k;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "How much of what is written or joined memory holds for a request, at least 1k. The default is the \
-                  size of a memory page, 4k or more.",
+        summary: "Memory for the written or joined data of a request, at least 1k. The default is the size of a memory \
+                  page, 4k or more.",
         set: set_write_buffer_size,
     },
     Directive {
@@ -223,9 +224,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_temp_path wsgi_temp;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=4,
-        summary: "The folder for what is written beyond wsgi_write_buffer_size, with up to three levels of folders in \
-                  it, named by so many digits each, as client_body_temp_path has them. Its files have no names. The \
-                  default is wsgi_temp beside the folder that nginx was built to keep request bodies in.",
+        summary: "Folder for written data beyond wsgi_write_buffer_size, with up to three levels of subfolders; each \
+                  level is a number of digits, as in client_body_temp_path. The files have no names. The default is \
+                  wsgi_temp beside the folder of request bodies of this nginx.",
         set: set_temp_path,
     },
     Directive {
@@ -234,10 +235,11 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_threads 1;"),
         contexts: Contexts::HTTP,
         arguments: 1..=2,
-        summary: "How many requests of a worker may run Python at a time, each on a thread of its own; with more than \
-                  one, applications must be thread-safe (wsgi.multithread). A request that waits for its client keeps \
-                  its thread but lets another one run; \"max\" limits the threads, 256 by default. With 0 applications \
-                  run in the event loop of nginx: fastest for those that never wait, but a slow one stops its worker.",
+        summary: "Number of requests of a worker that may run Python at the same time, each on a separate thread; with \
+                  more than 1, applications must be thread-safe (wsgi.multithread). A request that waits for its \
+                  client keeps its thread but lets another one run; \"max\" limits the threads, 256 by default. With \
+                  0, applications run in the event loop of nginx: fastest if they never wait, but a slow one stops its \
+                  worker.",
         set: set_threads,
     },
     Directive {
@@ -246,10 +248,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_thread_stack_size 8m;"),
         contexts: Contexts::HTTP,
         arguments: 1..=1,
-        summary: "The stack of each thread of wsgi_threads, from 512k to 1024m. The default is RLIMIT_STACK of the worker \
-                  (\"ulimit -s\"), but not less than 8m or more than 64m, and 8m where that is unlimited. A stack takes \
-                  address space, and memory only for pages that have been used. With a small one, deep recursion and \
-                  numerical libraries crash the worker.",
+        summary: "Size of the stack of each thread of wsgi_threads, from 512k to 1024m. The default is RLIMIT_STACK of \
+                  the worker (\"ulimit -s\"), but at least 8m and at most 64m, and 8m if that is unlimited. A stack \
+                  takes address space, and memory only for pages that have been used. With a small stack, deep \
+                  recursion and numerical libraries crash the worker.",
         set: |scope, arguments| scope.process.set_thread_stack_size(arguments[0]),
     },
     Directive {
@@ -258,9 +260,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Where Python finds its standard library, as PYTHONHOME does (also \"prefix:exec_prefix\"), or a \
-                  virtual environment, whose packages applications can then import. There is one Python a worker, so \
-                  all values in a configuration must be equal.",
+        summary: "Home of the standard library of Python, as in PYTHONHOME (also \"prefix:exec_prefix\"), or a virtual \
+                  environment, whose packages applications can then import. A worker runs one Python, so all values in \
+                  a configuration must be equal.",
         set: set_home,
     },
     Directive {
@@ -269,9 +271,9 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "The interpreter that sys.executable names and whose prefix is searched for the standard library; \
-                  that of a virtual environment makes its packages available. Needed beside wsgi_python_home only if \
-                  applications start Python themselves. All values in a configuration must be equal.",
+        summary: "Value of sys.executable; Python searches its standard library from there. The program of a virtual \
+                  environment makes its packages available. Needed in addition to wsgi_python_home only if \
+                  applications start Python as a program. All values in a configuration must be equal.",
         set: set_executable,
     },
     Directive {
@@ -280,8 +282,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_python_optimize 0;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "The level of Python's option -O: 1 leaves out assertions and makes __debug__ false, 2 leaves out \
-                  documentation strings as well. All values in a configuration must be equal.",
+        summary: "Level of Python's option -O: 1 removes assertions and makes __debug__ false, 2 also removes \
+                  documentation strings. All values in a configuration must be equal.",
         set: |scope, arguments| scope.process.set_optimize(arguments[0], &scope.place),
     },
     Directive {
@@ -290,8 +292,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: None,
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Puts folders in front of sys.path. It is the same in all interpreters: the folders of all levels are \
-                  joined, those of outer levels first.",
+        summary: "Puts folders in front of sys.path, in all interpreters. The folders of all levels are joined, those \
+                  of outer levels first.",
         set: add_path,
     },
     Directive {
@@ -300,10 +302,10 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_enable_subinterpreters off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Runs the applications of each Python file (or module, where that is what wsgi_pass names) in an \
-                  interpreter of their own, with modules of their own. It is made in each worker at the first request, \
-                  and has its own threads: wsgi_threads counts for each. All share the GIL. Some extension modules \
-                  refuse a second interpreter.",
+        summary: "Runs the applications of each Python file or module of wsgi_pass in a separate interpreter, with \
+                  separate modules. The interpreter is created in each worker at the first request, and has separate \
+                  threads: wsgi_threads counts for each interpreter. All share the GIL. Some extension modules refuse \
+                  a second interpreter.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::Subinterpreters),
     },
     Directive {
@@ -312,8 +314,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_use_main_interpreter off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Keeps applications in the main interpreter where wsgi_enable_subinterpreters is on: for those with \
-                  extension modules that refuse any other, or that set signal handlers. Alone it changes nothing.",
+        summary: "Keeps applications in the main interpreter in spite of wsgi_enable_subinterpreters: for extension \
+                  modules that refuse other interpreters, and for signal handlers. Alone it changes nothing.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::MainInterpreter),
     },
     Directive {
@@ -322,8 +324,8 @@ pub static DIRECTIVES: &[Directive] = &[
         default: Some("wsgi_preload off;"),
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
-        summary: "Loads applications when a worker starts, not at their first request. One that fails to load is \
-                  logged and tried again at its first request.",
+        summary: "Loads applications when a worker starts, not at their first request. A failure is logged, and the \
+                  first request tries again.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::Preload),
     },
 ];
@@ -456,7 +458,7 @@ fn set_temp_path(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<()
 fn ignore_headers(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<(), DirectiveError> {
     for argument in arguments {
         let Some(header) = AccelHeader::named(argument.bytes) else {
-            let known = AccelHeader::ALL.map(AccelHeader::name).join("\", \"");
+            let known = AccelHeader::ALL.iter().map(|header| header.name()).collect::<Vec<_>>().join("\", \"");
             return Err(argument.invalid(format!("it must be one of \"{known}\"")));
         };
         if !scope.level.ignored_headers.get_or_insert_default().insert(header) {

@@ -28,7 +28,7 @@ pub enum Flag {
 
 impl Flag {
     /// All switches, each at the index of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &'static [Self] = &[
         Self::Preload,
         Self::PassAuthorization,
         Self::Subinterpreters,

@@ -7,19 +7,18 @@ use std::path::{Path, PathBuf};
 
 /// The entries of a `pyvenv.cfg` that identify the Python that made the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VenvConfig {
+pub(crate) struct VenvConfig {
     /// `home`: the folder of the program that made the environment.
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// `version` (the venv module) or `version_info` (virtualenv, uv): the version of Python, as written there.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// `executable` (the venv module) or `base-executable` (virtualenv): the program that made the environment.
-    pub executable: Option<PathBuf>,
+    pub(crate) executable: Option<PathBuf>,
 }
 
 impl VenvConfig {
     /// Reads the file of the virtual environment at `folder`. `None` if there is none or it cannot be read.
-    pub fn read(folder: &Path) -> Option<Self> {
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
         Some(Self::parse(&fs::read(folder.join("pyvenv.cfg")).ok()?))
     }
 
@@ -44,7 +43,7 @@ impl VenvConfig {
     }
 
     /// Major and minor version of the Python that made the environment.
-    pub fn minor(&self) -> Option<(u32, u32)> {
+    pub(crate) fn minor(&self) -> Option<(u32, u32)> {
         minor(self.version.as_deref()?)
     }
 }

@@ -6,6 +6,7 @@ use crate::protocol::environ::host_and_port;
 
 /// The parts of a request's head that concern the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Terms {
     /// The framing of the body.
     pub body: Extent,

@@ -112,7 +112,7 @@ pub trait Threads: Send + Sync + 'static {
     fn start(&self) -> Self::Guard;
 
     /// Runs after [`Pool::nudge`] on a thread between two tasks, which holds a permit.
-    fn drain(&self);
+    fn release(&self);
 
     /// Called when a task, or another method here, panicked with this payload. The thread continues.
     fn panicked(&self, panic: &(dyn Any + Send));
@@ -198,7 +198,7 @@ impl<T: Task> Pool<T> {
         self.shared.lock().withdraw(ticket)
     }
 
-    /// Makes [`Threads::drain`] run soon: at once on an idle thread if a permit is free, else when the next task ends or
+    /// Makes [`Threads::release`] run soon: at once on an idle thread if a permit is free, else when the next task ends or
     /// waits. Starts a thread only if no running task will end. Several calls before it runs count as one.
     pub fn nudge(&self) {
         let mut roster = self.shared.lock();

@@ -14,6 +14,7 @@ use crate::error_log::{ErrorLog, Level};
 #[derive(Clone)]
 pub struct Log(Arc<dyn ErrorLog>);
 
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only the gateway logs the output of applications"))]
 impl Log {
     /// Creates a log that writes to `log`.
     pub fn new(log: Arc<dyn ErrorLog>) -> Self {
@@ -28,12 +29,18 @@ impl Log {
 
     /// Adds `text` to `lines`, and logs each line that it completes. While the host's log is [full](ErrorLog::is_full),
     /// `wait` is called with it after each record.
-    pub fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {
+    pub(crate) fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {
         lines.write(text, |record| self.record(level, record, &mut wait));
     }
 
     /// As [`write`](Self::write), for bytes: see [`LineBuffer::write_bytes`].
-    pub fn write_bytes(&self, level: Level, lines: &mut LineBuffer, bytes: &[u8], mut wait: impl FnMut(&dyn ErrorLog)) {
+    pub(crate) fn write_bytes(
+        &self,
+        level: Level,
+        lines: &mut LineBuffer,
+        bytes: &[u8],
+        mut wait: impl FnMut(&dyn ErrorLog),
+    ) {
         lines.write_bytes(bytes, |record| self.record(level, record, &mut wait));
     }
 
@@ -45,7 +52,7 @@ impl Log {
     }
 
     /// Logs the incomplete line, if there is one.
-    pub fn finish(&self, level: Level, lines: &mut LineBuffer) {
+    pub(crate) fn finish(&self, level: Level, lines: &mut LineBuffer) {
         lines.finish(|record| self.0.log(level, record));
     }
 
@@ -57,7 +64,7 @@ impl Log {
     }
 
     /// Logs text of several lines, one record each; `wait` is as for [`write`](Self::write).
-    pub fn lines(&self, level: Level, text: &str, wait: impl FnMut(&dyn ErrorLog)) {
+    pub(crate) fn lines(&self, level: Level, text: &str, wait: impl FnMut(&dyn ErrorLog)) {
         let mut lines = LineBuffer::new();
         self.write(level, &mut lines, text, wait);
         self.finish(level, &mut lines);

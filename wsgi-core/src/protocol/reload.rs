@@ -131,6 +131,7 @@ impl Default for Watch {
 
 /// How a change takes effect (`wsgi_reload_mechanism`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mechanism {
     /// [`ByModule`]
     #[default]

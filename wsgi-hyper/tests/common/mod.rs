@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use wsgi_core::config::Target;
+use wsgi_core::config::{Limits, Mode};
 use wsgi_core::host::{ErrorLog, Level};
-use wsgi_core::python::{Gateway, GatewaySettings, Limits, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::{ServiceBuilder, StderrLog, WsgiService};
 
 /// Timeout of every wait in the tests.

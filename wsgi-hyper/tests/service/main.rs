@@ -19,7 +19,8 @@ use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty, Full};
 use tower::ServiceExt;
 use tower::timeout::Timeout;
-use wsgi_core::python::{Gateway, Limits};
+use wsgi_core::config::Limits;
+use wsgi_core::python::Gateway;
 use wsgi_hyper::{ResponseBody, WsgiService};
 use wsgi_testkit::Gate;
 

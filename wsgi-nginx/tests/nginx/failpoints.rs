@@ -44,7 +44,7 @@ const REQUEST_ON_A_THREAD: [(&str, &str); 2] = [("job", "pass"), ("deliver", "pa
 
 /// Failpoints without effect on the response, which is complete in spite of the panic.
 const HARMLESS: [&str; 3] = ["request_over", "release_blocks", "dealloc"];
-const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "thread_drain"];
+const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "thread_release"];
 
 /// Failpoints at the end of a worker.
 const EXIT: [&str; 2] = ["exit_process", "exit"];

@@ -4,7 +4,8 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use wsgi_core::python::{GatewaySettings, Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
+use wsgi_core::python::GatewaySettings;
 use wsgi_harness::frameworks::{Framework, check, environment};
 use wsgi_testkit::Host;
 use wsgi_testkit::conformance::{HostUnderTest as _, InProcess, Site, Traits};

@@ -2,7 +2,7 @@
 
 mod switches;
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 
 #[test]
 #[ignore = "needs the Python package index; make test runs it"]

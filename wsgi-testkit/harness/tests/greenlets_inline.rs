@@ -2,7 +2,7 @@
 
 mod switches;
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 
 #[test]
 #[ignore = "needs the Python package index; make test runs it"]

@@ -1,7 +1,7 @@
 //! Scripts in separate interpreters that use the standard library, in process. This file runs with every version of Python
 //! that CI finds.
 
-use wsgi_core::python::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode};
 use wsgi_harness::side_by_side::check_in_process;
 use wsgi_testkit::Host;
 

@@ -1,6 +1,6 @@
 //! As `side_by_side`, on an event loop.
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 use wsgi_harness::side_by_side::check_in_process;
 use wsgi_testkit::Host;
 

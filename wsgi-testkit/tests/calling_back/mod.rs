@@ -4,12 +4,13 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 
+use wsgi_core::config::Mode;
 use wsgi_core::config::Target;
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{
     BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Leaf, Level, ResponseHead, ResponseSink, Summary,
 };
-use wsgi_core::python::{Gateway, GatewaySettings, Location, Mode};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, Request, WAIT_TIMEOUT, get, post};
 
 /// Stores the objects of its request, and makes the call that the path names.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 use wsgi_testkit::{App, Host, figure, get};
 
 /// `/compute` runs until `/stop` or for twenty seconds, and never blocks meanwhile, so that only Python's switch interval

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use wsgi_core::python::Mode;
+use wsgi_core::config::Mode;
 use wsgi_testkit::{App, Host, Request, get, post};
 
 /// Set in the child process.

@@ -7,11 +7,7 @@ fn main() -> ExitCode {
         eprintln!("usage: wsgi-public-api FILE.json");
         return ExitCode::from(2);
     };
-    let api = public_api::Builder::from_rustdoc_json(&path)
-        .omit_blanket_impls(true)
-        .omit_auto_trait_impls(true)
-        .omit_auto_derived_impls(true)
-        .build();
+    let api = public_api::Builder::from_rustdoc_json(&path).omit_blanket_impls(true).build();
     match api {
         Ok(api) => {
             for item in api.items() {

@@ -20,7 +20,7 @@ pub enum AccelHeader {
 
 impl AccelHeader {
     /// All of these headers.
-    pub const ALL: [Self; 5] = [Self::Redirect, Self::Expires, Self::LimitRate, Self::Charset, Self::Buffering];
+    pub const ALL: &'static [Self] = &[Self::Redirect, Self::Expires, Self::LimitRate, Self::Charset, Self::Buffering];
 
     /// Returns the usual spelling.
     pub const fn name(self) -> &'static str {
@@ -42,7 +42,7 @@ impl AccelHeader {
 
     #[cold]
     fn find(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
+        Self::ALL.iter().copied().find(|header| name.eq_ignore_ascii_case(header.name().as_bytes()))
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_header_is_found_in_any_spelling_and_no_other_is() {
-        for header in AccelHeader::ALL {
+        for &header in AccelHeader::ALL {
             let name = header.name();
             for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
                 assert_eq!(AccelHeader::named(name.as_bytes()), Some(header), "{name}");
@@ -149,7 +149,7 @@ mod tests {
     fn a_set_holds_what_was_added() {
         let mut set = AccelHeaders::default();
         assert!(set.insert(AccelHeader::Buffering) && !set.insert(AccelHeader::Buffering));
-        let held = AccelHeader::ALL.into_iter().filter(|header| set.contains(*header));
+        let held = AccelHeader::ALL.iter().copied().filter(|header| set.contains(*header));
         assert_eq!(held.collect::<Vec<_>>(), [AccelHeader::Buffering]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | stage   | holds a permit | ends when                                                                       |
 //! |---------|----------------|---------------------------------------------------------------------------------|
-//! | Called  | yes            | the thread has woken up, and has drained if requested: Running                  |
+//! | Called  | yes            | the thread has woken up, and has released references if requested: Running                  |
 //! | Running | yes            | the task waits: Parked, or Due if it was woken meanwhile; no work left: Idle    |
 //! | Away    | no             | the wait within the step is over: Running if a permit is free, else Due         |
 //! | Parked  | no             | the task is woken: Running if a permit is free, else Due                        |
@@ -48,7 +48,7 @@ pub(super) struct Roster<T: Task> {
     cannot_start: bool,
     /// The error of the first such attempt, until it is reported.
     pub(super) start_failure: Option<io::Error>,
-    /// Whether a drain is requested.
+    /// Whether a call of `Threads::release` is requested.
     pub(super) nudged: bool,
     /// Whether further tasks are refused.
     pub(super) closing: bool,
@@ -129,13 +129,13 @@ impl<T: Task> Roster<T> {
             return Some(self.summon(number, Stage::Running { woken: false }));
         }
         let task = self.waiting() > 0;
-        let drain = self.nudged && self.called == 0 && !self.closing;
-        if task || drain {
+        let release = self.nudged && self.called == 0 && !self.closing;
+        if task || release {
             if let Some(number) = self.idle.pop() {
                 self.called += 1;
                 return Some(self.summon(number, Stage::Called));
             }
-            // Other running threads will drain when their tasks end.
+            // Other running threads will release when their tasks end.
             if (task || self.free + 1 == self.permits) && self.start_thread(pool) {
                 return None;
             }
@@ -244,7 +244,7 @@ impl<T: Task> Roster<T> {
     pub(super) fn work(&mut self, number: usize) -> Option<Work<T>> {
         let called = self.seats[number].stage == Stage::Called;
         if self.woken.is_empty() && std::mem::take(&mut self.nudged) {
-            // After the drain it comes back for a task, so it counts as called for one.
+            // After the release it comes back for a task, so it counts as called for one.
             if !called {
                 self.turn(number, Stage::Called);
                 self.called += 1;

@@ -108,7 +108,7 @@ impl<T: Task, H: Threads> Worker<T, H> {
                     self.run(task, &mut Context::from_waker(&waker));
                 }
                 Work::Drain => {
-                    self.attempt(|| self.threads.drain());
+                    self.attempt(|| self.threads.release());
                 }
             }
         }

@@ -45,7 +45,7 @@ impl Task for Streaming {
 #[derive(Debug, PartialEq)]
 enum Event {
     Started(ThreadId),
-    Drained(ThreadId),
+    Released(ThreadId),
     Panicked(String),
     CannotStart(StackSize, io::ErrorKind),
     Ended(ThreadId),
@@ -73,8 +73,8 @@ impl Threads for Observed {
         Guard(self.events.clone())
     }
 
-    fn drain(&self) {
-        let _ = self.events.send(Event::Drained(thread::current().id()));
+    fn release(&self) {
+        let _ = self.events.send(Event::Released(thread::current().id()));
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) {
@@ -149,7 +149,7 @@ impl Fixture {
         Parked { thread, waker, resumed }
     }
 
-    /// Blocks until all tasks have been dropped. Threads are idle then, unless they drain.
+    /// Blocks until all tasks have been dropped. Threads are idle then, unless they release.
     fn quiet(&self) {
         while self.pool.in_flight() > 0 {
             thread::yield_now();
@@ -187,8 +187,8 @@ fn is_started(event: &Event) -> bool {
     matches!(event, Event::Started(_))
 }
 
-fn is_drained(event: &Event) -> bool {
-    matches!(event, Event::Drained(_))
+fn is_release(event: &Event) -> bool {
+    matches!(event, Event::Released(_))
 }
 
 fn is_refusal(event: &Event) -> bool {

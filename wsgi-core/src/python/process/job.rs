@@ -43,8 +43,8 @@ impl Threads for PythonThreads {
         ThreadGuard { interpreter: self.interpreter, _stack: stack }
     }
 
-    fn drain(&self) {
-        failpoint("thread_drain");
+    fn release(&self) {
+        failpoint("thread_release");
         // Attaching releases the references that wait for that.
         drop(Attached::new(self.interpreter));
     }

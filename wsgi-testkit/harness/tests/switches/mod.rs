@@ -4,8 +4,9 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
+use wsgi_core::config::Mode;
 use wsgi_core::host::Level;
-use wsgi_core::python::{GatewaySettings, Mode};
+use wsgi_core::python::GatewaySettings;
 use wsgi_harness::frameworks::environment;
 use wsgi_testkit::{Host, WAIT_TIMEOUT, get, post};
 

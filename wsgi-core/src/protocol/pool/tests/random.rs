@@ -67,7 +67,7 @@ struct Counts {
     dropped: AtomicUsize,
     astray: AtomicUsize,
     panics: AtomicUsize,
-    drains: AtomicUsize,
+    releases: AtomicUsize,
     threads: AtomicUsize,
 }
 
@@ -159,8 +159,8 @@ impl Threads for Counted {
         Present(Arc::clone(&self.0))
     }
 
-    fn drain(&self) {
-        self.0.drains.fetch_add(1, Ordering::SeqCst);
+    fn release(&self) {
+        self.0.releases.fetch_add(1, Ordering::SeqCst);
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) {
@@ -258,8 +258,8 @@ proptest! {
         prop_assert_eq!(count(&counts.threads), 0);
         prop_assert!(count(&counts.most_running) <= limits.permits);
         prop_assert!(count(&counts.most_begun) <= limits.max_threads);
-        prop_assert!(count(&counts.drains) <= nudges);
-        prop_assert!(nudges == 0 || count(&counts.drains) > 0);
+        prop_assert!(count(&counts.releases) <= nudges);
+        prop_assert!(nudges == 0 || count(&counts.releases) > 0);
         prop_assert!(limits.queue < total || count(&refused) == 0);
     }
 }
