@@ -75,7 +75,7 @@ pub(crate) struct Source<B: Body> {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Longest time between two parts of a body.
-    pub(crate) patience: Duration,
+    pub(crate) client_timeout: Duration,
     /// Limit on the total time of a body.
     pub(crate) pace: Pace,
 }
@@ -83,7 +83,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// Returns how long the next part may take.
     pub(crate) fn next(&self) -> Duration {
-        self.pace.left().map_or(self.patience, |left| left.min(self.patience))
+        self.pace.left().map_or(self.client_timeout, |left| left.min(self.client_timeout))
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
 
     /// Also returns the receiving end of the response, which keeps the response open until dropped.
     fn source(body: Surprise, length: u64) -> (Source<Surprise>, Relay<Head>) {
-        let limits = Limits { patience: Duration::MAX, pace: Pace::default() };
+        let limits = Limits { client_timeout: Duration::MAX, pace: Pace::default() };
         let (_, relay) = relay(ROOM);
         (Source::new(body, Some(length), relay.handle(), limits), relay)
     }

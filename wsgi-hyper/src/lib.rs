@@ -66,7 +66,7 @@
 //! - With a body of known length the application is called when the first part of the body has arrived; `wsgi.input`
 //!   then has neither `seek` nor `tell`. While the application waits for more, another request has its permit. If the
 //!   client disconnects in the middle of the body, reading raises `OSError`.
-//! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::patience`]). At
+//! - A client that sends its body too slowly gets 408 ([`ServiceBuilder::body_rate`], [`ServiceBuilder::client_timeout`]). At
 //!   most half of the threads wait for bodies.
 //! - With `server::Server`, a client that closes its half of the connection after its request (`nc -N`) counts as
 //!   disconnected, and gets only the part of the response that was sent before the server noticed. nginx with threads

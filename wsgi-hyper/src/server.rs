@@ -6,8 +6,8 @@ mod front;
 mod guarded;
 pub(crate) mod memory;
 mod merging;
-mod patient;
 mod rules;
+mod timed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub use access::Access;
 use access::AccessLog;
 use front::FrontService;
 use guarded::Guarded;
-use patient::Patient;
+use timed::Timed;
 
 /// Timeout for the head of a request, and for a connection between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -120,7 +120,7 @@ impl Server {
 async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiver<bool>, log: Log) {
     // Blocks of a generator are sent without delay. A failure here only costs latency.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Guarded::new(Patient::new(stream, SEND_TIME)));
+    let io = TokioIo::new(Guarded::new(Timed::new(stream, SEND_TIME)));
     let mut http = strictest().serve_connection(io, front.clone());
     let mut stopping = false;
     let result = loop {

@@ -55,7 +55,7 @@ struct Shared {
     open: Arc<Open>,
 }
 
-/// Default of [`ServiceBuilder::patience`], equal to that of nginx's `send_timeout`.
+/// Default of [`ServiceBuilder::client_timeout`], equal to that of nginx's `send_timeout`.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Default of [`ServiceBuilder::collect_chunked_bodies`], in bytes.
@@ -77,7 +77,7 @@ impl WsgiService {
                 mount: Mount::default(),
                 log: Arc::new(StderrLog::default()),
                 software: concat!("wsgi-hyper/", env!("CARGO_PKG_VERSION")).to_owned(),
-                limits: Limits { patience: CLIENT_TIMEOUT, pace: Pace::default() },
+                limits: Limits { client_timeout: CLIENT_TIMEOUT, pace: Pace::default() },
                 collected: Some(COLLECTED),
                 open: Arc::default(),
             },
@@ -168,7 +168,7 @@ impl WsgiService {
         let Shared { gateway, location, log, limits, open, .. } = &*self.shared;
         let Prepared { snapshot, is_head, sink, relay, blame } = request;
         let entry = open.add(relay.handle());
-        let sink = Sink::new(sink, is_head, limits.patience, blame);
+        let sink = Sink::new(sink, is_head, limits.client_timeout, blame);
         let parts = HostParts::new(sink, Arc::clone(log)).body(body);
         match gateway.dispatch(location, snapshot, parts) {
             Ok(handle) => ResponseFuture(Stage::Waiting(Some(ResponseReader::new(relay, handle, entry)))),
@@ -238,15 +238,15 @@ impl ServiceBuilder {
     /// Sets how long a client may send nothing of its body while the server or application waits for it, and how long
     /// it may take no data while an application writes through the write callable; 60 seconds by default. Between the
     /// blocks of an iterable the server decides.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.shared.limits.patience = patience;
+    pub fn client_timeout(mut self, timeout: Duration) -> Self {
+        self.shared.limits.client_timeout = timeout;
         self
     }
 
     /// Sets how many bytes of its body a client must send, on average, for each second of waiting beyond the first 20:
     /// [`Pace::RATE`] by default, 0 for no limit. Time in which the application does not read is not counted.
     ///
-    /// A client that is slower, or exceeds [`patience`](Self::patience), gets 408. If the application is reading
+    /// A client that is slower, or exceeds [`client_timeout`](Self::client_timeout), gets 408. If the application is reading
     /// already, it gets an `OSError`, and the client gets 408 if the application then fails.
     pub fn body_rate(mut self, bytes_a_second: u64) -> Self {
         self.shared.limits.pace = Pace::new(bytes_a_second);

@@ -24,21 +24,21 @@ pub(crate) struct Head {
 
 pub(crate) struct Sink {
     relay: RelaySink<Head>,
-    patience: Duration,
+    client_timeout: Duration,
     head_request: bool,
     /// Shared with the request's body. `None` without a body.
     blame: Option<Arc<Blame>>,
 }
 
 impl Sink {
-    /// `patience` is how long the client may take no data while the application waits for it.
+    /// `client_timeout` is how long the client may take no data while the application waits for it.
     pub(crate) fn new(
         relay: RelaySink<Head>,
         head_request: bool,
-        patience: Duration,
+        client_timeout: Duration,
         blame: Option<Arc<Blame>>,
     ) -> Self {
-        Self { relay, patience, head_request, blame }
+        Self { relay, client_timeout, head_request, blame }
     }
 }
 
@@ -66,7 +66,7 @@ impl ResponseSink for Sink {
     }
 
     fn drain(&mut self) -> Result<(), HostError> {
-        self.relay.wait_for_room(self.patience, false).map(drop)
+        self.relay.wait_for_room(self.client_timeout, false).map(drop)
     }
 
     fn finish(&mut self) -> Result<(), HostError> {

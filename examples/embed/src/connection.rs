@@ -16,7 +16,7 @@ use wsgi_core::host::{
 use wsgi_core::http1::{Extent, Terms, Writer};
 use wsgi_core::relay::{Part, ROOM, relay};
 
-use crate::patient::{Patient, SILENCE};
+use crate::timed::{CLIENT_TIMEOUT, Timed};
 use crate::{Busy, Site};
 
 /// Time limit for the head of a request, including the wait for its first byte.
@@ -27,10 +27,10 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Answers the requests of a connection until the client or the server ends it.
 pub(crate) fn serve(stream: &TcpStream, site: &'static Site) -> io::Result<()> {
-    stream.set_write_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     stream.set_nodelay(true)?;
     let incoming = Incoming {
-        reader: BufReader::new(Patient::new(stream.try_clone()?)),
+        reader: BufReader::new(Timed::new(stream.try_clone()?)),
         body: Extent::default(),
         pace: Pace::default(),
         too_slow: false,
@@ -49,7 +49,7 @@ pub(crate) fn serve(stream: &TcpStream, site: &'static Site) -> io::Result<()> {
 
 /// Input of a client: the thread of the connection reads heads, the thread of the application reads bodies.
 struct Incoming {
-    reader: BufReader<Patient>,
+    reader: BufReader<Timed>,
     body: Extent,
     /// Limits the time that the client may take for the body.
     pace: Pace,

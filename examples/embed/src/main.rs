@@ -4,7 +4,7 @@
 //! It does everything that a host must do. For the open internet it lacks TLS, and a limit on the number of clients.
 
 mod connection;
-mod patient;
+mod timed;
 
 use std::sync::{Arc, Condvar};
 use std::{env, error::Error, io, net::TcpListener, process, thread, time::Duration};

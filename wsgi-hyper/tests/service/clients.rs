@@ -83,7 +83,7 @@ def application(environ, start_response):
     return []
 "#,
     );
-    let service = builder.patience(Duration::from_millis(10)).build();
+    let service = builder.client_timeout(Duration::from_millis(10)).build();
     let body = ask(&service, get("/")).await.into_body();
     lines.wait_for("] client timed out");
     drop(body);
@@ -92,7 +92,7 @@ def application(environ, start_response):
 #[tokio::test]
 async fn read_times_out_if_the_client_stops_sending() {
     let (builder, lines) = logged(gateway(), READING);
-    let service = builder.patience(Duration::from_millis(10)).build();
+    let service = builder.client_timeout(Duration::from_millis(10)).build();
     let (request, mut client) = post();
     client.send_data(Bytes::from_static(b"first")).await.unwrap();
     assert_eq!(text(ask(&service, request).await).await, "");
@@ -102,7 +102,7 @@ async fn read_times_out_if_the_client_stops_sending() {
 #[tokio::test]
 async fn a_client_that_sends_nothing_of_its_body_gets_408_and_no_application() {
     let (builder, lines) = logged(gateway(), READING);
-    let service = builder.patience(Duration::from_millis(10)).build();
+    let service = builder.client_timeout(Duration::from_millis(10)).build();
     let (request, _client) = post();
     let response = ask(&service, request).await;
     assert_eq!((response.status().as_u16(), response.headers()["connection"].to_str().unwrap()), (408, "close"));
@@ -114,7 +114,7 @@ async fn a_client_that_sends_nothing_of_its_body_gets_408_and_no_application() {
 async fn failure_caused_by_a_slow_client_is_answered_with_408() {
     let source = "def application(environ, start_response):\n    environ['wsgi.input'].read()\n";
     let (builder, lines) = logged(gateway(), source);
-    let service = builder.patience(Duration::from_millis(10)).build();
+    let service = builder.client_timeout(Duration::from_millis(10)).build();
     let (request, mut client) = post();
     client.send_data(Bytes::from_static(b"first")).await.unwrap();
     assert_eq!(ask(&service, request).await.status(), 408);

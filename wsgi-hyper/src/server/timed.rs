@@ -10,16 +10,16 @@ use tokio::time::{Sleep, sleep};
 
 /// A stream whose writes fail when the client has read nothing for some time. hyper has a timeout for heads, but none
 /// for this.
-pub(super) struct Patient<S> {
+pub(super) struct Timed<S> {
     stream: S,
-    patience: Duration,
+    client_timeout: Duration,
     /// Runs while a write is pending.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, timer: None }
+impl<S> Timed<S> {
+    pub(super) fn new(stream: S, client_timeout: Duration) -> Self {
+        Self { stream, client_timeout, timer: None }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -32,19 +32,19 @@ impl<S> Patient<S> {
             self.timer = None;
             return result;
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.client_timeout)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "client timed out")))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.limit(cx, result)
@@ -82,7 +82,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn write_fails_if_the_client_does_not_read() {
         let (near, _far) = duplex(4);
-        let mut near = Patient::new(near, Duration::from_secs(60));
+        let mut near = Timed::new(near, Duration::from_secs(60));
         near.write_all(b"full").await.unwrap();
         let error = near.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_byte_read_by_the_client_restarts_the_timeout() {
         let (near, mut far) = duplex(1);
-        let mut near = Patient::new(near, Duration::from_secs(60));
+        let mut near = Timed::new(near, Duration::from_secs(60));
         let slow = tokio::spawn(async move {
             for _ in 0..5 {
                 sleep(Duration::from_secs(50)).await;
