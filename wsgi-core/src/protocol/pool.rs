@@ -5,7 +5,7 @@
 //! and gives its permit to another task, between two steps or [in the middle of one](without_permit). A task that finds no
 //! free permit waits in a bounded queue; if the queue is full, it is returned to the caller.
 //!
-//! Tasks that [stream](Task::streams) may wait in the middle of a step for as long as their clients like. They may use only
+//! Tasks that [stream](Task::streams) may wait in the middle of a step for any time that a client takes. They may use only
 //! half of the threads, so that they cannot occupy all: further ones wait in a separate queue.
 //!
 //! The pool does not know Python: [`Threads`] does what a thread needs before its first task and after its last.
