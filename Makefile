@@ -1,5 +1,5 @@
-# `make` alone lists the targets. No variable here may be called NGINX: make exports it, and nginx takes it for a list of
-# inherited sockets.
+# `make` alone lists the targets. No variable here may be called NGINX: make exports it, and nginx reads a list of inherited
+# sockets from a variable of that name.
 
 PYTHON ?= python3
 APP ?= examples/hello.py
@@ -21,7 +21,8 @@ help:
 	@echo 'make nginx     build nginx and the module into target/nginx, for development (DEBUG=1: with debug lines, HTTP2=1: with HTTP/2)'
 	@echo 'make module    build the module for an installed nginx: NGINX_BIN=$(NGINX_BIN)'
 	@echo 'make hyper     build the server without nginx, for development: target/release/wsgi-hyper'
-	@echo 'make lint      check formatting, clippy, dependencies, packages and documentation'
+	@echo 'make lint      run the static checks: executable scripts, formatting, clippy, floors, unsafe code, comments, names of tests,'
+	@echo '               oldest Rust, dependencies, public API, packages, documentation'
 	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
 	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'

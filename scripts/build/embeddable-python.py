@@ -1,7 +1,7 @@
-"""Tells whether the library of the running interpreter can be embedded.
+"""Checks whether the running interpreter can be embedded: CPython with a shared library, the GIL and development files.
 
-If so, prints its path and that of the program itself, which differ in a virtual environment; else one sentence. The exit
-status is 2 where only development files are missing, and 1 for any other problem.
+If so, prints sys.executable and the path behind its symbolic links, which differ in a virtual environment; else prints an error.
+The exit status is 2 if only development files are missing, and 1 for any other problem.
 """
 
 import os
@@ -12,7 +12,7 @@ OLDEST = (3, 9)
 
 
 def problem():
-    """What is wrong, or None, and the exit status."""
+    """The error message, None without an error, and the exit status."""
     name = "Python %d.%d (%s)" % (sys.version_info[0], sys.version_info[1], sys.executable)
     if sys.version_info < OLDEST:
         return "%s is too old: %d.%d or newer is needed, choose one with PYTHON=" % ((name,) + OLDEST), 1

@@ -1,4 +1,4 @@
-"""first-status.py PORT: prints the status of `GET /`; fails while nobody listens."""
+"""first-status.py PORT: prints the status of `GET /`; fails while the connection is refused."""
 
 import http.client
 import sys

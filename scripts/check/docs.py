@@ -1,10 +1,10 @@
 """docs.py LOG...: fails unless the pages in docs/ that list tests agree with the output of `cargo test` in LOG.
 
-docs.py --names: fails if such a page names a test that the sources do not have. It runs nothing, so a test that was
-renamed is found before the tests have run.
+docs.py --names: fails if such a page names a test that the sources do not have. It needs no log, so it finds a renamed test
+before the tests run.
 
-PAGES names those pages: docs/conformance.md maps the items of PEP 3333, docs/scenarios.md the behaviour of the directives,
-docs/threat-model.md attacks. Each has rows with ids in tables of one form. A test that counts has passed, and failed nowhere.
+PAGES lists those pages: docs/conformance.md maps the items of PEP 3333 to tests, docs/scenarios.md the behaviour of the
+directives, docs/threat-model.md attacks. Each row has an id. A test counts if it has passed and failed in no run.
 """
 
 import collections
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Tests:
-    """How tests ended, by their names with and without the modules in front."""
+    """Results of tests by name, with and without the path of modules."""
 
     def __init__(self, log):
         self.ends = collections.defaultdict(set)
@@ -59,7 +59,7 @@ def tables(text):
 
 
 class Page:
-    """A page whose tables with this head have a row for each id, or for several."""
+    """A page. Its tables with the columns `head` have a row for each id, or for several ids."""
 
     def __init__(self, path, head, ids):
         self.path, self.head, self.problems, self.rows = path, head, [], []
@@ -83,13 +83,13 @@ class Page:
             self.rows.append((table.section, cells))
 
     def unique_ids(self):
-        """The ids of all rows. Each stands in one row."""
+        """The ids of all rows; an id with several rows is a problem."""
         ids = collections.Counter(cells[0] for _, cells in self.rows)
         self.problems += [f"{id} has {count} rows" for id, count in ids.items() if count > 1]
         return list(ids)
 
     def named_tests(self, tests):
-        """The tests in the last cells. Each row has one at least, and all of them count."""
+        """The tests in the last cells; a row without a test, or with a test that does not count, is a problem."""
         names = set()
         for _, cells in self.rows:
             found = re.findall(r"`(\w+)`", cells[-1])
@@ -100,7 +100,7 @@ class Page:
         return names
 
 
-# The hosts that docs/conformance.md lists, and the modules of the tests that run the suite on them.
+# The hosts in docs/conformance.md, with the modules of the tests that run the suite on them.
 HOSTS = {
     "in process": "in_process",
     "in process, inline": "in_process_inline",
@@ -113,7 +113,7 @@ HOSTS = {
 
 
 def clauses():
-    """The suite's clauses by its macros: those of all hosts, and those of hosts with a wire."""
+    """The clauses in the suite's macros: those for all hosts, and those for hosts with a wire."""
     source = (ROOT / "wsgi-testkit/src/conformance/suite.rs").read_text()
     found = {}
     for macro in ("conformance_suite", "wire_conformance_suite"):
@@ -123,7 +123,7 @@ def clauses():
 
 
 def hosts(page):
-    """The hosts that the page lists, by whether they have a wire."""
+    """The hosts in the page's table; the value is whether the host has a wire."""
     rows = [row for table in page.tables if table.head == ["host", "where it runs", "wire"] for row in table.rows]
     found = {host: wire for names, _, wire in rows for host in names.split("; ")}
     page.problems += [f"{host} is not in HOSTS of scripts/check/docs.py" for host in found if host not in HOSTS]
@@ -133,14 +133,14 @@ def hosts(page):
 
 
 def conformance(page, tests):
-    """Every item has a row, every clause is in one, and has passed on each of its hosts."""
+    """Checks that every item has a row, and that every clause is in a row and has passed on each of its hosts."""
     common, wire = clauses()
     mapped = page.named_tests(tests)
     said = re.search(r"\bD\.1 to D\.(\d+)\b", page.text)
     items = {int(number) for _, cells in page.rows for number in re.findall(r"D\.(\d+)", cells[0])}
     last = int(said[1]) if said else max(items, default=0)
     if not said:
-        page.problems.append("the page does not say which items there are, by \"D.1 to D.\" and a number")
+        page.problems.append("the page does not state the range of items: \"D.1 to D.\" and a number")
     page.problems += [f"D.{number} is not in the map" for number in range(1, last + 1) if number not in items]
     page.problems += [f"D.{number} is not one of D.1 to D.{last}" for number in sorted(items) if number > last]
     page.problems += [f"{clause} is not in the map" for clause in sorted((common | wire) - mapped)]
@@ -160,7 +160,7 @@ def conformance(page, tests):
 
 
 def scenarios(page, tests):
-    """Every scenario has a test with its id in the name, and no test has another id of the same families."""
+    """Checks that every scenario has a test with its id in the name, and that no test has an unknown id of the same families."""
     ids = {id.lower().replace("-", "_"): id for id in page.unique_ids()}
     families = "|".join({id.partition("_")[0] for id in ids})
     tested = {id for name in tests.passed() for id in re.findall(rf"(?:^|_)((?:{families})_\d+)", name.rpartition("::")[2])}
@@ -174,7 +174,7 @@ SECTIONS = {"REQ": "Requests", "RES": "Responses", "FLT": "Faults", "MEM": "Memo
 
 
 def threats(page, tests):
-    """Every attack stands in its section and names tests."""
+    """Checks that every attack is in its section and names tests."""
     ids, names = page.unique_ids(), page.named_tests(tests)
     page.problems += [f"{cells[0]} is not an id of the section \"{section}\"" for section, cells in page.rows
                       if SECTIONS.get(cells[0].partition("-")[0]) != section]
@@ -183,7 +183,7 @@ def threats(page, tests):
     return f"{len(ids)} attacks with {len(names)} tests, each of which passed"
 
 
-# Of each page: the columns of its tables, the ids of a row, and the rules.
+# For each page: the columns of its tables, the pattern of an id, and the function with its rules.
 PAGES = {
     "docs/conformance.md": (["item", "rule", "tests"], r"[A-Z]\.\d+(, [A-Z]\.\d+)*", conformance),
     "docs/scenarios.md": (["id", "scenario"], r"[A-Z]+-[1-9]\d*", scenarios),
@@ -192,7 +192,7 @@ PAGES = {
 
 
 def names():
-    """Whether every test that a page names is a function of the sources, or of the lists that a macro makes them from."""
+    """Exits with an error if a page names a test that is neither a function in the sources nor a clause of the suite's macros."""
     sources = [path.read_text() for path in ROOT.glob("*/**/*.rs") if path.relative_to(ROOT).parts[0] != "target"]
     known = set(re.findall(r"\bfn (\w+)", "\n".join(sources))).union(*clauses())
     failed = False

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""floors.py: fails on an import from a lower floor to a higher one, and on files that import each other in a circle.
+"""floors.py: fails if a file on a lower floor imports from a higher one, and if files import each other in a circle.
 
-FLOORS names the floors of a folder from the lowest to the highest. A floor is a list of files and folders; a file stands for the
-folder of the same name, too. Tests are left out: they may look at anything.
+FLOORS lists the floors of a folder from the lowest to the highest. A floor is a list of modules; a module includes its
+submodules. Tests are left out: they may import everything.
 """
 
 import re
@@ -12,26 +12,26 @@ from pathlib import Path
 FLOORS = {
     "wsgi-core/src/python": [["attach"], ["objects"], ["application"], ["exchange"], ["process"]],
     "wsgi-nginx/src": [
-        # nginx in Rust: names, records, the loop's thread, panics.
+        # Wrappers of nginx: bindings, log records, cells of the event loop's thread, panics.
         ["bindings", "descriptors", "guard", "kept", "lines", "log", "log_room", "loop_cell", "ngx", "preconditions", "temporary", "umask"],
-        # What a request and a worker are made of.
+        # Parts of a request and of a worker.
         ["accel", "body", "event", "head", "reentry", "req", "retire", "shares"],
         ["conf", "request", "worker"],
-        # A request under way, and its sinks.
+        # A request in progress, and its sinks.
         ["chain", "handover", "inline_sink", "response", "thread_sink"],
         ["handler"],
-        # The module as nginx knows it.
+        # The module's tables for nginx.
         ["directives", "entry"],
     ],
 }
 
-# Files that are one idea and import each other.
+# Sets of files that may import each other.
 CIRCLES = {
     "wsgi-core/src/python": [
         {"attach/data", "attach/forked", "attach/interpreter", "attach/lock", "attach/thread", "attach/token"},
     ],
     "wsgi-nginx/src": [
-        # The way of a request, in several files.
+        # The states of a request, in several files.
         {"handler", "handler/deliver", "handler/end", "handler/inline", "handler/resume"},
     ],
 }
@@ -60,7 +60,7 @@ def expand(path):
 
 
 def paths(text):
-    """All paths that begin at `super`, `self` or `crate`, those of `use` and those within code."""
+    """All paths that begin with `super`, `self` or `crate`: those of `use`, and those in other code."""
     for statement in re.findall(r"\buse\s+([^;]+);", text):
         yield from expand(re.sub(r"\s+", " ", statement))
     yield from re.findall(r"\b(?:super|crate)(?:::\w+)+", re.sub(r"\buse\s+[^;]+;", "", text))
@@ -99,7 +99,7 @@ class Tree:
         return next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.modules), None)
 
     def circles(self):
-        """Sets of files of which each reaches all others."""
+        """Sets of files in which each file imports all others, directly or indirectly."""
         reach = {module: self.reachable(module) for module in self.modules}
         mutual = {frozenset(b for b in reach[a] if a in reach[b]) for a in reach}
         return [circle for circle in mutual if len(circle) > 1]

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""unsafe.py [--list]: how much of the code is inside unsafe blocks, and whether each block and function says why that is sound.
+"""unsafe.py [--list]: counts the code inside unsafe blocks, and checks the notes that say why blocks and functions are sound.
 
-Fails on a crate or file with a larger part than its limit, on a long block, on an unsafe function without `# Safety`, on a block
-without a `// SAFETY:` note, and on a note that names no fact. --list shows every file and what is left to do. Tests are left out.
+Fails if a crate or module has a larger part of such code than its limit, and on a long block, an unsafe function without
+`# Safety`, a block without a `// SAFETY:` note, and a note that names no fact. --list prints every file. Tests are left out.
 """
 
 import re
 import sys
 from pathlib import Path
 
-# Of 100 lines of code, so many may be inside unsafe blocks.
+# Limits of the part of the code inside unsafe blocks, in per cent of the lines.
 LIMITS = {"wsgi-nginx/src": 12, "wsgi-core/src/python": 15}
 FILES = {"wsgi-nginx/src/handler": 20}
 LONGEST_BLOCK = 20
-# Notes that refer to another one, or that stop at the caller's promise.
+# Notes that refer to another note, or only to the caller's promise.
 EMPTY_NOTES = re.compile(r"as above|^the caller's promise\.?$|^see above", re.IGNORECASE)
 
 
@@ -72,7 +72,7 @@ class Source:
         return "\n".join(self.lines[first:number])
 
     def check_note(self, number):
-        # The note stands before the statement that the block is a part of.
+        # The note is above the statement that contains the block.
         first = number
         while first > max(0, number - 8) and "SAFETY:" not in self.above(first):
             first -= 1

@@ -1,12 +1,12 @@
-# Sourced by the gates on dependencies: cargo-deny, and what it looks at.
+# Sourced by the checks of dependencies: cargo-deny, and the manifests.
 # shellcheck shell=bash
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 deny_version=0.20.2
 
-# Builds cargo-deny into target/tools, unless this version of it is there. It is not optimised: that would take more than twice
-# the time, and it runs for a second.
+# Builds cargo-deny into target/tools, unless this version is installed there. Without optimisation: that would more than double
+# the time of the build, and cargo-deny runs for a second.
 build_deny() {
     ! grep -qs "^\"cargo-deny $deny_version " "$target/tools/.crates.toml" || return 0
     step "building cargo-deny $deny_version"
@@ -15,8 +15,8 @@ build_deny() {
         cargo install --quiet --root "$target/tools" --locked "cargo-deny@$deny_version"
 }
 
-# deny MANIFEST ARGUMENT...: checks what a manifest depends on, by its lock file as it is. Sources are fetched if they are not
-# there; nothing else is.
+# deny MANIFEST ARGUMENT...: checks the dependencies of a manifest in its unchanged lock file. Uses the network only to fetch
+# missing sources.
 deny() {
     local manifest=$1
     shift
@@ -26,5 +26,5 @@ deny() {
         check --hide-inclusion-graph "$@"
 }
 
-# The manifest of every workspace. What lies in target is none of ours.
+# Prints the manifest of every workspace of the project; target/ has workspaces of others.
 manifests() { find . -name target -prune -o -name Cargo.lock -printf '%P\n' | sort | sed 's/lock$/toml/'; }

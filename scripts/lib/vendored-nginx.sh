@@ -1,6 +1,6 @@
-# Sourced where the vendored nginx is built or built against: its folders and its options. It is for development alone.
-# DEBUG=1 is one with debug lines, HTTP2=1 one with HTTP/2, ADDRESS_SANITIZER=1 one that watches its memory, each in a folder of
-# its own: the tests use the one without any of these.
+# Sourced by the scripts that build the vendored nginx or build against it: its folders and options. It is for development alone.
+# DEBUG=1 adds debug lines, HTTP2=1 adds HTTP/2, ADDRESS_SANITIZER=1 adds AddressSanitizer; each has a separate folder. The tests
+# use the nginx without these options.
 # shellcheck shell=bash disable=SC2034
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -33,7 +33,7 @@ nginx_home=$target/nginx$nginx_variant
 if [ "${ADDRESS_SANITIZER:-}" = 1 ]; then
     nginx_objs=$nginx_build/objs-asan
     nginx_home=$target/sanitize/nginx
-    # Each piece of memory of a pool is one of its own then, so that the end of it is an end.
+    # NGX_DEBUG_PALLOC: pools allocate each piece separately, so that AddressSanitizer finds accesses beyond its end.
     nginx_flags+=(
         "--with-cc-opt=-Wno-error -O1 -g -fsanitize=address -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1"
         --with-ld-opt=-fsanitize=address
@@ -46,5 +46,5 @@ fi
 nginx_notice="nginx ${nginx_src_version#*+} of this build is for development and gets no security updates; for production, build the \
 module for the nginx of your distribution: make module NGINX_BIN=/usr/sbin/nginx"
 
-# The build script of wsgi-nginx makes its bindings from these, in every cargo command on the whole workspace.
+# The build script of wsgi-nginx generates the bindings from these folders, in every cargo command on the whole workspace.
 export NGINX_SOURCE_DIR=$nginx_source NGINX_BUILD_DIR=$nginx_objs

@@ -1,9 +1,9 @@
-"""What a request costs: instructions, CPU time, requests per second, and the memory of a worker.
+"""Measures the cost of a request: instructions, CPU time, requests per second, and the memory of a worker.
 
-`return 200` of the same nginx is the measure: it answers the same 12 bytes. CPU times are ratios of runs that alternate,
-so that what else happens on the machine meets both. With `--instructions` only those are counted, with those of the
-in-process host (see embedding.py) and of wsgi-hyper, which has a measure of its own (see hop.py), and compared with the
-recorded ones and with limits; `--record` writes them.
+The reference is `return 200` of the same nginx, which answers the same 12 bytes. CPU times are ratios of alternating runs, so
+that other load on the machine affects both. `--instructions` counts only instructions, also those of the in-process host (see
+embedding.py) and of wsgi-hyper (see hop.py), and compares them with the recorded numbers and with limits. `--record` writes the
+numbers.
 """
 
 import json
@@ -18,7 +18,7 @@ import measured_nginx as measured
 RECORD = measured.ROOT / "scripts/measure/instructions.json"
 PAIRS = 7
 SECONDS = 2
-# How much more than recorded is noise: different libraries of the system, different padding.
+# Noise, relative to the recorded number: other versions of libraries, another layout of the memory.
 TOLERANCE = 1.03
 
 

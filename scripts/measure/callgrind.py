@@ -1,15 +1,15 @@
-"""Instructions per request, counted by callgrind: the same from run to run to a fraction of a percent."""
+"""Instructions per request, counted by callgrind: runs differ by a fraction of a percent."""
 
 import pathlib
 import re
 import tempfile
 
-# Numbers of requests. Two runs that differ in theirs leave out what a start and an end cost.
+# Numbers of requests. The difference of the two runs leaves out the instructions of start and end.
 FEW, MANY = 300, 1300
 
 
 def total(run, count):
-    """Instructions of a program. `run` starts it with a profiler in front, for `count` requests, and waits for its end."""
+    """Instructions of a program. `run(profiler, count)` runs it under the command `profiler` for `count` requests."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
         run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"], count)

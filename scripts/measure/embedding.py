@@ -1,8 +1,8 @@
-"""Instructions per request of the in-process host, by callgrind, beside a bare loop over Python's C API.
+"""Instructions per request of the in-process host, by callgrind, compared with a bare loop over Python's C API.
 
-The loop makes the same environ and the same call (see benches/src/bare.rs). In the set `changing` two clients with different
-headers take turns, which the loop does not notice: it is the worst case of what the gateway saves for requests that are
-alike, and has a limit of its own.
+The loop makes the same environ and the same call (see benches/src/bare.rs). In the set `changing`, requests of two clients with
+different headers alternate. It is the worst case for the gateway's cache of similar requests, does not affect the loop, and has
+a higher limit.
 """
 
 import json
@@ -16,9 +16,9 @@ import measured_nginx as measured
 PROGRAM = measured.ROOT / "target/bench/release/embedding"
 RECORD = measured.ROOT / "scripts/measure/embedding.json"
 WAYS = ("bare", "inline", "threads")
-# The most that the gateway may take of what the loop takes, by set of requests.
+# Limits of the gateway's instructions, relative to those of the loop, by set of requests.
 LIMITS = {"bare": 1.5, "browser": 1.5, "changing": 2.0}
-# How much more than recorded is noise; with threads it is theirs, too.
+# Noise, relative to the recorded number; more with threads, which wait for each other.
 TOLERANCES = {"inline": 1.03, "threads": 1.1}
 
 
@@ -51,7 +51,7 @@ def show(figures):
 
 
 def slips(figures):
-    """What is above its limit, or above what is recorded."""
+    """Messages for numbers above their limit or above the recorded number."""
     recorded = json.loads(RECORD.read_text())
     for name, row in figures.items():
         if ratio(row) > LIMITS[name]:

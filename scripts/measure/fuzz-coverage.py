@@ -1,4 +1,4 @@
-"""fuzz-coverage.py EXPORT: regions of the parsing modules from what llvm-cov exports; fails below 95 % in one of them."""
+"""fuzz-coverage.py EXPORT: prints the reached regions of the parsing modules from an export of llvm-cov; fails below 95 %."""
 
 import collections
 import json
@@ -24,7 +24,7 @@ MODULES = {
 }
 CODE = 0
 
-# A generic function is there once for each of its types: a region counts once, and is reached if one of them is.
+# The export has a generic function once for each of its types: its region counts once, and is reached if one of these is.
 root = pathlib.Path(__file__).resolve().parents[2]
 reached = collections.defaultdict(lambda: collections.defaultdict(int))
 for function in json.load(open(sys.argv[1]))["data"][0]["functions"]:

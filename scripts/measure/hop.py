@@ -1,8 +1,8 @@
-"""What a request costs behind hyper: wsgi-hyper's server beside a plain hyper that hops to one thread for the bare call.
+"""The cost of a request behind hyper: wsgi-hyper's server, compared with a plain hyper that hops to one thread for the bare call.
 
-Both are the program of benches/src/bin/hop.rs (benches/src/hop.rs tells what the plain one does and leaves out), on one core
-with one application thread. Instructions are counted by callgrind, for one client that waits for each answer; they are those
-of the programs alone, without the kernel's. CPU times are ratios of runs that alternate, kernel included.
+The program benches/src/bin/hop.rs runs both, on one core with one application thread; benches/src/hop.rs describes the plain
+one. callgrind counts the instructions for one client that waits for each answer, without those of the kernel. CPU times are
+ratios of alternating runs and include the kernel.
 """
 
 import concurrent.futures
@@ -22,14 +22,14 @@ WAYS = ("plain", "server")
 HEADERS = {"bare": measured.BARE, "browser": measured.BROWSER}
 PAIRS = 15
 SECONDS = 1
-# The most that wsgi-hyper may take of what the plain hyper takes.
+# Limit of wsgi-hyper's cost, relative to that of the plain hyper.
 LIMIT = 1.3
-# How much more is noise where instructions are counted: threads meet at other places from run to run.
+# Noise in counts of instructions: the threads wait for each other at different places in each run.
 TOLERANCE = 1.1
 
 
 class Server(measured.Client):
-    """One of the two, serving."""
+    """One of the two servers, running."""
 
     def __init__(self, way, profiler=()):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wsgi-bench-"))
@@ -50,7 +50,7 @@ class Server(measured.Client):
         return measured.cpu(self.process.pid)
 
     def stop(self):
-        """Ends it, and complains of anything it had to say."""
+        """Stops the server; fails if it failed or printed an error."""
         self.process.communicate(timeout=60)
         errors = [line for line in (self.folder / "errors").read_text().splitlines() if not line.startswith("==")]
         if errors or self.process.returncode != 0:
@@ -68,7 +68,7 @@ def per_request(way, headers):
 
 
 def count():
-    """Instructions by headers and server. Whatever runs at the same time has no part in them."""
+    """Instructions by headers and server. The runs are parallel: other processes do not change the counts."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {
             name: {way: pool.submit(per_request, way, headers) for way in WAYS} for name, headers in HEADERS.items()
@@ -89,14 +89,14 @@ def show(figures):
 
 
 def slips(figures):
-    """What is above the limit, and not by noise alone."""
+    """Messages for ratios that exceed the limit by more than noise."""
     for name, row in figures.items():
         if ratio(row) > LIMIT * TOLERANCE:
             yield f"{name}: {ratio(row):.2f} times the instructions of the plain hyper, the limit is {LIMIT}"
 
 
 def paired(headers, connections):
-    """CPU time of each, and their ratio, in pairs of runs that alternate."""
+    """CPU times of both servers, and their ratio, in pairs of alternating runs."""
     servers = [Server(way) for way in WAYS]
 
     def run(server):
@@ -106,7 +106,7 @@ def paired(headers, connections):
 
     pairs = []
     for number in range(PAIRS + 1):
-        # What comes first takes turns.
+        # The order within a pair alternates.
         turn = -1 if number % 2 else 1
         pairs.append([run(server) for server in servers[::turn]][::turn])
     for server in servers:

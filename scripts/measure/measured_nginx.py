@@ -1,4 +1,4 @@
-"""An nginx under measurement: its configuration, its life, and clients for it. Used by bench.py, hop.py and soak.py."""
+"""Starts and stops an nginx for measurements, and sends requests. Used by bench.py, hop.py and soak.py."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NGINX = ROOT / "target/nginx/sbin/nginx"
 MODULE = pathlib.Path(os.environ.get("WSGI_BENCH_MODULE", ROOT / "target/nginx/modules/ngx_http_wsgi_module.so"))
 
-# Both answers are the same to the byte, Date aside: `return` sends a type and a length, the gateway adds the length.
+# Both responses are equal except for Date: `return` sends a type and a length, the gateway adds the length.
 BODY = "hello, world"
 APPLICATION = f"""
 def application(environ, start_response):
@@ -48,7 +48,7 @@ def free_port():
 
 
 class Client:
-    """Requests to what listens on `port` of this machine."""
+    """Sends requests to the server on `port` of this machine."""
 
     def get(self, path, count, headers=BARE):
         """Sends `count` requests over one connection, one after the other."""
@@ -67,7 +67,7 @@ class Client:
                     raise SystemExit(f"unexpected answer: {answer[:200]!r}")
 
     def wrk(self, path, seconds, headers=BARE, connections=32):
-        """Requests that were answered, and the seconds it took."""
+        """The number of answered requests, and the seconds they took."""
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
         for name, value in headers.items():
             command += ["-H", f"{name}: {value}"]
@@ -141,11 +141,11 @@ class Nginx(Client):
         return int(re.search(rf"^{key}:\s+(\d+) kB", text, re.M)[1])
 
     def stop(self):
-        """Ends nginx, and complains of anything it had to say."""
+        """Stops nginx; fails if its error log has a line."""
         deadline = time.monotonic() + 60
         while self.process.poll() is None:
-            # Again and again: a single process looks for signals between events, and sleeps over one that comes just
-            # before it waits.
+            # Repeated, because a single process checks for signals between events, and misses a signal that arrives just
+            # before it waits for the next event.
             self.process.send_signal(signal.SIGQUIT)
             time.sleep(0.2)
             if time.monotonic() > deadline:
@@ -165,15 +165,15 @@ def cpu(process):
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1000
 
 
-# Paddings of strings that are kept from the start on, by which the memory of a process comes to be laid out differently.
+# Lengths of padding in strings that live from the start on, to vary the layout of the memory.
 PADDINGS = (50, 100, 150, 200)
 
 
 def least(count, limit, again):
-    """A count of instructions; if it is above the limit, the least of further ones.
+    """Returns a count of instructions or, if it is above the limit, the least of further counts.
 
-    Two things only add: threads wait for each other, the more often the busier the machine is; and where the allocator's
-    free chunks happen to lie, it may take some two hundred instructions more for one and the same call, at each request.
+    Two effects can only increase a count. Threads wait for each other more often on a busy machine. Depending on the positions of
+    its free chunks, the allocator may need some two hundred instructions more in each request.
     """
     for padding in PADDINGS:
         if count <= limit:
@@ -183,7 +183,7 @@ def least(count, limit, again):
 
 
 def table(rows):
-    """Rows of text and numbers in columns; the first one is the head."""
+    """Prints rows of text and numbers in columns; the first row is the head."""
     rows = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):

@@ -1,11 +1,11 @@
-"""A million requests for each execution mode: the memory of the worker must not grow."""
+"""Sends a million requests in each execution mode; fails if the memory of the worker grows."""
 
 import sys
 
 import measured_nginx as measured
 
 WARM, ALL, STEP = 200_000, 1_000_000, 3
-# Growth between the end of the warm-up and the millionth request, in KiB, that is no leak: less than half a byte each.
+# Allowed growth between the end of the warm-up and the millionth request, in KiB: less than half a byte for each request.
 FLAT = 384
 
 

@@ -355,7 +355,7 @@ fn a_tree_of_another_recipe_stays_until_a_new_one_is_complete() {
     assert_nothing_beside_the_tree(&folder);
     // debootstrap fails for another reason.
     let said = refusal(&mut debian_tree("echo 'E: no space'; exit 1", &folder));
-    assert!(said.contains("debootstrap has not made") && said.contains("E: no space"), "{said}");
+    assert!(said.contains("debootstrap failed to make") && said.contains("E: no space"), "{said}");
     assert_age("old", &folder);
     // debootstrap is interrupted.
     for signal in [libc::SIGTERM, libc::SIGKILL] {
