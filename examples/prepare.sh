@@ -2,8 +2,8 @@
 # Prepares an example: examples/prepare.sh NAME
 #
 # For flask_app and django_project it makes a virtual environment below target/venv/ with the Python named by PYTHON
-# (default python3), installs the example's requirements.txt and, for Django, sets the project up. What is done already
-# is not done again. The other examples need nothing.
+# (default python3), installs the example's requirements.txt and, for Django, sets the project up. Later runs skip completed
+# steps. The other examples need no preparation.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Serves an example that has an nginx.conf of its own: examples/serve.sh NAME
+# Serves an example that has an nginx.conf: examples/serve.sh NAME
 #
-# PORT (8000), THREADS (1) and PYTHON (python3) as for `make serve`. NGINX_BIN and MODULE name an nginx and a module
-# elsewhere, and NOTICE a last line to print. Stays in the foreground; Ctrl-C ends it.
+# PORT (8000), THREADS (1) and PYTHON (python3) are those of `make serve`. NGINX_BIN and MODULE are the paths of another nginx
+# and module; NOTICE is printed as the last line. Runs in the foreground until Ctrl-C.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -23,7 +23,7 @@ fail() {
 [ -x "$nginx" ] || fail "there is no nginx at $nginx; run: make nginx"
 [ -f "$module" ] || fail "there is no module at $module; run: make nginx"
 
-# nginx.conf knows the data in its usual place only.
+# nginx.conf contains the default path of the data.
 unset DEMO_DATA
 examples/prepare.sh "$name"
 
@@ -33,7 +33,7 @@ sed -e "s|^load_module .*;|load_module $module;|" \
     -e "s|wsgi_threads 1;|wsgi_threads $threads;|" \
     "examples/$name/nginx.conf" >"$conf"
 
-# Workers run as whoever calls this. Only root can and must say so.
+# Workers run as the calling user. Only root needs a directive for that, and others must not have one.
 globals='daemon off;'
 if [ "$(id -u)" = 0 ]; then
     globals+=' user root root;'
@@ -48,5 +48,5 @@ until (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
 done
 echo "serving examples/$name on http://127.0.0.1:$port/ (Ctrl-C ends it)"
 [ -z "${NOTICE:-}" ] || echo "$NOTICE"
-# A signal ends the first wait early.
+# A signal ends the first wait, before nginx has exited.
 wait $server || wait $server || true

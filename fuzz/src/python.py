@@ -1,11 +1,11 @@
-"""An application that does what the variable fuzz.program says, byte by byte."""
+"""An application that runs the bytes of the variable fuzz.program as instructions."""
 
 import array
 import io
 import operator
 import os
 
-# Objects of earlier requests, to be used when they have expired.
+# Objects of earlier requests, for calls after they have expired.
 kept = []
 
 
@@ -21,7 +21,7 @@ class Index:
 
 class Text(str):
     def encode(self, *arguments):
-        raise RuntimeError("nobody asked me to")
+        raise RuntimeError("made up")
 
     def __str__(self):
         return 5
@@ -47,7 +47,7 @@ class Liar(list):
 
 
 class Growing(list):
-    """Changes while it is read."""
+    """A list that changes during iteration."""
 
     def __iter__(self):
         for item in list.__iter__(self):
@@ -78,7 +78,7 @@ class NotOne:
 
 
 def broken(rule):
-    """Ends the process: whatever is printed, the program may print as well."""
+    """Ends the process. A printed message would not do: the program can print the same text."""
     os.write(2, f"ERROR: {rule}\n".encode("utf-8", "backslashreplace"))
     os.abort()
 
@@ -182,7 +182,7 @@ class Run:
         return None if depth < 0 else some[choice]()
 
     def given_away(self):
-        """Whoever gets it may read it."""
+        """Returns the input; any later reader may advance it, so the model is dropped."""
         self.model = None
         return self.input
 
@@ -201,7 +201,7 @@ class Run:
         return [(self.raw().decode("latin-1"), self.raw().decode("latin-1")) for _ in range(self.byte() % 3)]
 
     def read(self):
-        """A read that a file answers too. It is only held to that as long as nothing else was read."""
+        """Reads, and compares the result with the same read of a file, as long as no other read has advanced the input."""
         name = ["read", "readline", "readlines", "__next__"][self.byte() % 4]
         argument = () if name == "__next__" else [(), (self.any(0),), (self.byte(),), (None,), (-1,)][self.byte() % 5]
         file, body = self.model, None
@@ -215,7 +215,7 @@ class Run:
         if file is not None:
             try:
                 if name == "readlines" and argument and isinstance(argument[0], Index):
-                    # io.BytesIO takes such an object for a size everywhere else.
+                    # readlines() of io.BytesIO refuses such an object as a size; its other methods accept it.
                     argument = (operator.index(argument[0]),)
                 expected = getattr(file, name)(*argument)
             except Exception as exception:
@@ -263,7 +263,7 @@ class Run:
             print(self.any(), end="")
 
     def body(self):
-        """A body that goes on running the program."""
+        """An iterable whose blocks run further instructions."""
         for _ in range(self.byte() % 8):
             yield b"b" * self.byte()
             self.tried()

@@ -75,7 +75,7 @@ MEDIA_URL = "media/"
 MEDIA_ROOT = DATA_DIR / "media"
 FILE_UPLOAD_PERMISSIONS = 0o644
 
-# Without DEBUG Django would send errors to an empty list of administrators, and write nothing.
+# Without DEBUG Django would send errors to an empty list of administrators, and log nothing.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""Bottle, with the routes that all frameworks here have."""
+"""Bottle, with the routes common to all frameworks of these tests."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ def index():
 
 @app.get("/form")
 def token():
-    """Bottle has no protection against forged forms of its own."""
+    """Bottle has no protection against forged forms."""
     return ""
 
 
@@ -40,12 +40,12 @@ def upload():
     file = request.files["file"]
     content = file.file.read()
     digest = hashlib.sha256(content).hexdigest()
-    # The name as it was sent: that in `filename` has been made safe.
+    # The name as the client has sent it; Bottle sanitizes that in `filename`.
     return f"{request.forms.getunicode('note')}\n{file.raw_filename}\n{len(content)}\n{digest}\n"
 
 
 class Blocks:
-    """An iterator that tells whether it was closed."""
+    """An iterator that counts calls of close()."""
 
     def __init__(self):
         self.numbers = iter(range(50))
@@ -78,7 +78,7 @@ def redirection():
 
 @app.get("/session")
 def visits():
-    """Bottle has no sessions, but cookies that are signed."""
+    """Bottle has no sessions, but signed cookies."""
     visits = int(request.get_cookie("visits", "0", secret=SECRET)) + 1
     response.set_cookie("visits", str(visits), secret=SECRET)
     return f"{visits}\n"

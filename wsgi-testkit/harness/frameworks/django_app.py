@@ -1,4 +1,4 @@
-"""Django in one file, with the routes that all frameworks here have."""
+"""Django in one file, with the routes common to all frameworks of these tests."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ settings.configure(
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
-    # Without DEBUG Django tells of errors by mail only.
+    # Without DEBUG Django reports errors by mail only.
     LOGGING={
         "version": 1,
         "disable_existing_loggers": False,
@@ -48,7 +48,7 @@ def index(request):
 
 
 def form(request):
-    """The token that a POST has to bring along; the fields of such a POST."""
+    """Returns the token that a POST must contain; for a POST, its fields."""
     if request.method != "POST":
         return text(get_token(request))
     return text("".join(f"{key}={value}\n" for key, values in request.POST.lists() for value in values))
@@ -64,7 +64,7 @@ def upload(request):
 
 
 class Blocks:
-    """An iterator that tells whether it was closed."""
+    """An iterator that counts calls of close()."""
 
     def __init__(self):
         self.numbers = iter(range(50))

@@ -1,4 +1,4 @@
-"""Falcon, with the routes that all frameworks here have."""
+"""Falcon, with the routes common to all frameworks of these tests."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ class Index:
 
 class Form:
     def on_get(self, request, response):
-        """Falcon has no protection against forged forms of its own."""
+        """Falcon has no protection against forged forms."""
         response.text = ""
 
     def on_post(self, request, response):
@@ -43,7 +43,7 @@ class Upload:
 
 
 class Blocks:
-    """An iterator that tells whether it was closed."""
+    """An iterator that counts calls of close()."""
 
     def __init__(self):
         self.numbers = iter(range(50))
@@ -111,7 +111,7 @@ class File:
         if request.if_modified_since and modified <= request.if_modified_since:
             response.status = falcon.HTTP_304
             return
-        # Falcon hands a file to wsgi.file_wrapper.
+        # Falcon passes a file to wsgi.file_wrapper.
         response.set_stream(open(__file__, "rb"), os.path.getsize(__file__))
 
     on_head = on_get

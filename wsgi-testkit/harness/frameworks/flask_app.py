@@ -1,4 +1,4 @@
-"""Flask, with the routes that all frameworks here have."""
+"""Flask, with the routes common to all frameworks of these tests."""
 
 import hashlib
 import warnings
@@ -10,8 +10,8 @@ warnings.simplefilter("error", wsgiref.validate.WSGIWarning)
 
 app = Flask(__name__)
 app.secret_key = "only for these tests"
-# Where a server says with wsgi.input_terminated that its input ends, Flask without a limit calls read() without a size.
-# PEP 3333 wants servers to allow that, the validator does not.
+# If wsgi.input_terminated is true, Flask without this limit calls read() without a size. PEP 3333 allows that, but
+# wsgiref.validate does not.
 app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
 closed = 0
 
@@ -27,7 +27,7 @@ def index():
 
 @app.get("/form")
 def token():
-    """Flask has no protection against forged forms of its own."""
+    """Flask has no protection against forged forms."""
     return text("")
 
 
@@ -44,7 +44,7 @@ def upload():
 
 
 class Blocks:
-    """An iterator that tells whether it was closed."""
+    """An iterator that counts calls of close()."""
 
     def __init__(self):
         self.numbers = iter(range(50))

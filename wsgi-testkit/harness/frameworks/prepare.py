@@ -1,8 +1,7 @@
 """Makes the virtual environment of the frameworks, or of the packages in NAME.txt: python3 prepare.py FOLDER [NAME]
 
-The environment is for the Python that runs this, in a folder of its own below FOLDER; its path is printed. It is made
-once, and anew when its list of packages or the Python has changed. Of several that come at once one makes it and the others
-wait. Ends with one sentence on standard error if it cannot be made.
+The environment uses the Python that runs this script, and is a folder below FOLDER; prints its path. Makes it again if its list of
+packages or the Python has changed. Parallel runs wait for each other. Prints one line on standard error if it fails.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Pyramid, with the routes that all frameworks here have."""
+"""Pyramid, with the routes common to all frameworks of these tests."""
 
 import hashlib
 import warnings
@@ -23,7 +23,7 @@ def index(request):
 
 
 def token(request):
-    """The token that a POST has to bring along."""
+    """Returns the token that a POST must contain."""
     return text(request.session.get_csrf_token())
 
 
@@ -39,7 +39,7 @@ def upload(request):
 
 
 class Blocks:
-    """An iterator that tells whether it was closed."""
+    """An iterator that counts calls of close()."""
 
     def __init__(self):
         self.numbers = iter(range(50))
@@ -73,7 +73,7 @@ def visits(request):
 
 
 def error(request):
-    """Pyramid has no page for exceptions: this one reaches the server."""
+    """Pyramid has no page for exceptions: the server gets this one."""
     raise RuntimeError("this route always fails")
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-# Tells of itself, then stays until it is terminated.
+# Writes its status, descriptors and process id into a file, then sleeps until it is terminated.
 PROBE = (
     'cat /proc/self/status > "$0.new"; ls -l /proc/self/fd >> "$0.new"; echo "pid $$" >> "$0.new"; '
     'mv "$0.new" "$0"; exec sleep 60'
@@ -23,7 +23,7 @@ def command(out):
 
 
 def links():
-    """What the descriptors of this process refer to."""
+    """The targets of the descriptors of this process."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -34,7 +34,7 @@ def links():
 
 
 def itself():
-    """What PROBE tells, of this process."""
+    """The report of this process, as PROBE writes it."""
     with open("/proc/self/status") as status:
         return status.read() + "\n".join("-> " + link for link in links()) + f"\npid {os.getpid()}\n"
 
@@ -57,7 +57,7 @@ def nothing():
 def wait_for(what, question):
     end = time.monotonic() + 20
     while not (answer := question()):
-        assert time.monotonic() < end, f"waited in vain for {what}"
+        assert time.monotonic() < end, f"timed out waiting for {what}"
         time.sleep(0.005)
     return answer
 

@@ -1,7 +1,7 @@
 """Uses modules of the standard library whose state belongs to an interpreter, in a way that differs from script to script.
 
 WHO is the number of the script. The query string names a check, which runs ten times: on /thread on a `threading.Thread`,
-elsewhere on the thread of the request. The answer is "right", or what was wrong.
+elsewhere on the thread of the request. The answer is "right" or the failed expectation.
 """
 
 import asyncio
@@ -117,7 +117,7 @@ def asyncio_exceptions():
     asyncio.run(main())
 
 
-# A file of a zone of its own: no system is without it.
+# A file with a time zone, which thus exists on every system.
 ZONES = tempfile.mkdtemp()
 HOURS = (1, 2, 3)[WHO]
 with open(os.path.join(ZONES, "Zone"), "wb") as file:
@@ -167,7 +167,7 @@ def sqlite():
     connection.execute("create table things (thing THING)")
     connection.execute("insert into things values (?)", (1j,))
     found = connection.execute("select thing from things").fetchone()["thing"]
-    # Up to Python 3.10 there is one table of adapters and converters in a process.
+    # Up to Python 3.10 the interpreters of a process share one table of adapters and converters.
     if sys.version_info >= (3, 11):
         expect(found == (WHO, f"adapted by {WHO}"), f"{found}")
     raises(sqlite3.OperationalError, connection.execute, "nonsense")

@@ -28,7 +28,7 @@ def nested_lists(depth):
 
 
 class Chain:
-    """Each operation on it is the same one on a shorter chain."""
+    """Each operation calls the same operation on a shorter chain."""
 
     def __init__(self, length):
         self.length = length
@@ -81,7 +81,7 @@ class Chain:
 
 
 class Ending:
-    """Its end makes another one, which ends at once."""
+    """Its destructor makes and destroys a shorter chain."""
 
     def __init__(self, length):
         self.length = length
@@ -92,7 +92,7 @@ class Ending:
 
 
 def quiet(shape):
-    """Without what Python prints of exceptions in destructors."""
+    """Runs the shape without Python's messages about exceptions in destructors."""
 
     @functools.wraps(shape)
     def run(depth):
