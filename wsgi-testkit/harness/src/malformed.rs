@@ -95,7 +95,7 @@ fn check(name: &str, host: &dyn Served, nginx: NginxVersion, column: impl Fn(&Ro
             hidden.push(row.name);
         }
         if verdict.answers_hidden() && !expected.answers_hidden() {
-            problems.push(format!("{}: a request is answered that is hidden in it: {verdict:?}", row.name));
+            problems.push(format!("{}: the hidden request is answered: {verdict:?}", row.name));
         } else if verdict != *expected && Some(&verdict) != also {
             problems.push(format!("{}: {verdict:?}, not {expected:?}", row.name));
         }
@@ -258,9 +258,9 @@ impl Verdict {
     fn summary(&self) -> String {
         match self.answers.first() {
             _ if self.waits => "waits for more".to_owned(),
-            None => "hangs up".to_owned(),
+            None => "closes the connection without an answer".to_owned(),
             Some(0) => "body alone".to_owned(),
-            Some(status) if self.answers_hidden() => format!("{status}, also to what is hidden"),
+            Some(status) if self.answers_hidden() => format!("{status}, also to the hidden request"),
             Some(status) => status.to_string(),
         }
     }
@@ -287,27 +287,27 @@ fn refused(status: u16) -> Verdict {
 }
 
 /// Closed without an answer.
-fn hangs_up() -> Verdict {
+fn closed() -> Verdict {
     answered(&[], &[])
 }
 
 /// Neither answered nor refused.
 fn waits() -> Verdict {
-    Verdict { waits: true, ..hangs_up() }
+    Verdict { waits: true, ..closed() }
 }
 
 const LINE_ENDS: &str =
     "lines end with CRLF: requests can be hidden where servers differ about a bare LF (RFC 9112, 2.2)";
 const OLD: &str = "the program serves HTTP/1.0 and HTTP/1.1, not HTTP/0.9";
-const VERSIONS: &str = "the program knows no later version of HTTP";
-const PREFACE: &str = "hyper says nothing to a client that begins HTTP/2";
+const VERSIONS: &str = "the program supports no later version of HTTP";
+const PREFACE: &str = "hyper closes the connection at the preface of HTTP/2";
 const BLANKS: &str = "one space separates the parts of the first line";
-const BYTES: &str = "hyper takes fewer bytes in targets, names and values (RFC 3986, 2; RFC 9110, 5)";
-const HOSTS: &str = "what is no host and port is refused, not cut to what looks like one";
-const LIMITS: &str = "the program takes lines of 8 KiB, and heads and trailers of 32 KiB and 100 fields";
-const BODIES: &str = "the program has no `client_max_body_size`; nothing is set aside for what is only announced";
-const CODINGS: &str = "either way it is refused; the program does not tell a coding from none";
-const TUNNELS: &str = "either way it is refused, with another status";
+const BYTES: &str = "hyper accepts fewer bytes in targets, names and values (RFC 3986, 2; RFC 9110, 5)";
+const HOSTS: &str = "an invalid host or port is refused, not truncated";
+const LIMITS: &str = "the program accepts lines of 8 KiB, and heads and trailers of 32 KiB and 100 fields";
+const BODIES: &str = "the program has no `client_max_body_size`; a declared length allocates nothing";
+const CODINGS: &str = "both refuse it; the program answers 400 for any unsupported coding";
+const TUNNELS: &str = "both refuse it, with different statuses";
 /// The first release that accepts host and port only in the form of RFC 3986, and no line of a chunked body that ends with LF
 /// alone.
 const STRICT: NginxVersion = NginxVersion(1, 29, 4);
@@ -318,7 +318,7 @@ const COUNTS_FIELDS: NginxVersion = NginxVersion(1, 29, 8);
 /// The first release that recognizes CONNECT, and serves no tunnels.
 const KNOWS_CONNECT: NginxVersion = NginxVersion(1, 30, 0);
 
-const CHUNKS: &str = "nothing is passed over that is not of the chunked coding";
+const CHUNKS: &str = "a malformed chunk or trailer is refused";
 
 /// Bytes that one parser takes for a part of the request, and another for a separate request. No host may answer them.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";

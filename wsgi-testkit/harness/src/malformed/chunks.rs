@@ -97,7 +97,7 @@ pub(super) fn rows() -> Vec<Row> {
             .hyper(refused(400), CHUNKS),
         Row::refused("trailer with a bare CR", chunks("3\r\nabc\r\n0\r\nX: y\rz\r\n\r\n")),
         Row::new(
-            "trailer that goes on in the next line",
+            "trailer continued in the next line",
             chunks("3\r\nabc\r\n0\r\nX: y\r\n z\r\n\r\n"),
             served("POST /a 3"),
         )

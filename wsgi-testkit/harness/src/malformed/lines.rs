@@ -1,7 +1,7 @@
 //! Request lines: methods, versions, and separators.
 
 use super::{
-    BLANKS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, NEXT, OLD, PREFACE, Row, TUNNELS, VERSIONS, answered, hangs_up, line,
+    BLANKS, HIDDEN, KNOWS_CONNECT, LINE_ENDS, NEXT, OLD, PREFACE, Row, TUNNELS, VERSIONS, answered, closed, line,
     refused, served,
 };
 
@@ -14,10 +14,10 @@ pub(super) fn rows() -> Vec<Row> {
         Row::refused("space before the request", line(" GET /a HTTP/1.1")),
         Row::refused("a line of another protocol before the request", format!("HELO a\r\n{HIDDEN}")),
         Row::refused("a TLS greeting", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
-        Row::new("a greeting of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refused(400)).hyper(hangs_up(), PREFACE),
+        Row::new("a greeting of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refused(400)).hyper(closed(), PREFACE),
         Row::refused("empty line in place of the method", line(" /a HTTP/1.1")),
         Row::refused("method in lower case", line("get /a HTTP/1.1")),
-        Row::new("method that nobody knows", line("FETCH /a HTTP/1.1"), served("FETCH /a 0")),
+        Row::new("unknown method", line("FETCH /a HTTP/1.1"), served("FETCH /a 0")),
         Row::new("method with a dash and an underscore", line("M-SEARCH_X /a HTTP/1.1"), served("M-SEARCH_X /a 0")),
         Row::refused("method with other characters of a token", line("G!T /a HTTP/1.1")),
         Row::refused("method with a parenthesis", line("G(T /a HTTP/1.1")),
