@@ -5,7 +5,7 @@
 //! types are therefore heap types made in each interpreter, and references that are dropped on threads without the GIL
 //! go to the release list of their interpreter.
 //!
-//! All unsafe code of the crate is here, except the file mapping in `output/spool.rs`.
+//! All unsafe code of the crate is here, except the file mapping in `protocol/output/spool.rs`.
 
 // Floors, the lowest first: attach, objects, application, exchange, process. A file imports from its own floor and
 // lower ones only (`scripts/check/floors.py`).

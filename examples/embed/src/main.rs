@@ -63,7 +63,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     notices.iter().for_each(|notice| StderrLog::default().log(notice.level, &notice.text));
     let settings = GatewaySettings::from(&settings);
     if settings.mode == Mode::Inline {
-        return Err("wsgi_threads 0 needs an event loop, and there is none here".into());
+        return Err("this host has no event loop: wsgi_threads must be 1 or more".into());
     }
     let gateway = Gateway::start(&settings, Arc::new(StderrLog::default()))?;
     let location = Location::builder(level.target.clone().expect("wsgi_pass names it")).settings(level).build();

@@ -78,7 +78,7 @@ fn invalid_arguments_are_reported_at_the_start() {
     for (arguments, message) in [
         (&["127.0.0.1:0"][..], "usage: embed-example"),
         (&["127.0.0.1:0", "app.py", "wsgi_trheads 1"], "unknown directive \"wsgi_trheads\""),
-        (&["127.0.0.1:0", "app.py", "wsgi_threads 0"], "wsgi_threads 0 needs an event loop"),
+        (&["127.0.0.1:0", "app.py", "wsgi_threads 0"], "wsgi_threads must be 1 or more"),
     ] {
         let run = Command::new(env!("CARGO_BIN_EXE_embed-example")).args(arguments).output().expect("the example runs");
         let stderr = String::from_utf8_lossy(&run.stderr);

@@ -111,7 +111,7 @@ fn a_worker_that_is_killed_under_load_loses_only_what_it_had_in_flight() {
             cost.of_an_end(&nginx, || {
                 // A stopped worker accepts nothing while its connections are counted.
                 kill(worker, libc::SIGSTOP);
-                wait_for("the worker to stand still", || {
+                wait_for("the worker to stop", || {
                     let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it is there");
                     stat.rsplit(") ").next()?.starts_with('T').then_some(())
                 });

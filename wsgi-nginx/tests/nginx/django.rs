@@ -65,12 +65,12 @@ fn blk_5_a_stalled_stream_over_a_query_survives_another_request_with_one_thread(
     stalled.send(get("/stream"));
     assert_eq!(stalled.head().status, 200);
     let made = || nginx.get("/made").ok().parse::<usize>().expect("a number");
-    let before = wait_for("the stream to stand still", || {
+    let before = wait_for("the stream to stall", || {
         let before = made();
         thread::sleep(Duration::from_millis(100));
         (made() == before && before > 0).then_some(before)
     });
-    assert!(before < ROWS, "the stream did not stand still before its end");
+    assert!(before < ROWS, "the stream did not stall before its end");
     // A request that uses the database and ends. Django then closes the connection of its thread.
     assert_eq!(nginx.get("/count").ok(), ROWS.to_string());
     let mut body = Vec::new();

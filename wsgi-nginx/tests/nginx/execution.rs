@@ -209,7 +209,7 @@ def application(environ, start_response):
         stalled.send(get("/stream"));
         assert_eq!(stalled.head().status, 200);
         let stands_still = || {
-            wait_for("the stream to stand still", || {
+            wait_for("the stream to stall", || {
                 let first = nginx.get("/count").ok();
                 thread::sleep(Duration::from_millis(100));
                 (nginx.get("/count").ok() == first && !first.starts_with("0 ")).then_some(first)
@@ -217,8 +217,8 @@ def application(environ, start_response):
         };
         let before = stands_still();
         stalled.take(32 << 20);
-        assert_ne!(stands_still(), before, "the stream did not go on");
-        assert!(stands_still().ends_with(" 1"), "the stream went on on another thread");
+        assert_ne!(stands_still(), before, "the stream did not continue");
+        assert!(stands_still().ends_with(" 1"), "the stream continued on another thread");
     });
 }
 

@@ -45,7 +45,7 @@ fn assert_closed(nginx: &Nginx, times: u64) {
 
 /// Waits until the stream produces nothing more. Returns the number of blocks.
 fn stands_still(nginx: &Nginx) -> u64 {
-    wait_for("the stream to stand still", || {
+    wait_for("the stream to stall", || {
         let (before, _) = state(nginx);
         std::thread::sleep(std::time::Duration::from_millis(100));
         (state(nginx).0 == before && before > 0).then_some(before)

@@ -11,9 +11,8 @@
 //! - [`children`] starts child processes in each way that Python has, [`side_by_side`] uses the standard library from several
 //!   interpreters, and [`stacks`] needs much of the stack.
 //!
-//! [`Chance`] makes random steps reproducible, and [`NginxVersion`] compares releases of nginx, and [`write_script`]
-//! makes programs. The tests of this crate run the
-//! checks in process, with the host of wsgi-testkit.
+//! [`Chance`] makes random steps reproducible, [`NginxVersion`] compares releases of nginx, and [`write_script`] makes programs.
+//! The tests of this crate run the checks in process, with the host of wsgi-testkit.
 //!
 //! A check belongs here if it names a host of this repository, needs its files, or compares hosts with each other. The parts
 //! that tests of other applications and hosts can use belong in wsgi-testkit.

@@ -47,7 +47,7 @@ pub(crate) fn end_inline(main: &'static Engine, own: Vec<&'static Engine>, deadl
         }
     };
     if let Err(error) = spawn(StackSize::default(), watch) {
-        log_spawn_error(main.interpreter, &error, "its end has no time limit");
+        log_spawn_error(main.interpreter, &error, "shutdown then waits for atexit without a time limit");
     }
     let mut waiting = own.len() as u32 + 1;
     for engine in own.into_iter().chain([main]) {

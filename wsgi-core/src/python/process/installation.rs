@@ -24,8 +24,8 @@ pub(crate) enum Lead<'a> {
     Build,
 }
 
-/// Refuses a lead to the standard library of another installation than that of the libpython in this process. Succeeds
-/// if either standard library is unknown.
+/// Refuses a setting that leads to the standard library of another installation than that of the libpython in this process.
+/// Succeeds if either standard library is unknown.
 pub(crate) fn check(lead: &Lead<'_>) -> Result<(), StartError> {
     let Some(library) = library() else { return Ok(()) };
     let (Some(own), Some(layout)) = (own_landmark(&library), Layout::of_build()) else { return Ok(()) };

@@ -27,8 +27,8 @@ const CHECKS: [(&str, Check); 18] = [
     ("HEAD of a file has no body", file_head),
     ("a file that has not changed is not sent", unchanged_file),
     ("a part of a file is the part that was asked for", part_of_file),
-    ("what is not there is 404", missing),
-    ("an exception is 500 and stands in the log", error),
+    ("an unknown path is 404", missing),
+    ("an exception is 500 and is logged", error),
     ("an unknown method is a complaint of the validator", complaint),
 ];
 

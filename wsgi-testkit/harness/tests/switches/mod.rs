@@ -61,7 +61,7 @@ def works(environ, write):
     }
 
 class Result:
-    '''Blocks that change stacks as they are made, and once more when nobody refers to them.'''
+    '''Blocks that change stacks when they are made, and again in their destructors.'''
     def __init__(self, environ, write):
         self.works = works(environ, write)
         self.other = None

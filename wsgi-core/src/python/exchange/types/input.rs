@@ -16,7 +16,7 @@ use crate::python::objects::raise::{Raised, host_error, type_error, value_error}
 
 pub(super) const BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.InputStream",
-    doc: c"The body of one request. It ends where the body ends, and stays there.",
+    doc: c"The body of one request. At its end, reads return b''.",
     call: None,
     methods: &[
         method(c"read", read, c"read(size=-1) -> bytes"),
@@ -32,7 +32,7 @@ pub(super) const BLUEPRINT: Blueprint = Blueprint {
 /// Type of a body that can be read from any position.
 pub(super) const SEEKABLE_BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.SeekableInputStream",
-    doc: c"The body of one request, complete. It ends where the body ends, and can be read again.",
+    doc: c"The complete body of one request. At its end, reads return b''; seek() allows reading it again.",
     call: None,
     methods: &[
         method(c"read", read, c"read(size=-1) -> bytes"),

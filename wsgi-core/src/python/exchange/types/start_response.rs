@@ -27,7 +27,7 @@ pub(super) const BLUEPRINT: Blueprint = Blueprint {
 
 pub(super) const WRITE_BLUEPRINT: Blueprint = Blueprint {
     name: c"wsgi_gateway.Write",
-    doc: c"write(data): sends a block before what the application returns",
+    doc: c"write(data): sends a block before the returned iterable",
     call: Some(write),
     methods: &[crate::python::objects::method::sentinel()],
     iter: None,
