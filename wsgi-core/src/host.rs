@@ -378,7 +378,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_hash_is_that_of_nginx_whatever_the_length_and_the_bytes() {
+    fn name_hash_equals_nginxs_for_any_name() {
         let by_the_byte = |name: &[u8]| {
             name.iter()
                 .fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte.to_ascii_lowercase())))

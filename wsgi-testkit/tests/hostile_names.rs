@@ -226,7 +226,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn an_error_at_the_start_is_one_line_whatever_the_paths() {
+fn an_error_at_the_start_is_one_line_for_any_paths() {
     let path = || PathBuf::from(FORGED);
     for error in [
         StartError::Python { message: "no".to_owned(), home: Some(path()) },

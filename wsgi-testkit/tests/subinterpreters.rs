@@ -114,7 +114,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_refused_import_names_the_module_and_the_way_out() {
+fn a_refused_import_names_the_module_and_the_remedy() {
     // Simulates an extension module that only one interpreter can load.
     let source = "raise ImportError('may be loaded once per process', name='picky')\n";
     let log = send(&app(source, &[OWN])).log_text(Level::Error);

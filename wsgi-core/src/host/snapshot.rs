@@ -239,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn snapshot_tells_what_the_request_tells(requests in requests(1..3)) {
+        fn snapshot_has_the_values_of_the_request(requests in requests(1..3)) {
             for request in &requests {
                 prop_assert_eq!(told(&RequestSnapshot::new(request)), told(request));
             }

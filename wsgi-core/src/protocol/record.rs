@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_no_control_character_whatever_the_text() {
+    fn no_text_puts_a_control_character_into_a_record() {
         assert_eq!(escape("a\n\r\t\0\x1b[31m\u{85}\u{9f}é\\"), "a\\x0a\\x0d\\x09\\x00\\x1b[31m\\x85\\x9fé\\");
         assert!(matches!(escape("plain é"), Cow::Borrowed("plain é")));
         #[derive(Default)]
@@ -456,7 +456,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_matters_not_in_which_pieces_a_text_comes(pieces in vec(text(), 0..8)) {
+        fn records_do_not_depend_on_the_pieces_of_a_text(pieces in vec(text(), 0..8)) {
             let whole = pieces.concat();
             // A simple implementation: cut the text at its line ends, then escape.
             let mut expected: Vec<String> = whole
@@ -475,7 +475,7 @@ mod tests {
         }
 
         #[test]
-        fn it_matters_not_where_bytes_are_cut(text in text(), noise in vec(any::<u8>(), 0..6), cuts in vec(0usize..99, 0..6)) {
+        fn records_do_not_depend_on_cuts(text in text(), noise in vec(any::<u8>(), 0..6), cuts in vec(0usize..99, 0..6)) {
             let bytes = [text.as_bytes(), &noise, text.as_bytes()].concat();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
             cuts.sort_unstable();

@@ -184,7 +184,7 @@ fn a_sender_goes_on_when_half_of_the_room_is_free() {
 }
 
 #[test]
-fn there_is_room_for_so_many_blocks_however_short() {
+fn room_ends_at_64_blocks_of_any_length() {
     let (mut sink, relay) = relay::<()>(super::ROOM);
     let mut sent = 0;
     while room(&mut sink, Waker::noop()).is_ready() {

@@ -70,7 +70,7 @@ fn an_overflow_of_the_stack_leaves_a_traceback_too() {
 }
 
 #[test]
-fn a_crash_is_reported_whatever_the_application_has_done_with_faulthandler() {
+fn a_crash_is_reported_after_any_use_of_faulthandler() {
     in_both_modes(|mode| {
         let nginx = site(mode).start();
         for statement in [

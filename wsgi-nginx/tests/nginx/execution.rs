@@ -208,17 +208,17 @@ def application(environ, start_response):
         let mut stalled = nginx.connect();
         stalled.send(get("/stream"));
         assert_eq!(stalled.head().status, 200);
-        let stands_still = || {
+        let wait_until_stalled = || {
             wait_for("the stream to stall", || {
                 let first = nginx.get("/count").ok();
                 thread::sleep(Duration::from_millis(100));
                 (nginx.get("/count").ok() == first && !first.starts_with("0 ")).then_some(first)
             })
         };
-        let before = stands_still();
+        let before = wait_until_stalled();
         stalled.take(32 << 20);
-        assert_ne!(stands_still(), before, "the stream did not continue");
-        assert!(stands_still().ends_with(" 1"), "the stream continued on another thread");
+        assert_ne!(wait_until_stalled(), before, "the stream did not continue");
+        assert!(wait_until_stalled().ends_with(" 1"), "the stream continued on another thread");
     });
 }
 

@@ -44,7 +44,7 @@ fn assert_closed(nginx: &Nginx, times: u64) {
 }
 
 /// Waits until the stream produces nothing more. Returns the number of blocks.
-fn stands_still(nginx: &Nginx) -> u64 {
+fn wait_until_stalled(nginx: &Nginx) -> u64 {
     wait_for("the stream to stall", || {
         let (before, _) = state(nginx);
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -53,7 +53,7 @@ fn stands_still(nginx: &Nginx) -> u64 {
 }
 
 #[test]
-fn close_is_called_when_the_client_leaves_a_stream_that_stands_still() {
+fn close_is_called_when_the_client_leaves_a_stalled_stream() {
     let source = r#"
 def stream(environ, start_response):
     start_response("200 OK", [])
@@ -64,7 +64,7 @@ def stream(environ, start_response):
         let mut client = nginx.connect();
         client.send(get("/"));
         client.head();
-        stands_still(&nginx);
+        wait_until_stalled(&nginx);
         drop(client);
         assert_closed(&nginx, 1);
     });
@@ -195,7 +195,7 @@ def stream(environ, start_response):
         client.send(get("/"));
         client.head();
         // The kernel's socket buffers take a few MiB.
-        let produced = stands_still(&nginx);
+        let produced = wait_until_stalled(&nginx);
         assert!(produced < 64, "{produced} MiB were produced for a client that reads nothing");
         let growth = Process::new(nginx.worker()).memory().saturating_sub(before);
         assert!(growth < 16 << 20, "the worker grew by {growth} bytes");

@@ -120,7 +120,7 @@ fn sub_6_scripts_of_one_name_in_two_folders_do_not_mix() {
 }
 
 #[test]
-fn sub_7_an_extension_that_refuses_a_second_interpreter_is_named_with_the_way_out() {
+fn sub_7_an_extension_that_refuses_a_second_interpreter_is_named_with_the_remedy() {
     // This version's PyO3 refuses a second interpreter. Later versions leave that to Python, which checks only
     // interpreters with their own GIL. The only wheel has the stable ABI, so that it also fits newer versions of
     // Python.

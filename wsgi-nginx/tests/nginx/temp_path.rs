@@ -42,7 +42,7 @@ fn tmp_1_levels_are_folders() {
 }
 
 #[test]
-fn tmp_2_the_default_stands_beside_request_bodies_and_belongs_to_the_workers() {
+fn tmp_2_the_default_is_beside_request_bodies_and_belongs_to_the_workers() {
     // SAFETY: `geteuid` only returns a number.
     let root = unsafe { libc::geteuid() } == 0;
     let site = Site::new(Mode::Threads(1)).without_temp_path().file("app.py", HELLO).location("/", "wsgi_pass app.py;");

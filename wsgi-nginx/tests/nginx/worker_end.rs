@@ -64,7 +64,7 @@ fn end_worker(nginx: &Nginx, location: &str, what: &str) {
 }
 
 #[test]
-fn a_worker_ends_in_time_whatever_keeps_it() {
+fn a_worker_ends_in_time_despite_running_code() {
     in_both_modes(|mode| {
         let on_threads = if mode == Mode::Inline { &[][..] } else { &KEEPERS_ON_THREADS };
         for own in ["on", "off"] {

@@ -151,7 +151,7 @@ fn an_advisory_fails_the_audit_which_names_the_versions_that_are_safe() {
 
 #[test]
 #[ignore = "runs cargo-deny, which scripts/check/test builds"]
-fn an_audit_tells_the_age_of_its_data_and_warns_of_old_data() {
+fn an_audit_prints_the_age_of_its_data_and_warns_of_old_data() {
     let (succeeded, said) = audited(advisory("unused", "", "", 60).0.path());
     assert!(succeeded && said.contains("1 advisories in ") && said.contains(": 60 days old"), "{said}");
     assert!(!said.contains("warning"), "{said}");

@@ -66,7 +66,7 @@ pub(crate) fn locked_version(name: &str) -> String {
 }
 
 #[test]
-fn no_version_with_a_known_hole_is_asked_for_or_locked() {
+fn no_version_with_a_known_vulnerability_is_asked_for_or_locked() {
     let manifest = read("Cargo.toml");
     let mut asked = BTreeSet::new();
     for (name, floor) in FLOORS {
@@ -119,7 +119,7 @@ fn the_core_has_few_direct_dependencies() {
 }
 
 #[test]
-fn unsafe_code_stands_where_it_is_fenced_and_says_why_it_is_sound() {
+fn unsafe_code_is_in_listed_files_with_safety_notes() {
     let mut files = Vec::new();
     for folder in PUBLISHED.iter().chain(&["wsgi-nginx", "examples"]) {
         collect(Path::new(folder), &mut files);

@@ -122,7 +122,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-pub(super) fn framing_is_exact_whatever_an_application_gives(host: &dyn HostUnderTest) {
+pub(super) fn framing_is_exact_for_any_response_of_an_application(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(Probe::ANSWER.to_owned() + GIVES));
     let (mut problems, mut stray) = (String::new(), 0);
     let (mut whole, mut short, mut cut, mut probes, mut answered) = (0, 0, 0, 0, 0);

@@ -70,7 +70,7 @@ pub(super) fn repeated_headers_are_joined_in_order(host: &dyn HostUnderTest) {
     }
 }
 
-pub(super) fn repeated_headers_are_joined_whatever_stands_between_them(host: &dyn HostUnderTest) {
+pub(super) fn repeated_headers_are_joined_across_other_headers(host: &dyn HostUnderTest) {
     let site = host.serve(Site::new(ENVIRON));
     let lines = "X-A: 1\r\nCookie: a=1\r\nx-a: 2\r\nX-B: 9\r\nCOOKIE: b=2\r\nX-A:3\r\n";
     let environ = Environ::of(&site.exchange(&crate::wire::request("GET", "/", lines, b"")));

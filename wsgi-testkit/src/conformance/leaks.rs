@@ -99,7 +99,7 @@ const TELLING: [&str; 12] = [
     "/tmp",
 ];
 
-pub(super) fn no_error_tells_a_client_about_the_server(host: &dyn HostUnderTest) {
+pub(super) fn no_error_reveals_details_of_the_server(host: &dyn HostUnderTest) {
     check_leaks(host, &refused());
 }
 

@@ -198,7 +198,7 @@ def application(environ, start_response):
     assert!(!log.contains("<late>") && !log.contains("Exception ignored"), "{log}");
 }
 
-pub(super) fn reports_of_crashes_are_enabled_whatever_an_application_does(host: &dyn HostUnderTest) {
+pub(super) fn an_application_cannot_disable_reports_of_crashes(host: &dyn HostUnderTest) {
     log_of(
         host,
         "

@@ -219,7 +219,7 @@ suite! { $
         standard_streams_serve_subprocess_and_redirection
         errors_stream_has_the_attributes_of_a_text_stream
         bytes_of_the_errors_stream_expire_with_its_request
-        reports_of_crashes_are_enabled_whatever_an_application_does
+        an_application_cannot_disable_reports_of_crashes
     }
     file_wrapper {
         file_wrapper_sends_any_kind_of_file
@@ -290,7 +290,7 @@ suite! { $
         date_and_server_stand_in_the_head_once
     }
     exact {
-        framing_is_exact_whatever_an_application_gives
+        framing_is_exact_for_any_response_of_an_application
     }
     exits {
         no_response_leaves_request_body_bytes_on_the_connection
@@ -302,7 +302,7 @@ suite! { $
         no_header_poses_as_another_variable
     }
     leaks {
-        no_error_tells_a_client_about_the_server
+        no_error_reveals_details_of_the_server
     }
     streaming {
         each_block_has_left_before_the_next_is_asked_for
@@ -318,7 +318,7 @@ suite! { $
     headers {
         nothing_of_one_request_is_seen_by_the_next_on_a_connection
         names_of_headers_are_not_case_sensitive
-        repeated_headers_are_joined_whatever_stands_between_them
+        repeated_headers_are_joined_across_other_headers
         a_host_in_the_target_is_the_only_one
         white_space_around_a_value_is_no_part_of_it
     }

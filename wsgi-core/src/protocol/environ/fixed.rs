@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_version_6_stands_in_brackets_and_no_other_name_does() {
+    fn only_an_address_of_version_6_is_in_brackets() {
         for (name, expected) in [
             ("::1", "[::1]"),
             ("2001:db8::5", "[2001:db8::5]"),

@@ -294,7 +294,7 @@ fn other_installation() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_refusal_is_one_sentence_with_both_pythons_and_the_way_out() {
+fn the_refusal_is_one_sentence_with_both_pythons_and_the_remedy() {
     let other = other_installation();
     let (major, minor) = build_minor();
     let venv = tempfile::tempdir().unwrap();
