@@ -3,8 +3,8 @@
 
 use std::sync::OnceLock;
 
-use wsgi_core::host::Level;
 use wsgi_core::config::{Limits, Mode};
+use wsgi_core::host::Level;
 use wsgi_testkit::{App, Body, Faults, Host, post};
 
 use crate::{Numbers, fields};
