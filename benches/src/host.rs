@@ -56,6 +56,7 @@ impl Host {
 
     /// Returns the objects that the gateway needs besides the request: an allocation for the body, if there is one, and one
     /// for the sink.
+    #[inline(always)]
     pub fn parts(&self, request: &Request) -> HostParts {
         HostParts::new(Counting { counts: self.counts }, Arc::clone(&self.log)).body(request.source())
     }

@@ -344,11 +344,13 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Summary, Fault>) + Send>;
 
 impl HostParts {
     /// The response goes to `sink`, log lines of the request go to `log`. The request has no body.
+    #[inline]
     pub fn new(sink: impl ResponseSink + 'static, log: Arc<dyn ErrorLog>) -> Self {
         Self { body: None, sink: Box::new(sink), log, done: None }
     }
 
     /// Adds the request body, if there is one. No body is cheaper than an empty one.
+    #[inline]
     pub fn body(mut self, body: impl Into<Option<Box<dyn BodySource>>>) -> Self {
         self.body = body.into();
         self
@@ -357,6 +359,7 @@ impl HostParts {
     /// Has `done` called with the result of an exchange on a thread, after the sink was dropped: on that thread or, for a request
     /// that was still queued, where it is cancelled. It is not called for a request that is refused. With inline execution
     /// [`Exchange::advance`](crate::python::Exchange::advance) returns the result instead.
+    #[inline]
     pub fn done(mut self, done: impl FnOnce(Result<Summary, Fault>) + Send + 'static) -> Self {
         self.done = Some(Box::new(done));
         self

@@ -100,6 +100,7 @@ impl Exchange {
     }
 
     /// Creates the cell that the host's handle and the application's objects share.
+    #[inline(always)]
     pub(super) fn cell(
         interpreter: &'static Interpreter,
         location: &Arc<Location>,
