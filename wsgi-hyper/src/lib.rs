@@ -49,10 +49,25 @@
 //! }
 //! ```
 //!
-//! [`Connection`] explains how the addresses of a connection get into environ. The notes of `wsgi-core` on
-//! [linking](https://doc.rust-lang.org/cargo/reference/build-scripts.html#the-links-manifest-key) apply here as well:
-//! the build script of a program that depends directly on `wsgi-core` finds the directory of libpython in
-//! `DEP_WSGI_CORE_PYTHON_LIB_DIR`.
+//! [`Connection`] explains how the addresses of a connection get into environ.
+//!
+//! # Linking
+//!
+//! The program must load the libpython that it was built for. It depends on `wsgi-core` directly, and its `build.rs` records
+//! the folder:
+//!
+//! ```
+//! fn main() {
+//!     if let Ok(folder) = std::env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
+//!         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
+//!     }
+//! }
+//! ```
+//!
+//! Otherwise the dynamic linker may load another libpython, and `Gateway::start` fails with
+//! [`StartError::OtherInstallation`](wsgi_core::error::StartError::OtherInstallation).
+//!
+//! # Features
 //!
 //! The feature `server`, which is on by default, adds a `server::Server` for development and the program `wsgi-hyper`,
 //! which uses it. A program with another server does not need it: `default-features = false`.

@@ -412,6 +412,9 @@ fn push_middleware(scope: &mut Scope<'_>, arguments: &[Argument<'_>]) -> Result<
             .ok_or_else(|| argument.invalid("it must be a dotted Python name"))
     };
     let module = name(arguments[0])?;
+    if module.ends_with(".py") {
+        return Err(arguments[0].invalid("it must be the name of a module, not of a file: leave out \".py\""));
+    }
     let callable = arguments.get(1).map_or(Ok(DEFAULT_MIDDLEWARE.to_owned()), |argument| name(*argument))?;
     match stack {
         Some(stack) if stack.is_empty() => Err(arguments[0].invalid("there is an \"off\" on this level")),

@@ -92,7 +92,7 @@ impl Target {
         let path = what.path(prefix)?;
         let exists = path.is_file();
         if !exists {
-            refuse_colon(what)?;
+            refuse_other_syntax(what)?;
         }
         let callable = match callable {
             Some(callable) => dotted_name(callable.bytes).ok_or_else(|| callable.invalid(no_name(callable.bytes)))?,
@@ -132,9 +132,16 @@ fn no_name(callable: &[u8]) -> &'static str {
     }
 }
 
-/// Refuses `module:callable`, the syntax of other servers. No file of that name exists, so it is meant as such.
-fn refuse_colon(what: Argument<'_>) -> Result<(), DirectiveError> {
+/// Refuses addresses, the argument of `proxy_pass`, and `module:callable`, the syntax of other servers. No file of that
+/// name exists.
+fn refuse_other_syntax(what: Argument<'_>) -> Result<(), DirectiveError> {
     let text = what.shown();
+    let has_port = |(_, port): (&str, &str)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if text.contains("://") || text.starts_with("unix:") || text.rsplit_once(':').is_some_and(has_port) {
+        return Err(what.invalid(
+            "it must be a Python file or a module; for the address of a server use proxy_pass or uwsgi_pass",
+        ));
+    }
     match text.rsplit_once(':') {
         Some((module, callable)) if !callable.contains('/') => {
             Err(what.invalid(format!("the callable is a separate word: \"{module} {callable}\"")))
@@ -254,6 +261,19 @@ mod tests {
         let expected = "invalid value \"$app.py\" in \"wsgi_pass\" directive, variables are not supported";
         assert_eq!(folder.error(&["$app.py"]), expected);
         assert!(folder.error(&["app.py", "$name"]).contains("variables are not supported"));
+    }
+
+    #[test]
+    fn addresses_of_servers_are_refused_with_a_hint() {
+        let folder = Folder::with(&[]);
+        for address in ["http://127.0.0.1:80", "uwsgi://backend", "127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock"]
+        {
+            let expected = format!(
+                "invalid value \"{address}\" in \"wsgi_pass\" directive, it must be a Python file or a module; for the \
+                 address of a server use proxy_pass or uwsgi_pass"
+            );
+            assert_eq!(folder.error(&[address]), expected);
+        }
     }
 
     #[test]

@@ -31,7 +31,11 @@ const EXAMPLES: &[Example] = &[
     Example {
         name: "wsgi_pass",
         good: "app.py",
-        bad: &[("$host", "variables are not supported"), ("mysite.wsgi:app", "the callable is a separate word")],
+        bad: &[
+            ("$host", "variables are not supported"),
+            ("mysite.wsgi:app", "the callable is a separate word"),
+            ("http://a", "use proxy_pass"),
+        ],
         twice: Twice::Duplicate,
     },
     Example {
@@ -47,7 +51,7 @@ const EXAMPLES: &[Example] = &[
     Example {
         name: "wsgi_middleware",
         good: "wsgiref.validate validator",
-        bad: &[("a/b.py", "it must be a dotted Python name")],
+        bad: &[("a/b.py", "it must be a dotted Python name"), ("b.py", "not of a file: leave out \".py\"")],
         twice: Twice::Allowed("other.module"),
     },
     flag("wsgi_script_reloading"),

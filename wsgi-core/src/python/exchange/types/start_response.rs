@@ -254,7 +254,12 @@ unsafe fn parse_headers(
 #[cold]
 unsafe fn no_header(token: Token<'_>, index: ffi::Py_ssize_t, item: *mut ffi::PyObject) -> Raised {
     // SAFETY: a live object.
-    let kind = unsafe { type_name(item) };
+    let kind = unsafe {
+        match ffi::PyTuple_Check(item) {
+            0 => type_name(item),
+            _ => format!("a tuple of length {}", ffi::PyTuple_GET_SIZE(item)),
+        }
+    };
     let text =
         format!("header {index} must be a tuple (name, value), not {kind} (PEP 3333, The start_response() Callable)");
     type_error(token, &text)
