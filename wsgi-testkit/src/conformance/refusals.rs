@@ -179,7 +179,12 @@ pub(super) fn a_header_that_is_no_pair_of_str_is_refused(host: &dyn HostUnderTes
         "None",
     ]);
     are_refused(host, "TypeError: header 1 must be a tuple (name, value)", "", &no_pairs);
-    are_refused(host, "TypeError: header 1 must be a tuple (name, value), not a tuple of length 3", "", &no_pairs[2..3]);
+    are_refused(
+        host,
+        "TypeError: header 1 must be a tuple (name, value), not a tuple of length 3",
+        "",
+        &no_pairs[2..3],
+    );
     let names = calls(&["(b'X-A', '1')", "(b'X-A', b'1')", "(None, '1')"]);
     are_refused(host, "TypeError: header name must be str", "", &names);
     let values = calls(&["('X-A', b'1')", "('X-A', 1)", "('X-A', None)", "('Content-Length', 1)"]);
