@@ -53,14 +53,12 @@
 //!
 //! # Linking
 //!
-//! The program must load the libpython that it was built for. It depends on `wsgi-core` directly, and its `build.rs` records
-//! the folder:
+//! The program must load the libpython that it was built for. It depends on `wsgi-core` directly, and `main` of its
+//! `build.rs` records the folder:
 //!
 //! ```
-//! fn main() {
-//!     if let Ok(folder) = std::env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
-//!         println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
-//!     }
+//! if let Ok(folder) = std::env::var("DEP_WSGI_CORE_PYTHON_LIB_DIR") {
+//!     println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}");
 //! }
 //! ```
 //!
