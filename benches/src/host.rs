@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 
-use wsgi_core::config::Mode;
-use wsgi_core::config::Target;
+use wsgi_core::config::{Mode, Target};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush, HostParts, Level, ResponseHead, ResponseSink, Summary};
 use wsgi_core::python::{Attached, Exchange, Gateway, GatewaySettings, Location};

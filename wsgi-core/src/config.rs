@@ -53,7 +53,7 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// A directive at `place` in a block of the kind `context`; relative paths start from the folder `prefix`.
+    /// Creates the scope of a directive at `place`, in a block of the kind `context`. Relative paths start from the folder `prefix`.
     pub fn new(
         level: &'a mut LevelSettings,
         process: &'a mut ProcessSettings,

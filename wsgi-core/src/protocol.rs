@@ -1,8 +1,8 @@
 //! The machines that the gateway consists of: plain data, rules and state machines, without a server and without Python.
 //!
 //! They are public for gateways with another interpreter, for hosts that need one of the rules, and for fuzzing. They may
-//! change in any minor version; types that hosts need are re-exported by [`host`](crate::host) and
-//! [`config`](crate::config), and do not.
+//! change in any minor version. The types of the machines that hosts need are in [`host`](crate::host) and
+//! [`config`](crate::config), which do not change in minor versions.
 
 pub(crate) mod environ;
 pub(crate) mod head;

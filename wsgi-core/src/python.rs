@@ -15,7 +15,6 @@ mod exchange;
 mod objects;
 mod process;
 
-pub use application::loader::module_name;
 pub use application::location::{Location, LocationBuilder};
 pub use application::middleware::{Callable, Middleware, MiddlewareError, PythonMiddleware};
 pub use attach::thread::Attached;

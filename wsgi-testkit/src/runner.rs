@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
-use wsgi_core::config::{self, Context, LevelSettings, Place, ProcessSettings, Scope, Target};
-use wsgi_core::config::{Limits, Mode, StackSize};
+use wsgi_core::config::{self, Context, LevelSettings, Limits, Mode, Place, ProcessSettings, Scope, StackSize, Target};
 use wsgi_core::error::Fault;
 use wsgi_core::host::{HostParts, Summary};
 use wsgi_core::python::{ExchangeHandle, Gateway, GatewaySettings, Location, LocationBuilder};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use wsgi_core::config::Mode;
-use wsgi_core::config::Target;
+use wsgi_core::config::{Mode, Target};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodySource, HostParts};
 use wsgi_core::python::{Gateway, GatewaySettings, Location};

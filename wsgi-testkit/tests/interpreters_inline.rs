@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use wsgi_core::config::Mode;
-use wsgi_core::config::{Flag, LevelSettings, Target};
+use wsgi_core::config::{Flag, LevelSettings, Mode, Target};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseHead, ResponseSink};
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location};

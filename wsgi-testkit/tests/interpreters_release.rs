@@ -5,8 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use wsgi_core::config::{Flag, LevelSettings, Target};
-use wsgi_core::config::{Limits, Mode};
+use wsgi_core::config::{Flag, LevelSettings, Limits, Mode, Target};
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, Flush, HostParts, ResponseHead, ResponseSink};
 use wsgi_core::python::{Gateway, GatewaySettings, Location};

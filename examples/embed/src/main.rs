@@ -9,8 +9,7 @@ mod timed;
 use std::sync::{Arc, Condvar};
 use std::{env, error::Error, io, net::TcpListener, process, thread, time::Duration};
 
-use wsgi_core::config::Lines;
-use wsgi_core::config::Mode;
+use wsgi_core::config::{Lines, Mode};
 use wsgi_core::host::{ErrorLog as _, Leaf, StderrLog, decode_prefix};
 use wsgi_core::python::{Gateway, GatewaySettings, Location};
 

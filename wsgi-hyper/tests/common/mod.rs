@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wsgi_core::config::Target;
-use wsgi_core::config::{Limits, Mode};
+use wsgi_core::config::{Limits, Mode, Target};
 use wsgi_core::host::{ErrorLog, Level};
 use wsgi_core::python::{Gateway, GatewaySettings, Location};
 use wsgi_hyper::{ServiceBuilder, StderrLog, WsgiService};

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 
-use wsgi_core::config::Mode;
-use wsgi_core::config::Target;
+use wsgi_core::config::{Mode, Target};
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::host::{
     BodyInterest, BodySource, Chunk, ErrorLog, Flush, HostParts, Leaf, Level, ResponseHead, ResponseSink, Summary,

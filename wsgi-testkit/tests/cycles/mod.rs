@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 
-use wsgi_core::config::Mode;
-use wsgi_core::config::{Flag, LevelSettings, Target};
+use wsgi_core::config::{Flag, LevelSettings, Mode, Target};
 use wsgi_core::host::HostParts;
 use wsgi_core::python::{Exchange, Gateway, GatewaySettings, Location};
 use wsgi_testkit::{CapturingLog, CapturingSink, Client, Event, Faults, WAIT_TIMEOUT, get, wait_for};

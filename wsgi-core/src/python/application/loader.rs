@@ -325,7 +325,7 @@ fn callable(target: &Target) -> &str {
 
 /// Returns the name of a script in `sys.modules`: `_wsgi_` and 16 hex digits, the FNV-1a hash of its path. Two scripts
 /// `app.py` in two folders do not clash, and none can be imported by accident.
-pub fn module_name(path: &Path) -> String {
+pub(crate) fn module_name(path: &Path) -> String {
     let hash = path
         .as_os_str()
         .as_bytes()
