@@ -1,7 +1,7 @@
 """docs.py LOG...: fails unless the pages in docs/ that list tests agree with the output of `cargo test` in LOG.
 
-docs.py --names: fails if such a page names a test that the sources do not have. It needs no log, so it finds a renamed test
-before the tests run.
+docs.py --names: fails if such a page, or a list of tests in scripts/check/sanitize, names a test that the sources do not have.
+It needs no log, so it finds a renamed test before the tests run.
 
 PAGES lists those pages: docs/conformance.md maps the items of PEP 3333 to tests, docs/scenarios.md the behaviour of the
 directives, docs/threat-model.md attacks. Each row has an id. A test counts if it has passed and failed in no run.
@@ -191,8 +191,12 @@ PAGES = {
 }
 
 
+# Its lists contain parts of names, as the filters of `cargo test`.
+SANITIZE = "scripts/check/sanitize"
+
+
 def names():
-    """Exits with an error if a page names a test that is neither a function in the sources nor a clause of the suite's macros."""
+    """Exits with an error for a test that is neither a function in the sources nor a clause of the suite's macros."""
     sources = [path.read_text() for path in ROOT.glob("*/**/*.rs") if path.relative_to(ROOT).parts[0] != "target"]
     known = set(re.findall(r"\bfn (\w+)", "\n".join(sources))).union(*clauses())
     failed = False
@@ -204,6 +208,12 @@ def names():
         if unknown:
             failed = True
             print(f"error: {path} names tests that do not exist:", *unknown, sep="\n  ", file=sys.stderr)
+    script = (ROOT / SANITIZE).read_text()
+    filters = [word for names in re.findall(r"^\w+_tests=\((.*?)\)", script, re.M | re.S) for word in names.split()]
+    unknown = [word for word in filters if not any(word in name for name in known)]
+    if unknown or not filters:
+        failed = True
+        print(f"error: {SANITIZE} names tests that do not exist:", *unknown, sep="\n  ", file=sys.stderr)
     sys.exit(failed)
 
 
