@@ -32,7 +32,8 @@ exec {REAL} -I -c 'import runpy, sys, sysconfig; {statements}; runpy.run_path(sy
 }
 
 /// Creates an executable script. Another process writes it: a child that another test forks at that time would inherit the
-/// descriptor from this process, and execution fails with ETXTBSY as long as any process can write to the file.
+/// descriptor from this process, and execution fails with ETXTBSY as long as any process can write to the file. The same as
+/// `write_script` of wsgi-harness, which would switch on the feature `python` here (see Cargo.toml).
 fn create_program(path: &Path, text: &str) {
     let script = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
     let status = Command::new("sh").args(["-c", script]).arg(path).arg(text).status().expect("sh runs");
