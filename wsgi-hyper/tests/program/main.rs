@@ -267,11 +267,16 @@ fn a_crash_leaves_its_python_traceback_on_standard_error() {
             "
 import ctypes, faulthandler, os
 def application(environ, start_response):
-    {crash}
+    environ['PATH_INFO'] == '/crash' and {crash}
+    start_response('200 OK', [])
+    return [b'ok']
 "
         ));
+        // Another thread writes this line; it would cut the report of the crash in two.
+        assert!(program.get("/").ends_with("ok"), "{crash}");
+        program.errors.wait_for("loaded");
         let mut client = program.client();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send("GET /crash HTTP/1.1\r\nHost: a\r\n\r\n");
         program.errors.wait_for(&format!("Fatal Python error: {fault}"));
         program.errors.wait_for("app.py\", line 4 in application");
         assert_eq!(program.end().code(), None, "{crash}");
