@@ -314,6 +314,27 @@ pub trait ChildProcesses: Send + Sync + std::fmt::Debug {
     fn after_fork(&self) {}
 }
 
+/// Receives the load of the thread pools, for a host that has several processes and chooses one for each connection.
+///
+/// ```
+/// # use std::sync::atomic::{AtomicUsize, Ordering};
+/// # use wsgi_core::host::LoadObserver;
+/// #[derive(Debug)]
+/// struct Requests(AtomicUsize);
+///
+/// impl LoadObserver for Requests {
+///     fn load_changed(&self, before: usize, now: usize) {
+///         // Wraps around if there are less.
+///         self.0.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+///     }
+/// }
+/// ```
+pub trait LoadObserver: Send + Sync + std::fmt::Debug {
+    /// The number of requests of one interpreter that run or wait for a permit has changed. A request that waits for its
+    /// client does not count. Called on any thread, with the lock of the pool: returns at once, and does not call the gateway.
+    fn load_changed(&self, before: usize, now: usize);
+}
+
 /// Receives events at the end of a gateway; see [`Gateway::on_shutdown`](crate::python::Gateway::on_shutdown).
 pub trait Shutdown: Send + Sync {
     /// The gateway no longer waits for the exchanges that are not complete yet. Their sinks may never be dropped. Does

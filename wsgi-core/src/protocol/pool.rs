@@ -21,6 +21,7 @@ mod wait;
 
 use std::any::Any;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar};
 use std::task::{Context, Poll};
@@ -120,6 +121,12 @@ pub trait Threads: Send + Sync + 'static {
     /// Called when no thread could be started, with a stack of this size: tasks wait for the existing threads, and are
     /// refused if there are none. Called once, and again only after a thread has been started since.
     fn cannot_start(&self, stack: StackSize, error: &io::Error);
+
+    /// Called when the number of tasks that run with a permit or wait for one has changed, under the lock of the pool: it must
+    /// return at once, and must not use the pool.
+    fn load_changed(&self, before: usize, now: usize) {
+        let _ = (before, now);
+    }
 
     /// Starts a thread that runs `body`. Called by any thread that submits or runs tasks, under the lock of the pool, so it
     /// must not use the pool.
@@ -229,7 +236,7 @@ impl<T: Task> Pool<T> {
     pub fn shutdown(&self, within: Duration) -> bool {
         let mut roster = self.shared.lock();
         roster.close();
-        let (mut roster, _) = roster.wait_timeout_while(&self.shared.deserted, within, |roster| roster.live > 0);
+        let mut roster = roster.wait_timeout_while(&self.shared.deserted, within, |roster| roster.live > 0);
         let all = roster.live == 0;
         let gone = roster.gone();
         drop(roster);
@@ -259,8 +266,8 @@ struct Shared<T: Task> {
 }
 
 impl<T: Task> Shared<T> {
-    fn lock(&self) -> LeafGuard<'_, Roster<T>> {
-        self.roster.lock()
+    fn lock(&self) -> Locked<'_, T> {
+        Locked { roster: Some(self.roster.lock()), threads: &*self.threads }
     }
 
     /// Reports why a thread could not be started. Called without the lock.
@@ -268,6 +275,67 @@ impl<T: Task> Shared<T> {
         if let Some(error) = failure {
             self.threads.cannot_start(self.stack, &error);
         }
+    }
+}
+
+/// The locked roster. Reports the load before it releases the lock.
+struct Locked<'a, T: Task> {
+    /// `None` only while `wait` moves the guard.
+    roster: Option<LeafGuard<'a, Roster<T>>>,
+    threads: &'a dyn Spawn<T>,
+}
+
+impl<T: Task> Locked<'_, T> {
+    /// Releases the lock and sleeps until `signal` is notified and `condition` no longer holds.
+    fn wait_while(mut self, signal: &Condvar, condition: impl Fn(&Roster<T>) -> bool) -> Self {
+        self.report_load();
+        self.roster = self.roster.take().map(|roster| roster.wait_while(signal, |roster| condition(roster)));
+        self
+    }
+
+    /// Like [`wait_while`](Self::wait_while), for at most `within`.
+    fn wait_timeout_while(
+        mut self,
+        signal: &Condvar,
+        within: Duration,
+        condition: impl Fn(&Roster<T>) -> bool,
+    ) -> Self {
+        self.report_load();
+        let roster = self.roster.take();
+        self.roster = roster.map(|roster| roster.wait_timeout_while(signal, within, |roster| condition(roster)).0);
+        self
+    }
+
+    #[inline]
+    fn report_load(&mut self) {
+        let now = self.load();
+        if now != self.reported {
+            let before = std::mem::replace(&mut self.reported, now);
+            self.threads.load_changed(before, now);
+        }
+    }
+}
+
+impl<T: Task> Drop for Locked<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.report_load();
+    }
+}
+
+impl<T: Task> Deref for Locked<'_, T> {
+    type Target = Roster<T>;
+
+    #[inline]
+    fn deref(&self) -> &Roster<T> {
+        self.roster.as_ref().expect("set except within `wait_while`")
+    }
+}
+
+impl<T: Task> DerefMut for Locked<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Roster<T> {
+        self.roster.as_mut().expect("set except within `wait_while`")
     }
 }
 
@@ -282,6 +350,8 @@ trait Spawn<T: Task>: Send + Sync {
     fn spawn(&self, pool: Arc<Shared<T>>, seat: Arc<Seat<T>>) -> io::Result<JoinHandle<()>>;
 
     fn cannot_start(&self, stack: StackSize, error: &io::Error);
+
+    fn load_changed(&self, before: usize, now: usize);
 }
 
 impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
@@ -295,5 +365,9 @@ impl<T: Task, H: Threads> Spawn<T> for Arc<H> {
     fn cannot_start(&self, stack: StackSize, error: &io::Error) {
         // A panic of the report is dropped: it cannot be reported.
         let _ = catch_unwind(AssertUnwindSafe(|| H::cannot_start(self, stack, error)));
+    }
+
+    fn load_changed(&self, before: usize, now: usize) {
+        H::load_changed(self, before, now);
     }
 }

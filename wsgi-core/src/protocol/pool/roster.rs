@@ -52,6 +52,8 @@ pub(super) struct Roster<T: Task> {
     pub(super) nudged: bool,
     /// Whether further tasks are refused.
     pub(super) closing: bool,
+    /// The [load](Self::load) that was reported last.
+    pub(super) reported: usize,
 }
 
 struct Entry<T: Task> {
@@ -108,7 +110,13 @@ impl<T: Task> Roster<T> {
             start_failure: None,
             nudged: false,
             closing: false,
+            reported: 0,
         }
+    }
+
+    /// Returns the number of tasks that hold a permit or wait for one.
+    pub(super) fn load(&self) -> usize {
+        (self.permits - self.free) + self.woken.len() + self.waiting()
     }
 
     /// Returns the number of queued tasks that no thread has been called for.

@@ -8,8 +8,7 @@ use std::task::{Context, Wake, Waker};
 
 use super::roster::{Roster, Work};
 use super::wait::{Hold, held_by_this_thread};
-use super::{Shared, Task, Threads, call};
-use crate::lock::LeafGuard;
+use super::{Locked, Shared, Task, Threads, call};
 
 /// One thread's place in the pool. It is also the waker of every task that runs there: a waker kept beyond its task can at
 /// worst cause a further step of a later task.
@@ -161,18 +160,14 @@ impl<T: Task, H: Threads> Worker<T, H> {
     }
 
     /// If a thread could not be started just now, reports why, without the lock.
-    fn report<'a>(&'a self, mut roster: LeafGuard<'a, Roster<T>>) -> LeafGuard<'a, Roster<T>> {
+    fn report<'a>(&'a self, mut roster: Locked<'a, T>) -> Locked<'a, T> {
         let Some(error) = roster.start_failure.take() else { return roster };
         drop(roster);
         self.pool.report(Some(error));
         self.pool.lock()
     }
 
-    fn sleep_while<'a>(
-        &self,
-        roster: LeafGuard<'a, Roster<T>>,
-        condition: impl Fn(&Roster<T>) -> bool,
-    ) -> LeafGuard<'a, Roster<T>> {
+    fn sleep_while<'a>(&self, roster: Locked<'a, T>, condition: impl Fn(&Roster<T>) -> bool) -> Locked<'a, T> {
         roster.wait_while(&self.seat.signal, |roster| condition(roster))
     }
 

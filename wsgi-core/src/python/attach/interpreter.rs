@@ -12,6 +12,7 @@ use super::data::Data;
 use super::forked::end_if_forked;
 use super::lock::Loading;
 use super::token::Token;
+use crate::host::LoadObserver;
 use crate::lock::Leaf;
 use crate::protocol::record::Log;
 
@@ -64,6 +65,7 @@ pub(crate) struct Setup {
     pub(crate) fatal_exit_status: Option<c_int>,
     pub(crate) fault_handler: bool,
     pub(crate) terminal: bool,
+    pub(crate) load: Option<Arc<dyn LoadObserver>>,
 }
 
 /// Number of exchanges under way in an interpreter, and whether a freeze is wanted. Changed with the GIL held, so that

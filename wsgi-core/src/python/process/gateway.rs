@@ -18,7 +18,7 @@ use super::runtime;
 use super::start::set_up;
 use crate::config::{Mode, ProcessSettings};
 use crate::error::StartError;
-use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, RequestSnapshot, RequestView, Shutdown};
+use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, LoadObserver, RequestSnapshot, RequestView, Shutdown};
 use crate::lock::Leaf;
 use crate::protocol::pool::Overloaded;
 use crate::protocol::record::Log;
@@ -51,6 +51,8 @@ pub struct GatewaySettings {
     pub terminal: bool,
     /// The host's callbacks for processes that applications start.
     pub child_processes: Option<Arc<dyn ChildProcesses>>,
+    /// With [`Mode::Threads`]: receives the load of the pools.
+    pub load: Option<Arc<dyn LoadObserver>>,
     /// With [`Mode::Inline`]: woken on any thread when blocks of responses were dropped without the GIL. The next
     /// request frees their memory, or [`Gateway::release`], which the host calls then.
     pub release: Option<Waker>,
@@ -68,6 +70,7 @@ impl GatewaySettings {
             fault_handler: true,
             terminal: false,
             child_processes: None,
+            load: None,
             release: None,
         }
     }
@@ -121,6 +124,7 @@ impl Gateway {
             fatal_exit_status: settings.fatal_exit_status,
             fault_handler: settings.fault_handler,
             terminal: settings.terminal,
+            load: settings.load.clone(),
         };
         let release = settings.release.clone();
         let main =

@@ -32,6 +32,11 @@ impl ExchangeHandle {
         }
     }
 
+    /// Returns whether a thread has begun the exchange. It may have begun a moment before this returns true.
+    pub fn has_begun(&self) -> bool {
+        self.cell.has_begun()
+    }
+
     /// Returns whether [`cancel`](Self::cancel) was called.
     pub fn is_cancelled(&self) -> bool {
         self.cell.is_cancelled()

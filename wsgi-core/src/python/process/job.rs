@@ -63,6 +63,12 @@ impl Threads for PythonThreads {
         );
         self.interpreter.log.log(Level::Error, &text);
     }
+
+    fn load_changed(&self, before: usize, now: usize) {
+        if let Some(load) = &self.interpreter.setup.load {
+            load.load_changed(before, now);
+        }
+    }
 }
 
 /// Loads an application; failures are logged.

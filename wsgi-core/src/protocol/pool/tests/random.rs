@@ -69,6 +69,9 @@ struct Counts {
     panics: AtomicUsize,
     releases: AtomicUsize,
     threads: AtomicUsize,
+    load: AtomicUsize,
+    most_load: AtomicUsize,
+    wrong_loads: AtomicUsize,
 }
 
 impl Counts {
@@ -171,6 +174,12 @@ impl Threads for Counted {
     fn cannot_start(&self, _stack: StackSize, error: &io::Error) {
         panic!("the system refuses a thread: {error}");
     }
+
+    fn load_changed(&self, before: usize, now: usize) {
+        let known = self.0.load.swap(now, Ordering::SeqCst);
+        self.0.wrong_loads.fetch_add(usize::from(known != before || before == now), Ordering::SeqCst);
+        self.0.most_load.fetch_max(now, Ordering::SeqCst);
+    }
 }
 
 struct Present(Arc<Counts>);
@@ -256,6 +265,8 @@ proptest! {
         prop_assert_eq!(count(&counts.panics), panicking - count(&panics_not_run));
         prop_assert_eq!(count(&counts.astray), 0);
         prop_assert_eq!(count(&counts.threads), 0);
+        prop_assert_eq!((count(&counts.load), count(&counts.wrong_loads)), (0, 0));
+        prop_assert!(count(&counts.most_load) >= count(&counts.most_running));
         prop_assert!(count(&counts.most_running) <= limits.permits);
         prop_assert!(count(&counts.most_begun) <= limits.max_threads);
         prop_assert!(count(&counts.releases) <= nudges);
