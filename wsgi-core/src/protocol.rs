@@ -4,6 +4,7 @@
 //! change in any minor version. The types of the machines that hosts need are in [`host`](crate::host) and
 //! [`config`](crate::config), which do not change in minor versions.
 
+pub(crate) mod balance;
 pub(crate) mod environ;
 pub(crate) mod head;
 pub(crate) mod input;
@@ -13,6 +14,7 @@ pub(crate) mod record;
 pub(crate) mod reload;
 pub(crate) mod response;
 
+pub use balance::{Placement, Slot, State, Workers};
 pub use environ::{Changes, Credentials, EnvironCache, SlotId};
 pub use head::is_listed;
 pub use input::Input;
