@@ -94,6 +94,7 @@ fn refused(error: &DirectiveError, name: &str, arguments: &[&[u8]]) {
         ("wsgi_thread_stack_size", [argument]) => {
             size(argument).is_some_and(|size| (512 << 10..=1 << 30).contains(&size))
         }
+        ("wsgi_share_load", [argument]) => switch(argument).is_some(),
         ("wsgi_python_optimize", [number]) => number_of(number, 0, 2).is_some(),
         ("wsgi_reload_mechanism", [argument]) => matches!(*argument, b"module" | b"process"),
         _ => return,
@@ -135,6 +136,7 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
                 assert!(AccelHeader::named(argument).is_some_and(|header| ignored.contains(header)));
             }
         }
+        "wsgi_share_load" => assert_eq!(Some(process.shares_load()), switch(first)),
         "wsgi_retire_delay" => assert_eq!(Some(process.retire_delay()), time(first)),
         "wsgi_write_buffer_size" => assert_eq!(Some(level.write_buffer_size()), size(first)),
         "wsgi_temp_path" => {
@@ -175,9 +177,7 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
         }
         _ => {
             let (_, flag) = FLAGS.iter().find(|(flag, _)| *flag == name).expect("whatever is left is a switch");
-            let on = first.eq_ignore_ascii_case(b"on");
-            assert!(on || first.eq_ignore_ascii_case(b"off"));
-            assert_eq!(level.is_on(*flag), on);
+            assert_eq!(Some(level.is_on(*flag)), switch(first));
         }
     }
 }
@@ -194,6 +194,12 @@ const FLAGS: [(&str, Flag); Flag::ALL.len()] = [
     ("wsgi_script_reloading", Flag::ScriptReloading),
     ("wsgi_strict", Flag::Strict),
 ];
+
+/// Parses `on` or `off`.
+fn switch(text: &[u8]) -> Option<bool> {
+    let is = |word: &[u8]| text.eq_ignore_ascii_case(word);
+    (is(b"on") || is(b"off")).then(|| is(b"on"))
+}
 
 /// Parses digits only, as a number between `least` and `most`.
 fn number_of(digits: &[u8], least: usize, most: usize) -> Option<usize> {

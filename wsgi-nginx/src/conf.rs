@@ -3,20 +3,22 @@
 //! nginx stores plain pointers to Rust values. A clean-up handler of the configuration's pool drops the values.
 
 use std::ffi::c_void;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use wsgi_core::config::{Flag, LevelSettings, Mechanism, Place, ProcessSettings};
 use wsgi_core::host::{Leaf, Mount};
 use wsgi_core::python::Location;
 
 use crate::bindings::{
-    ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_module,
-    ngx_int_t, ngx_module_t, ngx_pool_cleanup_add, ngx_str_t,
+    ngx_conf_t, ngx_cycle_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_srv_conf_t, ngx_http_module, ngx_int_t, ngx_module_t, ngx_pool_cleanup_add, ngx_str_t,
 };
 use crate::guard::guard;
+use crate::listeners::Addresses;
 use crate::ngx::Request;
-use crate::retire::{NginxControl, Turn};
+use crate::retire::NginxControl;
+use crate::shared::Shared;
 use crate::{ngx, temporary};
 
 unsafe extern "C" {
@@ -85,8 +87,14 @@ pub(crate) struct MainConf {
     pub(crate) references: Vec<Reference>,
     /// Every location that serves an application, and whether it is loaded at start.
     pub(crate) locations: Vec<(Arc<Location>, bool)>,
-    /// The shared lock of workers that retire, if any location has `wsgi_reload_mechanism process`.
-    pub(crate) turn: Option<Turn>,
+    /// The servers of these locations.
+    pub(crate) servers: Vec<*mut ngx_http_core_srv_conf_t>,
+    /// Their addresses.
+    pub(crate) addresses: Addresses,
+    /// Whether a location has `wsgi_reload_mechanism process`, so that workers may retire.
+    pub(crate) retires: bool,
+    /// The memory that workers share, if they share their load or may retire.
+    pub(crate) shared: OnceLock<Shared>,
 }
 
 /// The value of a `wsgi_var` directive.
@@ -197,13 +205,16 @@ pub(crate) fn merge(
             let mut builder = Location::builder(target.clone()).settings(inner.settings.clone());
             let by_process = inner.settings.reload_mechanism == Some(Mechanism::Process);
             if by_process && inner.settings.is_on(Flag::ScriptReloading) {
-                if main.turn.is_none() {
-                    main.turn = Turn::new();
-                }
+                main.retires = true;
                 builder = builder.control(Arc::new(NginxControl));
             }
             let location = builder.build();
             main.locations.push((Arc::clone(&location), inner.settings.is_on(Flag::Preload)));
+            let server = cf.core_server();
+            let servers = &mut main_in(cf).servers;
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
             Some(location)
         }
     };

@@ -10,13 +10,14 @@ use wsgi_core::host::Level;
 
 use crate::bindings::{
     NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
+    NGX_HTTP_SRV_CONF, ngx_array_push, ngx_command_t, ngx_conf_t, ngx_hash_key_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
-    ngx_http_variable_t, ngx_str_t, ngx_uint_t,
+    ngx_http_core_module, ngx_http_variable_t, ngx_str_t, ngx_uint_t,
 };
-use crate::conf::{self, LocationConf, Reference};
+use crate::conf::{self, ContentHandler, LocationConf, Reference};
 use crate::guard::guard;
-use crate::{handler, ngx, temporary};
+use crate::listeners::Addresses;
+use crate::{handler, load, ngx, temporary};
 
 /// Entries of nginx's table: one for each directive, and the terminator.
 pub(crate) const COMMANDS: usize = DIRECTIVES.len() + 1;
@@ -169,11 +170,35 @@ pub(crate) fn check(cf: &mut ngx_conf_t) -> bool {
             cf.log(Level::Warn, &format!("\"wsgi_var\" in {} uses \"${name}\", which is not known", reference.place));
         }
     }
+    share_load(cf);
     if let Err(error) = &checked {
         cf.log(Level::Emerg, &error.to_string());
     }
     checked.is_ok()
 }
+
+/// Prepares for workers that share their load, if there are applications.
+fn share_load(cf: &mut ngx_conf_t) {
+    let main = conf::main_in(cf);
+    if main.locations.is_empty() || !main.process.shares_load() {
+        return;
+    }
+    let servers = std::mem::take(&mut main.servers);
+    conf::main_in(cf).addresses = Addresses::of(&servers, cf.core_main());
+    // SAFETY: the phases are complete except for their handlers, and nginx's array takes a pointer to a function.
+    unsafe {
+        let phases = &raw mut (*ngx::parsed_main(cf, &raw const ngx_http_core_module)
+            .cast::<ngx_http_core_main_conf_t>())
+        .phases;
+        let handler: *mut ContentHandler = ngx_array_push(&raw mut (*phases)[POST_READ_PHASE].handlers).cast();
+        if !handler.is_null() {
+            *handler = load::request_known;
+        }
+    }
+}
+
+/// `NGX_HTTP_POST_READ_PHASE`.
+const POST_READ_PHASE: usize = 0;
 
 /// Returns the names of the variables in a value, without captures, whose names are numbers.
 fn names_in(value: &[u8]) -> impl Iterator<Item = &[u8]> {

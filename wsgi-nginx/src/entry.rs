@@ -9,7 +9,7 @@ use crate::bindings::{
 use crate::conf::{LocationConf, MainConf};
 use crate::directives::{COMMANDS, commands};
 use crate::guard::guard;
-use crate::{conf, directives, handler, ngx, umask, worker};
+use crate::{conf, directives, handler, master, ngx, umask, worker};
 
 static mut COMMAND_TABLE: [ngx_command_t; COMMANDS] = commands();
 
@@ -31,6 +31,7 @@ pub(crate) static mut MODULE: ngx_module_t = {
     module.ctx = (&raw mut HTTP_MODULE).cast();
     module.commands = (&raw mut COMMAND_TABLE).cast();
     module.type_ = NGX_HTTP_MODULE;
+    module.init_module = Some(init_module);
     module.init_process = Some(init_process);
     module.exit_process = Some(exit_process);
     module
@@ -85,6 +86,13 @@ unsafe extern "C" fn merge_location_conf(cf: *mut ngx_conf_t, outer: *mut c_void
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this at the end of the `http` block, with its own configuration record.
     guard("postconfiguration", ngx::ERROR, || if directives::check(unsafe { &mut *cf }) { ngx::OK } else { ngx::ERROR })
+}
+
+/// Always returns `NGX_OK`: workers serve without the memory that they would share.
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx passes its cycle, whose configuration it has read, in the process that starts workers.
+    guard("init_module", (), || unsafe { master::prepare(&mut *cycle) });
+    ngx::OK
 }
 
 /// Always returns `NGX_OK`: nginx does not restart a worker that returns an error here, and its clients would wait for

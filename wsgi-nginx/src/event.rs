@@ -2,8 +2,6 @@
 //!
 //! `ngx_notify` cannot be used: epoll keeps only one handler for it, which belongs to nginx's thread pool.
 
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
@@ -11,18 +9,15 @@ use std::time::Duration;
 
 use wsgi_core::host::{ErrorLog, Leaf, Level};
 
-use crate::bindings::{
-    NGX_CLEAR_EVENT, NGX_LEVEL_EVENT, NGX_READ_EVENT, NGX_USE_CLEAR_EVENT, NGX_USE_EPOLL_EVENT, ngx_add_timer,
-    ngx_connection_t, ngx_cycle, ngx_cycle_t, ngx_event_actions, ngx_event_flags, ngx_event_t, ngx_free_connection,
-    ngx_get_connection, ngx_log_t, ngx_uint_t,
-};
+use crate::bindings::{ngx_add_timer, ngx_cycle, ngx_cycle_t, ngx_event_t, ngx_log_t};
+use crate::eventfd::{self, EventFd};
 use crate::guard::guard_again;
+use crate::log;
 use crate::log_room::{self, LogRoom};
 use crate::loop_cell::{LoopCell, on_loop_thread};
-use crate::{log, ngx};
 
 static PENDING: Leaf<Vec<LoopTask>> = Leaf::new(Vec::new());
-static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+static WAKE: OnceLock<EventFd> = OnceLock::new();
 
 /// A request whose application thread has sent parts or log lines.
 pub(crate) trait Deliver: Send + Sync {
@@ -91,9 +86,9 @@ fn send(task: LoopTask) {
 
 /// Wakes the loop.
 fn ring() {
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: `one` has the eight bytes that an eventfd takes. The counter stays far below its limit.
-    unsafe { libc::write(DESCRIPTOR.load(Ordering::Acquire), one.as_ptr().cast::<c_void>(), one.len()) };
+    if let Some(wake) = WAKE.get() {
+        wake.notify();
+    }
 }
 
 /// Opens the descriptor and makes nginx watch it. Returns the reason on failure. The loop runs `tasks` on request.
@@ -102,45 +97,12 @@ fn ring() {
 ///
 /// The process is a worker whose events are initialised, and `cycle` is its cycle.
 pub(crate) unsafe fn open(cycle: &mut ngx_cycle_t, tasks: Tasks) -> Result<(), String> {
-    // A worker starts once, so the cell is empty.
+    // A worker starts once, so both cells are empty.
     let _ = TASKS.set(tasks);
-    // SAFETY: `eventfd` takes no pointers.
-    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if descriptor < 0 {
-        return Err(format!("eventfd() failed: {}", std::io::Error::last_os_error()));
-    }
-    DESCRIPTOR.store(descriptor, Ordering::Release);
-    // The rest repeats `ngx_add_channel_event`, which nginx's headers for modules do not declare.
-    // SAFETY: the descriptor is open, and the log is that of the cycle.
-    let connection = unsafe { ngx_get_connection(descriptor, cycle.log).as_mut() };
-    let connection = connection.ok_or("nginx has no free connection for the eventfd, see worker_connections")?;
-    connection.pool = cycle.pool;
-    for event in [connection.read, connection.write] {
-        // SAFETY: both events belong to the connection that nginx has just returned.
-        let event = unsafe { &mut *event };
-        event.log = cycle.log;
-        // At a graceful exit nginx does not report channels as sockets that were left open.
-        event.set_channel(1);
-    }
-    connection.read_event().handler = Some(mail_arrived);
-    // With edge triggering each write is a separate event, and the counter need not be read.
-    let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
-    // SAFETY: `add` is the function of nginx's event method, and the event has a handler.
-    let added = unsafe { ngx_event_actions.add.map(|add| add(connection.read, NGX_READ_EVENT, flags)) };
-    if added != Some(ngx::OK) {
-        // SAFETY: nginx has just returned the connection, and nothing refers to it.
-        unsafe { ngx_free_connection(connection) };
-        return Err("nginx cannot add the eventfd to its event loop".to_owned());
-    }
-    Ok(())
-}
-
-/// Whether nginx's event method reports changes only (`NGX_CLEAR_EVENT`).
-fn is_edge_triggered() -> bool {
-    const BOTH: ngx_uint_t = NGX_USE_CLEAR_EVENT | NGX_USE_EPOLL_EVENT;
-    // SAFETY: set when the events were initialised.
-    let flags = unsafe { ngx_event_flags };
-    flags & BOTH == BOTH
+    let wake = EventFd::new().map_err(|error| format!("eventfd() failed: {error}"))?;
+    let wake = WAKE.get_or_init(|| wake);
+    // SAFETY: the events are initialised, as the caller promises, and the descriptor is never closed.
+    unsafe { wake.watch(cycle, mail_arrived) }
 }
 
 /// Called by nginx with the event of the descriptor that [`open`] registered.
@@ -155,15 +117,10 @@ unsafe extern "C" fn mail_arrived(event: *mut ngx_event_t) {
 ///
 /// `event` is that of the descriptor that [`open`] registered.
 unsafe fn empty_list(event: *mut ngx_event_t) {
-    // SAFETY: the event's data is its connection, and `count` has the eight bytes that an eventfd returns. The
-    // descriptor is read before the list is taken: a task that is added in between either finds the list empty and
-    // writes again, or is taken along.
+    // SAFETY: the event is that of an eventfd. Its notifications end before the list is taken: a task that is added in
+    // between either finds the list empty and notifies again, or is taken along.
     unsafe {
-        if !is_edge_triggered() {
-            let mut count = [0u8; 8];
-            let connection: *mut ngx_connection_t = (*event).data.cast();
-            libc::read((*connection).fd, count.as_mut_ptr().cast::<c_void>(), count.len());
-        }
+        eventfd::notified(event);
         take_turn((*ngx_cycle).log);
     }
 }
@@ -321,18 +278,8 @@ impl Hold {
     ///
     /// `log` outlives the process's last event, and nginx's timers are initialised.
     pub(crate) unsafe fn new(log: *mut ngx_log_t) -> LoopCell<Self> {
-        // SAFETY: all-zero is a valid event; nginx initialises its events in this way.
-        let event: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
-        let pointer: *mut ngx_event_t = event;
-        // SAFETY: the event is leaked, so that its address stays valid, and `event` is not used in this block.
-        unsafe {
-            (*pointer).log = log;
-            (*pointer).handler = Some(hold_expired);
-            // Log handlers of nginx's debug build expect a connection as the data of an event.
-            (*pointer).data = pointer.cast();
-            (*pointer).set_cancelable(1);
-            ngx_add_timer(pointer, HOLD_PERIOD);
-        }
+        let event = ngx_event_t::leaked(log, hold_expired);
+        event.start_timer(HOLD_PERIOD);
         LoopCell::new(Self(event))
     }
 

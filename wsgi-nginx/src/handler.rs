@@ -14,7 +14,7 @@ mod inline;
 mod resume;
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use wsgi_core::host::{ErrorLog, HostParts, Level};
 use wsgi_core::python::{Location, Refused};
@@ -34,7 +34,7 @@ use crate::req::Req;
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
 use crate::worker::{self, Worker};
-use crate::{body, head, log_room};
+use crate::{body, head, kept_alive, load, log_room};
 
 /// Called by nginx for each request of a location with `wsgi_pass`.
 pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
@@ -88,7 +88,10 @@ struct Start {
 /// Starts the exchange of a request whose body has been read.
 fn begin(mut req: Req<'_>) {
     match prepare(&mut req) {
-        Ok(Some(start)) if start.worker.inline => begin_inline(req, start),
+        Ok(Some(start)) if start.worker.inline => {
+            kept_alive::end_if_blocked(&mut req);
+            begin_inline(req, start);
+        }
         Ok(Some(start)) => {
             if let Err(refused) = dispatch(&mut req, start) {
                 refuse(req, refused);
@@ -151,16 +154,16 @@ fn begin_inline(req: Req<'_>, start: Start) {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let ignored = conf.settings.ignored_headers.unwrap_or_default();
     let lp = req.leave();
-    let result = {
+    let result = load::run_inline(lp, |lp| {
         let _away = log_room::Away::new();
         let _attached = worker.gateway.attach(location);
-        let Some(mut req) = hand_over.request(lp) else { return };
+        let Some(mut req) = hand_over.request(lp) else { return Poll::Pending };
         let sink = InlineSink::new(Arc::clone(&hand_over), ignored);
         let parts = HostParts::new(sink, Arc::<HandOver>::clone(&hand_over)).body(body.body);
         let view = View::new(&mut req, conf.mount(), &variables, body.length);
         let exchange = worker.gateway.begin(location, &view, parts);
         advance_inline(req.leave(), &hand_over, exchange)
-    };
+    });
     after_turn(lp, &hand_over, result);
 }
 
@@ -180,6 +183,7 @@ fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
         hand_over.close_relay(req.lp(), Closed::Gone);
     })?;
     hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
+    kept_alive::watch(req, &hand_over);
     watch(req);
     Ok(())
 }

@@ -8,10 +8,10 @@ use std::ffi::c_void;
 use std::slice;
 
 use crate::bindings::{
-    NGX_DONE, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK,
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_parse_http_time, ngx_pnalloc, ngx_pool_t, ngx_str_t, ngx_uint_t,
-    time_t,
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_REQUEST_TIME_OUT,
+    NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_core_srv_conf_t, ngx_http_request_t, ngx_int_t, ngx_module_t, ngx_parse_http_time, ngx_pnalloc,
+    ngx_pool_t, ngx_str_t, ngx_uint_t, time_t,
 };
 
 pub(crate) type Request = ngx_http_request_t;
@@ -19,6 +19,7 @@ pub(crate) type Request = ngx_http_request_t;
 pub(crate) const OK: ngx_int_t = NGX_OK;
 pub(crate) const ERROR: ngx_int_t = NGX_ERROR;
 pub(crate) const DONE: ngx_int_t = NGX_DONE;
+pub(crate) const DECLINED: ngx_int_t = NGX_DECLINED;
 pub(crate) const SPECIAL_RESPONSE: ngx_int_t = NGX_HTTP_SPECIAL_RESPONSE;
 pub(crate) const REQUEST_TIME_OUT: ngx_int_t = NGX_HTTP_REQUEST_TIME_OUT;
 pub(crate) const CLIENT_CLOSED_REQUEST: ngx_int_t = NGX_HTTP_CLIENT_CLOSED_REQUEST;

@@ -6,13 +6,12 @@
 //! keeps open. Only one worker of an instance is away at a time: its process id is in memory that all workers share.
 
 use std::io;
-use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use wsgi_core::host::{Level, WorkerControl};
 
-use crate::bindings::{NGX_PROCESS_SINGLE, ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_process};
+use crate::bindings::{NGX_PROCESS_SINGLE, ngx_event_t, ngx_log_t, ngx_process};
 use crate::loop_cell::LoopCell;
 use crate::{event, log};
 
@@ -43,33 +42,13 @@ impl WorkerControl for NginxControl {
 }
 
 /// A lock that the workers of a configuration share: the process id of the worker that is retiring, or 0.
-pub(crate) struct Turn(NonNull<AtomicI32>);
+#[derive(Clone, Copy)]
+pub(crate) struct Turn(pub(crate) &'static AtomicI32);
 
 impl Turn {
-    /// Creates the lock. Called in the master, before it starts workers. Returns `None` if there is no memory.
-    pub(crate) fn new() -> Option<Self> {
-        // SAFETY: new memory, zeroed by the system and shared with processes that are forked later.
-        let memory = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                size_of::<AtomicI32>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED { None } else { NonNull::new(memory.cast()).map(Self) }
-    }
-
-    fn holder(&self) -> &AtomicI32 {
-        // SAFETY: the memory is mapped until this is dropped, and other processes access it only as an atomic.
-        unsafe { self.0.as_ref() }
-    }
-
     /// Takes the turn, unless another live worker has it.
     fn take(&self, own: i32) -> bool {
-        let free = |holder| self.holder().compare_exchange(holder, own, Ordering::AcqRel, Ordering::Acquire);
+        let free = |holder| self.0.compare_exchange(holder, own, Ordering::AcqRel, Ordering::Acquire);
         match free(0) {
             Ok(_) => true,
             Err(holder) if holder == own => true,
@@ -81,20 +60,13 @@ impl Turn {
     /// Returns the turn, if this process has it.
     fn give_back(&self, own: i32) {
         // An error means that another worker has the turn.
-        let _ = self.holder().compare_exchange(own, 0, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new`, with this length.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
+        let _ = self.0.compare_exchange(own, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 
 /// The state of a worker that may be asked to retire.
 pub(crate) struct Retirement {
-    turn: &'static Turn,
+    turn: Turn,
     delay: Duration,
     stage: Stage,
     /// nginx's timer tree points to it: it is never dropped.
@@ -116,23 +88,14 @@ enum Stage {
 }
 
 impl Retirement {
-    /// # Safety
-    ///
     /// `log` outlives the process's last event, and nginx's timers are initialised. `due` accepts any event.
-    pub(crate) unsafe fn new(
-        turn: &'static Turn,
+    pub(crate) fn new(
+        turn: Turn,
         delay: Duration,
         log: *mut ngx_log_t,
         due: unsafe extern "C" fn(*mut ngx_event_t),
     ) -> LoopCell<Self> {
-        // SAFETY: nginx's events are zeroed initially.
-        let timer: &'static mut ngx_event_t = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
-        timer.log = log;
-        timer.handler = Some(due);
-        // Log handlers of nginx's debug build expect a connection in `data`.
-        timer.data = ptr::from_mut(timer).cast();
-        // A worker that must exit anyway does not wait for this timer.
-        timer.set_cancelable(1);
+        let timer = ngx_event_t::leaked(log, due);
         LoopCell::new(Self { turn, delay, stage: Stage::Serving, timer })
     }
 
@@ -177,21 +140,18 @@ impl Retirement {
     }
 
     fn wait(&mut self, milliseconds: usize) {
-        // SAFETY: the event is never freed, and this is the loop's thread.
-        unsafe { ngx_add_timer(self.timer, milliseconds) };
+        self.timer.start_timer(milliseconds);
     }
 
     fn leave(&mut self, requests: usize) {
         self.stage = Stage::Leaving;
-        // SAFETY: the event is never freed, and this is the loop's thread; the log lives as long as the process.
+        self.timer.stop_timer();
+        let text = format!(
+            "a script has changed: this worker sends itself SIGQUIT and will be replaced by a new one, {requests} requests \
+             under way"
+        );
+        // SAFETY: the log lives as long as the process, and this is the loop's thread.
         unsafe {
-            if self.timer.timer_set() != 0 {
-                ngx_del_timer(self.timer);
-            }
-            let text = format!(
-                "a script has changed: this worker sends itself SIGQUIT and will be replaced by a new one, \
-                 {requests} requests under way"
-            );
             log::write(self.timer.log, Level::Notice, &text);
             libc::kill(own_pid(), libc::SIGQUIT);
         }

@@ -17,8 +17,8 @@ use crate::descriptors::Descriptors;
 use crate::event::{self, Hold, Tasks, WorkerLog};
 use crate::guard::guard_again;
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
-use crate::retire::Retirement;
-use crate::{log, log_room, shares, umask};
+use crate::retire::{Retirement, Turn};
+use crate::{load, log, log_room, shares, umask};
 
 /// How long a worker that quits waits for applications that still run, and for their threads.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,6 +105,7 @@ fn release() {
 
 /// Begins to retire the worker, since a script has changed. On the loop's thread.
 fn retire() {
+    load::retire();
     with_retirement(Retirement::begin);
 }
 
@@ -176,7 +177,9 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 ///
 /// As for [`start`].
 unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
-    let turn = main.turn.as_ref();
+    let mode = main.process.mode();
+    // SAFETY: events are initialised, as the caller promises.
+    unsafe { load::start(cycle, main) };
     // SAFETY: events are initialised, as the caller promises.
     unsafe { event::open(cycle, Tasks { retire, release }) }
         .map_err(|trouble| format!("cannot start Python: cannot wake the event loop: {trouble}"))?;
@@ -189,18 +192,18 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
         .map_err(|error| format!("cannot start Python: cannot list the descriptors of nginx: {error}"))?;
     settings.child_processes = Some(Arc::new(descriptors));
     settings.release = Some(event::release_waker());
+    settings.load = load::observer();
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
     // SAFETY: timers are initialised, and the cycle's log lives as long as the worker.
     let hold = unsafe { Hold::new(cycle.log) };
-    let retirement = turn.map(|turn| {
-        // SAFETY: timers are initialised, and the cycle's log lives as long as the worker.
-        unsafe { Retirement::new(turn, main.process.retire_delay(), cycle.log, retirement_due) }
-    });
+    let turn = main.shared.get().filter(|_| main.retires).map(|shared| Turn(shared.turn()));
+    let retirement = turn.map(|turn| Retirement::new(turn, main.process.retire_delay(), cycle.log, retirement_due));
     let open = LoopCell::new(Open { count: 0, hold });
-    if let Mode::Threads(limits) = settings.mode {
+    if let Mode::Threads(limits) = mode {
         shares::start(&limits);
     }
-    Ok(Worker { gateway, inline: settings.mode == Mode::Inline, open, retirement })
+    load::serve();
+    Ok(Worker { gateway, inline: mode == Mode::Inline, open, retirement })
 }
 
 /// Shuts applications and Python down (`exit_process`).
@@ -215,6 +218,7 @@ pub(crate) unsafe fn stop(cycle: *mut ngx_cycle_t) {
     if let Some(retirement) = &worker.retirement {
         retirement.with(&Loop::enter(), |retirement| retirement.end());
     }
+    load::end();
     // `shutdown` may end the process, so that pending log lines are written before.
     // SAFETY: this is the loop's thread; the log lives as long as the cycle.
     unsafe {

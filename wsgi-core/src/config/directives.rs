@@ -243,6 +243,17 @@ pub static DIRECTIVES: &[Directive] = &[
         set: set_threads,
     },
     Directive {
+        name: "wsgi_share_load",
+        syntax: "wsgi_share_load on | off;",
+        default: Some("wsgi_share_load on;"),
+        contexts: Contexts::HTTP,
+        arguments: 1..=1,
+        summary: "Leaves new connections to the worker with the least load: a worker in which wsgi_threads requests run \
+                  does not accept a connection while another one has less to do. Not for sockets with \"listen ... \
+                  reuseport\", nor with accept_mutex.",
+        set: |scope, arguments| scope.process.set_share_load(arguments[0]),
+    },
+    Directive {
         name: "wsgi_thread_stack_size",
         syntax: "wsgi_thread_stack_size size;",
         default: Some("wsgi_thread_stack_size 8m;"),

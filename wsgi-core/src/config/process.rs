@@ -24,6 +24,7 @@ pub struct ProcessSettings {
     mode: Option<Mode>,
     thread_stack_size: Option<StackSize>,
     retire_delay: Option<Duration>,
+    share_load: Option<bool>,
     variables: usize,
 }
 
@@ -98,6 +99,11 @@ impl ProcessSettings {
     /// How long a worker that is to be replaced waits for a moment without requests.
     pub fn retire_delay(&self) -> Duration {
         self.retire_delay.unwrap_or(DEFAULT_RETIRE_DELAY)
+    }
+
+    /// Whether a worker leaves new connections to workers with less load.
+    pub fn shares_load(&self) -> bool {
+        self.share_load.unwrap_or(true)
     }
 
     /// Checks the rules that concern several directives. Called once, at the end of the configuration.
@@ -218,6 +224,14 @@ impl ProcessSettings {
             return Err(DirectiveError::Duplicate { directive: delay.directive });
         }
         self.retire_delay = Some(delay.time().ok_or_else(|| delay.invalid("it must be a time such as 5s or 500ms"))?);
+        Ok(())
+    }
+
+    pub(super) fn set_share_load(&mut self, on: Argument<'_>) -> Result<(), DirectiveError> {
+        if self.share_load.is_some() {
+            return Err(DirectiveError::Duplicate { directive: on.directive });
+        }
+        self.share_load = Some(on.flag()?);
         Ok(())
     }
 

@@ -9,9 +9,9 @@ use super::end::{finish, guard_request};
 use super::inline::{advance_inline, after_turn};
 use super::{begin, context};
 use crate::handover::Run;
-use crate::log_room;
 use crate::ngx::{self, Request};
 use crate::req::Req;
+use crate::{load, log_room};
 
 /// Called by nginx when the client accepts more, and when the request was posted.
 pub(super) unsafe extern "C" fn write_event(request: *mut Request) {
@@ -62,11 +62,11 @@ fn resume(mut req: Req<'_>) {
         None => _ = forward(req.leave(), &hand_over),
         Some(Run::Inline(exchange)) => {
             let lp = req.leave();
-            let result = {
+            let result = load::run_inline(lp, |lp| {
                 let _away = log_room::Away::new();
                 let _attached = exchange.attach();
                 advance_inline(lp, &hand_over, exchange)
-            };
+            });
             after_turn(lp, &hand_over, result);
         }
         Some(_) => {}

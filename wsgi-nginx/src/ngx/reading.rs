@@ -11,8 +11,9 @@ use wsgi_core::config::Place;
 use wsgi_core::host::Level;
 
 use crate::bindings::{
-    ngx_conf_log_error, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_log_stderr, ngx_pcalloc, ngx_quiet_mode, ngx_str_t, ngx_test_config,
+    ngx_conf_log_error, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t,
+    ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_log_stderr, ngx_pcalloc, ngx_quiet_mode, ngx_str_t,
+    ngx_test_config,
 };
 use crate::{log, ngx};
 
@@ -47,6 +48,12 @@ impl ngx_conf_t {
     pub(crate) fn core_main(&self) -> &ngx_http_core_main_conf_t {
         // SAFETY: the core module has a record for the block.
         unsafe { &*ngx::parsed_main(self, &raw const ngx_http_core_module).cast() }
+    }
+
+    /// Returns the core module's settings of the server that nginx is reading or merging.
+    pub(crate) fn core_server(&self) -> *mut ngx_http_core_srv_conf_t {
+        // SAFETY: inside a server, the context is a set of three tables with one entry for each HTTP module.
+        unsafe { (*(*self.ctx.cast::<ngx_http_conf_ctx_t>()).srv_conf.add(ngx_http_core_module.ctx_index)).cast() }
     }
 
     /// Copies bytes into the configuration's pool. Returns `None` if there is no memory.

@@ -9,8 +9,8 @@ use wsgi_core::host::Level;
 
 use crate::bindings::{
     ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_write_event, ngx_http_core_loc_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_msec_t, ngx_post_event,
-    ngx_posted_next_events, ngx_table_elt_t,
+    ngx_http_core_srv_conf_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_log_t, ngx_msec_t, ngx_post_event,
+    ngx_posted_events, ngx_posted_next_events, ngx_table_elt_t,
 };
 use crate::{log, ngx};
 
@@ -109,6 +109,25 @@ impl ngx_connection_t {
 }
 
 impl ngx_event_t {
+    /// Creates an event that is never freed, since nginx's timers and queues may point to it. A worker that exits gracefully
+    /// does not wait for its timer. `log` outlives the process's last event, and `handler` accepts the event.
+    pub(crate) fn leaked(log: *mut ngx_log_t, handler: unsafe extern "C" fn(*mut Self)) -> &'static mut Self {
+        // SAFETY: all-zero is a valid event; nginx initialises its events in this way.
+        let event: &'static mut Self = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+        event.log = log;
+        event.handler = Some(handler);
+        // Log handlers of nginx's debug build expect a connection as the data of an event.
+        event.data = ptr::from_mut(event).cast();
+        event.set_cancelable(1);
+        event
+    }
+
+    /// Posts the event: nginx calls its handler behind the present events.
+    pub(crate) fn post(&mut self) {
+        // SAFETY: an event of a live connection, or one that is never freed, on the loop's thread.
+        unsafe { ngx_post_event(self, &raw mut ngx_posted_events) }
+    }
+
     /// Posts the event: nginx calls its handler in the next iteration of the event loop.
     pub(crate) fn post_next(&mut self) {
         // SAFETY: an event of a live connection, on the loop's thread.

@@ -97,6 +97,7 @@ const EXAMPLES: &[Example] = &[
         bad: &[("-1", "it must be a number"), ("2 max=1", "invalid parameter"), ("2 least=1", "invalid parameter")],
         twice: Twice::Duplicate,
     },
+    flag("wsgi_share_load"),
     Example {
         name: "wsgi_thread_stack_size",
         good: "2m",

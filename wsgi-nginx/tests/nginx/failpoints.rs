@@ -50,7 +50,7 @@ const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "threa
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
 /// Failpoints with a separate test each.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 18] = [
     "release",
     "write_event",
     "init_process",
@@ -61,6 +61,14 @@ const OTHERS: [&str; 10] = [
     "thread_end",
     "processes.forked",
     "gil_request",
+    "init_module",
+    "accept_event",
+    "connection_accepted",
+    "request_known",
+    "called",
+    "check_due",
+    "resume_if_free",
+    "waiting_due",
 ];
 
 fn scenarios() -> Vec<&'static str> {

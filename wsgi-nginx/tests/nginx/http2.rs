@@ -1,9 +1,8 @@
 //! HTTP/2, where one connection carries many requests. Compiled only for an nginx that supports it.
 
-use wsgi_harness::NginxVersion;
 use wsgi_testkit::{Process, wait_for};
 
-use crate::harness::{Http2, Nginx, Site, nginx_version};
+use crate::harness::{Http2, Nginx, Site};
 
 const SOURCE: &str = r#"
 counts = {"begun": 0, "closed": 0}
@@ -31,11 +30,7 @@ def application(environ, start_response):
 /// A site that serves HTTP/2 for `connect`, and HTTP/1 at its port.
 fn start(threads: &str) -> Nginx {
     let site = Site::with_defaults().file("app.py", SOURCE).location("/", "wsgi_pass app.py;").http(threads);
-    let socket = site.path("http2.sock").display().to_string();
-    let listen = match nginx_version() >= NginxVersion(1, 25, 1) {
-        true => format!("listen unix:{socket};\nhttp2 on;"),
-        false => format!("listen unix:{socket} http2;"),
-    };
+    let listen = Http2::listen(&site.path("http2.sock"));
     site.another_server(&format!("{listen}\nlocation / {{\nwsgi_pass app.py;\n}}")).start()
 }
 

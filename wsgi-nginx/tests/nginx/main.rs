@@ -30,6 +30,7 @@ mod harness_itself;
 #[cfg(ngx_feature = "http_v2")]
 mod http2;
 mod hup;
+mod load_sharing;
 mod log;
 mod log_flood;
 mod malformed;

@@ -53,6 +53,11 @@ impl Nginx {
         self.site.arm(name);
     }
 
+    /// Whether an armed failpoint has been reached.
+    pub(crate) fn has_fired(&self, name: &str) -> bool {
+        self.site.has_fired(name)
+    }
+
     /// Waits until an armed failpoint was reached and its alert is in the log. Returns the alert.
     #[track_caller]
     pub(crate) fn fired(&self, name: &str) -> String {

@@ -4,12 +4,15 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::WAIT_TIMEOUT;
+use wsgi_harness::NginxVersion;
+
+use super::{WAIT_TIMEOUT, nginx_version};
 
 /// A connection without TLS (RFC 9113, 3.3).
 pub(crate) struct Http2 {
     stream: UnixStream,
     next: u32,
+    has_goaway: bool,
 }
 
 /// A received frame.
@@ -26,6 +29,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
 const END_STREAM: u8 = 1;
@@ -33,11 +37,20 @@ const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 impl Http2 {
+    /// Returns the directives of a server for HTTP/2 without TLS.
+    pub(crate) fn listen(socket: &Path) -> String {
+        let socket = socket.display();
+        match nginx_version() >= NginxVersion(1, 25, 1) {
+            true => format!("listen unix:{socket};\nhttp2 on;"),
+            false => format!("listen unix:{socket} http2;"),
+        }
+    }
+
     /// Connects. The window of each stream has room for `window` bytes of a body.
     pub(crate) fn connect(socket: &Path, window: u32) -> Self {
         let stream = UnixStream::connect(socket).expect("nginx listens");
         stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time-out");
-        let mut client = Self { stream, next: 1 };
+        let mut client = Self { stream, next: 1, has_goaway: false };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("nginx reads");
         // SETTINGS_INITIAL_WINDOW_SIZE
         client.write(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
@@ -81,8 +94,15 @@ impl Http2 {
                 self.write(SETTINGS, ACK, 0, &[]);
             } else if frame.stream != 0 {
                 return frame;
+            } else {
+                self.has_goaway |= frame.kind == GOAWAY;
             }
         }
+    }
+
+    /// Whether a received frame told the client to open another connection for further streams.
+    pub(crate) fn has_goaway(&self) -> bool {
+        self.has_goaway
     }
 
     /// Returns the body of a stream.

@@ -55,6 +55,7 @@ pub(crate) struct Site {
     /// Shell commands to run before nginx is started.
     shell: String,
     main: String,
+    events: String,
     http: String,
     server: String,
     others: String,
@@ -87,6 +88,7 @@ impl Site {
             listen_options: "",
             shell: String::new(),
             main: String::new(),
+            events: String::new(),
             http: String::new(),
             server: String::new(),
             others: String::new(),
@@ -107,6 +109,12 @@ impl Site {
     /// Adds directives at the top level.
     pub(crate) fn main(mut self, directives: &str) -> Self {
         push(&mut self.main, directives);
+        self
+    }
+
+    /// Adds directives to the `events` block.
+    pub(crate) fn events(mut self, directives: &str) -> Self {
+        push(&mut self.events, directives);
         self
     }
 
@@ -256,12 +264,12 @@ impl Site {
         let text = match &self.whole {
             Some(text) => self.top_level() + &text.replacen("http {", &format!("http {{\n{}", self.http_level()), 1),
             None => {
-                let Self { main, http, server, others, port, listen_options, .. } = self;
+                let Self { main, events, http, server, others, port, listen_options, .. } = self;
                 let workers = format!("worker_processes {};", self.workers);
                 let threads = self.mode.map(|mode| format!("{mode};")).unwrap_or_default();
                 let (top_level, http_level) = (self.top_level(), self.http_level());
                 format!(
-                    "{top_level}\n{workers}\n{main}\nevents {{\n}}\nhttp {{\n{http_level}\n{threads}\n{http}\n\
+                    "{top_level}\n{workers}\n{main}\nevents {{\n{events}\n}}\nhttp {{\n{http_level}\n{threads}\n{http}\n\
                      server {{\nlisten 127.0.0.1:{port} {listen_options};\n{server}\n}}\n{others}\n}}\n"
                 )
             }

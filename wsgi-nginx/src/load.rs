@@ -1,0 +1,374 @@
+//! Shares the load of the workers: a worker whose permits are taken leaves new connections to a worker with less load.
+//!
+//! The rules are in [`wsgi_core::protocol::Workers`]. This file tells them the load of this worker, asks them before nginx
+//! accepts a connection, and carries out their decisions on nginx's [listening sockets](crate::listeners).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use wsgi_core::config::Mode;
+use wsgi_core::host::{Level, LoadObserver};
+use wsgi_core::protocol::{Placement, State, Workers};
+
+use crate::bindings::{
+    ngx_connection_t, ngx_current_msec, ngx_cycle_t, ngx_event_accept, ngx_event_t, ngx_exiting,
+    ngx_http_init_connection, ngx_int_t, ngx_worker,
+};
+use crate::conf::MainConf;
+use crate::eventfd;
+use crate::guard::{guard, guard_again};
+use crate::listeners;
+use crate::log;
+use crate::loop_cell::{Loop, LoopCell};
+use crate::ngx::{self, Request};
+use crate::shared::Shared;
+
+/// For how long a connection counts as a request before its first request is known, in milliseconds. Without that a worker
+/// would accept several connections at once, because nginx reads no request before it has accepted the next connection.
+const ARRIVAL: u64 = 20;
+
+/// How often a paused worker checks whether another worker accepts connections, in milliseconds. Needed only if a worker is
+/// killed just after it has been called.
+const CHECK_INTERVAL: usize = 250;
+
+/// An application that runs on the thread of the event loop for this time makes other requests wait, in milliseconds.
+const BLOCKS: u64 = 20;
+
+/// The largest step of `CLOCK_MONOTONIC_COARSE` (with `CONFIG_HZ=100`), in milliseconds.
+const CLOCK_TICK: u64 = 10;
+
+/// The load of this worker, and its view of the others. Unset if workers do not share their load.
+static LOAD: OnceLock<Load> = OnceLock::new();
+
+struct Load {
+    shared: &'static Shared,
+    own: usize,
+    inline: bool,
+    workers: Workers<'static>,
+    state: LoopCell<Events>,
+}
+
+struct Events {
+    /// Accepted connections whose first request is not known yet: nginx's number of each, and the time until which it counts.
+    arrivals: VecDeque<(u64, u64)>,
+    /// Time at which the last application that blocked the event loop has returned.
+    blocked_until: u64,
+    /// Its timer is set while the worker is paused.
+    check: &'static mut ngx_event_t,
+    /// Posted when the worker may have a free permit again.
+    resume: &'static mut ngx_event_t,
+}
+
+// SAFETY: only accessed through the `LoopCell`, on the loop's thread.
+unsafe impl Send for Events {}
+
+/// Begins to take part, in the state of a worker that starts.
+///
+/// # Safety
+///
+/// The process is a worker whose events are initialised, and `cycle` is its cycle.
+pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf) {
+    // SAFETY: nginx sets it before the worker's first event.
+    let own = unsafe { ngx_worker };
+    let Some(shared) = main.shared.get() else { return };
+    let Some(eventfd) = shared.eventfd(own) else { return };
+    // SAFETY: the events are initialised, as the caller promises, and the configuration of a worker is never dropped.
+    if let Err(trouble) = unsafe { eventfd.watch(cycle, called) } {
+        let text = format!("this worker does not share the load of the others: {trouble}");
+        // SAFETY: the cycle's log, on the loop's thread.
+        unsafe { log::write(cycle.log, Level::Warn, &text) };
+        return;
+    }
+    let mode = main.process.mode();
+    let workers = Workers::new(shared.slots(), own, mode);
+    workers.enter(std::process::id());
+    let events = Events {
+        arrivals: VecDeque::new(),
+        blocked_until: 0,
+        check: ngx_event_t::leaked(cycle.log, check_due),
+        resume: ngx_event_t::leaked(cycle.log, resume_if_free),
+    };
+    // A worker starts once, so that the cell is unset.
+    let _ = LOAD.set(Load { shared, own, inline: mode == Mode::Inline, workers, state: LoopCell::new(events) });
+    // SAFETY: the events are initialised, as the caller promises.
+    unsafe { listeners::intercept(cycle, &main.addresses, accept_event, connection_accepted) };
+}
+
+/// Called when Python has started.
+pub(crate) fn serve() {
+    if let Some(load) = LOAD.get() {
+        load.workers.set_state(State::Serving);
+    }
+}
+
+/// Called when this worker begins to retire: others are to accept connections from now on.
+pub(crate) fn retire() {
+    if let Some(load) = LOAD.get() {
+        load.workers.set_state(State::Retiring);
+        load.carry_out(&Loop::enter(), load.workers.offered(now()), false);
+    }
+}
+
+/// Called when this worker ends.
+pub(crate) fn end() {
+    if let Some(load) = LOAD.get()
+        && let Some(Placement::PassOn { to, wake: true }) = load.workers.leave(now())
+    {
+        load.wake(to);
+    }
+}
+
+/// Returns the receiver of the load of the thread pools.
+pub(crate) fn observer() -> Option<Arc<dyn LoadObserver>> {
+    LOAD.get().map(|_| Arc::new(Pools { _place: 0 }) as Arc<dyn LoadObserver>)
+}
+
+/// Has a field because LeakSanitizer reports an `Arc` without content.
+#[derive(Debug)]
+struct Pools {
+    _place: u8,
+}
+
+impl LoadObserver for Pools {
+    fn load_changed(&self, before: usize, now: usize) {
+        if let Some(load) = LOAD.get()
+            && load.workers.requests_changed(before, now, clock)
+        {
+            load.wake(load.own);
+        }
+    }
+}
+
+/// Whether another worker has a free permit, and this one has none.
+pub(crate) fn is_another_free() -> bool {
+    LOAD.get().is_some_and(|load| {
+        let now = now();
+        (load.inline || !load.workers.is_free(now)) && load.workers.is_another_free(now)
+    })
+}
+
+/// Whether an application has blocked the event loop until now, so that the requests of this turn have waited.
+pub(crate) fn was_blocked(lp: &Loop) -> bool {
+    LOAD.get().is_some_and(|load| load.state.with(lp, |events| now() <= events.blocked_until + CLOCK_TICK))
+}
+
+/// Calls `run`, in which an application answers a request on this thread.
+pub(crate) fn run_inline<T>(lp: &mut Loop, run: impl FnOnce(&mut Loop) -> T) -> T {
+    let Some(load) = LOAD.get() else { return run(lp) };
+    load.workers.requests_changed(0, 1, clock);
+    if let Some(placement) = load.workers.called_before_running(now()) {
+        load.carry_out(lp, placement, true);
+    }
+    let running = Running(load);
+    let began = clock();
+    let result = run(lp);
+    drop(running);
+    let ended = clock();
+    if ended >= began + BLOCKS {
+        load.state.with(lp, |events| events.blocked_until = ended);
+    }
+    result
+}
+
+/// A request that runs on the thread of the event loop.
+struct Running(&'static Load);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.workers.requests_changed(1, 0, clock) {
+            self.0.wake(self.0.own);
+        }
+    }
+}
+
+/// The present time of nginx's clock.
+fn clock() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to the structure. The clock of `ngx_monotonic_time`.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+impl Load {
+    /// Carries out a decision. After a call (`is_called`) the kernel may have woken another worker for a connection that this
+    /// one has to see. Returns whether nginx may accept now.
+    fn carry_out(&self, lp: &Loop, placement: Placement, is_called: bool) -> bool {
+        match placement {
+            Placement::Accept => {
+                if is_called {
+                    listeners::stop(accept_event);
+                }
+                listeners::start(accept_event);
+                true
+            }
+            Placement::PassOn { to, wake } => {
+                listeners::stop(accept_event);
+                self.state.with(lp, Events::start_check);
+                if wake {
+                    self.wake(to);
+                }
+                false
+            }
+        }
+    }
+
+    fn wake(&self, worker: usize) {
+        if let Some(eventfd) = self.shared.eventfd(worker) {
+            eventfd.notify();
+        }
+    }
+
+    /// Makes the loop resume behind its present events, if the worker has a free permit then. Not at once: the caller may be
+    /// within `ngx_event_accept`.
+    fn post_resume(&self, lp: &Loop) {
+        self.state.with(lp, |events| events.resume.post());
+    }
+
+    /// Updates the number of connections without a request.
+    fn arrivals_changed(&self, arrivals: &VecDeque<(u64, u64)>) {
+        self.workers.set_arrivals(arrivals.len(), arrivals.back().map_or(0, |(_, until)| *until));
+    }
+}
+
+impl Events {
+    /// Sets the timer of a paused worker.
+    fn start_check(&mut self) {
+        let now = now();
+        let arrival = self.arrivals.back().map_or(0, |(_, until)| until.saturating_sub(now));
+        let interval = if arrival > 0 { arrival as usize } else { CHECK_INTERVAL };
+        self.check.stop_timer();
+        self.check.start_timer(interval);
+    }
+}
+
+/// Called by nginx when a connection waits in a listening socket.
+unsafe extern "C" fn accept_event(event: *mut ngx_event_t) {
+    guard("accept_event", (), || {
+        // SAFETY: nginx calls this with the event of a listening socket. `ngx_event_accept` handles all of these events,
+        // and a timer, which means that nginx had no descriptors left.
+        unsafe {
+            if (*event).timedout() != 0 || may_accept() {
+                ngx_event_accept(event);
+            }
+        }
+    });
+}
+
+/// Decides whether this worker accepts a connection. If not, the event loop no longer waits for connections.
+fn may_accept() -> bool {
+    let Some(load) = LOAD.get() else { return true };
+    let (now, was_paused) = (now(), load.workers.is_paused());
+    match load.workers.offered(now) {
+        Placement::Accept if !was_paused => true,
+        placement => load.carry_out(&Loop::enter(), placement, false),
+    }
+}
+
+/// Called by nginx, within `ngx_event_accept`, with a connection that it has accepted.
+unsafe extern "C" fn connection_accepted(connection: *mut ngx_connection_t) {
+    // SAFETY: a new connection.
+    guard("connection_accepted", (), || unsafe { count_arrival(&mut *connection) });
+    // SAFETY: the function that nginx has set for this socket.
+    unsafe { ngx_http_init_connection(connection) };
+}
+
+/// Counts a new connection.
+fn count_arrival(connection: &mut ngx_connection_t) {
+    let Some(load) = LOAD.get() else { return };
+    let now = now();
+    load.state.with(&Loop::enter(), |events| {
+        while events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
+            events.arrivals.pop_front();
+        }
+        events.arrivals.push_back((connection.number, now + ARRIVAL));
+        load.arrivals_changed(&events.arrivals);
+    });
+    // SAFETY: a new connection has a listening socket, which has a connection with an event.
+    let event = unsafe { (*(*connection.listening).connection).read_event() };
+    // With `multi_accept` nginx accepts until there is no connection left, or this is 0.
+    if event.available != 0 && load.workers.is_another_better(now) {
+        event.available = 0;
+    }
+}
+
+/// Called by nginx for each request whose head it has read (`NGX_HTTP_POST_READ_PHASE`).
+pub(crate) unsafe extern "C" fn request_known(request: *mut Request) -> ngx_int_t {
+    guard("request_known", (), || {
+        if let Some(load) = LOAD.get() {
+            // SAFETY: a live request. Streams of HTTP/2 have a copy of the connection.
+            let number = unsafe { (*request).connection().number };
+            load.request_known(&Loop::enter(), number);
+        }
+    });
+    ngx::DECLINED
+}
+
+impl Load {
+    fn request_known(&self, lp: &Loop, number: u64) {
+        let is_changed = self.state.with(lp, |events| {
+            let at = events.arrivals.iter().position(|(other, _)| *other == number);
+            if let Some(at) = at {
+                events.arrivals.remove(at);
+                self.arrivals_changed(&events.arrivals);
+            }
+            at.is_some()
+        });
+        if is_changed && self.workers.is_paused() {
+            self.post_resume(lp);
+        }
+    }
+
+    /// Decides again, for a paused worker.
+    fn reconsider(&self) {
+        self.carry_out(&Loop::enter(), self.workers.offered(now()), false);
+    }
+}
+
+/// Called by nginx when another worker, or a thread of this one, has called this worker.
+unsafe extern "C" fn called(event: *mut ngx_event_t) {
+    guard_again("called", || {
+        // SAFETY: nginx calls this with the event of an eventfd.
+        unsafe { eventfd::notified(event) };
+        let Some(load) = LOAD.get() else { return };
+        // SAFETY: a variable of nginx, which only this thread changes.
+        if unsafe { ngx_exiting } != 0 {
+            load.workers.set_state(State::Draining);
+        }
+        load.carry_out(&Loop::enter(), load.workers.called(now()), true);
+    });
+}
+
+/// Called by nginx when the timer of a paused worker has expired.
+unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
+    guard_again("check_due", || {
+        let Some(load) = LOAD.get().filter(|load| load.workers.is_paused()) else { return };
+        if load.workers.should_resume(now(), is_alive) || listeners::have_backlog(accept_event) {
+            load.reconsider();
+        } else {
+            load.state.with(&Loop::enter(), Events::start_check);
+        }
+    });
+}
+
+/// Called by nginx behind other events, after this worker may have got a free permit.
+unsafe extern "C" fn resume_if_free(_event: *mut ngx_event_t) {
+    guard_again("resume_if_free", || {
+        if let Some(load) = LOAD.get()
+            && load.workers.is_paused()
+            && load.workers.is_free(now())
+        {
+            load.reconsider();
+        }
+    });
+}
+
+/// nginx's clock, which all its processes share: milliseconds, as of the present turn of the event loop.
+pub(crate) fn now() -> u64 {
+    // SAFETY: read on the loop's thread, which changes it.
+    unsafe { ngx_current_msec as u64 }
+}
+
+fn is_alive(process: u32) -> bool {
+    // SAFETY: signal 0 only checks whether the process exists.
+    unsafe { libc::kill(process as libc::pid_t, 0) == 0 }
+}

@@ -1,0 +1,84 @@
+//! Memory and eventfds that the workers of a configuration share. The master makes them before it starts the workers.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::AtomicI32;
+
+use wsgi_core::protocol::Slot;
+
+use crate::eventfd::EventFd;
+
+/// The memory, and the eventfds. Workers that the master starts later inherit both.
+pub(crate) struct Shared {
+    head: NonNull<Head>,
+    workers: usize,
+    eventfds: Vec<EventFd>,
+}
+
+/// The beginning of the memory. The slots follow.
+#[repr(C, align(64))]
+struct Head {
+    turn: AtomicI32,
+}
+
+// SAFETY: the memory consists of atomics, and is unmapped when the only owner is dropped.
+unsafe impl Send for Shared {}
+// SAFETY: the memory consists of atomics.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Maps the memory for this number of workers.
+    pub(crate) fn new(workers: usize) -> io::Result<Self> {
+        // SAFETY: new memory, zeroed by the system and shared with processes that are forked later.
+        let memory = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length(workers),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        match NonNull::new(memory.cast()) {
+            Some(head) if memory != libc::MAP_FAILED => Ok(Self { head, workers, eventfds: Vec::new() }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Opens an eventfd for each worker.
+    pub(crate) fn open_eventfds(&mut self) -> io::Result<()> {
+        self.eventfds = (0..self.workers).map(|_| EventFd::new()).collect::<io::Result<_>>()?;
+        Ok(())
+    }
+
+    /// Returns the process id of the worker that retires, or 0.
+    pub(crate) fn turn(&self) -> &AtomicI32 {
+        // SAFETY: the memory is mapped until this is dropped, and all processes access it only as an atomic.
+        unsafe { &self.head.as_ref().turn }
+    }
+
+    /// Returns a slot for each worker.
+    pub(crate) fn slots(&self) -> &[Slot] {
+        // SAFETY: the slots are behind the head, and memory of zeros is valid. The memory is mapped until this is dropped,
+        // and all processes access it only as atomics.
+        unsafe { slice::from_raw_parts(self.head.add(1).cast().as_ptr(), self.workers) }
+    }
+
+    /// Returns the eventfd of a worker, if they have been opened.
+    pub(crate) fn eventfd(&self, worker: usize) -> Option<&EventFd> {
+        self.eventfds.get(worker)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`, with this length.
+        unsafe { libc::munmap(self.head.as_ptr().cast(), length(self.workers)) };
+    }
+}
+
+fn length(workers: usize) -> usize {
+    size_of::<Head>() + workers * size_of::<Slot>()
+}
