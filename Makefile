@@ -25,7 +25,7 @@ help:
 	@echo '               oldest Rust, dependencies, public API, packages, documentation'
 	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
 	@echo 'make bench     measure instructions, CPU time, requests per second and memory'
-	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, and three million requests on flat memory'
+	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, ten minutes of killed workers, and three million requests on flat memory'
 	@echo 'make fuzz      run each fuzz target with random input: TIME=$(TIME) seconds'
 	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and abort a hundred thousand requests'
 	@echo 'make matrix    test with the nginx and the Python of several systems, as root: ROWS="trixie sid" for some of them'
@@ -63,6 +63,7 @@ bench:
 soak:
 	@scripts/check/test-pythons 3.10 3.12
 	@scripts/measure/hups
+	@scripts/measure/kills
 	@scripts/measure/bench soak
 
 fuzz:
