@@ -46,7 +46,7 @@ fn kept() -> &'static LoopCell<Kept> {
 /// Looks at a request that was passed to the threads a little later, if it may have to wait although another worker has a
 /// free permit.
 pub(crate) fn watch(req: &Req<'_>, hand_over: &Arc<HandOver>) {
-    if is_kept(req) && load::is_another_free() {
+    if load::is_another_free() && is_kept(req) {
         kept().with(req.lp(), |kept| {
             kept.waiting.push(Arc::downgrade(hand_over));
             if kept.timer.timer_set() == 0 {
@@ -57,8 +57,9 @@ pub(crate) fn watch(req: &Req<'_>, hand_over: &Arc<HandOver>) {
 }
 
 /// Ends the connection of a request that has waited for applications on the thread of the event loop.
+#[inline]
 pub(crate) fn end_if_blocked(req: &mut Req<'_>) {
-    if is_kept(req) && load::was_blocked(req.lp()) && load::is_another_free() {
+    if load::was_blocked(req.lp()) && is_kept(req) && load::is_another_free() {
         end(req);
     }
 }

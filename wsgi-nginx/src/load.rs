@@ -153,30 +153,44 @@ pub(crate) fn was_blocked(lp: &Loop) -> bool {
 }
 
 /// Calls `run`, in which an application answers a request on this thread.
+#[inline(always)]
 pub(crate) fn run_inline<T>(lp: &mut Loop, run: impl FnOnce(&mut Loop) -> T) -> T {
-    let Some(load) = LOAD.get() else { return run(lp) };
-    load.workers.requests_changed(0, 1, clock);
-    if let Some(placement) = load.workers.called_before_running(now()) {
-        load.carry_out(lp, placement, true);
-    }
-    let running = Running(load);
-    let began = clock();
+    let running = LOAD.get().map(|load| Running::new(load, lp));
     let result = run(lp);
-    drop(running);
-    let ended = clock();
-    if ended >= began + BLOCKS {
-        load.state.with(lp, |events| events.blocked_until = ended);
+    if let Some(running) = running {
+        running.end(lp);
     }
     result
 }
 
-/// A request that runs on the thread of the event loop.
-struct Running(&'static Load);
+/// A request that runs on the thread of the event loop, until it is dropped.
+struct Running {
+    load: &'static Load,
+    began: u64,
+}
+
+impl Running {
+    fn new(load: &'static Load, lp: &Loop) -> Self {
+        load.workers.requests_changed(0, 1, clock);
+        if let Some(placement) = load.workers.called_before_running(now()) {
+            load.carry_out(lp, placement, true);
+        }
+        Self { load, began: clock() }
+    }
+
+    fn end(self, lp: &Loop) {
+        let (load, began, ended) = (self.load, self.began, clock());
+        drop(self);
+        if ended >= began + BLOCKS {
+            load.state.with(lp, |events| events.blocked_until = ended);
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.0.workers.requests_changed(1, 0, clock) {
-            self.0.wake(self.0.own);
+        if self.load.workers.requests_changed(1, 0, clock) {
+            self.load.wake(self.load.own);
         }
     }
 }
@@ -293,13 +307,13 @@ fn count_arrival(connection: &mut ngx_connection_t) {
 
 /// Called by nginx for each request whose head it has read (`NGX_HTTP_POST_READ_PHASE`).
 pub(crate) unsafe extern "C" fn request_known(request: *mut Request) -> ngx_int_t {
-    guard("request_known", (), || {
-        if let Some(load) = LOAD.get() {
+    if let Some(load) = LOAD.get() {
+        guard("request_known", (), || {
             // SAFETY: a live request. Streams of HTTP/2 have a copy of the connection.
             let number = unsafe { (*request).connection().number };
             load.request_known(&Loop::enter(), number);
-        }
-    });
+        });
+    }
     ngx::DECLINED
 }
 
