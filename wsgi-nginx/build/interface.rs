@@ -42,7 +42,11 @@ pub(crate) const STRUCTURES: &[Structure] = &[
         "buffered error timedout",
     ),
     structure("ngx_core_conf_t", "master worker_processes", ""),
-    structure("ngx_cycle_t", "conf_ctx connection_n connections listening log open_files pool prefix", ""),
+    structure(
+        "ngx_cycle_t",
+        "conf_ctx connection_n connections free_connection_n listening log open_files pool prefix",
+        "",
+    ),
     structure("ngx_event_actions_t", "add del", ""),
     structure("ngx_event_conf_t", "accept_mutex", ""),
     structure(
@@ -91,7 +95,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_http_request_body_t", "bufs", ""),
     structure(
         "ngx_http_request_t",
-        "args connection ctx err_status headers_in headers_out host_end host_start http_protocol http_version limit_rate loc_conf \
+        "args connection ctx err_status header_in headers_in headers_out host_end host_start http_protocol http_version limit_rate loc_conf \
          main method method_name pool postponed read_event_handler request_body request_line srv_conf unparsed_uri uri write_event_handler",
         "allow_ranges buffered chunked count disable_not_modified header_only header_sent internal keepalive limit_rate_set \
          post_action single_range \

@@ -20,6 +20,10 @@ const END_INTERVAL: u64 = 50;
 /// connection may still be about to return its permit.
 const PATIENCE: usize = 5;
 
+/// An HTTP/2 connection with fewer streams is kept: a browser opens many at once, and the client would have to repeat those that
+/// it has sent after the last one that is answered.
+const STREAMS: usize = 20;
+
 static KEPT: OnceLock<LoopCell<Kept>> = OnceLock::new();
 
 struct Kept {
@@ -59,15 +63,21 @@ pub(crate) fn watch(req: &Req<'_>, hand_over: &Arc<HandOver>) {
 /// Ends the connection of a request that has waited for applications on the thread of the event loop.
 #[inline]
 pub(crate) fn end_if_blocked(req: &mut Req<'_>) {
-    if load::was_blocked(req.lp()) && is_kept(req) && load::is_another_free() {
+    // Streams of HTTP/2 block each other, which another connection would not change.
+    let blocks = load::was_blocked(req.lp()) && !req.is_multiplexed();
+    if blocks && is_kept(req) && load::is_another_free() {
         end(req);
     }
 }
 
-/// Whether the connection has had a request before, and can be ended. Streams of HTTP/2 share theirs, and so do those of HTTP/3
-/// (3000 is nginx's number for it), which has no copy of its connection here.
+/// Whether the connection has had a request before, and can be ended: no further request has been sent on it yet. nginx's number
+/// for HTTP/3, whose connection is not accessible here, is 3000.
 fn is_kept(req: &Req<'_>) -> bool {
-    req.is_main() && req.http_version < 3000 && (req.is_multiplexed() || req.connection().requests > 1)
+    let requests = req.connection().requests;
+    match req.is_multiplexed() {
+        true => req.is_main() && req.http_version < 3000 && requests > STREAMS,
+        false => req.is_main() && requests > 1 && !req.has_further_input(),
+    }
 }
 
 /// Called by nginx some time after requests have found no free permit.

@@ -159,6 +159,13 @@ pub(crate) fn have_backlog(waiting: Handler) -> bool {
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) > 0 }
 }
 
+/// Whether nginx waits for free descriptors before it accepts again (`ngx_event_accept` after `EMFILE`).
+pub(crate) fn wait_for_descriptors(waiting: Handler) -> bool {
+    let mut waits = false;
+    each(waiting, |event| waits |= event.timer_set() != 0);
+    waits
+}
+
 /// Calls `work` with the event of each intercepted socket.
 fn each(waiting: Handler, mut work: impl FnMut(&mut ngx_event_t)) {
     // SAFETY: a worker's cycle, on the loop's thread.

@@ -11,7 +11,7 @@ use wsgi_core::host::{Level, LoadObserver};
 use wsgi_core::protocol::{Placement, State, Workers};
 
 use crate::bindings::{
-    ngx_connection_t, ngx_current_msec, ngx_cycle_t, ngx_event_accept, ngx_event_t, ngx_exiting,
+    ngx_connection_t, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_event_accept, ngx_event_t, ngx_exiting,
     ngx_http_init_connection, ngx_int_t, ngx_worker,
 };
 use crate::conf::MainConf;
@@ -30,6 +30,13 @@ const ARRIVAL: u64 = 20;
 /// How often a paused worker checks whether another worker accepts connections, in milliseconds. Needed only if a worker is
 /// killed just after it has been called.
 const CHECK_INTERVAL: usize = 250;
+
+/// Time between two checks if a connection waits at the first one, in milliseconds. If it waits at the second one, too, no
+/// other worker accepts it.
+const SUSPICION: usize = 10;
+
+/// How long a worker accepts all connections after others have not accepted one, in milliseconds.
+const ACCEPTS_ANYWAY: u64 = 1000;
 
 /// An application that runs on the thread of the event loop for this time makes other requests wait, in milliseconds.
 const BLOCKS: u64 = 20;
@@ -53,7 +60,11 @@ struct Events {
     arrivals: VecDeque<(u64, u64)>,
     /// Time at which the last application that blocked the event loop has returned.
     blocked_until: u64,
-    /// Its timer is set while the worker is paused.
+    /// Whether a connection waited in a listening socket at the last check.
+    suspects: bool,
+    /// The time until which the worker accepts connections whatever its load.
+    accepts_until: u64,
+    /// Its timer is set while the worker is paused or exhausted.
     check: &'static mut ngx_event_t,
     /// Posted when the worker may have a free permit again.
     resume: &'static mut ngx_event_t,
@@ -85,6 +96,8 @@ pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf) {
     let events = Events {
         arrivals: VecDeque::new(),
         blocked_until: 0,
+        suspects: false,
+        accepts_until: 0,
         check: ngx_event_t::leaked(cycle.log, check_due),
         resume: ngx_event_t::leaked(cycle.log, resume_if_free),
     };
@@ -238,6 +251,16 @@ impl Load {
         self.state.with(lp, |events| events.resume.post());
     }
 
+    /// Whether connections were not accepted by other workers lately.
+    #[cold]
+    fn accepts_anyway(&self, now: u64) -> bool {
+        let accepts = self.state.with(&Loop::enter(), |events| now < events.accepts_until);
+        if accepts {
+            self.workers.resume();
+        }
+        accepts
+    }
+
     /// Updates the number of connections without a request.
     fn arrivals_changed(&self, arrivals: &VecDeque<(u64, u64)>) {
         self.workers.set_arrivals(arrivals.len(), arrivals.back().map_or(0, |(_, until)| *until));
@@ -249,7 +272,11 @@ impl Events {
     fn start_check(&mut self) {
         let now = now();
         let arrival = self.arrivals.back().map_or(0, |(_, until)| until.saturating_sub(now));
-        let interval = if arrival > 0 { arrival as usize } else { CHECK_INTERVAL };
+        let interval = match arrival {
+            _ if self.suspects => SUSPICION,
+            0 => CHECK_INTERVAL,
+            arrival => arrival as usize,
+        };
         self.check.stop_timer();
         self.check.start_timer(interval);
     }
@@ -263,9 +290,26 @@ unsafe extern "C" fn accept_event(event: *mut ngx_event_t) {
         unsafe {
             if (*event).timedout() != 0 || may_accept() {
                 ngx_event_accept(event);
+                // nginx tries again after a time if it has no descriptors left.
+                note_exhaustion((*event).timer_set() != 0 || (*ngx_cycle).free_connection_n == 0);
             }
         }
     });
+}
+
+/// Notes whether this worker can accept connections. If not, another one is called for those that wait.
+fn note_exhaustion(is_exhausted: bool) {
+    if let Some(load) = LOAD.get()
+        && load.workers.set_exhausted(is_exhausted)
+        && is_exhausted
+    {
+        load.state.with(&Loop::enter(), Events::start_check);
+        if let Placement::PassOn { to, wake: true } = load.workers.offered(now()) {
+            load.wake(to);
+        }
+        // Its sockets stay as nginx has left them.
+        load.workers.resume();
+    }
 }
 
 /// Decides whether this worker accepts a connection. If not, the event loop no longer waits for connections.
@@ -274,6 +318,7 @@ fn may_accept() -> bool {
     let (now, was_paused) = (now(), load.workers.is_paused());
     match load.workers.offered(now) {
         Placement::Accept if !was_paused => true,
+        Placement::PassOn { .. } if load.accepts_anyway(now) => true,
         placement => load.carry_out(&Loop::enter(), placement, false),
     }
 }
@@ -348,18 +393,35 @@ unsafe extern "C" fn called(event: *mut ngx_event_t) {
         if unsafe { ngx_exiting } != 0 {
             load.workers.set_state(State::Draining);
         }
-        load.carry_out(&Loop::enter(), load.workers.called(now()), true);
+        load.carry_out(&Loop::enter(), load.workers.offered(now()), true);
     });
 }
 
-/// Called by nginx when the timer of a paused worker has expired.
+/// Called by nginx when the timer of a worker that is paused or exhausted has expired.
 unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
     guard_again("check_due", || {
-        let Some(load) = LOAD.get().filter(|load| load.workers.is_paused()) else { return };
-        if load.workers.should_resume(now(), is_alive) || listeners::have_backlog(accept_event) {
+        let Some(load) = LOAD.get() else { return };
+        if load.workers.is_exhausted() {
+            // SAFETY: nginx's cycle, on the loop's thread.
+            let is_exhausted =
+                unsafe { (*ngx_cycle).free_connection_n == 0 } || listeners::wait_for_descriptors(accept_event);
+            load.workers.set_exhausted(is_exhausted);
+            load.state.with(&Loop::enter(), Events::start_check);
+        }
+        if !load.workers.is_paused() {
+            return;
+        }
+        let (lp, now, waits) = (&Loop::enter(), now(), listeners::have_backlog(accept_event));
+        let suspected = load.state.with(lp, |events| std::mem::replace(&mut events.suspects, waits));
+        if waits && suspected {
+            // The worker that was called has not accepted for a while: this one does, whatever its load.
+            load.state.with(lp, |events| (events.suspects, events.accepts_until) = (false, now + ACCEPTS_ANYWAY));
+            load.workers.resume();
+            listeners::start(accept_event);
+        } else if load.workers.should_resume(now, is_alive) {
             load.reconsider();
         } else {
-            load.state.with(&Loop::enter(), Events::start_check);
+            load.state.with(lp, Events::start_check);
         }
     });
 }

@@ -56,6 +56,8 @@ pub struct Slot {
     progress: AtomicU64,
     /// Accepted connections without a request, in the lower 16 bits, and the time until which they count.
     arrivals: AtomicU64,
+    /// Whether the worker has no descriptors or connections left, so that it cannot accept.
+    exhausted: AtomicBool,
     /// Whether the worker has stopped waiting for connections.
     paused: AtomicBool,
     /// Time of the first call since the worker has looked at its listening sockets last, or one of the two numbers below.
@@ -127,6 +129,7 @@ impl<'a> Workers<'a> {
         own.requests.store(0, SeqCst);
         own.progress.store(0, SeqCst);
         own.arrivals.store(0, SeqCst);
+        own.exhausted.store(false, SeqCst);
         own.paused.store(false, SeqCst);
         own.called.store(NOT_CALLED, SeqCst);
     }
@@ -159,6 +162,19 @@ impl<'a> Workers<'a> {
         self.own().arrivals.store(until << 16 | number, SeqCst);
     }
 
+    /// Whether this worker has no descriptors or connections left.
+    pub fn is_exhausted(&self) -> bool {
+        self.own().exhausted.load(SeqCst)
+    }
+
+    /// Sets whether this worker has no descriptors or connections left. Returns whether that has changed.
+    pub fn set_exhausted(&self, exhausted: bool) -> bool {
+        self.own().exhausted.load(SeqCst) != exhausted && {
+            self.own().exhausted.store(exhausted, SeqCst);
+            true
+        }
+    }
+
     /// Whether this worker is paused.
     pub fn is_paused(&self) -> bool {
         self.own().paused.load(SeqCst)
@@ -175,7 +191,7 @@ impl<'a> Workers<'a> {
     }
 
     /// The level of a worker: the number of times that its requests use up its permits. 0 means that a permit is free. The
-    /// highest number means that the worker starts, retires, drains, does not answer calls, or does not exist.
+    /// highest number means that the worker starts, retires, drains, cannot accept, does not answer calls, or does not exist.
     pub fn level(&self, slot: usize, now: u64) -> u32 {
         let slot = &self.slots[slot];
         let called = slot.called.load(SeqCst);
@@ -187,8 +203,12 @@ impl<'a> Workers<'a> {
         self.own().level(self.permits, now)
     }
 
-    /// Decides about the connections that wait in the listening sockets.
+    /// Decides about the connections that wait in the listening sockets: when the kernel reports one, and after a call.
     pub fn offered(&self, now: u64) -> Placement {
+        // It looks now. A caller that was killed may not have woken it.
+        if self.own().called.load(SeqCst) != NOT_CALLED {
+            self.own().called.store(NOT_CALLED, SeqCst);
+        }
         if let Some(to) = self.better(now) {
             self.own().paused.store(true, SeqCst);
             // Asked again: a permit that became free before `paused` was set has woken nobody.
@@ -207,16 +227,15 @@ impl<'a> Workers<'a> {
         self.better(now).is_some()
     }
 
-    /// Decides for a worker that has been woken by a call.
-    pub fn called(&self, now: u64) -> Placement {
-        self.own().called.store(NOT_CALLED, SeqCst);
-        self.offered(now)
+    /// Resumes without a decision, for a worker whose call was not answered.
+    pub fn resume(&self) {
+        self.own().paused.store(false, SeqCst);
     }
 
     /// Decides for a worker that is about to run an application on the thread of its event loop, if it has been called:
     /// it will not look at its listening sockets soon.
     pub fn called_before_running(&self, now: u64) -> Option<Placement> {
-        (self.own().called.load(SeqCst) != NOT_CALLED).then(|| self.called(now))
+        (self.own().called.load(SeqCst) != NOT_CALLED).then(|| self.offered(now))
     }
 
     /// Calls another worker for the connections that this one, which ends, may have been woken for.
@@ -275,7 +294,7 @@ impl<'a> Workers<'a> {
 
 impl Slot {
     fn level(&self, permits: u32, now: u64) -> u32 {
-        if self.process.load(SeqCst) as u32 != State::Serving as u32 {
+        if self.process.load(SeqCst) as u32 != State::Serving as u32 || self.exhausted.load(SeqCst) {
             return UNAVAILABLE;
         }
         self.requests.load(SeqCst).saturating_add(self.arrivals(now)) / permits

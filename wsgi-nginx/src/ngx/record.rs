@@ -41,6 +41,12 @@ impl ngx_http_request_t {
         ptr::eq(self, self.main)
     }
 
+    /// Whether nginx has read bytes behind the request: another request, which the client has sent without waiting.
+    pub(crate) fn has_further_input(&self) -> bool {
+        // SAFETY: null, or the buffer of a live request.
+        unsafe { self.header_in.as_ref() }.is_some_and(|buffer| buffer.pos < buffer.last)
+    }
+
     /// Whether several requests share the connection (HTTP/2, HTTP/3).
     pub(crate) fn is_multiplexed(&self) -> bool {
         // nginx's numbers for these versions are 2000 and 3000.

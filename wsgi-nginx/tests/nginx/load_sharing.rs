@@ -217,6 +217,21 @@ fn a_kept_connection_of_a_busy_worker_is_closed_after_its_answer() {
 }
 
 #[test]
+fn pipelined_requests_keep_their_connection() {
+    let (nginx, gate) = start(Mode::Threads(1), 2);
+    let (worker, mut first, mut second) = two_of_one_worker(&nginx);
+    first.send(get("/wait"));
+    wait_for("the request to begin", || (begun(&nginx) == [worker]).then_some(()));
+    second.send([get("/"), get("/"), get("/")].concat());
+    assert!(!second.has_answer_within(Duration::from_millis(300)));
+    gate.pass();
+    first.response().ok();
+    for _ in 0..3 {
+        assert_eq!(worker_of(&second.response().ok()), worker);
+    }
+}
+
+#[test]
 fn kept_connections_stay_if_all_workers_are_busy() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
     let (worker, mut first, mut second) = two_of_one_worker(&nginx);
@@ -273,6 +288,11 @@ fn an_http2_connection_of_a_busy_worker_gets_goaway_with_its_next_stream() {
     let server = "location / {\nwsgi_pass app.py;\n}\nlocation = /file {\nroot html;\n}";
     let (nginx, gate) = start_site(site.another_server(&format!("{listen}\n{server}")));
     let mut client = Http2::connect(&nginx.path("h2.sock"), 65_535);
+    // Connections with few streams are kept.
+    for _ in 0..20 {
+        let file = client.get("/file");
+        assert_eq!(client.body(file), b"file");
+    }
     let first = client.get("/wait");
     wait_for("the request to begin", || (begun(&nginx).len() == 1).then_some(()));
     // Waits for the first one, though the other worker is free.

@@ -109,7 +109,7 @@ impl Model {
             return;
         }
         if std::mem::take(&mut self.processes[worker].is_woken) {
-            let decision = self.view(worker).called(self.now);
+            let decision = self.view(worker).offered(self.now);
             self.act(worker, decision);
         }
         if self.processes[worker].is_reported {
@@ -298,7 +298,7 @@ fn an_accepted_connection_counts_as_a_request_for_a_limited_time() {
     first.set_arrivals(1, 120);
     assert_eq!(first.offered(119), Placement::PassOn { to: 1, wake: true });
     assert_eq!(first.offered(119), Placement::PassOn { to: 1, wake: false }, "called already");
-    assert_eq!(second.called(119), Placement::Accept);
+    assert_eq!(second.offered(119), Placement::Accept);
     assert!(first.should_resume(120, |_| true), "the connection has not sent a request");
     assert_eq!(first.offered(120), Placement::Accept);
 }
@@ -316,7 +316,7 @@ fn an_inline_worker_with_a_new_connection_leaves_the_next_one_to_a_worker_that_i
     assert_eq!(first.offered(100), Placement::PassOn { to: 1, wake: true });
     second.set_arrivals(1, 120);
     assert!(!second.requests_changed(1, 0, || 0));
-    assert_eq!(second.called(100), Placement::Accept, "both have a new connection");
+    assert_eq!(second.offered(100), Placement::Accept, "both have a new connection");
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn a_worker_with_a_long_request_leaves_connections_to_one_whose_request_has_just
     assert!(!second.requests_changed(1, 2, || panic!("the second request waits")));
     assert!(!second.requests_changed(2, 1, || 1001 + LONG));
     assert_eq!(first.offered(2000), Placement::PassOn { to: 1, wake: true });
-    assert_eq!(second.called(2000), Placement::Accept);
+    assert_eq!(second.offered(2000), Placement::Accept);
 }
 
 #[test]
@@ -348,8 +348,40 @@ fn a_worker_that_does_not_answer_calls_counts_as_busy() {
     assert_eq!(first.offered(1000), Placement::PassOn { to: 1, wake: true });
     assert_eq!(first.offered(1000 + BLOCKED_AFTER), Placement::PassOn { to: 1, wake: false });
     assert_eq!(first.offered(1001 + BLOCKED_AFTER), Placement::Accept);
-    assert_eq!(second.called(1001 + BLOCKED_AFTER), Placement::Accept);
+    assert_eq!(second.offered(1001 + BLOCKED_AFTER), Placement::Accept);
     assert_eq!(first.offered(1001 + BLOCKED_AFTER), Placement::PassOn { to: 1, wake: true });
+}
+
+#[test]
+fn a_call_whose_caller_was_killed_does_not_count_for_good() {
+    let slots = [Slot::default(), Slot::default()];
+    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
+    for workers in [first, second] {
+        workers.enter(7);
+        workers.set_state(State::Serving);
+    }
+    assert!(!first.requests_changed(0, 1, || 0));
+    // The first worker is killed before it wakes the second one.
+    assert_eq!(first.offered(1000), Placement::PassOn { to: 1, wake: true });
+    assert_eq!(first.level(1, 2000), UNAVAILABLE);
+    assert_eq!(second.offered(2000), Placement::Accept, "the kernel reports a connection");
+    assert_eq!(first.offered(2000), Placement::PassOn { to: 1, wake: true });
+}
+
+#[test]
+fn a_worker_that_cannot_accept_counts_as_busy() {
+    let slots = [Slot::default(), Slot::default()];
+    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
+    for workers in [first, second] {
+        workers.enter(7);
+        workers.set_state(State::Serving);
+    }
+    assert!(!first.requests_changed(0, 1, || 0));
+    assert!(second.set_exhausted(true) && !second.set_exhausted(true));
+    assert_eq!(first.offered(1000), Placement::Accept);
+    assert_eq!(second.offered(1000), Placement::PassOn { to: 0, wake: true });
+    assert!(second.set_exhausted(false));
+    assert_eq!(first.offered(1000), Placement::PassOn { to: 1, wake: true });
 }
 
 #[test]
