@@ -20,8 +20,8 @@ const END_INTERVAL: u64 = 50;
 /// connection may still be about to return its permit.
 const PATIENCE: usize = 5;
 
-/// An HTTP/2 connection with fewer streams is kept: a browser opens many at once, and the client would have to repeat those that
-/// it has sent after the last one that is answered.
+/// An HTTP/2 connection with fewer streams is kept. A browser opens many streams at once; nginx would refuse those that arrive
+/// after its GOAWAY, and the browser would have to send them again.
 const STREAMS: usize = 20;
 
 static KEPT: OnceLock<LoopCell<Kept>> = OnceLock::new();

@@ -130,7 +130,7 @@ impl ngx_event_t {
 
     /// Posts the event: nginx calls its handler behind the present events.
     pub(crate) fn post(&mut self) {
-        // SAFETY: an event of a live connection, or one that is never freed, on the loop's thread.
+        // SAFETY: the event belongs to a live connection, or is never freed (`leaked`). This is the loop's thread.
         unsafe { ngx_post_event(self, &raw mut ngx_posted_events) }
     }
 

@@ -100,7 +100,7 @@ impl Http2 {
         }
     }
 
-    /// Whether a received frame told the client to open another connection for further streams.
+    /// Whether a GOAWAY frame has been received: nginx accepts no further streams on this connection.
     pub(crate) fn has_goaway(&self) -> bool {
         self.has_goaway
     }
