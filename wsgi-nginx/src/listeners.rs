@@ -140,8 +140,10 @@ pub(crate) fn stop(waiting: Handler) {
         unsafe {
             if event.active() != 0
                 && let Some(delete) = ngx_event_actions.del
+                && delete(event, NGX_READ_EVENT, NGX_DISABLE_EVENT) != ngx::OK
             {
-                delete(event, NGX_READ_EVENT, NGX_DISABLE_EVENT);
+                let text = "nginx cannot remove a listening socket from its event loop";
+                log::write((*ngx_cycle).log, Level::Alert, text);
             }
         }
     });

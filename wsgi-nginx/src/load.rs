@@ -1,7 +1,7 @@
 //! Shares the load of the workers: a worker whose permits are taken leaves new connections to a worker with less load.
 //!
-//! The rules are in [`wsgi_core::protocol::Workers`]. This file tells them the load of this worker, asks them before nginx
-//! accepts a connection, and carries out their decisions on nginx's [listening sockets](crate::listeners).
+//! The rules are in [`wsgi_core::protocol::Workers`]. This file reports the load of this worker to them, calls them before
+//! nginx accepts a connection, and applies the result to nginx's [listening sockets](crate::listeners).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -21,14 +21,15 @@ use crate::listeners;
 use crate::log;
 use crate::loop_cell::{Loop, LoopCell};
 use crate::ngx::{self, Request};
+use crate::retire::is_alive;
 use crate::shared::Shared;
 
 /// For how long a connection counts as a request before its first request is known, in milliseconds. Without that a worker
 /// would accept several connections at once, because nginx reads no request before it has accepted the next connection.
 const ARRIVAL: u64 = 20;
 
-/// How often a paused worker checks whether another worker accepts connections, in milliseconds. Needed only if a worker is
-/// killed just after it has been called.
+/// How often a paused worker checks whether another worker accepts connections, in milliseconds. The check matters if the called
+/// worker is killed, stopped or blocked.
 const CHECK_INTERVAL: usize = 250;
 
 /// Time between two checks if a connection waits at the first one, in milliseconds. If it waits at the second one, too, no
@@ -152,7 +153,7 @@ impl LoadObserver for Pools {
     }
 }
 
-/// Whether another worker has a free permit, and this one has none.
+/// Whether another worker has a free permit. With threads, false also if this worker has one.
 pub(crate) fn is_another_free() -> bool {
     LOAD.get().is_some_and(|load| {
         let now = now();
@@ -251,8 +252,7 @@ impl Load {
         self.state.with(lp, |events| events.resume.post());
     }
 
-    /// Whether connections were not accepted by other workers lately.
-    #[cold]
+    /// Whether this worker accepts connections for a time because no other worker has accepted one lately.
     fn accepts_anyway(&self, now: u64) -> bool {
         let accepts = self.state.with(&Loop::enter(), |events| now < events.accepts_until);
         if accepts {
@@ -316,18 +316,21 @@ fn note_exhaustion(is_exhausted: bool) {
 fn may_accept() -> bool {
     let Some(load) = LOAD.get() else { return true };
     let (now, was_paused) = (now(), load.workers.is_paused());
+    // Before the decision, which would call another worker.
+    if !load.workers.is_free(now) && load.accepts_anyway(now) {
+        return true;
+    }
     match load.workers.offered(now) {
         Placement::Accept if !was_paused => true,
-        Placement::PassOn { .. } if load.accepts_anyway(now) => true,
         placement => load.carry_out(&Loop::enter(), placement, false),
     }
 }
 
 /// Called by nginx, within `ngx_event_accept`, with a connection that it has accepted.
 unsafe extern "C" fn connection_accepted(connection: *mut ngx_connection_t) {
-    // SAFETY: a new connection.
+    // SAFETY: nginx passes the connection that it has just accepted, to which it makes no other reference during the call.
     guard("connection_accepted", (), || unsafe { count_arrival(&mut *connection) });
-    // SAFETY: the function that nginx has set for this socket.
+    // SAFETY: nginx would have called this function with the same connection: `intercept` has replaced no other.
     unsafe { ngx_http_init_connection(connection) };
 }
 
@@ -409,6 +412,7 @@ unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
             load.state.with(&Loop::enter(), Events::start_check);
         }
         if !load.workers.is_paused() {
+            load.state.with(&Loop::enter(), |events| events.suspects = false);
             return;
         }
         let (lp, now, waits) = (&Loop::enter(), now(), listeners::have_backlog(accept_event));
@@ -418,7 +422,7 @@ unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
             load.state.with(lp, |events| (events.suspects, events.accepts_until) = (false, now + ACCEPTS_ANYWAY));
             load.workers.resume();
             listeners::start(accept_event);
-        } else if load.workers.should_resume(now, is_alive) {
+        } else if load.workers.should_resume(now, |process| is_alive(process as libc::pid_t)) {
             load.reconsider();
         } else {
             load.state.with(lp, Events::start_check);
@@ -442,9 +446,4 @@ unsafe extern "C" fn resume_if_free(_event: *mut ngx_event_t) {
 pub(crate) fn now() -> u64 {
     // SAFETY: read on the loop's thread, which changes it.
     unsafe { ngx_current_msec as u64 }
-}
-
-fn is_alive(process: u32) -> bool {
-    // SAFETY: signal 0 only checks whether the process exists.
-    unsafe { libc::kill(process as libc::pid_t, 0) == 0 }
 }

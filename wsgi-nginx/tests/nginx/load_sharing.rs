@@ -8,12 +8,23 @@ use std::time::Duration;
 
 use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, kill, request, wait_for};
 
-/// Answers with the process id. `/wait` records it first, and waits at the gate.
+/// Answers with the process id. `/wait` records it first, and waits at the gate. `/exhaust` opens all descriptors that the worker
+/// may have, and `/release` closes them.
 const PLACES: &str = "
 import os
 HERE = os.path.dirname(__file__)
+HELD = []
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] == '/exhaust':
+        try:
+            while True:
+                HELD.append(os.open('/dev/null', os.O_RDONLY))
+        except OSError:
+            pass
+    if environ['PATH_INFO'] == '/release':
+        while HELD:
+            os.close(HELD.pop())
     if environ['PATH_INFO'] == '/wait':
         with open(os.path.join(HERE, 'begun'), 'a') as begun:
             begun.write(f'{os.getpid()}\\n')
@@ -201,12 +212,52 @@ fn two_of_one_worker(nginx: &Nginx) -> (u32, Client, Client) {
     }
 }
 
+/// Like [`two_of_one_worker`]; the first connection has a request for `/wait` that runs.
+fn busy_with_two(nginx: &Nginx) -> (u32, Client, Client) {
+    let (worker, mut first, second) = two_of_one_worker(nginx);
+    first.send(get("/wait"));
+    wait_for("the request to begin", || (begun(nginx) == [worker]).then_some(()));
+    (worker, first, second)
+}
+
+#[test]
+fn a_worker_that_cannot_accept_does_not_hold_up_files_of_a_busy_one() {
+    let (nginx, gate) = start_site(site(Mode::Threads(1), 2).main("worker_rlimit_nofile 60;"));
+    let mut client = occupy(&nginx, 1);
+    let busy = begun(&nginx)[0];
+    let mut other = nginx.connect();
+    other.send(get("/exhaust"));
+    assert_ne!(worker_of(&other.response().ok()), busy);
+    for _ in 0..40 {
+        assert_eq!(nginx.get("/file").ok(), "file");
+    }
+    other.send(get("/release"));
+    other.response().ok();
+    gate.pass();
+    assert_eq!(worker_of(&client[0].response().ok()), busy);
+    wait_until_all_serve(&nginx);
+}
+
+#[test]
+fn a_stopped_worker_does_not_hold_up_files_of_a_busy_one() {
+    let (nginx, gate) = start(Mode::Threads(1), 2);
+    let mut client = occupy(&nginx, 1);
+    let busy = begun(&nginx)[0];
+    let free = nginx.workers().into_iter().find(|worker| *worker != busy).expect("another worker");
+    kill(free, libc::SIGSTOP);
+    for _ in 0..40 {
+        assert_eq!(nginx.get("/file").ok(), "file");
+    }
+    kill(free, libc::SIGCONT);
+    gate.pass();
+    assert_eq!(worker_of(&client[0].response().ok()), busy);
+    wait_until_all_serve(&nginx);
+}
+
 #[test]
 fn a_kept_connection_of_a_busy_worker_is_closed_after_its_answer() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
-    let (worker, mut first, mut second) = two_of_one_worker(&nginx);
-    first.send(get("/wait"));
-    wait_for("the request to begin", || (begun(&nginx) == [worker]).then_some(()));
+    let (worker, mut first, mut second) = busy_with_two(&nginx);
     second.send(get("/"));
     // Longer than a request may take to begin.
     assert!(!second.has_answer_within(Duration::from_millis(300)));
@@ -219,9 +270,7 @@ fn a_kept_connection_of_a_busy_worker_is_closed_after_its_answer() {
 #[test]
 fn pipelined_requests_keep_their_connection() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
-    let (worker, mut first, mut second) = two_of_one_worker(&nginx);
-    first.send(get("/wait"));
-    wait_for("the request to begin", || (begun(&nginx) == [worker]).then_some(()));
+    let (worker, mut first, mut second) = busy_with_two(&nginx);
     second.send([get("/"), get("/"), get("/")].concat());
     assert!(!second.has_answer_within(Duration::from_millis(300)));
     gate.pass();
@@ -234,9 +283,7 @@ fn pipelined_requests_keep_their_connection() {
 #[test]
 fn kept_connections_stay_if_all_workers_are_busy() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
-    let (worker, mut first, mut second) = two_of_one_worker(&nginx);
-    first.send(get("/wait"));
-    wait_for("the request to begin", || (begun(&nginx) == [worker]).then_some(()));
+    let (_, mut first, mut second) = busy_with_two(&nginx);
     let mut others = occupy(&nginx, 1);
     second.send(get("/"));
     assert!(!second.has_answer_within(Duration::from_millis(300)));
@@ -267,9 +314,7 @@ fn requests_one_after_the_other_keep_their_connection() {
 #[test]
 fn an_inline_worker_closes_kept_connections_whose_requests_have_waited() {
     let (nginx, gate) = start(Mode::Inline, 2);
-    let (worker, mut first, mut second) = two_of_one_worker(&nginx);
-    first.send(get("/wait"));
-    wait_for("the request to begin", || (begun(&nginx) == [worker]).then_some(()));
+    let (worker, mut first, mut second) = busy_with_two(&nginx);
     second.send(get("/"));
     assert!(!second.has_answer_within(Duration::from_millis(300)));
     gate.pass();
