@@ -9,7 +9,7 @@
 //! the requests of the others take long.
 //!
 //! A paused worker resumes when it is called, when it has a free permit again, or when
-//! [`should_resume`](Workers::should_resume), which it asks from time to time, says so. Therefore:
+//! [`should_resume`](Workers::should_resume) returns true, which the host calls from time to time. Therefore:
 //!
 //! - Every connection that was passed on has a worker that was called and will look at it. If that worker dies first,
 //!   a paused worker notices the death.
@@ -211,7 +211,7 @@ impl<'a> Workers<'a> {
         }
         if let Some(to) = self.better(now) {
             self.own().paused.store(true, SeqCst);
-            // Asked again: a permit that became free before `paused` was set has woken nobody.
+            // Checked again: a thread that returned its permit before `paused` was set has not woken this worker.
             if !self.is_free(now) {
                 return Placement::PassOn { to, wake: self.slots[to].call(now) };
             }

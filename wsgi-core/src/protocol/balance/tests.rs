@@ -287,14 +287,20 @@ fn memory_of_zeros_is_a_table_without_workers() {
     assert_eq!(workers.offered(0), Placement::Accept);
 }
 
+/// Returns the views of two workers that serve, with the process ids 7 and 8.
+fn serving(slots: &[Slot; 2], mode: Mode) -> [Workers<'_>; 2] {
+    [0, 1].map(|own| {
+        let workers = Workers::new(slots, own, mode);
+        workers.enter(7 + own as u32);
+        workers.set_state(State::Serving);
+        workers
+    })
+}
+
 #[test]
 fn an_accepted_connection_counts_as_a_request_for_a_limited_time() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     first.set_arrivals(1, 120);
     assert_eq!(first.offered(119), Placement::PassOn { to: 1, wake: true });
     assert_eq!(first.offered(119), Placement::PassOn { to: 1, wake: false }, "called already");
@@ -306,11 +312,7 @@ fn an_accepted_connection_counts_as_a_request_for_a_limited_time() {
 #[test]
 fn an_inline_worker_with_a_new_connection_leaves_the_next_one_to_a_worker_that_is_running() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, Mode::Inline));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, Mode::Inline);
     assert!(!second.requests_changed(0, 1, || 0));
     first.set_arrivals(1, 120);
     assert_eq!(first.offered(100), Placement::PassOn { to: 1, wake: true });
@@ -322,11 +324,7 @@ fn an_inline_worker_with_a_new_connection_leaves_the_next_one_to_a_worker_that_i
 #[test]
 fn a_worker_with_a_long_request_leaves_connections_to_one_whose_request_has_just_begun() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     assert!(!first.requests_changed(0, 1, || 1000));
     assert!(!second.requests_changed(0, 1, || 1000 + LONG));
     assert_eq!(first.offered(2000), Placement::Accept, "both may end at any time");
@@ -339,11 +337,7 @@ fn a_worker_with_a_long_request_leaves_connections_to_one_whose_request_has_just
 #[test]
 fn a_worker_that_does_not_answer_calls_counts_as_busy() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     assert!(!first.requests_changed(0, 1, || 0));
     assert_eq!(first.offered(1000), Placement::PassOn { to: 1, wake: true });
     assert_eq!(first.offered(1000 + BLOCKED_AFTER), Placement::PassOn { to: 1, wake: false });
@@ -355,11 +349,7 @@ fn a_worker_that_does_not_answer_calls_counts_as_busy() {
 #[test]
 fn a_call_whose_caller_was_killed_does_not_count_for_good() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     assert!(!first.requests_changed(0, 1, || 0));
     // The first worker is killed before it wakes the second one.
     assert_eq!(first.offered(1000), Placement::PassOn { to: 1, wake: true });
@@ -371,11 +361,7 @@ fn a_call_whose_caller_was_killed_does_not_count_for_good() {
 #[test]
 fn a_worker_that_cannot_accept_counts_as_busy() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for workers in [first, second] {
-        workers.enter(7);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     assert!(!first.requests_changed(0, 1, || 0));
     assert!(second.set_exhausted(true) && !second.set_exhausted(true));
     assert_eq!(first.offered(1000), Placement::Accept);
@@ -387,11 +373,7 @@ fn a_worker_that_cannot_accept_counts_as_busy() {
 #[test]
 fn a_dead_worker_loses_its_slot_unless_a_new_process_has_it() {
     let slots = [Slot::default(), Slot::default()];
-    let [first, second] = [0, 1].map(|own| Workers::new(&slots, own, threads(1)));
-    for (workers, process) in [(first, 7), (second, 8)] {
-        workers.enter(process);
-        workers.set_state(State::Serving);
-    }
+    let [first, second] = serving(&slots, threads(1));
     assert!(!first.requests_changed(0, 1, || 0));
     assert_eq!(first.offered(0), Placement::PassOn { to: 1, wake: true });
     assert!(first.should_resume(0, |process| process != 8));
