@@ -9,9 +9,12 @@ mod merging;
 mod rules;
 mod timed;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -106,8 +109,8 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
         stopping.send_replace(true);
+        drop(self.listener);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
             log.log(Level::Warn, &format!("{} connections did not end in time and were cut", connections.len()));
@@ -122,15 +125,21 @@ async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiv
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Guarded::new(Timed::new(stream, SEND_TIME)));
     let mut http = strictest().serve_connection(io, front.clone());
-    let mut stopping = false;
-    let result = loop {
-        tokio::select! {
-            result = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break result,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
-                std::pin::Pin::new(&mut http).graceful_shutdown();
-            }
+    let served = tokio::select! {
+        result = poll_fn(|cx| http.poll_without_shutdown(cx)) => Some(result),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let (mut was_idle, mut ended) = (false, served);
+    if ended.is_none() {
+        Pin::new(&mut http).graceful_shutdown();
+        // Ready at once between two requests.
+        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(http.poll_without_shutdown(cx))).await {
+            (was_idle, ended) = (true, Some(result));
         }
+    }
+    let result = match ended {
+        Some(result) => result,
+        None => poll_fn(|cx| http.poll_without_shutdown(cx)).await,
     };
     let guarded = http.into_parts().io.into_inner();
     let is_done = guarded.is_between_requests();
@@ -142,8 +151,9 @@ async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiv
             let _ = stream.set_zero_linger();
             return;
         }
-    } else if stopping && is_done && nothing_to_read(&stream) {
-        // No response can be lost, so the server does not wait for the client to close.
+    } else if was_idle && is_done && nothing_to_read(&stream) {
+        // The client has its responses, so the server does not wait for it to close. After a response during the stop it does:
+        // further requests may be on their way.
         return;
     }
     linger(stream).await;
