@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use wsgi_core::error::HostError;
 use wsgi_core::host::{BodyInterest, Chunk, ErrorLog, Flush};
-use wsgi_core::relay::{Closed, Demand, Part, Relay};
+use wsgi_core::relay::{Batch, Closed, Demand, Part, Relay};
 
 use super::end::{End, fail, finish};
 use super::resume::wait_for_client;
@@ -48,21 +48,28 @@ fn write_lines(hand_over: &HandOver) -> usize {
 /// Writes the log lines of the application's threads, and forwards the parts that they have sent to nginx. Ends the
 /// request after the last part; otherwise reports to the thread how far the client is. Returns the bytes of the lines.
 pub(super) fn forward(lp: &mut Loop, hand_over: &Arc<HandOver>) -> usize {
-    // Lines come first: the last part ends the request, whose context they are logged with.
+    // The last part ends the request, whose context lines are logged with. So lines are written before it. They are taken after
+    // it: all lines that the application has logged before are there.
+    let parts = take_parts(lp, hand_over);
     let lines = write_lines(hand_over);
-    forward_parts(lp, hand_over);
+    if let Some(parts) = parts {
+        forward_parts(lp, hand_over, parts);
+    }
     lines
 }
 
-/// Forwards the parts of the response. While the output waits for another part of the page, blocks stay in the relay,
-/// where they are joined and written to a file, until the response is complete.
-fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>) {
+/// Takes the parts of the response. While the output waits for another part of the page, blocks stay in the relay, where
+/// they are joined and written to a file, until the response is complete.
+fn take_parts(lp: &Loop, hand_over: &HandOver) -> Option<Batch> {
+    let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
+    let take = |relay: &Relay| if behind_part { relay.take_complete() } else { relay.take_all() };
+    hand_over.relay.with(lp, |relay| relay.as_ref().map(take))
+}
+
+fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, parts: Batch) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
     }
-    let behind_part = hand_over.output.with(lp, |output| output.backlog() == Backlog::Part);
-    let take = |relay: &Relay| if behind_part { relay.take_complete() } else { relay.take_all() };
-    let Some(parts) = hand_over.relay.with(lp, |relay| relay.as_ref().map(take)) else { return };
     let mut end = None;
     let (mut passed, mut is_last) = (false, false);
     for part in parts {

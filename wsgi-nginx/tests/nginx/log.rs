@@ -1,6 +1,6 @@
 //! Output of applications is in the error log that nginx has for the location, at a fitting level.
 
-use crate::harness::{HELLO, Mode, Nginx, Site, get, in_both_modes};
+use crate::harness::{HELLO, Mode, Nginx, Site, get, in_both_modes, wait_for};
 
 /// A site whose application runs `statements` at each request.
 fn site(mode: Mode, statements: &str) -> Site {
@@ -62,6 +62,26 @@ fn wsgi_errors_has_level_error_and_the_context_of_the_request() {
         let line = record(&log, "to errors");
         assert!(line.contains("[error]") && line.contains("request: \"GET /path?query HTTP/1.1\""), "{line}");
     });
+}
+
+#[test]
+fn lines_before_the_end_of_a_response_have_the_context_of_the_request() {
+    let write = "for number in range(5): errors.write('to errors\\n')";
+    let nginx = site(Mode::Threads(4), write).start();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = nginx.connect();
+                for _ in 0..500 {
+                    client.send(get("/path"));
+                    client.response().ok();
+                }
+            });
+        }
+    });
+    wait_for("all lines", || (nginx.log().matches("to errors").count() == 10_000).then_some(()));
+    let without = nginx.log().lines().filter(|line| line.contains("to errors") && !line.contains("/path")).count();
+    assert_eq!(without, 0, "of 10,000 lines");
 }
 
 #[test]
