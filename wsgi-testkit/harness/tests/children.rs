@@ -1,10 +1,17 @@
 //! Child processes of applications, compared with those of a plain Python program, with the Python of this build.
 
+use std::sync::{Mutex, PoisonError};
+
 use wsgi_harness::children::{APPLICATION, FUNCTIONS, Forked, IgnoredSignals, PROGRAMS, compare};
 use wsgi_testkit::{Host, get};
 
+/// Held by each test, because applications fork: a thread of another test may hold the lock of a module that it imports, which
+/// no thread of the new process would release.
+static FORKS: Mutex<()> = Mutex::new(());
+
 #[test]
 fn child_processes_start_as_from_a_plain_python_program() {
+    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let host = Host::shared();
     let app = host.app(APPLICATION);
     let ask = |path: &str| host.send(&app, get(path)).text();
@@ -13,6 +20,7 @@ fn child_processes_start_as_from_a_plain_python_program() {
 
 #[test]
 fn a_forked_process_ends_with_the_status_that_python_computes() {
+    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let host = Host::shared();
     let app = host.app(
         "
@@ -48,6 +56,7 @@ def application(environ, start_response):
 
 #[test]
 fn a_pickle_of_a_script_that_is_not_loaded_gets_a_hint() {
+    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let host = Host::shared();
     let app =
         host.app("import pickle\ndef application(*_):\n    pickle.loads(b'c_wsgi_0123456789abcdef\\nname\\n.')\n");
