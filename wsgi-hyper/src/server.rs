@@ -125,21 +125,20 @@ async fn connect(stream: TcpStream, front: FrontService, mut stop: watch::Receiv
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Guarded::new(Timed::new(stream, SEND_TIME)));
     let mut http = strictest().serve_connection(io, front.clone());
-    let served = tokio::select! {
-        result = poll_fn(|cx| http.poll_without_shutdown(cx)) => Some(result),
-        _ = stop.wait_for(|stop| *stop) => None,
+    let mut was_idle = false;
+    let mut ended = tokio::select! {
+        result = poll_fn(|cx| http.poll_without_shutdown(cx)) => Poll::Ready(result),
+        _ = stop.wait_for(|stop| *stop) => Poll::Pending,
     };
-    let (mut was_idle, mut ended) = (false, served);
-    if ended.is_none() {
+    if ended.is_pending() {
         Pin::new(&mut http).graceful_shutdown();
-        // Ready at once between two requests.
-        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(http.poll_without_shutdown(cx))).await {
-            (was_idle, ended) = (true, Some(result));
-        }
+        ended = poll_fn(|cx| Poll::Ready(http.poll_without_shutdown(cx))).await;
+        // hyper ends a connection between two requests at once.
+        was_idle = ended.is_ready();
     }
     let result = match ended {
-        Some(result) => result,
-        None => poll_fn(|cx| http.poll_without_shutdown(cx)).await,
+        Poll::Ready(result) => result,
+        Poll::Pending => poll_fn(|cx| http.poll_without_shutdown(cx)).await,
     };
     let guarded = http.into_parts().io.into_inner();
     let is_done = guarded.is_between_requests();

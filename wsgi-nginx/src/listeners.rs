@@ -162,7 +162,7 @@ pub(crate) fn have_backlog(waiting: Handler) -> bool {
 }
 
 /// Whether nginx waits for free descriptors before it accepts again (`ngx_event_accept` after `EMFILE`).
-pub(crate) fn wait_for_descriptors(waiting: Handler) -> bool {
+pub(crate) fn lack_descriptors(waiting: Handler) -> bool {
     let mut waits = false;
     each(waiting, |event| waits |= event.timer_set() != 0);
     waits

@@ -407,7 +407,7 @@ unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
         if load.workers.is_exhausted() {
             // SAFETY: nginx's cycle, on the loop's thread.
             let is_exhausted =
-                unsafe { (*ngx_cycle).free_connection_n == 0 } || listeners::wait_for_descriptors(accept_event);
+                unsafe { (*ngx_cycle).free_connection_n == 0 } || listeners::lack_descriptors(accept_event);
             load.workers.set_exhausted(is_exhausted);
             load.state.with(&Loop::enter(), Events::start_check);
         }

@@ -158,7 +158,7 @@ impl Retirement {
     }
 }
 
-/// Whether a process of this id exists, also one that has ended and that its parent has not collected.
+/// Whether a process has this id. A zombie counts.
 pub(crate) fn is_alive(process: i32) -> bool {
     // SAFETY: signal 0 only checks whether the process exists.
     unsafe { libc::kill(process, 0) == 0 }

@@ -66,6 +66,7 @@ fn take_parts(lp: &Loop, hand_over: &HandOver) -> Option<Batch> {
     hand_over.relay.with(lp, |relay| relay.as_ref().map(take))
 }
 
+/// Forwards parts of the response to nginx.
 fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, parts: Batch) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
