@@ -104,6 +104,7 @@ class Page:
 HOSTS = {
     "in process": "in_process",
     "in process, inline": "in_process_inline",
+    "in process, transferred": "in_process_transfer",
     "nginx, inline": "conformance::inline",
     "nginx, 1 thread": "conformance::threads_1",
     "nginx, 4 threads": "conformance::threads_4",

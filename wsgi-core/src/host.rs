@@ -333,6 +333,12 @@ pub trait LoadObserver: Send + Sync + std::fmt::Debug {
     /// The number of requests of one interpreter that run or wait for a permit has changed. A request that waits for its
     /// client does not count. Called on any thread, with the lock of the pool: returns at once, and does not call the gateway.
     fn load_changed(&self, before: usize, now: usize);
+
+    /// Called on a thread that has answered a request while others are queued. With a result the thread waits for so long for a
+    /// request of another process that is to be answered before the queued ones.
+    fn waits_for_older(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 /// Receives events at the end of a gateway; see [`Gateway::on_shutdown`](crate::python::Gateway::on_shutdown).

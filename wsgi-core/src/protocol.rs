@@ -13,6 +13,8 @@ pub(crate) mod pool;
 pub(crate) mod record;
 pub(crate) mod reload;
 pub(crate) mod response;
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only the gateway transfers requests"))]
+pub(crate) mod transfer;
 
 pub use balance::{Placement, Slot, State, Workers};
 pub use environ::{Changes, Credentials, EnvironCache, SlotId};

@@ -23,3 +23,4 @@ pub use process::exit::exit_at_once;
 pub use process::gateway::{Gateway, GatewaySettings, Refused};
 pub use process::handle::ExchangeHandle;
 pub use process::preflight::PythonSettings;
+pub use process::transfer::PartsForTransfer;

@@ -88,6 +88,8 @@ mod request;
 mod runner;
 mod sink;
 mod stamps;
+#[cfg(feature = "python")]
+mod transfers;
 mod validator;
 mod waiting;
 pub mod wire;

@@ -16,6 +16,7 @@ use crate::captured::{Captured, LogLine};
 use crate::faults::Faults;
 use crate::request::Request;
 use crate::sink::{CapturingLog, CapturingSink, Client};
+use crate::transfers::{self, Transfers};
 
 /// An application that a [`Host`] serves.
 #[derive(Clone, Debug)]
@@ -79,6 +80,7 @@ pub struct Host {
 
 enum Running {
     Threads(Gateway),
+    Transfers(Transfers),
     Inline(Mutex<mpsc::Sender<Work>>),
 }
 
@@ -94,6 +96,22 @@ impl Host {
     pub fn shared_with(mode: Mode) -> &'static Self {
         static HOST: OnceLock<Host> = OnceLock::new();
         HOST.get_or_init(|| Self::start(&GatewaySettings::new(mode)))
+    }
+
+    /// Returns the host of this process, which lets each request wait, and transfers it to another gateway
+    /// ([`ExchangeHandle::transfer`]), in the same process. Requests with bodies that are not transferred run at once.
+    pub fn shared_with_transfers() -> &'static Self {
+        static HOST: OnceLock<Host> = OnceLock::new();
+        HOST.get_or_init(|| {
+            let host = Self::start(&GatewaySettings::new(transfers::mode()));
+            let busy = host.app(transfers::BUSY).with("wsgi_enable_subinterpreters on");
+            let Self { gateway: Running::Threads(gateway), folder, log } = host else {
+                unreachable!("a host with threads")
+            };
+            let script = busy.path().expect("a script");
+            let transfers = Transfers::start(Box::leak(Box::new(gateway)), busy.location.clone(), script);
+            Self { gateway: Running::Transfers(transfers), folder, log }
+        })
     }
 
     /// Starts Python. Panics if that fails, as a test cannot continue.
@@ -157,6 +175,11 @@ impl Host {
                 client.on_leave(Waker::from(Arc::new(Cancel(handle.clone()))));
                 Some(handle)
             }
+            Running::Transfers(transfers) => {
+                let handle = transfers.send(&app.location, &request, parts, done);
+                client.on_leave(Waker::from(Arc::new(Cancel(handle.clone()))));
+                Some(handle)
+            }
             Running::Inline(work) => {
                 let location = Arc::clone(&app.location);
                 let client = client.clone();
@@ -176,6 +199,7 @@ impl Host {
     pub fn shutdown(&self, within: Duration) {
         match &self.gateway {
             Running::Threads(gateway) => gateway.shutdown(within),
+            Running::Transfers(transfers) => transfers.gateway.shutdown(within),
             Running::Inline(work) => {
                 let (sender, ended) = mpsc::channel();
                 let end = move |gateway: &Gateway| {

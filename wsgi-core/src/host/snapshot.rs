@@ -1,5 +1,8 @@
 //! An owned copy of a request, which can be read on another thread.
 
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only the gateway transfers requests"))]
+mod wire;
+
 use std::ops::Range;
 
 use crate::host::{Endpoint, HeaderField, RequestView, Scheme};

@@ -34,6 +34,16 @@ impl Input {
         Self { state: State::Open(source), look_ahead: LookAhead::default(), beyond: 0 }
     }
 
+    /// Returns all bytes of a body that has a [`length`](Self::length) and of which nothing has been read. Reads begin at its
+    /// start again afterwards.
+    #[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only the gateway transfers requests"))]
+    pub(crate) fn copy(&mut self) -> Result<Vec<u8>, HostError> {
+        let mut bytes = Vec::new();
+        self.read_up_to(usize::MAX, &mut bytes)?;
+        self.seek(0);
+        Ok(bytes)
+    }
+
     /// Returns the length of the body, if it can be read from any position ([`BodySource::length`]).
     pub fn length(&self) -> Option<u64> {
         match &self.state {

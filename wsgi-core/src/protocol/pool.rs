@@ -122,6 +122,12 @@ pub trait Threads: Send + Sync + 'static {
     /// refused if there are none. Called once, and again only after a thread has been started since.
     fn cannot_start(&self, stack: StackSize, error: &io::Error);
 
+    /// Called on a thread between two tasks, while others are queued. With a result the thread waits for so long, with its
+    /// permit, for a task that is [put first](Pool::submit_first).
+    fn waits_for_first(&self) -> Option<Duration> {
+        None
+    }
+
     /// Called when the number of tasks that run with a permit or wait for one has changed, under the lock of the pool: it must
     /// return at once, and must not use the pool.
     fn load_changed(&self, before: usize, now: usize) {
@@ -146,6 +152,13 @@ pub enum Overloaded<T> {
     ShuttingDown(T),
 }
 
+/// The place of a task in the queue.
+enum Place {
+    Last,
+    First,
+    Of(Ticket),
+}
+
 /// Threads that run tasks of type `T`, started when they are needed and kept until [`shutdown`](Self::shutdown).
 ///
 /// Dropping the pool cancels no task: the threads finish all tasks and end, without being joined.
@@ -162,12 +175,30 @@ impl<T: Task> Pool<T> {
             stack: limits.stack,
             roster: Leaf::new(Roster::new(limits)),
             deserted: Condvar::new(),
+            first: Condvar::new(),
         };
         Self { shared: Arc::new(shared) }
     }
 
     /// Adds a task. Never blocks for a task to end; may start a thread. The result can withdraw the task while it is queued.
     pub fn submit(&self, task: T) -> Result<Ticket, Overloaded<T>> {
+        self.add(task, Place::Last)
+    }
+
+    /// Adds a task that runs at once: with a free permit, or on a thread that [waits for it](Threads::waits_for_first). The queue
+    /// counts as full if there is neither. The task does not [stream](Task::streams).
+    pub fn submit_first(&self, task: T) -> Result<Ticket, Overloaded<T>> {
+        self.add(task, Place::First)
+    }
+
+    /// Puts a task that was [withdrawn](Self::withdraw) back to its place in the queue, even if that is full. The task does not
+    /// [stream](Task::streams).
+    pub fn put_back(&self, task: T, ticket: Ticket) -> Result<Ticket, Overloaded<T>> {
+        self.add(task, Place::Of(ticket))
+    }
+
+    #[inline(always)]
+    fn add(&self, task: T, place: Place) -> Result<Ticket, Overloaded<T>> {
         let mut roster = self.shared.lock();
         if roster.closing {
             return Err(Overloaded::ShuttingDown(task));
@@ -176,10 +207,18 @@ impl<T: Task> Pool<T> {
         if streams && !roster.queued.has_place() && roster.queued.aside() >= self.shared.queue {
             return Err(Overloaded::QueueFull(task));
         }
-        let ticket = roster.queued.push(task, streams);
+        let (ticket, limit) = match place {
+            Place::Last => (roster.queued.push(task, streams), self.shared.queue),
+            Place::Of(ticket) => (roster.queued.put_back(task, ticket), usize::MAX),
+            Place::First => {
+                self.shared.first.notify_one();
+                let limit = if roster.is_first_expected() { usize::MAX } else { 0 };
+                (roster.queued.push_first(task), limit)
+            }
+        };
         let called = roster.use_free_permit(&self.shared);
         let no_thread = roster.live == 0;
-        if (no_thread || roster.waiting() > self.shared.queue)
+        if (no_thread || roster.waiting() > limit)
             && let Some(task) = roster.queued.take(ticket)
         {
             let failure = roster.start_failure.take();
@@ -263,6 +302,8 @@ struct Shared<T: Task> {
     roster: Leaf<Roster<T>>,
     /// Signalled when the last thread has ended.
     deserted: Condvar,
+    /// Signalled when a task was put first.
+    first: Condvar,
 }
 
 impl<T: Task> Shared<T> {

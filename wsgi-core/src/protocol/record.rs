@@ -27,6 +27,11 @@ impl Log {
         split_record(&escape(text), MAX_RECORD).for_each(|record| self.0.log(level, record));
     }
 
+    /// Logs a record that another [`Log`] has made.
+    pub(crate) fn forward(&self, level: Level, record: &str) {
+        self.0.log(level, record);
+    }
+
     /// Adds `text` to `lines`, and logs each line that it completes. While the host's log is [full](ErrorLog::is_full),
     /// `wait` is called with it after each record.
     pub(crate) fn write(&self, level: Level, lines: &mut LineBuffer, text: &str, mut wait: impl FnMut(&dyn ErrorLog)) {

@@ -4,6 +4,7 @@
 //! interpreter (`start`). Each interpreter has an `engine`; with threads the engine has a pool, whose tasks are `job`s.
 //! `exit` ends the interpreters.
 
+mod couriers;
 pub(crate) mod engine;
 pub(crate) mod exit;
 mod fault_stack;
@@ -17,3 +18,4 @@ mod processes;
 mod runtime;
 mod start;
 mod subinterpreter;
+pub(crate) mod transfer;

@@ -17,7 +17,12 @@ pub(super) struct Queue<T> {
     /// Number of free places.
     places: usize,
     next: Ticket,
+    /// The ticket of the task that was put first last.
+    first: Ticket,
 }
+
+/// The ticket of the first task. Tasks that are put first have lower ones.
+const START: Ticket = Ticket(1 << 63);
 
 struct Entry<T> {
     ticket: Ticket,
@@ -27,7 +32,7 @@ struct Entry<T> {
 
 impl<T> Queue<T> {
     pub(super) const fn new(places: usize) -> Self {
-        Self { tasks: VecDeque::new(), aside: VecDeque::new(), places, next: Ticket(0) }
+        Self { tasks: VecDeque::new(), aside: VecDeque::new(), places, next: START, first: START }
     }
 
     /// Returns the number of tasks that a thread may take.
@@ -62,6 +67,25 @@ impl<T> Queue<T> {
             self.aside.push_back(entry);
         }
         ticket
+    }
+
+    /// Puts a task in front of all others.
+    pub(super) fn push_first(&mut self, task: T) -> Ticket {
+        self.first = Ticket(self.first.0 - 1);
+        self.tasks.push_front(Entry { ticket: self.first, streams: false, task });
+        self.first
+    }
+
+    /// Puts a task back that was taken.
+    pub(super) fn put_back(&mut self, task: T, ticket: Ticket) -> Ticket {
+        let at = self.tasks.partition_point(|other| other.ticket < ticket);
+        self.tasks.insert(at, Entry { ticket, streams: false, task });
+        ticket
+    }
+
+    /// Whether the next task was put first.
+    pub(super) fn has_first(&self) -> bool {
+        self.tasks.front().is_some_and(|entry| entry.ticket < START)
     }
 
     /// Removes the oldest task. Returns it, and whether it has a place.
@@ -107,6 +131,7 @@ mod tests {
     enum Step {
         Push,
         PushStreaming,
+        PushFirst,
         Pop,
         /// Takes the task with this number, whether it is queued or not.
         Take(usize),
@@ -118,6 +143,7 @@ mod tests {
         prop_oneof![
             2 => Just(Step::Push),
             2 => Just(Step::PushStreaming),
+            1 => Just(Step::PushFirst),
             1 => Just(Step::Pop),
             1 => Just(Step::End),
             2 => (0..40usize).prop_map(Step::Take),
@@ -130,6 +156,8 @@ mod tests {
         tasks: Vec<(usize, bool)>,
         aside: Vec<(usize, bool)>,
         places: usize,
+        /// Numbers of tasks that were put first.
+        firsts: Vec<usize>,
     }
 
     impl Model {
@@ -145,8 +173,10 @@ mod tests {
             self.places += 1;
             if !self.aside.is_empty() {
                 self.places -= 1;
-                self.tasks.push(self.aside.remove(0));
-                self.tasks.sort_unstable();
+                let task = self.aside.remove(0);
+                // Behind tasks that were put first, and in the order of arrival among the others.
+                let at = self.tasks.iter().position(|other| !self.firsts.contains(&other.0) && other.0 > task.0);
+                self.tasks.insert(at.unwrap_or(self.tasks.len()), task);
             }
         }
 
@@ -174,6 +204,12 @@ mod tests {
                         prop_assert_eq!(queue.has_place(), model.places > 0);
                         model.push(tickets.len(), streams);
                         tickets.push(queue.push(tickets.len(), streams));
+                    }
+                    Step::PushFirst => {
+                        model.tasks.insert(0, (tickets.len(), false));
+                        model.firsts.push(tickets.len());
+                        tickets.push(queue.push_first(tickets.len()));
+                        prop_assert!(queue.has_first());
                     }
                     Step::Pop => {
                         let expected = (!model.tasks.is_empty()).then(|| model.tasks.remove(0));

@@ -54,6 +54,8 @@ pub(super) struct Roster<T: Task> {
     pub(super) closing: bool,
     /// The [load](Self::load) that was reported last.
     pub(super) reported: usize,
+    /// The number of tasks that may be put first, because a thread waits for each.
+    expected: usize,
 }
 
 struct Entry<T: Task> {
@@ -111,7 +113,37 @@ impl<T: Task> Roster<T> {
             nudged: false,
             closing: false,
             reported: 0,
+            expected: 0,
         }
+    }
+
+    /// Whether tasks are queued, and no task that has begun waits for a permit.
+    pub(super) fn has_queued(&self) -> bool {
+        self.waiting() > 0 && self.woken.is_empty()
+    }
+
+    /// Whether the next task was put first.
+    pub(super) fn has_first(&self) -> bool {
+        self.queued.has_first()
+    }
+
+    /// Notes that a thread begins to wait for a task that is put first.
+    pub(super) fn expect_first(&mut self) {
+        self.expected += 1;
+    }
+
+    /// Notes that a thread no longer waits, if no task has come for it.
+    pub(super) fn stop_expecting(&mut self) {
+        if !self.queued.has_first() {
+            self.expected = self.expected.saturating_sub(1);
+        }
+    }
+
+    /// Whether a thread waits for a task that is put first. That thread takes the task.
+    pub(super) fn is_first_expected(&mut self) -> bool {
+        let is_expected = self.expected > 0;
+        self.expected -= usize::from(is_expected);
+        is_expected
     }
 
     /// Returns the number of tasks that hold a permit or wait for one.

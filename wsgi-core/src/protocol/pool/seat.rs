@@ -126,6 +126,18 @@ impl<T: Task, H: Threads> Worker<T, H> {
         if held.place.take() {
             roster.queued.give_place_back();
         }
+        if task_ended && roster.has_queued() {
+            drop(roster);
+            let wait = self.attempt(|| self.threads.waits_for_first()).flatten();
+            roster = self.pool.lock();
+            if let Some(time) = wait
+                && !roster.has_first()
+            {
+                roster.expect_first();
+                roster = roster.wait_timeout_while(&self.pool.first, time, |roster| !roster.queued.has_first());
+                roster.stop_expecting();
+            }
+        }
         loop {
             if let Some(work) = roster.work(number) {
                 return Some(work);

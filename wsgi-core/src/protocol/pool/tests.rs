@@ -48,6 +48,7 @@ enum Event {
     Released(ThreadId),
     Panicked(String),
     CannotStart(StackSize, io::ErrorKind),
+    WaitsForFirst,
     Ended(ThreadId),
 }
 
@@ -55,6 +56,8 @@ enum Event {
 struct Observed {
     events: Sender<Event>,
     allowed: Arc<AtomicUsize>,
+    /// Whether threads wait for tasks that are put first.
+    patient: bool,
 }
 
 struct Guard(Sender<Event>);
@@ -86,6 +89,13 @@ impl Threads for Observed {
         let _ = self.events.send(Event::CannotStart(stack, error.kind()));
     }
 
+    fn waits_for_first(&self) -> Option<Duration> {
+        self.patient.then(|| {
+            let _ = self.events.send(Event::WaitsForFirst);
+            WAIT_TIMEOUT
+        })
+    }
+
     fn spawn(&self, builder: Builder, body: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
         let less = |allowed: usize| allowed.checked_sub(1);
         match self.allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
@@ -102,10 +112,14 @@ struct Fixture {
 }
 
 fn pool(permits: usize, max_threads: usize, queue: usize) -> Fixture {
+    observed_pool(Limits::new(permits).max_threads(max_threads).queue(queue), false)
+}
+
+fn observed_pool(limits: Limits, patient: bool) -> Fixture {
     let (sender, events) = channel();
     let allowed = Arc::new(AtomicUsize::new(usize::MAX));
-    let threads = Observed { events: sender, allowed: Arc::clone(&allowed) };
-    Fixture { pool: Pool::new(Limits::new(permits).max_threads(max_threads).queue(queue), threads), events, allowed }
+    let threads = Observed { events: sender, allowed: Arc::clone(&allowed), patient };
+    Fixture { pool: Pool::new(limits, threads), events, allowed }
 }
 
 impl Fixture {

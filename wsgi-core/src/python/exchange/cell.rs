@@ -1,11 +1,11 @@
 //! The state that the objects of one request share, and that outlives the request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Waker;
 
 use super::reply::Reply;
-use crate::error::Fault;
+use crate::error::{Fault, HostError};
 use crate::host::{Level, ResponseSink};
 use crate::lock::Leaf;
 use crate::protocol::input::Input;
@@ -29,8 +29,8 @@ pub(crate) struct ExchangeCell {
     pub(crate) log: Log,
     live: AtomicBool,
     cancelled: AtomicBool,
-    /// Whether a thread has begun the exchange, so that it is in no queue.
-    begun: AtomicBool,
+    /// Whether the exchange has begun, or is in no queue for another reason: [`QUEUED`], [`MOVING`] or [`BEGUN`].
+    place: AtomicU8,
     has_input: bool,
     reply: Part<Reply>,
     input: Part<Option<Input>>,
@@ -39,6 +39,12 @@ pub(crate) struct ExchangeCell {
     has_errors: AtomicBool,
     waker: Leaf<Option<Waker>>,
 }
+
+/// The exchange waits for a permit.
+const QUEUED: u8 = 0;
+/// Another process has been asked to begin the exchange.
+const MOVING: u8 = 1;
+const BEGUN: u8 = 2;
 
 impl ExchangeCell {
     pub(crate) fn new(
@@ -55,7 +61,7 @@ impl ExchangeCell {
             log,
             live: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
+            place: AtomicU8::new(QUEUED),
             has_input: input.is_some(),
             reply: Part::new(Reply::new(response, sink)),
             input: Part::new(input),
@@ -121,6 +127,18 @@ impl ExchangeCell {
         drop((sink, input));
     }
 
+    /// Returns the body, whose length is known, for an exchange that has not begun and has left the queue.
+    pub(crate) fn copy_body(&self) -> Result<Option<Vec<u8>>, HostError> {
+        self.input.lock_alone().as_mut().map(Input::copy).transpose()
+    }
+
+    /// Takes the sink of an exchange that will not begin here.
+    pub(crate) fn take_sink(&self) -> Option<Box<dyn ResponseSink>> {
+        self.live.store(false, Ordering::Release);
+        drop(self.input.lock_alone().take());
+        self.reply.lock_alone().sink.take()
+    }
+
     /// Like `expire`, for an exchange that never began: no Python object points to the cell yet.
     pub(crate) fn abandon(&self, fault: Option<&Fault>) {
         self.live.store(false, Ordering::Release);
@@ -132,12 +150,21 @@ impl ExchangeCell {
 
     /// Records that the exchange has left the queue.
     pub(crate) fn begin(&self) {
-        self.begun.store(true, Ordering::Relaxed);
+        self.place.store(BEGUN, Ordering::Relaxed);
     }
 
     /// Returns whether [`begin`](Self::begin) was called. Other threads may see that late: the queue is authoritative.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+        self.place.load(Ordering::Relaxed) == BEGUN
+    }
+
+    /// Records whether another process has been asked to begin the exchange.
+    pub(crate) fn set_moving(&self, moving: bool) {
+        self.place.store(if moving { MOVING } else { QUEUED }, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_moving(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == MOVING
     }
 
     /// Returns whether the request has a body.

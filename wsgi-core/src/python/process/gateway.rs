@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 
+use super::couriers;
 use super::engine::{Engine, dedicated_name};
 use super::exit::{self, remaining};
-use super::handle::ExchangeHandle;
+use super::handle::{ExchangeHandle, SMALL_BODY};
 use super::job::{Job, Step, preload};
 use super::preflight::PythonSettings;
 use super::processes;
@@ -20,7 +21,7 @@ use crate::config::{Mode, ProcessSettings};
 use crate::error::StartError;
 use crate::host::{ChildProcesses, ErrorLog, HostParts, Level, LoadObserver, RequestSnapshot, RequestView, Shutdown};
 use crate::lock::Leaf;
-use crate::protocol::pool::Overloaded;
+use crate::protocol::pool::{Overloaded, Pool, Ticket};
 use crate::protocol::record::Log;
 use crate::python::application::location::Location;
 use crate::python::attach::interpreter::{Interpreter, Kind, Setup};
@@ -173,16 +174,39 @@ impl Gateway {
         &self,
         at: &Arc<Location>,
         request: impl Into<RequestSnapshot>,
+        parts: HostParts,
+    ) -> Result<ExchangeHandle, Refused> {
+        self.add(at, request.into(), parts, Pool::submit)
+    }
+
+    /// Like [`dispatch`](Self::dispatch), in front of the requests that wait.
+    pub(super) fn dispatch_first(
+        &self,
+        at: &Arc<Location>,
+        request: RequestSnapshot,
+        parts: HostParts,
+    ) -> Result<ExchangeHandle, Refused> {
+        self.add(at, request, parts, Pool::submit_first)
+    }
+
+    #[inline(always)]
+    fn add(
+        &self,
+        at: &Arc<Location>,
+        request: RequestSnapshot,
         mut parts: HostParts,
+        submit: impl FnOnce(&Pool<Job>, Job) -> Result<Ticket, Overloaded<Job>>,
     ) -> Result<ExchangeHandle, Refused> {
         let engine = self.engine(at);
         let Some(pool) = &engine.pool else { return Err(Refused::Inline) };
-        let streams = parts.body.as_ref().is_some_and(|body| body.streams());
-        let (request, done) = (request.into(), parts.done.take());
+        let body = parts.body.as_ref();
+        let streams = body.is_some_and(|body| body.streams());
+        let has_small_body = body.is_none_or(|body| body.length().is_some_and(|length| length <= SMALL_BODY));
+        let done = parts.done.take();
         let cell = Exchange::cell(engine.interpreter, at, request.method() == b"HEAD", parts);
         let job = Job { step: Step::Begin { request, cell: Arc::clone(&cell) }, done, streams };
-        match pool.submit(job) {
-            Ok(ticket) => Ok(ExchangeHandle::new(cell, engine, ticket)),
+        match submit(pool, job) {
+            Ok(ticket) => Ok(ExchangeHandle { cell, engine, ticket, has_small_body }),
             Err(refused) => {
                 let (mut job, refused) = match refused {
                     Overloaded::QueueFull(job) => (job, Refused::QueueFull),
@@ -271,6 +295,7 @@ impl Gateway {
         if running > 0 {
             self.main.interpreter.log.log(Level::Warn, "applications still running at exit are abandoned");
         }
+        couriers::shutdown(remaining(deadline));
         let parts = self.on_shutdown.with(|parts| parts.clone());
         parts.iter().filter_map(Weak::upgrade).for_each(|part| part.abandoned());
         let own = engines
@@ -318,6 +343,11 @@ impl Gateway {
         let kind = Kind::Dedicated { name, main };
         let (setup, log) = (Arc::clone(&main.setup), main.log.clone());
         Engine::new(Interpreter::new(kind, setup, log, main.inline_thread), self.mode, self.release.as_ref())
+    }
+
+    /// Returns the log of the process.
+    pub(super) fn log(&self) -> &Log {
+        &self.main.interpreter.log
     }
 
     fn engines(&self) -> Vec<&'static Engine> {

@@ -9,17 +9,19 @@ use crate::python::exchange::cell::ExchangeCell;
 /// A handle to an exchange, for use on other threads.
 #[derive(Clone)]
 pub struct ExchangeHandle {
-    cell: Arc<ExchangeCell>,
+    pub(super) cell: Arc<ExchangeCell>,
     /// The engine in whose pool the exchange waits for a thread.
-    engine: &'static Engine,
-    ticket: Ticket,
+    pub(super) engine: &'static Engine,
+    pub(super) ticket: Ticket,
+    /// Whether the request has no body, or a complete one of at most [`SMALL_BODY`] bytes.
+    pub(super) has_small_body: bool,
 }
 
-impl ExchangeHandle {
-    pub(crate) fn new(cell: Arc<ExchangeCell>, engine: &'static Engine, ticket: Ticket) -> Self {
-        Self { cell, engine, ticket }
-    }
+/// The largest body that is transferred to another process: it is in memory with nginx's usual buffers, and takes little time to
+/// copy.
+pub(super) const SMALL_BODY: u64 = 64 * 1024;
 
+impl ExchangeHandle {
     /// Cancels the exchange, because the client has disconnected or the host gives up: the iterable is closed as soon
     /// as possible. An exchange that has not begun leaves the queue, and the host's objects are dropped before this
     /// returns. Never blocks, and does not need the GIL.

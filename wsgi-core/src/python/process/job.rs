@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::fault_stack::FaultStack;
 use crate::error::Fault;
@@ -62,6 +63,10 @@ impl Threads for PythonThreads {
              (number of processes and threads, address space)"
         );
         self.interpreter.log.log(Level::Error, &text);
+    }
+
+    fn waits_for_first(&self) -> Option<Duration> {
+        self.interpreter.setup.load.as_ref()?.waits_for_older()
     }
 
     fn load_changed(&self, before: usize, now: usize) {

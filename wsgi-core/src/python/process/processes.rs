@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 
+use super::couriers;
 use crate::failpoint::failpoint;
 use crate::host::{ChildProcesses, Level};
 use crate::protocol::pool::panic_message;
@@ -142,6 +143,7 @@ unsafe extern "C" fn forked(
     // SAFETY: Python calls a method of our type.
     unsafe {
         enter(object, "processes.forked", ptr::null_mut(), |_token, _| {
+            couriers::close_in_forked();
             if let Some(children) = HOST.get().and_then(|host| host.children.as_ref()) {
                 children.after_fork();
             }

@@ -128,6 +128,24 @@ fn a_task_waits_for_a_thread_that_exists_when_no_other_can_be_started() {
 }
 
 #[test]
+fn a_task_that_is_put_back_has_its_place_and_its_ticket_again() {
+    let fixture = pool(1, 1, 2);
+    let held = fixture.run_held();
+    let (tell, ran) = channel();
+    let first = fixture.submit(told(&tell, "first"));
+    let task = fixture.pool.withdraw(first).expect("a queued task");
+    for name in ["second", "third"] {
+        fixture.submit(told(&tell, name));
+    }
+    assert!(fixture.try_submit(told(&tell, "fourth")).is_err());
+    assert!(fixture.pool.put_back(task, first).is_ok());
+    let task = fixture.pool.withdraw(first).expect("it has its ticket");
+    assert!(fixture.pool.put_back(task, first).is_ok());
+    drop((held, tell));
+    assert_eq!(ran.iter().collect::<Vec<_>>(), ["first", "second", "third"]);
+}
+
+#[test]
 fn a_task_that_was_withdrawn_does_not_run_and_leaves_its_place() {
     let fixture = pool(1, 8, 2);
     let held = fixture.run_held();

@@ -40,6 +40,32 @@ fn queued_tasks_run_in_order() {
 }
 
 #[test]
+fn a_task_that_is_put_first_needs_a_free_permit() {
+    let fixture = pool(1, 1, 8);
+    let (tell, ran) = channel();
+    assert!(fixture.pool.submit_first(Box::new(told(&tell, ()))).is_ok());
+    next(&ran);
+    fixture.quiet();
+    let _held = fixture.run_held();
+    assert!(matches!(fixture.pool.submit_first(Box::new(told(&tell, ()))), Err(Overloaded::QueueFull(_))));
+}
+
+#[test]
+fn a_thread_that_waits_for_a_task_to_be_put_first_takes_it() {
+    let fixture = observed_pool(Limits::new(1).queue(8), true);
+    let held = fixture.run_held();
+    let (tell, ran) = channel();
+    fixture.submit(told(&tell, "second"));
+    drop(held);
+    while next(&fixture.events) != Event::WaitsForFirst {}
+    let first = || fixture.pool.submit_first(Box::new(told(&tell, "first")));
+    while first().is_err() {
+        thread::yield_now();
+    }
+    assert_eq!(next(&ran), "first");
+}
+
+#[test]
 fn a_waiting_task_hands_its_permit_to_another_and_keeps_its_thread() {
     let fixture = pool(1, 2, 8);
     let parked = fixture.park();

@@ -102,7 +102,7 @@ struct Streams {
 impl Streams {
     fn new(queue: usize) -> Self {
         let (events, _events) = channel();
-        let threads = Observed { events, allowed: Arc::new(AtomicUsize::new(usize::MAX)) };
+        let threads = Observed { events, allowed: Arc::new(AtomicUsize::new(usize::MAX)), patient: false };
         let (tell, told) = channel();
         let pool = Pool::new(Limits::new(1).max_threads(4).queue(queue), threads);
         Self { pool, tell, told, _events }
