@@ -13,12 +13,12 @@ FLOORS = {
     "wsgi-core/src/python": [["attach"], ["objects"], ["application"], ["exchange"], ["process"]],
     "wsgi-nginx/src": [
         # Wrappers of nginx: bindings, log records, cells of the event loop's thread, panics.
-        ["bindings", "descriptors", "eventfd", "guard", "kept", "lines", "log", "log_room", "loop_cell", "ngx", "preconditions", "temporary", "umask"],
+        ["bindings", "descriptors", "eventfd", "guard", "kept", "lines", "log", "log_room", "loop_cell", "mailbox", "ngx", "preconditions", "temporary", "umask"],
         # Parts of a request and of a worker.
         ["accel", "body", "event", "head", "listeners", "reentry", "req", "retire", "shared", "shares"],
         ["conf", "load", "master", "request", "worker"],
         # A request in progress, and its sinks.
-        ["chain", "handover", "inline_sink", "kept_alive", "response", "thread_sink"],
+        ["chain", "handover", "inline_sink", "kept_alive", "response", "thread_sink", "transfer"],
         ["handler"],
         # The module's tables for nginx.
         ["directives", "entry"],

@@ -9,7 +9,7 @@ use crate::bindings::{
 use crate::conf::{LocationConf, MainConf};
 use crate::directives::{COMMANDS, commands};
 use crate::guard::guard;
-use crate::{conf, directives, handler, master, ngx, umask, worker};
+use crate::{conf, directives, handler, master, ngx, transfer, umask, worker};
 
 static mut COMMAND_TABLE: [ngx_command_t; COMMANDS] = commands();
 
@@ -99,7 +99,7 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 /// ever.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx passes its cycle, in the process that serves requests, with its events initialised.
-    guard("init_process", (), || unsafe { worker::start(cycle) });
+    guard("init_process", (), || unsafe { worker::start(cycle, transfer::TRANSFERS) });
     ngx::OK
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Tasks {
     pub(crate) retire: fn(),
     /// Returns memory of responses to Python.
     pub(crate) release: fn(),
+    /// Stops counting a request of another worker.
+    pub(crate) request_ended: fn(),
 }
 
 static TASKS: OnceLock<Tasks> = OnceLock::new();
@@ -45,6 +47,8 @@ enum LoopTask {
     Retire,
     /// Return memory of responses to Python.
     Release,
+    /// A request of another worker has ended.
+    Ended,
 }
 
 /// Makes the loop deliver the parts and log lines of a request.
@@ -55,6 +59,11 @@ pub(crate) fn announce(request: Arc<dyn Deliver>) {
 /// Makes the loop begin to retire this worker.
 pub(crate) fn retire() {
     send(LoopTask::Retire);
+}
+
+/// Makes the loop stop counting a request of another worker.
+pub(crate) fn request_ended() {
+    send(LoopTask::Ended);
 }
 
 /// Returns a waker that makes the loop return memory of responses to Python.
@@ -185,6 +194,7 @@ unsafe fn deliver(task: LoopTask, process_log: *mut ngx_log_t, of_worker: &mut u
         // A panic must not delay the tasks behind this one until the next event.
         LoopTask::Retire => guard_again("retire", || run(|tasks| tasks.retire)),
         LoopTask::Release => guard_again("release", || run(|tasks| tasks.release)),
+        LoopTask::Ended => guard_again("request_ended", || run(|tasks| tasks.request_ended)),
         LoopTask::Log(level, text, written) => {
             let size = log_room::size(&text);
             *of_worker += size;

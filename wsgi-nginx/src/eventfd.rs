@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::bindings::{
     NGX_CLEAR_EVENT, NGX_LEVEL_EVENT, NGX_READ_EVENT, NGX_USE_CLEAR_EVENT, NGX_USE_EPOLL_EVENT, ngx_connection_t,
@@ -35,37 +35,51 @@ impl EventFd {
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast::<c_void>(), one.len()) };
     }
 
-    /// Makes nginx call `handler` after notifications. Returns the reason on failure. Repeats `ngx_add_channel_event`, which
-    /// nginx's headers for modules do not declare.
+    /// Makes nginx call `handler` after notifications. Returns the reason on failure.
     ///
     /// # Safety
     ///
-    /// The process is a worker whose events are initialised, `cycle` is its cycle, and the eventfd is never closed.
-    /// `handler` accepts the event.
+    /// As for [`watch`].
     pub(crate) unsafe fn watch(&self, cycle: &mut ngx_cycle_t, handler: Handler) -> Result<(), String> {
-        // SAFETY: the descriptor is open, and the log is that of the cycle.
-        let connection = unsafe { ngx_get_connection(self.0.as_raw_fd(), cycle.log).as_mut() };
-        let connection = connection.ok_or("nginx has no free connection for the eventfd, see worker_connections")?;
-        connection.pool = cycle.pool;
-        for event in [connection.read, connection.write] {
-            // SAFETY: both events belong to the connection that nginx has just returned.
-            let event = unsafe { &mut *event };
-            event.log = cycle.log;
-            // At a graceful exit nginx does not report channels as sockets that were left open.
-            event.set_channel(1);
-        }
-        connection.read_event().handler = Some(handler);
-        // With edge triggering each write is a separate event, and the counter need not be read.
-        let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
-        // SAFETY: `add` is the function of nginx's event method, and the event has a handler.
-        let added = unsafe { ngx_event_actions.add.map(|add| add(connection.read, NGX_READ_EVENT, flags)) };
-        if added != Some(ngx::OK) {
-            // SAFETY: nginx has just returned the connection, and nothing refers to it.
-            unsafe { ngx_free_connection(connection) };
-            return Err("nginx cannot add the eventfd to its event loop".to_owned());
-        }
-        Ok(())
+        // SAFETY: as the caller promises.
+        unsafe { watch(self.0.as_fd(), cycle, handler) }
     }
+}
+
+/// Makes nginx call `handler` when a descriptor of the process becomes readable. Returns the reason on failure. Repeats
+/// `ngx_add_channel_event`, which nginx's headers for modules do not declare.
+///
+/// # Safety
+///
+/// The process is a worker whose events are initialised, `cycle` is its cycle, and the descriptor is never closed. `handler`
+/// accepts the event.
+pub(crate) unsafe fn watch(
+    descriptor: BorrowedFd<'_>,
+    cycle: &mut ngx_cycle_t,
+    handler: Handler,
+) -> Result<(), String> {
+    // SAFETY: the descriptor is open, and the log is that of the cycle.
+    let connection = unsafe { ngx_get_connection(descriptor.as_raw_fd(), cycle.log).as_mut() };
+    let connection = connection.ok_or("nginx has no free connection for an eventfd, see worker_connections")?;
+    connection.pool = cycle.pool;
+    for event in [connection.read, connection.write] {
+        // SAFETY: both events belong to the connection that nginx has just returned.
+        let event = unsafe { &mut *event };
+        event.log = cycle.log;
+        // At a graceful exit nginx does not report channels as sockets that were left open.
+        event.set_channel(1);
+    }
+    connection.read_event().handler = Some(handler);
+    // With edge triggering each write is a separate event, and the counter need not be read.
+    let flags = if is_edge_triggered() { NGX_CLEAR_EVENT } else { NGX_LEVEL_EVENT };
+    // SAFETY: `add` is the function of nginx's event method, and the event has a handler.
+    let added = unsafe { ngx_event_actions.add.map(|add| add(connection.read, NGX_READ_EVENT, flags)) };
+    if added != Some(ngx::OK) {
+        // SAFETY: nginx has just returned the connection, and nothing refers to it.
+        unsafe { ngx_free_connection(connection) };
+        return Err("nginx cannot add a descriptor to its event loop".to_owned());
+    }
+    Ok(())
 }
 
 /// Takes the notifications of an eventfd so far. Called first by its handler.

@@ -34,7 +34,7 @@ use crate::req::Req;
 use crate::request::{View, variables};
 use crate::thread_sink::ThreadSink;
 use crate::worker::{self, Worker};
-use crate::{body, head, kept_alive, load, log_room};
+use crate::{body, head, kept_alive, load, log_room, transfer};
 
 /// Called by nginx for each request of a location with `wsgi_pass`.
 pub(crate) unsafe extern "C" fn content_handler(request: *mut Request) -> ngx_int_t {
@@ -154,7 +154,7 @@ fn begin_inline(req: Req<'_>, start: Start) {
     let Start { worker, location, conf, hand_over, variables, body } = start;
     let ignored = conf.settings.ignored_headers.unwrap_or_default();
     let lp = req.leave();
-    let result = load::run_inline(lp, |lp| {
+    let result = load::inline::run(lp, |lp| {
         let _away = log_room::Away::new();
         let _attached = worker.gateway.attach(location);
         let Some(mut req) = hand_over.request(lp) else { return Poll::Pending };
@@ -183,7 +183,7 @@ fn dispatch(req: &mut Req<'_>, start: Start) -> Result<(), Refused> {
         hand_over.close_relay(req.lp(), Closed::Gone);
     })?;
     hand_over.run.with(req.lp(), |run| *run = Run::Threads(handle));
-    kept_alive::watch(req, &hand_over);
+    transfer::watch(req, &hand_over);
     watch(req);
     Ok(())
 }

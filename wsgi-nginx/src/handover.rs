@@ -86,6 +86,16 @@ impl HandOver {
         self.is_placed()
     }
 
+    /// Whether the request waits for a permit.
+    pub(crate) fn waits(&self, lp: &Loop) -> bool {
+        self.run.with(lp, |run| matches!(run, Run::Threads(handle) if !handle.has_begun()))
+    }
+
+    /// Whether another worker may answer the request.
+    pub(crate) fn can_transfer(&self, lp: &Loop) -> bool {
+        self.run.with(lp, |run| matches!(run, Run::Threads(handle) if handle.can_transfer()))
+    }
+
     /// Whether the request waits for a place, and so has no thread.
     pub(crate) fn is_waiting(&self, lp: &Loop) -> bool {
         self.run.with(lp, |run| matches!(run, Run::Waiting(_)))

@@ -1,24 +1,18 @@
 //! Ends kept-alive connections of a busy worker, so that their clients connect again, to a worker with a free permit.
 //!
-//! A connection stays with its worker. If a request on it waits for a permit while another worker has one, the request is
-//! answered here, and the connection is closed afterwards.
+//! A connection stays with its worker. If a request on it waits for a permit while another worker has one, the connection is
+//! closed after the answer.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::OnceLock;
 
-use crate::bindings::{ngx_connection_t, ngx_cycle, ngx_event_t};
-use crate::guard::guard_again;
-use crate::handover::{HandOver, Run};
+use crate::bindings::{ngx_connection_t, ngx_cycle};
 use crate::load::{self, now};
-use crate::loop_cell::{Loop, LoopCell};
+use crate::loop_cell::LoopCell;
 use crate::req::Req;
 
 /// The least time between two connections that a worker ends, in milliseconds: a site whose workers are all busy for most of
 /// the time keeps its connections.
 const END_INTERVAL: u64 = 50;
-
-/// A request that begins within this time has not waited for other requests, in milliseconds. The one before it on the same
-/// connection may still be about to return its permit.
-const PATIENCE: usize = 5;
 
 /// An HTTP/2 connection with fewer streams is kept. A browser opens many streams at once; nginx would refuse those that arrive
 /// after its GOAWAY, and the browser would have to send them again.
@@ -27,45 +21,20 @@ const STREAMS: usize = 20;
 static KEPT: OnceLock<LoopCell<Kept>> = OnceLock::new();
 
 struct Kept {
-    /// Requests that found no free permit, and have not been looked at since.
-    waiting: Vec<Weak<HandOver>>,
-    /// Its timer is set while there are such requests.
-    timer: &'static mut ngx_event_t,
     /// Time at which a connection was ended last.
     ended: u64,
 }
 
-// SAFETY: only accessed through the `LoopCell`, on the loop's thread.
-unsafe impl Send for Kept {}
-
 fn kept() -> &'static LoopCell<Kept> {
-    KEPT.get_or_init(|| {
-        // SAFETY: a worker has a cycle with a log.
-        let log = unsafe { (*ngx_cycle).log };
-        let timer = ngx_event_t::leaked(log, waiting_due);
-        LoopCell::new(Kept { waiting: Vec::new(), timer, ended: 0 })
-    })
-}
-
-/// Looks at a request that was passed to the threads a little later, if it may have to wait although another worker has a
-/// free permit.
-pub(crate) fn watch(req: &Req<'_>, hand_over: &Arc<HandOver>) {
-    if load::is_another_free() && is_kept(req) {
-        kept().with(req.lp(), |kept| {
-            kept.waiting.push(Arc::downgrade(hand_over));
-            if kept.timer.timer_set() == 0 {
-                kept.timer.start_timer(PATIENCE);
-            }
-        });
-    }
+    KEPT.get_or_init(|| LoopCell::new(Kept { ended: 0 }))
 }
 
 /// Ends the connection of a request that has waited for applications on the thread of the event loop.
 #[inline]
 pub(crate) fn end_if_blocked(req: &mut Req<'_>) {
     // Streams of HTTP/2 block each other, which another connection would not change.
-    let blocks = load::was_blocked(req.lp()) && !req.is_multiplexed();
-    if blocks && is_kept(req) && load::is_another_free() {
+    let blocks = load::inline::was_blocked(req.lp()) && !req.is_multiplexed();
+    if blocks && is_kept(req) && load::requests::is_another_free() {
         end(req);
     }
 }
@@ -80,21 +49,11 @@ fn is_kept(req: &Req<'_>) -> bool {
     }
 }
 
-/// Called by nginx some time after requests have found no free permit.
-unsafe extern "C" fn waiting_due(_event: *mut ngx_event_t) {
-    guard_again("waiting_due", || {
-        let lp = &mut Loop::enter();
-        let waiting = kept().with(lp, |kept| std::mem::take(&mut kept.waiting));
-        for hand_over in waiting.iter().filter_map(Weak::upgrade) {
-            let waits = hand_over.run.with(lp, |run| matches!(run, Run::Threads(handle) if !handle.has_begun()));
-            if waits
-                && load::is_another_free()
-                && let Some(mut req) = hand_over.request(lp)
-            {
-                end(&mut req);
-            }
-        }
-    });
+/// Ends the connection of a request that is answered by another worker, if it is kept.
+pub(crate) fn end_if_kept(req: &mut Req<'_>) {
+    if is_kept(req) {
+        end(req);
+    }
 }
 
 #[cold]

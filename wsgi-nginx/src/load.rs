@@ -3,11 +3,14 @@
 //! The rules are in [`wsgi_core::protocol::Workers`]. This file reports the load of this worker to them, calls them before
 //! nginx accepts a connection, and applies the result to nginx's [listening sockets](crate::listeners).
 
-use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+pub(crate) mod inline;
+pub(crate) mod requests;
 
-use wsgi_core::config::Mode;
-use wsgi_core::host::{Level, LoadObserver};
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+
+use wsgi_core::config::{Flag, Mode};
+use wsgi_core::host::Level;
 use wsgi_core::protocol::{Placement, State, Workers};
 
 use crate::bindings::{
@@ -20,6 +23,7 @@ use crate::guard::{guard, guard_again};
 use crate::listeners;
 use crate::log;
 use crate::loop_cell::{Loop, LoopCell};
+use crate::mailbox::Mailbox;
 use crate::ngx::{self, Request};
 use crate::retire::is_alive;
 use crate::shared::Shared;
@@ -39,19 +43,17 @@ const SUSPICION: usize = 10;
 /// How long a worker accepts all connections after others have not accepted one, in milliseconds.
 const ACCEPTS_ANYWAY: u64 = 1000;
 
-/// An application that runs on the thread of the event loop for this time makes other requests wait, in milliseconds.
-const BLOCKS: u64 = 20;
-
-/// The largest step of `CLOCK_MONOTONIC_COARSE` (with `CONFIG_HZ=100`), in milliseconds.
-const CLOCK_TICK: u64 = 10;
-
 /// The load of this worker, and its view of the others. Unset if workers do not share their load.
 static LOAD: OnceLock<Load> = OnceLock::new();
 
 struct Load {
+    transfers: Transfers,
     shared: &'static Shared,
     own: usize,
     inline: bool,
+    /// Whether requests that wait are transferred. With several interpreters a worker with a free permit may have none for the
+    /// application of the request.
+    transfers_requests: bool,
     workers: Workers<'static>,
     state: LoopCell<Events>,
 }
@@ -74,18 +76,28 @@ struct Events {
 // SAFETY: only accessed through the `LoopCell`, on the loop's thread.
 unsafe impl Send for Events {}
 
+/// Functions for requests that another worker answers, see [`transfer`](crate::transfer).
+#[derive(Clone, Copy)]
+pub(crate) struct Transfers {
+    /// Transfers a waiting request to a worker that has asked for it, and others to workers with free permits.
+    pub(crate) give: fn(&mut Loop, Option<usize>),
+    /// Called by nginx when another worker has transferred a request.
+    pub(crate) received: eventfd::Handler,
+}
+
 /// Begins to take part, in the state of a worker that starts.
 ///
 /// # Safety
 ///
 /// The process is a worker whose events are initialised, and `cycle` is its cycle.
-pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf) {
+pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf, transfers: Transfers) {
     // SAFETY: nginx sets it before the worker's first event.
     let own = unsafe { ngx_worker };
     let Some(shared) = main.shared.get() else { return };
-    let Some(eventfd) = shared.eventfd(own) else { return };
+    let (Some(eventfd), Some(mailbox)) = (shared.eventfd(own), shared.mailbox(own)) else { return };
     // SAFETY: the events are initialised, as the caller promises, and the configuration of a worker is never dropped.
-    if let Err(trouble) = unsafe { eventfd.watch(cycle, called) } {
+    let watched = unsafe { eventfd.watch(cycle, called).and_then(|()| mailbox.watch(cycle, transfers.received)) };
+    if let Err(trouble) = watched {
         let text = format!("this worker does not share the load of the others: {trouble}");
         // SAFETY: the cycle's log, on the loop's thread.
         unsafe { log::write(cycle.log, Level::Warn, &text) };
@@ -103,7 +115,15 @@ pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf) {
         resume: ngx_event_t::leaked(cycle.log, resume_if_free),
     };
     // A worker starts once, so that the cell is unset.
-    let _ = LOAD.set(Load { shared, own, inline: mode == Mode::Inline, workers, state: LoopCell::new(events) });
+    let _ = LOAD.set(Load {
+        transfers,
+        shared,
+        own,
+        inline: mode == Mode::Inline,
+        transfers_requests: main.locations.iter().all(|(at, _)| !at.settings().is_on(Flag::Subinterpreters)),
+        workers,
+        state: LoopCell::new(events),
+    });
     // SAFETY: the events are initialised, as the caller promises.
     unsafe { listeners::intercept(cycle, &main.addresses, accept_event, connection_accepted) };
 }
@@ -125,88 +145,12 @@ pub(crate) fn retire() {
 
 /// Called when this worker ends.
 pub(crate) fn end() {
-    if let Some(load) = LOAD.get()
-        && let Some(Placement::PassOn { to, wake: true }) = load.workers.leave(now())
-    {
+    let Some(load) = LOAD.get() else { return };
+    if let Some(Placement::PassOn { to, wake: true }) = load.workers.leave(now()) {
         load.wake(to);
     }
-}
-
-/// Returns the receiver of the load of the thread pools.
-pub(crate) fn observer() -> Option<Arc<dyn LoadObserver>> {
-    LOAD.get().map(|_| Arc::new(Pools { _place: 0 }) as Arc<dyn LoadObserver>)
-}
-
-/// Has a field because LeakSanitizer reports an `Arc` without content.
-#[derive(Debug)]
-struct Pools {
-    _place: u8,
-}
-
-impl LoadObserver for Pools {
-    fn load_changed(&self, before: usize, now: usize) {
-        if let Some(load) = LOAD.get()
-            && load.workers.requests_changed(before, now, clock)
-        {
-            load.wake(load.own);
-        }
-    }
-}
-
-/// Whether another worker has a free permit. With threads, false also if this worker has one.
-pub(crate) fn is_another_free() -> bool {
-    LOAD.get().is_some_and(|load| {
-        let now = now();
-        (load.inline || !load.workers.is_free(now)) && load.workers.is_another_free(now)
-    })
-}
-
-/// Whether an application has blocked the event loop until now, so that the requests of this turn have waited.
-pub(crate) fn was_blocked(lp: &Loop) -> bool {
-    LOAD.get().is_some_and(|load| load.state.with(lp, |events| now() <= events.blocked_until + CLOCK_TICK))
-}
-
-/// Calls `run`, in which an application answers a request on this thread.
-#[inline(always)]
-pub(crate) fn run_inline<T>(lp: &mut Loop, run: impl FnOnce(&mut Loop) -> T) -> T {
-    let running = LOAD.get().map(|load| Running::new(load, lp));
-    let result = run(lp);
-    if let Some(running) = running {
-        running.end(lp);
-    }
-    result
-}
-
-/// A request that runs on the thread of the event loop, until it is dropped.
-struct Running {
-    load: &'static Load,
-    began: u64,
-}
-
-impl Running {
-    fn new(load: &'static Load, lp: &Loop) -> Self {
-        load.workers.requests_changed(0, 1, clock);
-        if let Some(placement) = load.workers.called_before_running(now()) {
-            load.carry_out(lp, placement, true);
-        }
-        Self { load, began: clock() }
-    }
-
-    fn end(self, lp: &Loop) {
-        let (load, began, ended) = (self.load, self.began, clock());
-        drop(self);
-        if ended >= began + BLOCKS {
-            load.state.with(lp, |events| events.blocked_until = ended);
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.load.workers.requests_changed(1, 0, clock) {
-            self.load.wake(self.load.own);
-        }
-    }
+    // Requests whose streams are closed stay in their workers.
+    while load.shared.mailbox(load.own).and_then(Mailbox::receive).is_some() {}
 }
 
 /// The present time of nginx's clock.
@@ -396,7 +340,12 @@ unsafe extern "C" fn called(event: *mut ngx_event_t) {
         if unsafe { ngx_exiting } != 0 {
             load.workers.set_state(State::Draining);
         }
-        load.carry_out(&Loop::enter(), load.workers.offered(now()), true);
+        if let Some(by) = load.workers.was_asked() {
+            (load.transfers.give)(&mut Loop::enter(), Some(by));
+        }
+        if load.workers.was_called() {
+            load.carry_out(&Loop::enter(), load.workers.offered(now()), true);
+        }
     });
 }
 

@@ -64,6 +64,7 @@ impl<T> LoopCell<T> {
     }
 
     /// Calls `work` with the value. Panics if `work` borrows the same cell again.
+    #[inline(always)]
     pub(crate) fn with<R>(&self, _loop: &Loop, work: impl FnOnce(&mut T) -> R) -> R {
         let _counted = Counted::new();
         work(&mut self.0.borrow_mut())

@@ -35,7 +35,7 @@ pub(crate) unsafe fn prepare(cycle: &mut ngx_cycle_t) {
     }
     match Shared::new(workers) {
         Ok(mut shared) => {
-            if shares_load && let Err(error) = shared.open_eventfds() {
+            if shares_load && let Err(error) = shared.open_descriptors() {
                 warn(cycle, &error);
             }
             // `init_module` is called once for a configuration, so that the cell is unset.

@@ -1,4 +1,4 @@
-//! Memory and eventfds that the workers of a configuration share. The master makes them before it starts the workers.
+//! Memory, eventfds and mailboxes that the workers of a configuration share. The master makes them before it starts the workers.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicI32;
 use wsgi_core::protocol::Slot;
 
 use crate::eventfd::EventFd;
+use crate::mailbox::Mailbox;
 
 /// The memory, and the eventfds. Workers that the master starts later inherit both.
 pub(crate) struct Shared {
     head: NonNull<Head>,
     workers: usize,
     eventfds: Vec<EventFd>,
+    mailboxes: Vec<Mailbox>,
 }
 
 /// The beginning of the memory. The slots follow.
@@ -42,15 +44,24 @@ impl Shared {
             )
         };
         match NonNull::new(memory.cast()) {
-            Some(head) if memory != libc::MAP_FAILED => Ok(Self { head, workers, eventfds: Vec::new() }),
+            Some(head) if memory != libc::MAP_FAILED => {
+                Ok(Self { head, workers, eventfds: Vec::new(), mailboxes: Vec::new() })
+            }
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// Opens an eventfd for each worker.
-    pub(crate) fn open_eventfds(&mut self) -> io::Result<()> {
-        self.eventfds = (0..self.workers).map(|_| EventFd::new()).collect::<io::Result<_>>()?;
+    /// Opens an eventfd and a mailbox for each worker.
+    pub(crate) fn open_descriptors(&mut self) -> io::Result<()> {
+        let eventfds = (0..self.workers).map(|_| EventFd::new()).collect::<io::Result<_>>()?;
+        self.mailboxes = (0..self.workers).map(|_| Mailbox::new()).collect::<io::Result<_>>()?;
+        self.eventfds = eventfds;
         Ok(())
+    }
+
+    /// Returns the mailbox of a worker, if they have been opened.
+    pub(crate) fn mailbox(&self, worker: usize) -> Option<&Mailbox> {
+        self.mailboxes.get(worker)
     }
 
     /// Returns the process id of the worker that retires, or 0.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wsgi_core::config::Mode;
 use wsgi_core::host::Level;
-use wsgi_core::python::{Gateway, GatewaySettings};
+use wsgi_core::python::{Gateway, GatewaySettings, Location};
 
 use crate::bindings::{
     NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_cycle_t, ngx_event_t, ngx_open_file_t, ngx_process, ngx_terminate,
@@ -16,6 +16,7 @@ use crate::conf::{self, MainConf};
 use crate::descriptors::Descriptors;
 use crate::event::{self, Hold, Tasks, WorkerLog};
 use crate::guard::guard_again;
+use crate::load::Transfers;
 use crate::loop_cell::{Loop, LoopCell, claim_loop_thread};
 use crate::retire::{Retirement, Turn};
 use crate::{load, log, log_room, shares, umask};
@@ -49,6 +50,8 @@ const FATAL_EXIT_STATUS: c_int = 2;
 pub(crate) struct Worker {
     pub(crate) gateway: Gateway,
     pub(crate) inline: bool,
+    /// All locations with applications, in the same order in all workers.
+    pub(crate) locations: &'static [Arc<Location>],
     open: LoopCell<Open>,
     /// Set if a location has `wsgi_reload_mechanism process`.
     retirement: Option<LoopCell<Retirement>>,
@@ -69,15 +72,18 @@ pub(crate) fn running() -> Option<&'static Worker> {
 }
 
 /// Counts a request that has an exchange. On the loop's thread.
+#[inline(always)]
 pub(crate) fn request_began(lp: &Loop) {
     count(lp, |open| open.count += 1);
 }
 
 /// Stops counting a request that has been destroyed.
+#[inline(always)]
 pub(crate) fn request_ended(lp: &Loop) {
     count(lp, |open| open.count -= 1);
 }
 
+#[inline(always)]
 fn count(lp: &Loop, change: impl FnOnce(&mut Open)) {
     if let Some(worker) = running() {
         worker.open.with(lp, |open| {
@@ -101,6 +107,17 @@ fn release() {
         let _away = log_room::Away::new();
         worker.gateway.release();
     }
+}
+
+/// Counts a request of another worker, until [`other_ended`] is called.
+#[cold]
+pub(crate) fn other_began(lp: &Loop) {
+    request_began(lp);
+}
+
+#[cold]
+fn other_ended() {
+    request_ended(&Loop::enter());
 }
 
 /// Begins to retire the worker, since a script has changed. On the loop's thread.
@@ -131,7 +148,7 @@ fn with_retirement(work: impl FnOnce(&mut Retirement, usize)) {
 /// # Safety
 ///
 /// nginx calls this in the process that serves requests, with its events initialised.
-pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
+pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t, transfers: Transfers) {
     // SAFETY: nginx has set its global variable before, and does not change it later.
     let process = unsafe { ngx_process };
     let single = process == NGX_PROCESS_SINGLE;
@@ -155,7 +172,7 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
         libc::signal(libc::SIGSYS, libc::SIG_DFL);
     }
     // SAFETY: this is the process that serves requests, with its events initialised, as the caller promises.
-    let worker = match unsafe { launch(&mut *cycle, main, single) } {
+    let worker = match unsafe { launch(&mut *cycle, main, single, transfers) } {
         Ok(worker) => Some(worker),
         Err(trouble) => {
             // SAFETY: the cycle's log is alive, and this is the loop's thread.
@@ -176,12 +193,17 @@ pub(crate) unsafe fn start(cycle: *mut ngx_cycle_t) {
 /// # Safety
 ///
 /// As for [`start`].
-unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool) -> Result<Worker, String> {
+unsafe fn launch(
+    cycle: &mut ngx_cycle_t,
+    main: &'static MainConf,
+    single: bool,
+    transfers: Transfers,
+) -> Result<Worker, String> {
     let mode = main.process.mode();
     // SAFETY: events are initialised, as the caller promises.
-    unsafe { load::start(cycle, main) };
+    unsafe { load::start(cycle, main, transfers) };
     // SAFETY: events are initialised, as the caller promises.
-    unsafe { event::open(cycle, Tasks { retire, release }) }
+    unsafe { event::open(cycle, Tasks { retire, release, request_ended: other_ended }) }
         .map_err(|trouble| format!("cannot start Python: cannot wake the event loop: {trouble}"))?;
     let mut settings = GatewaySettings::from(&main.process);
     settings.multiprocess = !single;
@@ -192,7 +214,7 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
         .map_err(|error| format!("cannot start Python: cannot list the descriptors of nginx: {error}"))?;
     settings.child_processes = Some(Arc::new(descriptors));
     settings.release = Some(event::release_waker());
-    settings.load = load::observer();
+    settings.load = load::requests::observer();
     let gateway = Gateway::start(&settings, Arc::new(WorkerLog)).map_err(|error| error.to_string())?;
     // SAFETY: timers are initialised, and the cycle's log lives as long as the worker.
     let hold = unsafe { Hold::new(cycle.log) };
@@ -203,7 +225,8 @@ unsafe fn launch(cycle: &mut ngx_cycle_t, main: &'static MainConf, single: bool)
         shares::start(&limits);
     }
     load::serve();
-    Ok(Worker { gateway, inline: mode == Mode::Inline, open, retirement })
+    let locations = main.locations.iter().map(|(location, _)| Arc::clone(location)).collect::<Vec<_>>().leak();
+    Ok(Worker { locations, gateway, inline: mode == Mode::Inline, open, retirement })
 }
 
 /// Shuts applications and Python down (`exit_process`).

@@ -16,8 +16,9 @@
 //! - At any time a worker waits for connections, unless all workers are paused because calls are under way.
 //!
 //! All fields are atomic, and a worker that is killed at any moment leaves a usable table. A worker writes to its own slot,
-//! except that it sets `called` of others and frees the slots of dead processes.
+//! except that it sets `called`, `asked` and `incoming` of others and frees the slots of dead processes.
 
+mod asking;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +59,13 @@ pub struct Slot {
     arrivals: AtomicU64,
     /// Whether the worker has no descriptors or connections left, so that it cannot accept.
     exhausted: AtomicBool,
+    /// Transferred requests that this worker has not seen yet, in the lower 16 bits, and the time of the first one.
+    incoming: AtomicU64,
+    /// Time at which the oldest request that waits for a permit began to wait; 0 if there is none.
+    oldest: AtomicU64,
+    /// In the lower 16 bits the slot of another worker that has a permit for a waiting request, plus 1; otherwise 0. Above them
+    /// the time of the last question.
+    asked: AtomicU64,
     /// Whether the worker has stopped waiting for connections.
     paused: AtomicBool,
     /// Time of the first call since the worker has looked at its listening sockets last, or one of the two numbers below.
@@ -128,6 +136,9 @@ impl<'a> Workers<'a> {
         own.process.store(word(process, State::Starting), SeqCst);
         own.requests.store(0, SeqCst);
         own.progress.store(0, SeqCst);
+        own.incoming.store(0, SeqCst);
+        own.oldest.store(0, SeqCst);
+        own.asked.store(0, SeqCst);
         own.arrivals.store(0, SeqCst);
         own.exhausted.store(false, SeqCst);
         own.paused.store(false, SeqCst);
@@ -175,6 +186,16 @@ impl<'a> Workers<'a> {
         }
     }
 
+    /// Whether this worker has been called.
+    pub fn was_called(&self) -> bool {
+        self.own().called.load(SeqCst) != NOT_CALLED
+    }
+
+    /// Returns a worker with a free permit.
+    pub fn another_free(&self, now: u64) -> Option<usize> {
+        self.others().find(|other| self.level(*other, now) == 0)
+    }
+
     /// Whether this worker is paused.
     pub fn is_paused(&self) -> bool {
         self.own().paused.load(SeqCst)
@@ -187,7 +208,7 @@ impl<'a> Workers<'a> {
 
     /// Whether another worker has a free permit.
     pub fn is_another_free(&self, now: u64) -> bool {
-        self.others().any(|other| self.level(other, now) == 0)
+        self.another_free(now).is_some()
     }
 
     /// The level of a worker: the number of times that its requests use up its permits. 0 means that a permit is free. The
@@ -293,11 +314,16 @@ impl<'a> Workers<'a> {
 }
 
 impl Slot {
+    fn is_available(&self) -> bool {
+        self.process.load(SeqCst) as u32 == State::Serving as u32 && !self.exhausted.load(SeqCst)
+    }
+
     fn level(&self, permits: u32, now: u64) -> u32 {
-        if self.process.load(SeqCst) as u32 != State::Serving as u32 || self.exhausted.load(SeqCst) {
-            return UNAVAILABLE;
-        }
-        self.requests.load(SeqCst).saturating_add(self.arrivals(now)) / permits
+        let incoming = match self.incoming(now) {
+            Some(incoming) if self.is_available() => incoming,
+            _ => return UNAVAILABLE,
+        };
+        self.requests.load(SeqCst).saturating_add(self.arrivals(now)).saturating_add(incoming) / permits
     }
 
     /// The number of arrivals that count.

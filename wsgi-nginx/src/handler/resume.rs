@@ -62,7 +62,7 @@ fn resume(mut req: Req<'_>) {
         None => _ = forward(req.leave(), &hand_over),
         Some(Run::Inline(exchange)) => {
             let lp = req.leave();
-            let result = load::run_inline(lp, |lp| {
+            let result = load::inline::run(lp, |lp| {
                 let _away = log_room::Away::new();
                 let _attached = exchange.attach();
                 advance_inline(lp, &hand_over, exchange)

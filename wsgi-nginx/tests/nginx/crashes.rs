@@ -135,7 +135,9 @@ fn a_worker_that_crashes_under_load_loses_only_what_it_had_in_flight() {
             cost.of_an_end(&nginx, || {
                 let mut client = nginx.connect();
                 client.send(get(&format!("/run?{}", statement.replace(' ', "%20"))));
-                assert!(client.rest().is_empty(), "{statement} was answered");
+                let answer = client.rest();
+                // The worker with the connection lives if another one runs the application.
+                assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 500"), "{statement} was answered");
                 // Each client has one request in flight at a time.
                 (CLIENTS, Instant::now())
             });

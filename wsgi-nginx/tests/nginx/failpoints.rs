@@ -50,7 +50,7 @@ const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "threa
 const EXIT: [&str; 2] = ["exit_process", "exit"];
 
 /// Failpoints with a separate test each.
-const OTHERS: [&str; 18] = [
+const OTHERS: [&str; 20] = [
     "release",
     "write_event",
     "init_process",
@@ -69,6 +69,8 @@ const OTHERS: [&str; 18] = [
     "check_due",
     "resume_if_free",
     "waiting_due",
+    "request_received",
+    "request_ended",
 ];
 
 fn scenarios() -> Vec<&'static str> {

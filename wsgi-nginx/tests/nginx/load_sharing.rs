@@ -2,6 +2,7 @@
 
 mod kills;
 mod panics;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -128,7 +129,8 @@ fn requests_that_wait_are_spread_evenly() {
     for client in &mut clients {
         *answers.entry(worker_of(&client.response().ok())).or_default() += 1;
     }
-    assert!(answers.len() == 4 && answers.values().all(|number| *number == 2), "{answers:?}");
+    // A worker that is free first may answer a request of another one.
+    assert!(answers.len() == 4 && answers.values().all(|number| *number <= 3), "{answers:?}");
 }
 
 #[test]
@@ -200,18 +202,25 @@ fn requests_are_answered_after_the_only_free_worker_was_killed() {
     });
 }
 
-/// Opens kept-alive connections until two of them have the same worker. Returns these two.
-fn two_of_one_worker(nginx: &Nginx) -> (u32, Client, Client) {
-    let mut known = BTreeMap::<u32, Client>::new();
+/// Opens kept-alive connections until this number of them have the same worker. Returns these.
+fn connections_of_one_worker(nginx: &Nginx, number: usize) -> (u32, Vec<Client>) {
+    let mut known = BTreeMap::<u32, Vec<Client>>::new();
     loop {
         let mut client = nginx.connect();
         client.send(get("/"));
         let worker = worker_of(&client.response().ok());
-        match known.remove(&worker) {
-            Some(other) => return (worker, other, client),
-            None => _ = known.insert(worker, client),
+        let clients = known.entry(worker).or_default();
+        clients.push(client);
+        if clients.len() == number {
+            return (worker, std::mem::take(clients));
         }
     }
+}
+
+fn two_of_one_worker(nginx: &Nginx) -> (u32, Client, Client) {
+    let (worker, mut clients) = connections_of_one_worker(nginx, 2);
+    let (second, first) = (clients.pop().expect("two clients"), clients.pop().expect("two clients"));
+    (worker, first, second)
 }
 
 /// Like [`two_of_one_worker`]; the first connection has a request for `/wait` that runs.
@@ -257,41 +266,30 @@ fn a_stopped_worker_does_not_hold_up_files_of_a_busy_one() {
 }
 
 #[test]
-fn a_kept_connection_of_a_busy_worker_is_closed_after_its_answer() {
-    let (nginx, gate) = start(Mode::Threads(1), 2);
-    let (worker, mut first, mut second) = busy_with_two(&nginx);
-    second.send(get("/"));
-    // Longer than a request may take to begin.
-    assert!(!second.has_answer_within(Duration::from_millis(300)));
-    gate.pass();
-    assert_eq!(first.response().header("Connection"), Some("keep-alive"), "no other request was in the way");
-    let answer = second.response();
-    assert_eq!((answer.header("Connection"), worker_of(&answer.ok())), (Some("close"), worker));
-}
-
-#[test]
 fn pipelined_requests_keep_their_connection() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
     let (worker, mut first, mut second) = busy_with_two(&nginx);
     second.send([get("/"), get("/"), get("/")].concat());
-    assert!(!second.has_answer_within(Duration::from_millis(300)));
+    for _ in 0..3 {
+        assert_ne!(worker_of(&second.response().ok()), worker);
+    }
     gate.pass();
     first.response().ok();
-    for _ in 0..3 {
-        assert_eq!(worker_of(&second.response().ok()), worker);
-    }
 }
 
 #[test]
-fn kept_connections_stay_if_all_workers_are_busy() {
+fn kept_connections_stay_unless_another_worker_answers() {
     let (nginx, gate) = start(Mode::Threads(1), 2);
-    let (_, mut first, mut second) = busy_with_two(&nginx);
+    let (worker, mut first, mut second) = busy_with_two(&nginx);
     let mut others = occupy(&nginx, 1);
     second.send(get("/"));
     assert!(!second.has_answer_within(Duration::from_millis(300)));
     gate.pass();
     assert_eq!(first.response().header("Connection"), Some("keep-alive"));
-    assert_eq!(second.response().header("Connection"), Some("keep-alive"));
+    // The worker that is free first answers.
+    let answer = second.response();
+    let is_moved = worker_of(&answer.ok()) != worker;
+    assert_eq!(answer.header("Connection"), Some(if is_moved { "close" } else { "keep-alive" }));
     others.iter_mut().for_each(|client| _ = client.response().ok());
 }
 
@@ -342,16 +340,17 @@ fn an_http2_connection_of_a_busy_worker_gets_goaway_with_its_next_stream() {
     }
     let first = client.get("/wait");
     wait_for("the request to begin", || (begun(&nginx).len() == 1).then_some(()));
-    // Waits for the first one, though the other worker is free.
+    // The other worker answers.
     let second = client.get("/");
+    let answer = client.body(second);
+    assert_ne!(answer, begun(&nginx)[0].to_string().as_bytes());
     wait_for("the connection to be ended", || {
         let file = client.get("/file");
         assert_eq!(client.body(file), b"file");
         client.has_goaway().then_some(())
     });
     gate.pass();
-    let answers = client.bodies(&[first, second]);
-    assert_eq!(answers[0], answers[1]);
+    assert_eq!(client.body(first), begun(&nginx)[0].to_string().as_bytes());
 }
 
 #[test]
