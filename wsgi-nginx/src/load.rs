@@ -205,6 +205,28 @@ impl Load {
         accepts
     }
 
+    /// Lets connections whose time is over count until the end of this turn of the event loop: if the loop was late, the turn
+    /// may have their requests.
+    fn keep_arrivals(&self, lp: &Loop, now: u64) {
+        self.state.with(lp, |events| {
+            if events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
+                let until = events.arrivals.back().map_or(0, |(_, until)| *until);
+                self.workers.set_arrivals(events.arrivals.len(), until.max(now + 1));
+                events.resume.post();
+            }
+        });
+    }
+
+    /// Forgets connections whose time is over.
+    fn end_arrivals(&self, lp: &Loop, now: u64) {
+        self.state.with(lp, |events| {
+            while events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
+                events.arrivals.pop_front();
+            }
+            self.arrivals_changed(&events.arrivals);
+        });
+    }
+
     /// Updates the number of connections without a request.
     fn arrivals_changed(&self, arrivals: &VecDeque<(u64, u64)>) {
         self.workers.set_arrivals(arrivals.len(), arrivals.back().map_or(0, |(_, until)| *until));
@@ -260,6 +282,7 @@ fn note_exhaustion(is_exhausted: bool) {
 fn may_accept() -> bool {
     let Some(load) = LOAD.get() else { return true };
     let (now, was_paused) = (now(), load.workers.is_paused());
+    load.keep_arrivals(&Loop::enter(), now);
     // Before the decision, which would call another worker.
     if !load.workers.is_free(now) && load.accepts_anyway(now) {
         return true;
@@ -283,9 +306,6 @@ fn count_arrival(connection: &mut ngx_connection_t) {
     let Some(load) = LOAD.get() else { return };
     let now = now();
     load.state.with(&Loop::enter(), |events| {
-        while events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
-            events.arrivals.pop_front();
-        }
         events.arrivals.push_back((connection.number, now + ARRIVAL));
         load.arrivals_changed(&events.arrivals);
     });
@@ -382,10 +402,9 @@ unsafe extern "C" fn check_due(_event: *mut ngx_event_t) {
 /// Called by nginx behind other events, after this worker may have got a free permit.
 unsafe extern "C" fn resume_if_free(_event: *mut ngx_event_t) {
     guard_again("resume_if_free", || {
-        if let Some(load) = LOAD.get()
-            && load.workers.is_paused()
-            && load.workers.is_free(now())
-        {
+        let Some(load) = LOAD.get() else { return };
+        load.end_arrivals(&Loop::enter(), now());
+        if load.workers.is_paused() && load.workers.is_free(now()) {
             load.reconsider();
         }
     });

@@ -1,12 +1,11 @@
 //! A worker that dies under load loses its requests in flight, and nothing else: the other worker serves meanwhile, and
 //! a new worker starts at once.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use wsgi_testkit::figure;
 
-use crate::harness::{LEDGER, Load, Mode, Nginx, Site, get, kill, wait_for};
+use crate::harness::{LEDGER, Load, Mode, Nginx, Site, connections, get, kill, pause, wait_for};
 
 /// Clients with a connection for each request.
 const CLIENTS: usize = 4;
@@ -87,20 +86,6 @@ fn all_workers(nginx: &Nginx, number: usize) -> Vec<u32> {
     wait_for("all workers", || Some(nginx.workers()).filter(|workers| workers.len() == number))
 }
 
-/// Returns how many connections of clients a process has accepted.
-fn connections(process: u32, port: u16) -> usize {
-    let folder = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the worker is there");
-    let open: BTreeSet<String> = folder
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|path| Some(path.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
-    let local = format!(":{port:04X}");
-    let sockets = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    // 0A is the state of a listening socket.
-    sockets.filter(|socket| socket[1].ends_with(&local) && socket[3] != "0A" && open.contains(socket[9])).count()
-}
-
 #[test]
 fn a_worker_that_is_killed_under_load_loses_only_what_it_had_in_flight() {
     let mut cost = Cost::default();
@@ -110,11 +95,7 @@ fn a_worker_that_is_killed_under_load_loses_only_what_it_had_in_flight() {
             let worker = all_workers(&nginx, workers)[0];
             cost.of_an_end(&nginx, || {
                 // A stopped worker accepts nothing while its connections are counted.
-                kill(worker, libc::SIGSTOP);
-                wait_for("the worker to stop", || {
-                    let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("it is there");
-                    stat.rsplit(") ").next()?.starts_with('T').then_some(())
-                });
+                pause(worker);
                 let in_flight = connections(worker, nginx.port());
                 kill(worker, libc::SIGKILL);
                 (in_flight, Instant::now())

@@ -7,7 +7,9 @@ mod transfers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, kill, request, wait_for};
+use crate::harness::{
+    Client, Gate, Mode, Nginx, Site, connections, get, in_both_modes, kill, pause, request, wait_for,
+};
 
 /// Answers with the process id. `/wait` records it first, and waits at the gate. `/exhaust` opens all descriptors that the worker
 /// may have, and `/release` closes them.
@@ -114,8 +116,29 @@ fn requests_at_the_same_time_run_in_different_workers() {
 }
 
 #[test]
+fn a_late_worker_looks_for_the_request_of_a_connection_before_it_accepts_another_one() {
+    let (nginx, gate) = start(Mode::Inline, 2);
+    let workers = nginx.workers();
+    let mut first = nginx.connect();
+    let accepted = |worker: &u32| connections(*worker, nginx.port()) > 0;
+    let late = wait_for("the connection to be accepted", || workers.iter().copied().find(accepted));
+    workers.iter().for_each(|worker| pause(*worker));
+    let mut second = wait(&nginx);
+    first.send(request("GET", "/wait", "Connection: close\r\n", b""));
+    std::thread::sleep(Duration::from_millis(30));
+    kill(late, libc::SIGCONT);
+    wait_for("its request to begin", || (begun(&nginx) == [late]).then_some(()));
+    workers.iter().for_each(|worker| _ = kill(*worker, libc::SIGCONT));
+    wait_for("the other request to begin", || (begun(&nginx).len() == 2).then_some(()));
+    gate.pass();
+    assert_eq!(worker_of(&first.response().ok()), late);
+    assert_ne!(worker_of(&second.response().ok()), late);
+}
+
+#[test]
 fn requests_that_wait_are_spread_evenly() {
-    let (nginx, gate) = start(Mode::Threads(1), 4);
+    // Applications with interpreters of their own: requests stay in their workers.
+    let (nginx, gate) = start_site(site(Mode::Threads(1), 4).http("wsgi_enable_subinterpreters on;"));
     let mut clients = occupy(&nginx, 4);
     for _ in 0..4 {
         let mut client = nginx.connect();
@@ -255,7 +278,7 @@ fn a_stopped_worker_does_not_hold_up_files_of_a_busy_one() {
     let mut client = occupy(&nginx, 1);
     let busy = begun(&nginx)[0];
     let free = nginx.workers().into_iter().find(|worker| *worker != busy).expect("another worker");
-    kill(free, libc::SIGSTOP);
+    pause(free);
     for _ in 0..40 {
         assert_eq!(nginx.get("/file").ok(), "file");
     }

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use super::nginx::{children, kill};
+use super::processes::{children, kill};
 use super::site::Site;
 use super::{Client, Response, get, wait_for};
 

@@ -13,6 +13,7 @@ mod failpoints;
 mod http2;
 mod load;
 mod nginx;
+mod processes;
 mod python;
 mod site;
 
@@ -21,7 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 #[cfg(ngx_feature = "http_v2")]
 pub(crate) use http2::Http2;
 pub(crate) use load::{LEDGER, Load, Record};
-pub(crate) use nginx::{Nginx, children, kill};
+pub(crate) use nginx::Nginx;
+pub(crate) use processes::{children, connections, kill, pause};
 pub(crate) use python::{HELLO, Venv, example_venv, package_venv, python_says};
 pub(crate) use site::{KEEPALIVE_MIN_TIMEOUT, Mode, Site, body_temp_path, module, nginx_version, workspace};
 pub(crate) use wsgi_testkit::wire::{Client, Response, get, request};

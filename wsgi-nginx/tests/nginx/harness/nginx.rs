@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Instant;
 
+use super::processes::{children, kill};
 use super::site::Site;
 use super::{Client, Response, WAIT_TIMEOUT, request, wait_for};
 
@@ -209,25 +210,4 @@ impl Drop for Nginx {
             self.end();
         }
     }
-}
-
-/// Sends a signal to a process that this test started.
-pub(crate) fn kill(process: u32, signal: libc::c_int) {
-    // SAFETY: `kill` touches no memory.
-    unsafe { libc::kill(process as libc::pid_t, signal) };
-}
-
-/// Returns the living child processes of a process.
-pub(crate) fn children(parent: u32) -> Vec<u32> {
-    let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let parent = parent.to_string();
-    folder
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|process| {
-            // `pid (name) state ppid ...`; the name may contain any character.
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-            fields.next() != Some("Z") && fields.next() == Some(parent.as_str())
-        })
-        .collect()
 }

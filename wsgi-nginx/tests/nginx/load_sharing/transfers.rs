@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{begun, start_site, worker_of};
-use crate::harness::{Client, Gate, Mode, Nginx, Site, get, kill, request, wait_for};
+use crate::harness::{Client, Gate, Mode, Nginx, Site, get, kill, pause, request, wait_for};
 
 /// Answers with the process id in a header. `/wait` records it first, and waits at the gate.
 const MANY: &str = r#"
@@ -286,7 +286,7 @@ fn a_transferred_request_fails_though_a_forked_process_of_its_worker_lives() {
 fn a_request_stays_if_the_free_worker_is_stopped() {
     let mut busy = busy(site());
     let free = busy.nginx.workers().into_iter().find(|worker| *worker != busy.worker).expect("another worker");
-    kill(free, libc::SIGSTOP);
+    pause(free);
     busy.second.send(request("POST", "/body", "", b"body"));
     assert!(!busy.second.has_answer_within(Duration::from_millis(500)));
     busy.gate.pass();
