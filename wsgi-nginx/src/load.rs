@@ -146,8 +146,9 @@ pub(crate) fn retire() {
 /// Called when this worker ends.
 pub(crate) fn end() {
     let Some(load) = LOAD.get() else { return };
-    if let Some(Placement::PassOn { to, wake: true }) = load.workers.leave(now()) {
-        load.wake(to);
+    if let Some(Placement::PassOn { to, wake }) = load.workers.leave(now()) {
+        // This worker accepts no more, whatever the last decision.
+        let _ = load.call(to, wake);
     }
     // Requests whose streams are closed stay in their workers.
     while load.shared.mailbox(load.own).and_then(Mailbox::receive).is_some() {}
@@ -176,10 +177,24 @@ impl Load {
             Placement::PassOn { to, wake } => {
                 listeners::stop(accept_event);
                 self.state.with(lp, Events::start_check);
-                if wake {
-                    self.wake(to);
+                match self.call(to, wake) {
+                    Placement::PassOn { .. } => false,
+                    Placement::Accept => self.carry_out(lp, Placement::Accept, is_called),
                 }
-                false
+            }
+        }
+    }
+
+    /// Calls a worker, and further ones until one will look. Returns the last decision.
+    fn call(&self, mut to: usize, mut wake: bool) -> Placement {
+        loop {
+            if wake {
+                self.wake(to);
+            }
+            match self.workers.called(to, now()) {
+                Some(Placement::PassOn { to: next, wake: wake_next }) => (to, wake) = (next, wake_next),
+                Some(Placement::Accept) => return Placement::Accept,
+                None => return Placement::PassOn { to, wake },
             }
         }
     }
@@ -270,8 +285,8 @@ fn note_exhaustion(is_exhausted: bool) {
         && is_exhausted
     {
         load.state.with(&Loop::enter(), Events::start_check);
-        if let Placement::PassOn { to, wake: true } = load.workers.offered(now()) {
-            load.wake(to);
+        if let Placement::PassOn { to, wake } = load.workers.offered(now()) {
+            let _ = load.call(to, wake);
         }
         // Its sockets stay as nginx has left them.
         load.workers.resume();

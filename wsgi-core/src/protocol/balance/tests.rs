@@ -323,6 +323,28 @@ fn an_inline_worker_with_a_new_connection_leaves_the_next_one_to_a_worker_that_i
 }
 
 #[test]
+fn a_worker_that_begins_to_run_an_application_while_it_is_called_is_not_waited_for() {
+    let slots: [Slot; 3] = Default::default();
+    let workers = [0, 1, 2].map(|own| Workers::new(&slots, own, Mode::Inline));
+    for worker in &workers {
+        worker.enter(std::process::id());
+        worker.set_state(State::Serving);
+    }
+    let [first, second, third] = workers;
+    first.set_arrivals(1, 20);
+    assert_eq!(first.better(10), Some(1));
+    // The second worker looks for calls, and runs an application.
+    second.requests_changed(0, 1, || 10);
+    assert_eq!(second.called_before_running(10), None);
+    first.slots[1].call(10);
+    assert_eq!(first.called(1, 10), Some(Placement::PassOn { to: 2, wake: true }));
+    assert_eq!(first.called(2, 10), None, "the third worker will look");
+    // If it begins after the call, it looks before.
+    third.requests_changed(0, 1, || 10);
+    assert_ne!(third.called_before_running(10), None);
+}
+
+#[test]
 fn a_worker_with_a_long_request_leaves_connections_to_one_whose_request_has_just_begun() {
     let slots = [Slot::default(), Slot::default()];
     let [first, second] = serving(&slots, threads(1));
