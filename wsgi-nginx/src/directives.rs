@@ -192,7 +192,7 @@ fn share_load(cf: &mut ngx_conf_t) {
         .phases;
         let handler: *mut ContentHandler = ngx_array_push(&raw mut (*phases)[POST_READ_PHASE].handlers).cast();
         if !handler.is_null() {
-            *handler = load::request_known;
+            *handler = load::arrivals::request_known;
         }
     }
 }

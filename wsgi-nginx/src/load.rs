@@ -3,6 +3,7 @@
 //! The rules are in [`wsgi_core::protocol::Workers`]. This file reports the load of this worker to them, calls them before
 //! nginx accepts a connection, and applies the result to nginx's [listening sockets](crate::listeners).
 
+pub(crate) mod arrivals;
 pub(crate) mod inline;
 pub(crate) mod requests;
 
@@ -14,8 +15,7 @@ use wsgi_core::host::Level;
 use wsgi_core::protocol::{Placement, State, Workers};
 
 use crate::bindings::{
-    ngx_connection_t, ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_event_accept, ngx_event_t, ngx_exiting,
-    ngx_http_init_connection, ngx_int_t, ngx_worker,
+    ngx_current_msec, ngx_cycle, ngx_cycle_t, ngx_event_accept, ngx_event_t, ngx_exiting, ngx_worker,
 };
 use crate::conf::MainConf;
 use crate::eventfd;
@@ -24,13 +24,8 @@ use crate::listeners;
 use crate::log;
 use crate::loop_cell::{Loop, LoopCell};
 use crate::mailbox::Mailbox;
-use crate::ngx::{self, Request};
 use crate::retire::is_alive;
 use crate::shared::Shared;
-
-/// For how long a connection counts as a request before its first request is known, in milliseconds. Without that a worker
-/// would accept several connections at once, because nginx reads no request before it has accepted the next connection.
-const ARRIVAL: u64 = 20;
 
 /// How often a paused worker checks whether another worker accepts connections, in milliseconds. The check matters if the called
 /// worker is killed, stopped or blocked.
@@ -125,7 +120,7 @@ pub(crate) unsafe fn start(cycle: &mut ngx_cycle_t, main: &'static MainConf, tra
         state: LoopCell::new(events),
     });
     // SAFETY: the events are initialised, as the caller promises.
-    unsafe { listeners::intercept(cycle, &main.addresses, accept_event, connection_accepted) };
+    unsafe { listeners::intercept(cycle, &main.addresses, accept_event, arrivals::connection_accepted) };
 }
 
 /// Called when Python has started.
@@ -219,33 +214,6 @@ impl Load {
         }
         accepts
     }
-
-    /// Lets connections whose time is over count until the end of this turn of the event loop: if the loop was late, the turn
-    /// may have their requests.
-    fn keep_arrivals(&self, lp: &Loop, now: u64) {
-        self.state.with(lp, |events| {
-            if events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
-                let until = events.arrivals.back().map_or(0, |(_, until)| *until);
-                self.workers.set_arrivals(events.arrivals.len(), until.max(now + 1));
-                events.resume.post();
-            }
-        });
-    }
-
-    /// Forgets connections whose time is over.
-    fn end_arrivals(&self, lp: &Loop, now: u64) {
-        self.state.with(lp, |events| {
-            while events.arrivals.front().is_some_and(|(_, until)| *until <= now) {
-                events.arrivals.pop_front();
-            }
-            self.arrivals_changed(&events.arrivals);
-        });
-    }
-
-    /// Updates the number of connections without a request.
-    fn arrivals_changed(&self, arrivals: &VecDeque<(u64, u64)>) {
-        self.workers.set_arrivals(arrivals.len(), arrivals.back().map_or(0, |(_, until)| *until));
-    }
 }
 
 impl Events {
@@ -308,57 +276,7 @@ fn may_accept() -> bool {
     }
 }
 
-/// Called by nginx, within `ngx_event_accept`, with a connection that it has accepted.
-unsafe extern "C" fn connection_accepted(connection: *mut ngx_connection_t) {
-    // SAFETY: nginx passes the connection that it has just accepted, to which it makes no other reference during the call.
-    guard("connection_accepted", (), || unsafe { count_arrival(&mut *connection) });
-    // SAFETY: nginx would have called this function with the same connection: `intercept` has replaced no other.
-    unsafe { ngx_http_init_connection(connection) };
-}
-
-/// Counts a new connection.
-fn count_arrival(connection: &mut ngx_connection_t) {
-    let Some(load) = LOAD.get() else { return };
-    let now = now();
-    load.state.with(&Loop::enter(), |events| {
-        events.arrivals.push_back((connection.number, now + ARRIVAL));
-        load.arrivals_changed(&events.arrivals);
-    });
-    // SAFETY: a new connection has a listening socket, which has a connection with an event.
-    let event = unsafe { (*(*connection.listening).connection).read_event() };
-    // With `multi_accept` nginx accepts until there is no connection left, or this is 0.
-    if event.available != 0 && load.workers.is_another_better(now) {
-        event.available = 0;
-    }
-}
-
-/// Called by nginx for each request whose head it has read (`NGX_HTTP_POST_READ_PHASE`).
-pub(crate) unsafe extern "C" fn request_known(request: *mut Request) -> ngx_int_t {
-    if let Some(load) = LOAD.get() {
-        guard("request_known", (), || {
-            // SAFETY: a live request. Streams of HTTP/2 have a copy of the connection.
-            let number = unsafe { (*request).connection().number };
-            load.request_known(&Loop::enter(), number);
-        });
-    }
-    ngx::DECLINED
-}
-
 impl Load {
-    fn request_known(&self, lp: &Loop, number: u64) {
-        let is_changed = self.state.with(lp, |events| {
-            let at = events.arrivals.iter().position(|(other, _)| *other == number);
-            if let Some(at) = at {
-                events.arrivals.remove(at);
-                self.arrivals_changed(&events.arrivals);
-            }
-            at.is_some()
-        });
-        if is_changed && self.workers.is_paused() {
-            self.post_resume(lp);
-        }
-    }
-
     /// Decides again, for a paused worker.
     fn reconsider(&self) {
         self.carry_out(&Loop::enter(), self.workers.offered(now()), false);

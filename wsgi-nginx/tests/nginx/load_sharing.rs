@@ -128,7 +128,7 @@ fn a_late_worker_looks_for_the_request_of_a_connection_before_it_accepts_another
     std::thread::sleep(Duration::from_millis(30));
     kill(late, libc::SIGCONT);
     wait_for("its request to begin", || (begun(&nginx) == [late]).then_some(()));
-    workers.iter().for_each(|worker| _ = kill(*worker, libc::SIGCONT));
+    workers.iter().for_each(|worker| kill(*worker, libc::SIGCONT));
     wait_for("the other request to begin", || (begun(&nginx).len() == 2).then_some(()));
     gate.pass();
     assert_eq!(worker_of(&first.response().ok()), late);
