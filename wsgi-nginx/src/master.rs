@@ -1,7 +1,6 @@
 //! The module in the master: makes the memory that its workers share.
 
 use std::ffi::c_void;
-use std::io;
 
 use wsgi_core::host::Level;
 
@@ -36,17 +35,18 @@ pub(crate) unsafe fn prepare(cycle: &mut ngx_cycle_t) {
     match Shared::new(workers) {
         Ok(mut shared) => {
             if shares_load && let Err(error) = shared.open_descriptors() {
-                warn(cycle, &error);
+                let remedy = "raise the limit of nginx (ulimit -n, LimitNOFILE= of systemd)";
+                warn(cycle, &format!("there are too few descriptors for {workers} workers ({error}); {remedy}"));
             }
             // `init_module` is called once for a configuration, so that the cell is unset.
             let _ = main.shared.set(shared);
         }
-        Err(error) => warn(cycle, &error),
+        Err(error) => warn(cycle, &format!("cannot map shared memory: {error}")),
     }
 }
 
-fn warn(cycle: &ngx_cycle_t, error: &io::Error) {
-    write(cycle, Level::Warn, &format!("workers do not share their load: {error}"));
+fn warn(cycle: &ngx_cycle_t, trouble: &str) {
+    write(cycle, Level::Warn, &format!("workers do not share their load: {trouble}"));
 }
 
 /// Whether the sockets allow workers to share their load. Logs a notice if not.

@@ -1,6 +1,7 @@
 //! Memory, eventfds and mailboxes that the workers of a configuration share. The master makes them before it starts the workers.
 
 use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::AtomicI32;
@@ -51,12 +52,18 @@ impl Shared {
         }
     }
 
-    /// Opens an eventfd and a mailbox for each worker.
+    /// Opens an eventfd and a mailbox for each worker: three descriptors. Fails if they would leave too few for the two that
+    /// nginx opens when it starts a worker.
     pub(crate) fn open_descriptors(&mut self) -> io::Result<()> {
-        let eventfds = (0..self.workers).map(|_| EventFd::new()).collect::<io::Result<_>>()?;
-        self.mailboxes = (0..self.workers).map(|_| Mailbox::new()).collect::<io::Result<_>>()?;
-        self.eventfds = eventfds;
+        let eventfds = self.for_each_worker(EventFd::new)?;
+        let mailboxes = self.for_each_worker(Mailbox::new)?;
+        drop(self.for_each_worker(UnixDatagram::pair)?);
+        (self.eventfds, self.mailboxes) = (eventfds, mailboxes);
         Ok(())
+    }
+
+    fn for_each_worker<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<Vec<T>> {
+        (0..self.workers).map(|_| open()).collect()
     }
 
     /// Returns the mailbox of a worker, if they have been opened.

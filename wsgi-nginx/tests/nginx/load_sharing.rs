@@ -439,6 +439,18 @@ fn one_notice_says_why_load_is_not_shared() {
 }
 
 #[test]
+fn one_warning_says_that_there_are_too_few_descriptors_and_all_workers_serve() {
+    // nginx needs two for each worker, and workers that share their load three more.
+    for limits in ["ulimit -S -n 50", "ulimit -S -n 60", "ulimit -S -n 80"] {
+        let nginx = site(Mode::Threads(1), 16).main("worker_rlimit_nofile 1024;").limits(limits).start();
+        wait_until_all_serve(&nginx);
+        assert_eq!(nginx.log_lines(NOTICE).len(), 1, "{limits}");
+        let warning = nginx.logged(NOTICE);
+        assert!(warning.contains("[warn]") && warning.contains("LimitNOFILE"), "{warning}");
+    }
+}
+
+#[test]
 fn nothing_is_said_about_load_that_is_not_to_be_shared() {
     for site in [
         site(Mode::Threads(1), 1).events("accept_mutex on;"),
