@@ -186,7 +186,7 @@ impl Load {
             if wake {
                 self.wake(to);
             }
-            match self.workers.called(to, now()) {
+            match self.workers.look_again(to, now()) {
                 Some(Placement::PassOn { to: next, wake: wake_next }) => (to, wake) = (next, wake_next),
                 Some(Placement::Accept) => return Placement::Accept,
                 None => return Placement::PassOn { to, wake },

@@ -58,8 +58,8 @@ impl Waiting {
         }
     }
 
-    /// Removes requests that no longer wait from the front. Returns the oldest one that can be transferred, and since when it
-    /// waits.
+    /// Forgets the first requests if they no longer wait. Returns the oldest request that can be transferred, and the time at
+    /// which it began to wait.
     fn oldest(&mut self, lp: &Loop) -> Option<(Arc<HandOver>, u64)> {
         let waits = |hand_over: &Weak<HandOver>| hand_over.upgrade().is_some_and(|hand_over| hand_over.waits(lp));
         while self.requests.front().is_some_and(|(hand_over, _)| !waits(hand_over)) {

@@ -261,7 +261,7 @@ impl<'a> Workers<'a> {
 
     /// Decides again, after `to` has been called and woken, if it runs an application on the thread of its event loop: it may have
     /// begun between the decision and the call, and then it looks for calls when the application has returned.
-    pub fn called(&self, to: usize, now: u64) -> Option<Placement> {
+    pub fn look_again(&self, to: usize, now: u64) -> Option<Placement> {
         let is_running = self.inline && self.slots[to].requests.load(SeqCst) > 0;
         (is_running && self.better(now).is_some_and(|best| best != to)).then(|| self.offered(now))
     }

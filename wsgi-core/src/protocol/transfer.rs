@@ -77,8 +77,24 @@ impl Outcome {
 /// The largest content of a message: larger than a request with its body, and than a block.
 const LARGEST: usize = 64 << 20;
 
-/// The largest block. Larger ones of an application are sent as several.
+/// The largest block. Larger ones of an application are sent as several, unless the head promises a single block.
 pub(crate) const PIECE: usize = 1 << 20;
+
+/// The kinds of messages.
+mod kind {
+    pub(super) const READY: u8 = 0;
+    pub(super) const REQUEST: u8 = 1;
+    pub(super) const ACCEPTED: u8 = 2;
+    pub(super) const REFUSED: u8 = 3;
+    pub(super) const INTEREST: u8 = 4;
+    pub(super) const HEAD: u8 = 5;
+    pub(super) const BLOCK: u8 = 6;
+    pub(super) const FLUSH: u8 = 7;
+    pub(super) const END: u8 = 8;
+    pub(super) const FAILED: u8 = 9;
+    pub(super) const LINE: u8 = 10;
+    pub(super) const OVER: u8 = 11;
+}
 
 /// The size of kind and length.
 const PREFIX: usize = 5;
@@ -91,37 +107,37 @@ impl Message {
 
     fn encode(&self) -> Vec<u8> {
         framed(|out| match self {
-            Self::Ready => 0,
+            Self::Ready => kind::READY,
             Self::Request(location, request, body) => put_request(*location, request, body.as_deref(), out),
-            Self::Refused => 2,
-            Self::Accepted => 11,
+            Self::Refused => kind::REFUSED,
+            Self::Accepted => kind::ACCEPTED,
             Self::Interest(wanted) => {
                 put(out, u64::from(*wanted));
-                3
+                kind::INTEREST
             }
             Self::Head(head) => {
                 put_head(head, out);
-                4
+                kind::HEAD
             }
             Self::Block(data, flush) => {
                 put(out, u64::from(*flush));
                 put_bytes(out, data);
-                5
+                kind::BLOCK
             }
-            Self::Flush => 6,
-            Self::End => 7,
+            Self::Flush => kind::FLUSH,
+            Self::End => kind::END,
             Self::Failed(status) => {
                 put(out, status.map_or(0, |status| u64::from(status.as_u16())));
-                8
+                kind::FAILED
             }
             Self::Line(level, text) => {
                 put(out, *level as u64);
                 put_bytes(out, text.as_bytes());
-                9
+                kind::LINE
             }
             Self::Over(outcome) => {
                 put(out, *outcome as u64);
-                10
+                kind::OVER
             }
         })
     }
@@ -143,34 +159,34 @@ impl Message {
     fn decode(kind: u8, content: Bytes) -> Option<Self> {
         let mut fields = Fields(&content);
         let message = match kind {
-            0 => Self::Ready,
-            REQUEST => {
+            kind::READY => Self::Ready,
+            kind::REQUEST => {
                 let location = fields.number()?;
                 let request = RequestSnapshot::decode(&mut fields)?;
                 let has_body = fields.number()? != 0;
                 let body = fields.bytes()?;
                 Self::Request(location, request, has_body.then(|| body.to_vec()))
             }
-            2 => Self::Refused,
-            11 => Self::Accepted,
-            3 => Self::Interest(fields.number()? != 0),
-            4 => Self::Head(take_head(&mut fields)?),
-            5 => {
+            kind::REFUSED => Self::Refused,
+            kind::ACCEPTED => Self::Accepted,
+            kind::INTEREST => Self::Interest(fields.number()? != 0),
+            kind::HEAD => Self::Head(take_head(&mut fields)?),
+            kind::BLOCK => {
                 let flush = fields.number()? != 0;
                 let data = fields.bytes()?;
                 Self::Block(content.slice_ref(data), flush)
             }
-            6 => Self::Flush,
-            7 => Self::End,
-            8 => Self::Failed(match fields.number()? {
+            kind::FLUSH => Self::Flush,
+            kind::END => Self::End,
+            kind::FAILED => Self::Failed(match fields.number()? {
                 0 => None,
                 status => Some(StatusCode::from_u16(u16::try_from(status).ok()?).ok()?),
             }),
-            9 => {
+            kind::LINE => {
                 let level = *LEVELS.get(fields.size()?)?;
                 Self::Line(level, String::from_utf8(fields.bytes()?.to_vec()).ok()?)
             }
-            10 => Self::Over(*Outcome::ALL.get(fields.size()?)?),
+            kind::OVER => Self::Over(*Outcome::ALL.get(fields.size()?)?),
             _ => return None,
         };
         Some(message)
@@ -187,14 +203,12 @@ pub(crate) fn write_request(
     stream.write_all(&framed(|out| put_request(location, request, body, out)))
 }
 
-const REQUEST: u8 = 1;
-
 fn put_request(location: u64, request: &RequestSnapshot, body: Option<&[u8]>, out: &mut Vec<u8>) -> u8 {
     put(out, location);
     request.encode(out);
     put(out, u64::from(body.is_some()));
     put_bytes(out, body.unwrap_or_default());
-    REQUEST
+    kind::REQUEST
 }
 
 /// Returns a message of the kind that `content` returns.

@@ -24,13 +24,11 @@ struct Pools {
 
 impl LoadObserver for Pools {
     fn load_changed(&self, before: usize, now: usize) {
-        if let Some(load) = LOAD.get()
-            && load.workers.requests_changed(before, now, clock)
-        {
+        let Some(load) = LOAD.get() else { return };
+        if load.workers.requests_changed(before, now, clock) {
             load.wake(load.own);
         }
         if now < before
-            && let Some(load) = LOAD.get()
             && let Some(other) = load.workers.ask_for_request(clock)
         {
             load.wake(other);
@@ -64,7 +62,8 @@ pub(crate) fn set_oldest(since: Option<u64>) {
     }
 }
 
-/// Chooses a worker for a waiting request: `preferred`, which has asked for it, or one with a free permit. Returns its number and its mailbox.
+/// Chooses a worker for a waiting request: `preferred`, which has asked for it, or another one with a free permit. Returns its
+/// number and its mailbox.
 pub(crate) fn reserve(preferred: Option<usize>) -> Option<(usize, &'static Mailbox)> {
     let (load, now) = (LOAD.get()?, now());
     let worker = preferred.or_else(|| load.workers.another_free(now))?;

@@ -1,7 +1,7 @@
 //! Requests that wait for a permit in one worker while another one has a free permit.
 //!
-//! The worker with the free permit asks for the oldest waiting request, when the permit becomes free. A worker whose requests wait
-//! looks for a free permit itself, too: one that has become free for another reason.
+//! A worker asks for the oldest waiting request when one of its permits becomes free. A worker with waiting requests also looks for
+//! workers with free permits, because a worker that has just started asks for nothing.
 
 use std::sync::atomic::Ordering::SeqCst;
 

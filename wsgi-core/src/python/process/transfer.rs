@@ -53,8 +53,7 @@ impl ExchangeHandle {
 
 impl Gateway {
     /// Answers the request that [`ExchangeHandle::transfer`] of another process sends over `stream`, if a permit is free.
-    /// Never blocks. `ended` is called when the request is over, also if
-    /// it has been refused, on any thread.
+    /// Never blocks. `ended` is called on any thread when the request is over, also if it has been refused.
     pub fn answer(
         &'static self,
         stream: UnixStream,

@@ -248,7 +248,7 @@ impl Response<'_> {
     }
 }
 
-/// Tells the thread and the other process that the request is cancelled.
+/// Wakes the thread and informs the other process when the request is cancelled.
 struct Canceller {
     stream: Weak<Stream>,
     parker: Arc<Parker>,
