@@ -73,18 +73,18 @@ impl From<Arc<Location>> for App {
 ///
 /// Applications run on threads of the gateway's pool, or inline, on one thread that serves as the event loop.
 pub struct Host {
-    gateway: Running,
+    pub(crate) gateway: Running,
     folder: PathBuf,
     log: Arc<CapturingLog>,
 }
 
-enum Running {
+pub(crate) enum Running {
     Threads(Gateway),
     Transfers(Transfers),
     Inline(Mutex<mpsc::Sender<Work>>),
 }
 
-type Work = Box<dyn FnOnce(&Gateway) + Send>;
+pub(crate) type Work = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Host {
     /// Returns the host of this process, with two threads.

@@ -101,3 +101,28 @@ fn transfer_all(gateway: &'static Gateway, busy: &Arc<Location>, new: &Receiver<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::runner::{Host, Running};
+
+    /// Kinds of messages: the process is ready, a request, the process refuses it.
+    const READY: u8 = 0;
+    const REQUEST: u8 = 1;
+    const REFUSED: u8 = 3;
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_refused() {
+        let (mut here, there) = UnixStream::pair().expect("a pair of sockets");
+        let Running::Transfers(host) = &Host::shared_with_transfers().gateway else { panic!("a host of another kind") };
+        host.gateway.answer(there, &[], Box::new(|sink, log, _| HostParts::new(sink, log)), || {});
+        let [a, b, c, d] = 1u32.to_ne_bytes();
+        here.write_all(&[REQUEST, a, b, c, d, 0xff]).expect("the stream takes a few bytes");
+        let mut answer = Vec::new();
+        here.read_to_end(&mut answer).expect("the process closes the stream");
+        assert_eq!(answer, [READY, 0, 0, 0, 0, REFUSED, 0, 0, 0, 0]);
+    }
+}

@@ -99,8 +99,11 @@ impl Work for Receiving {
         if self.stream.send(&Message::Ready).is_err() {
             return;
         }
-        let Ok(Message::Request(location, request, body)) = self.stream.receive() else { return };
-        let Some(mut answer) = self.begin(location, request, body) else {
+        let answer = match self.stream.receive() {
+            Ok(Message::Request(location, request, body)) => self.begin(location, request, body),
+            _ => None,
+        };
+        let Some(mut answer) = answer else {
             // The other process has ended if this fails.
             let _ = self.stream.send(&Message::Refused);
             return;
