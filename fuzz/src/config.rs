@@ -89,7 +89,7 @@ fn refused(error: &DirectiveError, name: &str, arguments: &[&[u8]]) {
     assert!(error.to_string().contains(&format!("\"{name}\"")), "{error}");
     let right = match (name, arguments) {
         ("wsgi_retire_delay", [argument]) => time(argument).is_some(),
-        ("wsgi_write_buffer_size", [argument]) => size(argument).is_some(),
+        ("wsgi_write_buffer_size" | "wsgi_body_buffer_size", [argument]) => size(argument).is_some(),
         ("wsgi_threads", [number]) => number_of(number, 0, 1024).is_some(),
         ("wsgi_thread_stack_size", [argument]) => {
             size(argument).is_some_and(|size| (512 << 10..=1 << 30).contains(&size))
@@ -139,6 +139,7 @@ fn accepted(name: &str, arguments: &[&[u8]], level: &LevelSettings, process: &Pr
         "wsgi_share_load" => assert_eq!(Some(process.shares_load()), switch(first)),
         "wsgi_retire_delay" => assert_eq!(Some(process.retire_delay()), time(first)),
         "wsgi_write_buffer_size" => assert_eq!(Some(level.write_buffer_size()), size(first)),
+        "wsgi_body_buffer_size" => assert_eq!(Some(level.body_buffer_size()), size(first)),
         "wsgi_temp_path" => {
             let folder = level.temp_path.as_ref().expect("a folder is set");
             absolute(&folder.path);
@@ -233,6 +234,7 @@ fn inherited(outer: &LevelSettings) {
         inner.inherit(outer, nameless);
         assert!(Flag::ALL.iter().all(|flag| inner.is_on(*flag) == outer.is_on(*flag)));
         assert_eq!(inner.write_buffer_size(), outer.write_buffer_size());
+        assert_eq!(inner.body_buffer_size(), outer.body_buffer_size());
         assert_eq!(inner.temp_path, outer.temp_path);
         assert_eq!(inner.target.as_ref(), outer.target.as_ref().filter(|_| nameless));
         let names = |level: &LevelSettings| -> Vec<_> {

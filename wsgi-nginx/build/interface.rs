@@ -65,7 +65,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_http_conf_port_t", "addrs", ""),
     structure(
         "ngx_http_core_loc_conf_t",
-        "handler keepalive_requests name root root_lengths send_lowat send_timeout",
+        "client_body_buffer_size handler keepalive_requests name root root_lengths send_lowat send_timeout",
         "auto_redirect exact_match lmt_excpt named noname",
     ),
     structure("ngx_http_core_main_conf_t", "phases ports prefix_variables variables_keys", ""),
@@ -92,7 +92,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
         "",
     ),
     structure("ngx_http_phase_t", "handlers", ""),
-    structure("ngx_http_request_body_t", "bufs", ""),
+    structure("ngx_http_request_body_t", "buf bufs", ""),
     structure(
         "ngx_http_request_t",
         "args connection ctx err_status header_in headers_in headers_out host_end host_start http_protocol http_version limit_rate loc_conf \
@@ -114,7 +114,8 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_open_file_t", "fd flush", ""),
     structure("ngx_path_t", "conf_file len level line name", ""),
     structure("ngx_pool_cleanup_t", "data handler", ""),
-    structure("ngx_pool_t", "chain", ""),
+    structure("ngx_pool_large_t", "alloc next", ""),
+    structure("ngx_pool_t", "chain large", ""),
     structure("ngx_queue_t", "next prev", ""),
     structure("ngx_rbtree_node_t", "key", ""),
     structure("ngx_str_t", "data len", ""),

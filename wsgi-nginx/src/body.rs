@@ -1,13 +1,19 @@
 //! The request body as nginx has collected it: in memory, in a temporary file, or both.
 
+mod buffer;
+
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use wsgi_core::error::HostError;
 use wsgi_core::host::BodySource;
+
+use buffer::Buffer;
 
 use crate::descriptors::close_on_exec;
 use crate::ngx::Request;
@@ -22,9 +28,9 @@ pub(crate) struct Source {
 
 /// Returns the body that nginx has read for `request`. A subrequest shares the body of its main request.
 ///
-/// Memory is copied: it is small (`client_body_buffer_size`), and a thread may still read it after nginx has destroyed
-/// the request. A file is read through a duplicated descriptor, unless the reader finishes before the request does
-/// (`inline`).
+/// A thread may still read it after nginx has destroyed the request: the buffer of a body is taken over, and a body that
+/// has none of its own is small, and copied. A file is read through a duplicated descriptor, unless the reader finishes
+/// before the request does (`inline`).
 ///
 /// # Safety
 ///
@@ -32,6 +38,7 @@ pub(crate) struct Source {
 pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Source> {
     let mut segments = Vec::new();
     let mut length = 0;
+    let taken = Buffer::take(request);
     for buffer in request.body_buffers() {
         let segment = if buffer.in_file() != 0 {
             // SAFETY: a buffer in a file has an open descriptor; with `inline` it stays open for longer than it is
@@ -39,7 +46,7 @@ pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Sourc
             let file = unsafe { Descriptor::new((*buffer.file).fd, inline)? };
             Segment::File { file, start: buffer.file_pos as u64, end: buffer.file_last as u64 }
         } else {
-            Segment::Memory(buffer.bytes().to_vec())
+            Segment::memory(buffer.bytes(), taken.as_ref())
         };
         length += segment.length();
         if segment.length() > 0 {
@@ -71,14 +78,28 @@ impl Body {
 }
 
 enum Segment {
-    Memory(Vec<u8>),
-    File { file: Descriptor, start: u64, end: u64 },
+    Copy(Vec<u8>),
+    /// A part of nginx's buffer.
+    Taken(Arc<Buffer>, Range<usize>),
+    File {
+        file: Descriptor,
+        start: u64,
+        end: u64,
+    },
 }
 
 impl Segment {
+    fn memory(bytes: &[u8], taken: Option<&Arc<Buffer>>) -> Self {
+        match taken.and_then(|buffer| Some((buffer, buffer.find(bytes)?))) {
+            Some((buffer, found)) => Self::Taken(Arc::clone(buffer), found),
+            None => Self::Copy(bytes.to_vec()),
+        }
+    }
+
     fn length(&self) -> u64 {
         match self {
-            Segment::Memory(data) => data.len() as u64,
+            Segment::Copy(data) => data.len() as u64,
+            Segment::Taken(_, found) => found.len() as u64,
             Segment::File { start, end, .. } => end.saturating_sub(*start),
         }
     }
@@ -86,12 +107,8 @@ impl Segment {
     /// Reads from position `at`, which is less than the length.
     fn read(&self, at: u64, buf: &mut [u8]) -> Result<usize, HostError> {
         match self {
-            Segment::Memory(data) => {
-                let rest = usize::try_from(at).ok().and_then(|at| data.get(at..)).unwrap_or_default();
-                let count = rest.len().min(buf.len());
-                buf[..count].copy_from_slice(&rest[..count]);
-                Ok(count)
-            }
+            Segment::Copy(data) => Ok(copy(data, at, buf)),
+            Segment::Taken(buffer, found) => Ok(copy(buffer.bytes(found.clone()), at, buf)),
             Segment::File { file, start, .. } => {
                 let limit = usize::try_from(self.length() - at).unwrap_or(usize::MAX).min(buf.len());
                 let count = file.read_at(&mut buf[..limit], start + at)?;
@@ -106,6 +123,14 @@ impl Segment {
             }
         }
     }
+}
+
+/// Copies bytes of `data` from position `at` on, as many as fit into `buf`; returns the count.
+fn copy(data: &[u8], at: u64, buf: &mut [u8]) -> usize {
+    let rest = usize::try_from(at).ok().and_then(|at| data.get(at..)).unwrap_or_default();
+    let count = rest.len().min(buf.len());
+    buf[..count].copy_from_slice(&rest[..count]);
+    count
 }
 
 impl BodySource for Body {
@@ -125,7 +150,7 @@ impl BodySource for Body {
     }
 
     fn is_ready(&self) -> bool {
-        self.segments[self.current..].iter().all(|segment| matches!(segment, Segment::Memory(_)))
+        !self.segments[self.current..].iter().any(|segment| matches!(segment, Segment::File { .. }))
     }
 
     fn length(&self) -> Option<u64> {

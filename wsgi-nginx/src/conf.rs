@@ -187,8 +187,13 @@ pub(crate) fn merge(
     let nameless = cf.core_location().noname() != 0;
     let own_target = inner.settings.target.is_some();
     inner.settings.inherit(&outer.settings, nameless);
-    if inner.settings.target.is_some() && !temporary::settle(cf, &mut inner.settings) {
-        return false;
+    if inner.settings.target.is_some() {
+        if !temporary::settle(cf, &mut inner.settings) {
+            return false;
+        }
+        // nginx merges its own settings of all levels before those of the module, so no other location inherits this.
+        let core = cf.core_location();
+        core.client_body_buffer_size = core.client_body_buffer_size.max(inner.settings.body_buffer_size());
     }
     inner.mount = if nameless { outer.mount.clone() } else { OwnedMount::of(cf.core_location()) };
     let main = main_in(cf);

@@ -24,6 +24,8 @@ pub struct LevelSettings {
     pub write_buffer_size: Option<usize>,
     /// The folder for collected bytes beyond that (`wsgi_temp_path`).
     pub temp_path: Option<TempPath>,
+    /// Bytes of a request body that the host keeps in memory (`wsgi_body_buffer_size`).
+    pub body_buffer_size: Option<usize>,
     /// Response headers that nginx does not obey (`wsgi_ignore_headers`).
     pub ignored_headers: Option<AccelHeaders>,
     /// Switches, by [`Flag`].
@@ -32,6 +34,9 @@ pub struct LevelSettings {
 
 /// The size of a memory page on most systems.
 const DEFAULT_WRITE_BUFFER: usize = 4096;
+
+/// Holds most forms, and small files.
+const DEFAULT_BODY_BUFFER: usize = 128 * 1024;
 
 /// One `wsgi_middleware`: a callable that takes the application and returns another one.
 #[derive(Clone, Debug)]
@@ -99,6 +104,7 @@ impl LevelSettings {
         }
         self.reload_mechanism = self.reload_mechanism.or(outer.reload_mechanism);
         self.write_buffer_size = self.write_buffer_size.or(outer.write_buffer_size);
+        self.body_buffer_size = self.body_buffer_size.or(outer.body_buffer_size);
         self.ignored_headers = self.ignored_headers.or(outer.ignored_headers);
         if self.temp_path.is_none() {
             self.temp_path.clone_from(&outer.temp_path);
@@ -116,6 +122,11 @@ impl LevelSettings {
     /// Returns how many bytes the write callable may collect in memory.
     pub fn write_buffer_size(&self) -> usize {
         self.write_buffer_size.unwrap_or(DEFAULT_WRITE_BUFFER)
+    }
+
+    /// Returns how many bytes of a request body the host may keep in memory.
+    pub fn body_buffer_size(&self) -> usize {
+        self.body_buffer_size.unwrap_or(DEFAULT_BODY_BUFFER)
     }
 
     /// Sets a switch.

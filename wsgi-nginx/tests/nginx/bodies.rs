@@ -1,6 +1,8 @@
 //! Request bodies: the application reads the same bytes whether nginx keeps them in memory or in a file.
 
-use crate::harness::{HELLO, Mode, Site, get, in_both_modes, request};
+use wsgi_testkit::wait_for;
+
+use crate::harness::{Gate, HELLO, Mode, Site, get, in_both_modes, request};
 
 /// Answers with the data that was read: by `read()`, in pieces, by lines, or not at all, depending on the path.
 const READS: &str = r#"
@@ -27,7 +29,7 @@ fn reading_site(mode: Mode) -> Site {
     Site::new(mode)
         .file("app.py", READS)
         .http("client_max_body_size 32m;")
-        .location("/", "client_body_buffer_size 16k;\nwsgi_pass app.py;")
+        .location("/", "wsgi_body_buffer_size 16k;\nwsgi_pass app.py;")
 }
 
 /// Bytes without a pattern, including newlines.
@@ -82,6 +84,89 @@ fn a_body_arrives_whole_from_memory_and_from_the_temporary_file() {
         }
         assert_eq!(std::fs::read_dir(nginx.path("client_body_temp")).expect("a folder").count(), 0, "files are left");
     });
+}
+
+#[test]
+fn a_body_that_fits_into_wsgi_body_buffer_size_never_touches_the_disk() {
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode)
+            .file("app.py", READS)
+            .location("/", "wsgi_pass app.py;")
+            .location("/small", "wsgi_pass app.py;\nwsgi_body_buffer_size 1k;\nclient_body_buffer_size 1k;")
+            .location("/of-nginx", "wsgi_pass app.py;\nwsgi_body_buffer_size 1k;\nclient_body_buffer_size 64k;")
+            .location("/if", "wsgi_pass app.py;\nif ($request_method = POST) {\nset $is_post 1;\n}")
+            .start();
+        // A body that nginx would store is answered with 500.
+        std::fs::remove_dir_all(nginx.path("client_body_temp")).expect("nginx has made the folder");
+        for (path, size) in [("/", 128 << 10), ("/small", 1 << 10), ("/of-nginx", 64 << 10), ("/if", 128 << 10)] {
+            let body = noise(size);
+            assert_eq!(nginx.post(path, &body).ok(), all_of(&body), "{path}");
+            assert_eq!(nginx.post(path, &noise(4 * size)).status, 500, "{path}: {size} bytes are not the limit");
+        }
+        let body = noise(120 << 10);
+        assert_eq!(nginx.send(&chunked(&body)).ok(), all_of(&body), "chunked");
+    });
+}
+
+#[test]
+fn nginx_reads_the_body_again_after_the_application() {
+    const SOURCE: &str = r#"
+def application(environ, start_response):
+    data = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-Accel-Redirect", "/again/1")])
+    return [data]
+"#;
+    in_both_modes(|mode| {
+        let nginx = Site::new(mode)
+            .file("app.py", SOURCE)
+            .file("reads.py", READS)
+            .http("log_format body $request_body;")
+            .server("access_log body.log body;")
+            .location("/", "mirror /copy;\nwsgi_pass app.py;")
+            .location("/copy", "internal;\nwsgi_pass reads.py;")
+            .location(
+                "/again/",
+                "internal;\nproxy_set_header Host $host;\nproxy_pass http://127.0.0.1:$server_port/last/;",
+            )
+            .location("/last/", "wsgi_pass reads.py;")
+            .start();
+        for size in [500, 5_000, 100_000] {
+            let body = vec![b'x'; size];
+            assert_eq!(nginx.post("/", &body).ok(), all_of(&body));
+            let line = String::from_utf8(body).expect("text") + "\n";
+            let log = || std::fs::read_to_string(nginx.path("body.log")).unwrap_or_default();
+            wait_for("the log line of nginx", || log().ends_with(&line).then_some(()));
+        }
+    });
+}
+
+#[test]
+fn an_application_reads_the_body_of_a_client_that_has_left() {
+    const SOURCE: &str = r#"
+import hashlib, os
+def application(environ, start_response):
+    with open(os.path.join(os.path.dirname(__file__), "gate"), "rb") as gate:
+        gate.read(1)
+    print("read", hashlib.md5(environ["wsgi.input"].read()).hexdigest())
+    start_response("200 OK", [])
+    return []
+"#;
+    let nginx =
+        Site::new(Mode::Threads(1)).file("app.py", SOURCE).location("/", "wsgi_pass app.py;").log_level("info").start();
+    let gate = Gate::new(nginx.path("gate"));
+    for size in [500, 100_000] {
+        let body = noise(size);
+        let mut client = nginx.connect();
+        client.send(request("POST", "/", "", &body));
+        let at_gate = gate.arrival();
+        let closed = nginx.log_lines("client prematurely closed connection").len();
+        drop(client);
+        wait_for("nginx to notice", || {
+            (nginx.log_lines("client prematurely closed connection").len() > closed).then_some(())
+        });
+        drop(at_gate);
+        nginx.logged(&format!("read {}", md5(&body)));
+    }
 }
 
 #[test]

@@ -387,7 +387,7 @@ def application(environ, start_response):
     in_both_modes(|mode| {
         let nginx = Site::new(mode)
             .file("app.py", source)
-            .http("client_body_buffer_size 1k;")
+            .http("wsgi_body_buffer_size 1k;\nclient_body_buffer_size 1k;")
             .location("/", "wsgi_pass app.py;")
             .start();
         assert_eq!(nginx.post("/", &[b'x'; 20_000]).ok(), "True False");

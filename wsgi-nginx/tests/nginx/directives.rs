@@ -92,6 +92,12 @@ const EXAMPLES: &[Example] = &[
         twice: Twice::Duplicate,
     },
     Example {
+        name: "wsgi_body_buffer_size",
+        good: "1m",
+        bad: &[("abc", "it must be a size"), ("1023", "it must be a size"), ("-1", "it must be a size")],
+        twice: Twice::Duplicate,
+    },
+    Example {
         name: "wsgi_threads",
         good: "2 max=8",
         bad: &[("-1", "it must be a number"), ("2 max=1", "invalid parameter"), ("2 least=1", "invalid parameter")],

@@ -43,7 +43,7 @@ const REQUEST: [(&str, &str); 23] = [
 const REQUEST_ON_A_THREAD: [(&str, &str); 2] = [("job", "pass"), ("deliver", "pass")];
 
 /// Failpoints without effect on the response, which is complete in spite of the panic.
-const HARMLESS: [&str; 3] = ["request_over", "release_blocks", "dealloc"];
+const HARMLESS: [&str; 4] = ["request_over", "release_blocks", "release_body", "dealloc"];
 const HARMLESS_WITH_THREADS: [&str; 3] = ["mail_arrived", "thread_start", "thread_release"];
 
 /// Failpoints at the end of a worker.
@@ -181,7 +181,7 @@ fn a_panic_beside_a_response_costs_nothing_but_an_alert() {
             // Armed before the first request, which starts the thread.
             nginx.arm(name);
             for _ in 0..2 {
-                assert_eq!(nginx.get("/").ok().len(), 100_003, "{name}");
+                assert_eq!(nginx.post("/", &[b'x'; 10_000]).ok().len(), 100_003, "{name}");
             }
             nginx.fired(name);
             assert_eq!(nginx.get("/").ok().len(), 100_003, "after {name}");

@@ -84,8 +84,8 @@ fn a_full_queue_is_answered_with_503_at_once_and_without_python() {
     assert_eq!(nginx.get("/").ok(), "x");
 }
 
-/// Larger than nginx keeps in memory (`client_body_buffer_size`).
-static BODY: [u8; 40_000] = [b'x'; 40_000];
+/// Larger than nginx keeps in memory (`wsgi_body_buffer_size`).
+static BODY: [u8; 140_000] = [b'x'; 140_000];
 
 #[test]
 fn requests_whose_clients_have_left_leave_the_queue_with_their_bodies() {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::{Context, LevelSettings, Mode, Notice, Place, ProcessSettings};
+use super::super::{Context, Layer, LevelSettings, Mode, Notice, Place, ProcessSettings};
 use super::*;
+use crate::error_log::Level;
 
 /// One block of a configuration while it is read.
 #[derive(Default)]
