@@ -71,7 +71,7 @@ impl<H> RelaySink<H> {
     /// Sends a block like a [`ResponseSink`]. A part of a file is read into memory.
     pub fn send_chunk(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         match (chunk, flush) {
-            (Chunk::Borrowed(block), Flush::Soon) => self.join(block),
+            (Chunk::Borrowed(block), Flush::Soon | Flush::Now) => self.join(block),
             (chunk, flush) => self.send_block(chunk.into_bytes()?, flush != Flush::Later),
         }
     }

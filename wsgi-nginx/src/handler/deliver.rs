@@ -66,23 +66,28 @@ fn take_parts(lp: &Loop, hand_over: &HandOver) -> Option<Batch> {
     hand_over.relay.with(lp, |relay| relay.as_ref().map(take))
 }
 
-/// Forwards parts of the response to nginx.
+/// Forwards parts of the response to nginx. Blocks that have waited together leave together: the application goes on
+/// meanwhile in its thread, as PEP 3333 allows ("Buffering and Streaming"). A block that has waited alone leaves alone.
 fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, parts: Batch) {
     if let Some(req) = hand_over.request(lp) {
         req.name_in_log();
     }
     let mut end = None;
-    let (mut passed, mut is_last) = (false, false);
+    let (mut passed, mut is_last, mut is_due) = (false, false, false);
     for part in parts {
         if end.is_some() || hand_over.output.with(lp, |output| output.is_closed()) {
             break;
         }
         is_last = matches!(part, Part::End | Part::Failed(_));
-        end = forward_one(lp, hand_over, part);
+        end = forward_one(lp, hand_over, part, &mut is_due);
         passed = true;
     }
     if hand_over.output.with(lp, |output| output.is_closed()) {
         return;
+    }
+    if is_due && end.is_none() {
+        let result = hand_over.flush(lp);
+        end = end_of(lp, hand_over, result);
     }
     if passed
         && end.is_none()
@@ -99,21 +104,41 @@ fn forward_parts(lp: &mut Loop, hand_over: &Arc<HandOver>, parts: Batch) {
     }
 }
 
-/// Passes one part to nginx. Returns the end of the exchange, if this was its last part or it failed.
-fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part) -> Option<End> {
-    let flushed = |flush| if flush { Flush::Now } else { Flush::Later };
+/// Passes one part to nginx. Sets `is_due` if it must be sent, with everything before it, before the loop goes on. Returns
+/// the end of the exchange, if this was its last part or it failed.
+fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part, is_due: &mut bool) -> Option<End> {
     let result = match part {
-        Part::Failed(status) => return Some(End::Failed(status)),
+        Part::Failed(status) => {
+            // The client gets the blocks before the failure.
+            if std::mem::take(is_due) {
+                let _ = hand_over.flush(lp);
+            }
+            return Some(End::Failed(status));
+        }
         Part::Head(head) => hand_over.send_head(lp, &head),
-        Part::Block { data, flush } => hand_over.send(lp, Chunk::Owned(data), flushed(flush)),
-        Part::File { part, flush } => hand_over.send(lp, Chunk::File(part), flushed(flush)),
-        Part::Flush => hand_over.flush(lp),
+        Part::Block { data, flush } => {
+            *is_due |= flush;
+            hand_over.send(lp, Chunk::Owned(data), Flush::Later)
+        }
+        Part::File { part, flush } => {
+            *is_due |= flush;
+            hand_over.send(lp, Chunk::File(part), Flush::Later)
+        }
+        Part::Flush => {
+            *is_due = true;
+            Ok(())
+        }
         Part::End => match hand_over.finish(lp) {
             Ok(()) => return Some(End::Complete),
             failed => failed,
         },
         _ => Ok(()),
     };
+    end_of(lp, hand_over, result)
+}
+
+/// Returns the end of the exchange, if a part has failed or another handler answers.
+fn end_of(lp: &Loop, hand_over: &HandOver, result: Result<(), HostError>) -> Option<End> {
     match result {
         Err(error) => Some(error.into()),
         Ok(()) => hand_over.output.with(lp, |output| output.is_given_away()).then_some(End::Complete),

@@ -1,8 +1,10 @@
 //! Responses sent block by block: to slow, stalled and disconnected clients, and to several at a time.
 
+use std::time::Duration;
+
 use wsgi_testkit::Process;
 
-use crate::harness::{Mode, Nginx, Site, get, in_both_modes, wait_for};
+use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, request, wait_for};
 
 /// Counts produced blocks and calls of `close()`, and reports both at `/state`. The test adds a `stream`.
 const COUNTS: &str = r#"
@@ -307,5 +309,50 @@ def written(environ, start_response):
             let waited = asked.elapsed();
             assert!(waited < std::time::Duration::from_secs(2), "{target}: {waited:?} for a static file");
         }
+    }
+}
+
+/// A password hash that occupies the event loop for about a second.
+const SLOW_HASH: &str = "user:$6$rounds=900000$salt$x\n";
+
+#[test]
+fn blocks_that_wait_for_the_event_loop_leave_together_and_before_a_failure() {
+    let source = r#"
+import os
+def application(environ, start_response):
+    start_response("200 OK", [])
+    yield b"first"
+    open(os.path.join(os.path.dirname(__file__), "gate")).read()
+    for number in range(20):
+        yield b"%02d" % number * 500
+    if environ["PATH_INFO"] == "/fails":
+        raise ValueError("a failure")
+"#;
+    let nginx = Site::new(Mode::Threads(1))
+        .file("app.py", source)
+        .file("passwords", SLOW_HASH)
+        .location("/", "wsgi_pass app.py;")
+        .location("/slow", "auth_basic slow;\nauth_basic_user_file passwords;\nwsgi_pass app.py;")
+        .expect_in_log("password mismatch")
+        .start();
+    let gate = Gate::new(nginx.path("gate"));
+    let expected: Vec<u8> = (0..20).flat_map(|number| format!("{number:02}").repeat(500).into_bytes()).collect();
+    for path in ["/", "/fails"] {
+        let mut client = nginx.connect();
+        client.send(get(path));
+        assert_eq!(client.head().status, 200);
+        assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]), "the first block has waited");
+        let standing = gate.arrival();
+        let process = Process::new(nginx.worker());
+        let before = process.cpu_time();
+        let mut slow = nginx.connect();
+        slow.send(request("GET", "/slow", "Authorization: Basic dXNlcjp4\r\n", b""));
+        wait_for("the event loop to be occupied", || {
+            (process.cpu_time() - before > Duration::from_millis(50)).then_some(())
+        });
+        drop(standing);
+        assert_eq!(client.chunk().as_deref(), Some(&expected[..]), "{path}");
+        assert_eq!(client.chunk().is_some(), path == "/", "{path}");
+        assert_eq!(slow.response().status, 401);
     }
 }
