@@ -294,6 +294,14 @@ impl Output {
         self.backlog() != Backlog::None
     }
 
+    /// Whether the client has yet to take blocks of a response that goes on. Those of a subrequest are not waited for:
+    /// other parts of the page may come first.
+    pub(crate) fn has_unsent_blocks(&self) -> bool {
+        let goes_on = self.head_sent && !self.ended && !self.is_given_away();
+        let takes = |request: &Request| request.is_main() && request.connection().error() == 0;
+        goes_on && self.request.get().is_some_and(takes) && self.backlog() == Backlog::Client
+    }
+
     /// Returns the chain to pass to nginx's body filters; null makes nginx retry the output that it holds.
     pub(crate) fn take_pending(&mut self) -> Result<*mut ngx_chain_t, HostError> {
         self.request.get_mut()?;

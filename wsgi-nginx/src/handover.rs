@@ -51,6 +51,8 @@ pub(crate) enum Run {
     /// The exchange has not started: the request waits for a place among those of its connection. The sink is for the
     /// thread that will run it.
     Waiting(RelaySink),
+    /// The exchange has failed. The response is cut when its client has taken the blocks before the failure.
+    Failed,
     Over,
 }
 

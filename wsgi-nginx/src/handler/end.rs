@@ -8,12 +8,13 @@ use http::StatusCode;
 use wsgi_core::error::{Fault, HostError};
 use wsgi_core::relay::Closed;
 
-use super::context;
+use super::resume::wait_for_client;
+use super::{context, watch};
 use crate::bindings::{ngx_connection_t, ngx_int_t};
 use crate::chain::{Ended, Output};
 use crate::conf;
 use crate::guard::{guard, guard_again, is_done};
-use crate::handover::HandOver;
+use crate::handover::{HandOver, Run};
 use crate::loop_cell::Loop;
 use crate::ngx::{self, Request};
 use crate::req::Req;
@@ -31,9 +32,21 @@ impl From<HostError> for End {
     }
 }
 
-/// Ends the request. If the exchange failed before its head was sent, nginx answers with an error page. Does nothing if
-/// the exchange has ended before.
+/// Ends the request. If the exchange failed before its head was sent, nginx answers with an error page; if it failed later,
+/// the client first gets the blocks before the failure, as far as it takes them. Does nothing if the exchange has ended
+/// before.
 pub(super) fn finish(lp: &mut Loop, hand_over: &HandOver, end: End) {
+    if matches!(end, End::Failed(_))
+        && hand_over.output.with(lp, |output| output.has_unsent_blocks())
+        && let Some(mut req) = hand_over.request(lp)
+    {
+        let before = hand_over.run.with(req.lp(), |run| std::mem::replace(run, Run::Failed));
+        if !matches!(before, Run::Failed) {
+            hand_over.leave(req.lp());
+            watch(&mut req);
+            return wait_for_client(req);
+        }
+    }
     let Some(Ended { head_sent, code, redirected, refused }) = hand_over.output.with(lp, Output::end) else { return };
     hand_over.leave(lp);
     let Some(req) = hand_over.request(lp) else { return };

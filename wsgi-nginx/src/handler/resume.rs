@@ -5,7 +5,7 @@ use wsgi_core::host::Level;
 use wsgi_core::relay::Closed;
 
 use super::deliver::forward;
-use super::end::{finish, guard_request};
+use super::end::{End, finish, guard_request};
 use super::inline::{advance_inline, after_turn};
 use super::{begin, context};
 use crate::handover::Run;
@@ -55,6 +55,7 @@ fn resume(mut req: Req<'_>) {
     let run = hand_over.run.with(req.lp(), |run| match run {
         Run::Inline(_) => Some(std::mem::replace(run, Run::InlineRunning)),
         Run::Threads(_) => None,
+        Run::Failed => Some(Run::Failed),
         Run::InlineRunning | Run::Waiting(_) | Run::Over => Some(Run::Over),
     });
     match run {
@@ -69,6 +70,7 @@ fn resume(mut req: Req<'_>) {
             });
             after_turn(lp, &hand_over, result);
         }
+        Some(Run::Failed) => finish(req.leave(), &hand_over, End::Failed(None)),
         Some(_) => {}
     }
 }

@@ -1,13 +1,11 @@
 //! `wsgi_write_buffering` and `wsgi_write_buffer_size`: the write callable (WB-*, WBS-*).
 
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wsgi_testkit::Process;
 
-use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, wait_for};
+use crate::harness::{Gate, Mode, Nginx, Site, get, in_both_modes, wait_for};
 
 const SOURCE: &str = r#"
 import os, sys
@@ -178,24 +176,11 @@ fn wb_7_write_to_a_client_that_does_not_read_fails_and_affects_no_other_request(
     });
 }
 
-/// A connection with a small receive buffer.
-fn client_with_a_small_buffer(nginx: &Nginx) -> Client {
-    let stream = TcpStream::connect(("127.0.0.1", nginx.port())).expect("nginx listens");
-    let size: libc::c_int = 16 << 10;
-    // SAFETY: the socket is open, and the option has this type and size.
-    let set = unsafe {
-        let value = (&raw const size).cast();
-        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, size_of_val(&size) as u32)
-    };
-    assert_eq!(set, 0);
-    Client::new(stream)
-}
-
 #[test]
 fn send_timeout_counts_between_two_sends_of_one_write() {
     in_both_modes(|mode| {
         let nginx = site(mode, "send_timeout 1s;").listen_options("sndbuf=16k").start();
-        let mut client = client_with_a_small_buffer(&nginx);
+        let mut client = nginx.connect_with_receive_buffer(16 << 10);
         client.send("GET /large?2 HTTP/1.0\r\n\r\n");
         assert_eq!(client.head().status, 200);
         // Each of the two blocks takes longer than the timeout.

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -64,6 +65,29 @@ impl Nginx {
     /// Opens a connection.
     pub(crate) fn connect(&self) -> Client {
         Client::new(TcpStream::connect(("127.0.0.1", self.port())).expect("nginx listens"))
+    }
+
+    /// Opens a connection that holds about `size` bytes that were not read.
+    pub(crate) fn connect_with_receive_buffer(&self, size: libc::c_int) -> Client {
+        let address = libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: self.port().to_be(),
+            sin_addr: libc::in_addr { s_addr: u32::from(Ipv4Addr::LOCALHOST).to_be() },
+            sin_zero: [0; 8],
+        };
+        // SAFETY: the pointers and sizes are those of live values. The option applies to a socket that is not connected,
+        // before its peer learns of the size. The descriptor is new.
+        let stream = unsafe {
+            let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+            assert!(socket >= 0, "no socket");
+            let length = size_of_val(&size) as libc::socklen_t;
+            let set = libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const size).cast(), length);
+            assert_eq!(set, 0);
+            let length = size_of_val(&address) as libc::socklen_t;
+            assert_eq!(libc::connect(socket, (&raw const address).cast(), length), 0, "nginx listens");
+            TcpStream::from_raw_fd(socket)
+        };
+        Client::new(stream)
     }
 
     /// Sends one request on a new connection.

@@ -58,6 +58,12 @@ def application(environ, start_response):
     elif path == "/one":
         start_response("200 OK", headers)
         return [b"y" * 3_000_000]
+    elif path == "/late":
+        start_response("200 OK", headers)
+        def late():
+            yield b"y" * 20_000_000
+            raise ValueError("a mistake")
+        return late()
     elif path == "/write":
         write = start_response("200 OK", headers)
         for _ in range(100):
@@ -171,6 +177,16 @@ fn transferred_requests_fail_and_log_like_others() {
     busy.second.response().ok();
     let line = busy.nginx.logged("a line of the application");
     assert!(line.contains("request: \"GET /log HTTP/1.1\""), "{line}");
+    busy.end();
+}
+
+#[test]
+fn a_client_gets_the_blocks_before_the_failure_of_a_transferred_request() {
+    let mut busy = busy(site());
+    busy.second.send(get("/late"));
+    let answer = busy.second.response();
+    assert_eq!((answer.body.len(), answer.whole), (20_000_000, false));
+    assert_ne!(answer.header("X-Worker"), Some(busy.worker.to_string().as_str()));
     busy.end();
 }
 
