@@ -26,7 +26,7 @@ const PATIENCE: u64 = 5;
 
 /// How long a request waits before the next attempt if no worker had a free permit, in milliseconds: an accepted connection
 /// that sends no request no longer counts as a request then.
-const RETRY_INTERVAL: usize = 20;
+const RETRY_INTERVAL: u64 = 20;
 
 /// The functions that [`load`] calls.
 pub(crate) const TRANSFERS: Transfers = Transfers { give, received: request_received };
@@ -38,6 +38,8 @@ struct Waiting {
     requests: VecDeque<(Weak<HandOver>, u64)>,
     /// Set when requests have begun to wait.
     timer: &'static mut ngx_event_t,
+    /// When the timer expires, if it is set.
+    due: u64,
 }
 
 // SAFETY: only accessed through the `LoopCell`, on the loop's thread.
@@ -47,15 +49,23 @@ fn waiting() -> &'static LoopCell<Waiting> {
     WAITING.get_or_init(|| {
         // SAFETY: a worker has a cycle with a log.
         let log = unsafe { (*ngx_cycle).log };
-        LoopCell::new(Waiting { requests: VecDeque::new(), timer: ngx_event_t::leaked(log, waiting_due) })
+        LoopCell::new(Waiting { requests: VecDeque::new(), timer: ngx_event_t::leaked(log, waiting_due), due: 0 })
     })
 }
 
 impl Waiting {
-    fn start_timer(&mut self, milliseconds: usize) {
-        if self.timer.timer_set() == 0 {
-            self.timer.start_timer(milliseconds);
+    /// Makes the timer expire in this time, unless it expires before.
+    fn start_timer(&mut self, milliseconds: u64) {
+        let due = now() + milliseconds;
+        if self.timer.timer_set() != 0 {
+            if self.due <= due {
+                return;
+            }
+            // nginx would not change the time of a timer by less than 300 milliseconds (`NGX_TIMER_LAZY_DELAY`).
+            self.timer.stop_timer();
         }
+        self.due = due;
+        self.timer.start_timer(milliseconds as usize);
     }
 
     /// Forgets the first requests if they no longer wait. Returns the oldest request that can be transferred, and the time at
@@ -79,7 +89,7 @@ pub(crate) fn watch(req: &Req<'_>, hand_over: &Arc<HandOver>) {
     }
     waiting().with(req.lp(), |waiting| {
         waiting.requests.push_back((Arc::downgrade(hand_over), now()));
-        waiting.start_timer(PATIENCE as usize);
+        waiting.start_timer(PATIENCE);
     });
 }
 
@@ -95,7 +105,7 @@ fn give(lp: &mut Loop, mut to: Option<usize>) {
         let Some((hand_over, since)) = waiting().with(lp, |waiting| waiting.oldest(lp)) else { break RETRY_INTERVAL };
         let waited = now().saturating_sub(since);
         if waited < PATIENCE {
-            break (PATIENCE - waited) as usize;
+            break PATIENCE - waited;
         }
         let Some((other, mailbox)) = requests::reserve(to.take()) else { break RETRY_INTERVAL };
         if !transfer(lp, &hand_over, other, mailbox) {

@@ -1,7 +1,7 @@
 //! A request that waits in a busy worker is answered by a worker with a free permit, as if it had arrived there.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{begun, start_site, worker_of};
 use crate::harness::{Client, Gate, Mode, Nginx, Site, get, kill, pause, request, wait_for};
@@ -345,4 +345,28 @@ fn a_waiting_request_moves_when_another_worker_becomes_free() {
     assert_eq!(worker_of(&other.response().ok()), free_later);
     assert_eq!(worker_of(&busy.second.response().ok()), free_later);
     busy.end();
+}
+
+#[test]
+fn each_of_several_requests_in_a_row_moves_soon() {
+    let (nginx, _gate) = start_site(site());
+    let mut kept = BTreeMap::<u32, Vec<Client>>::new();
+    while kept.values().filter(|clients| clients.len() >= 10).count() < 2 {
+        let mut client = nginx.connect();
+        client.send(get("/"));
+        kept.entry(worker_of(&client.response().ok())).or_default().push(client);
+    }
+    let mut busy = nginx.connect();
+    busy.send(get("/wait"));
+    let worker = wait_for("the request to begin", || begun(&nginx).first().copied());
+    let mut times = Vec::new();
+    for client in &mut kept.get_mut(&worker).expect("connections to each worker")[..10] {
+        let began = Instant::now();
+        client.send(get("/"));
+        assert_ne!(worker_of(&client.response().ok()), worker);
+        times.push(began.elapsed());
+    }
+    // Most of them after 5 ms, and not after the 20 ms that follow an attempt without a free worker.
+    let soon = times[1..].iter().filter(|time| **time < Duration::from_millis(9)).count();
+    assert!(soon >= 3, "{times:?}");
 }
