@@ -15,8 +15,9 @@ use crate::req::Req;
 const END_INTERVAL: u64 = 50;
 
 /// An HTTP/2 connection with fewer streams is kept. A browser opens many streams at once; nginx would refuse those that arrive
-/// after its GOAWAY, and the browser would have to send them again.
-const STREAMS: usize = 20;
+/// after its GOAWAY, and the browser would have to send them again. Some clients (httpx 0.28) do not even read the answers to
+/// the streams before it.
+const STREAMS: usize = 100;
 
 static KEPT: OnceLock<LoopCell<Kept>> = OnceLock::new();
 

@@ -357,7 +357,7 @@ fn an_http2_connection_of_a_busy_worker_gets_goaway_with_its_next_stream() {
     let (nginx, gate) = start_site(site.another_server(&format!("{listen}\n{server}")));
     let mut client = Http2::connect(&nginx.path("h2.sock"), 65_535);
     // Connections with few streams are kept.
-    for _ in 0..20 {
+    for _ in 0..100 {
         let file = client.get("/file");
         assert_eq!(client.body(file), b"file");
     }
