@@ -64,7 +64,8 @@ def application(environ, start_response):
 "#,
     );
     let mut body = ask(&service, get("/")).await.into_body();
-    assert_eq!(next(&mut body).await, "x");
+    // Blocks that wait are joined.
+    assert!(next(&mut body).await.starts_with(b"x"));
     drop(body);
     lines.wait_for("] client closed the connection");
 }
