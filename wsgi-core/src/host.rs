@@ -28,7 +28,7 @@ pub use crate::protocol::head::{
     Accel, AccelHeader, AccelHeaders, HeadError, Header, HeaderList, Ranges, ResponseHead, StatusLine, decimal,
 };
 pub use crate::protocol::input::Pace;
-pub use crate::protocol::output::{FilePart, SpoolStore};
+pub use crate::protocol::output::{ApplicationFile, FilePart, SpoolStore};
 pub use crate::protocol::pool::Shares;
 pub use crate::protocol::record::Log;
 pub use crate::protocol::reload::{Decision, FileStamp, ReloadPolicy, StampSource, Version, WorkerControl};
@@ -222,6 +222,12 @@ pub trait ResponseSink: Send {
         None
     }
 
+    /// Whether this host takes files of the application ([`Chunk::ApplicationFile`]) and sends them while the application
+    /// no longer runs. Otherwise the gateway reads them in blocks. Called before the head is sent.
+    fn sends_files(&self) -> bool {
+        false
+    }
+
     /// Takes one non-empty block. Never blocks: data that the client does not accept yet is queued, and
     /// [`poll_ready`](Self::poll_ready) reports when to continue.
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError>;
@@ -260,15 +266,18 @@ pub enum Chunk<'a> {
     Owned(Bytes),
     /// A part of a file whose bytes do not change. Send it from the file, or see [`FilePart::map`].
     File(FilePart),
+    /// A part of a file of the application, for a sink that [sends files](ResponseSink::sends_files).
+    ApplicationFile(ApplicationFile),
 }
 
 impl Chunk<'_> {
-    /// Returns the block as memory that can be kept. Fails only if a file cannot be mapped.
+    /// Returns the block as memory that can be kept. Fails only if a file cannot be mapped or read.
     pub fn into_bytes(self) -> std::io::Result<Bytes> {
         match self {
             Chunk::Borrowed(block) => Ok(Bytes::copy_from_slice(block)),
             Chunk::Owned(block) => Ok(block),
             Chunk::File(part) => part.map(),
+            Chunk::ApplicationFile(mut part) => part.read(usize::MAX),
         }
     }
 }

@@ -42,7 +42,7 @@ use state::{End, Shared};
 use crate::error::HostError;
 use crate::host::BodyInterest;
 use crate::protocol::head::ResponseHead;
-use crate::protocol::output::FilePart;
+use crate::protocol::output::{ApplicationFile, FilePart};
 
 /// Size for [`relay`], in bytes, that suits clients on the internet.
 pub const ROOM: usize = 64 * 1024;
@@ -72,6 +72,13 @@ pub enum Part<H = ResponseHead> {
     File {
         /// Its place in the file.
         part: FilePart,
+        /// Whether to send it now, with everything before it.
+        flush: bool,
+    },
+    /// A block of the body in a file of the application, if the sink [sends files](crate::host::ResponseSink::sends_files).
+    ApplicationFile {
+        /// Its place in the file.
+        part: ApplicationFile,
         /// Whether to send it now, with everything before it.
         flush: bool,
     },

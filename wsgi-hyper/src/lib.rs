@@ -98,6 +98,7 @@ mod body;
 mod collected;
 mod connection;
 mod deadline;
+mod file;
 mod open;
 mod request;
 mod response;

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use wsgi_core::host::Level;
 use wsgi_core::python::ExchangeHandle;
 use wsgi_core::relay::{Closed, Part, Relay};
 
+use crate::file::Reading;
 use crate::open::Entry;
 use crate::sink::Head;
 
@@ -72,11 +74,13 @@ pub(crate) struct ResponseReader {
     cut: bool,
     /// Whether the body was pending at an earlier poll.
     waited: bool,
+    /// The file of the application that is being sent.
+    reading: Option<Reading>,
 }
 
 impl ResponseReader {
     pub(crate) fn new(relay: Relay<Head>, handle: ExchangeHandle, entry: Entry) -> Self {
-        Self { relay, handle, _entry: entry, owed: None, cut: false, waited: false }
+        Self { relay, handle, _entry: entry, owed: None, cut: false, waited: false, reading: None }
     }
 
     /// Returns the response head, or a status to answer with instead. The body is then read from `self`.
@@ -98,13 +102,17 @@ impl ResponseReader {
         if self.cut {
             return Poll::Ready(Some(Err(Cut(()))));
         }
-        let Poll::Ready(part) = self.relay.poll_part(cx) else {
+        let Poll::Ready(part) = self.poll_part(cx) else {
             self.waited = true;
             return Poll::Pending;
         };
         let block = match part {
             Some(Part::Block { data, .. }) => Some(Ok(data)),
             Some(Part::File { part, .. }) => Some(part.map().map_err(|_| Cut(()))),
+            Some(Part::ApplicationFile { part, .. }) => {
+                self.reading = Some(Reading::Idle(part));
+                return self.poll_block(cx);
+            }
             Some(Part::End) | None => None,
             Some(Part::Failed(_)) => {
                 self.cut = true;
@@ -128,8 +136,24 @@ impl ResponseReader {
         Poll::Ready(block)
     }
 
+    /// Returns the next part of the relay. Files come as blocks; one that cannot be read cuts the response.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part<Head>>> {
+        if let Some(reading) = &mut self.reading {
+            match ready!(reading.poll_block(cx)) {
+                Some(Ok(data)) => return Poll::Ready(Some(Part::Block { data, flush: true })),
+                Some(Err(error)) => {
+                    self.reading = None;
+                    self.handle.log(Level::Error, &format!("cannot read the file of the application: {error}"));
+                    return Poll::Ready(Some(Part::Failed(None)));
+                }
+                None => self.reading = None,
+            }
+        }
+        self.relay.poll_part(cx)
+    }
+
     fn is_satisfied(&self) -> bool {
-        self.owed == Some(0) || self.relay.is_at_end()
+        self.owed == Some(0) || self.reading.is_none() && self.relay.is_at_end()
     }
 }
 

@@ -53,6 +53,10 @@ impl ResponseSink for Sink {
         self.relay.head(Head { parts: parts(&head)?, length })
     }
 
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         self.relay.send_chunk(chunk, flush)
     }

@@ -54,7 +54,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
         "available data handler log queue timer",
         "active cancelable channel delayed pending_eof posted ready timedout timer_set",
     ),
-    structure("ngx_file_t", "fd log name", ""),
+    structure("ngx_file_t", "fd log name", "directio"),
     structure("ngx_hash_key_t", "key", ""),
     structure("ngx_hash_keys_arrays_t", "keys", ""),
     structure("ngx_http_cleanup_t", "data handler", ""),
@@ -65,7 +65,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure("ngx_http_conf_port_t", "addrs", ""),
     structure(
         "ngx_http_core_loc_conf_t",
-        "client_body_buffer_size handler keepalive_requests name root root_lengths send_lowat send_timeout",
+        "client_body_buffer_size directio handler keepalive_requests name root root_lengths send_lowat send_timeout",
         "auto_redirect exact_match lmt_excpt named noname",
     ),
     structure("ngx_http_core_main_conf_t", "phases ports prefix_variables variables_keys", ""),

@@ -260,7 +260,7 @@ impl Output {
         let buffer = self.buffers.last(request)?;
         if request.is_main() && request.post_action() == 0 {
             buffer.set_last_buf(1);
-        } else if buffer.pos == buffer.last {
+        } else if buffer.pos == buffer.last && buffer.in_file() == 0 {
             buffer.set_sync(1);
         }
         buffer.set_last_in_chain(1);

@@ -118,6 +118,10 @@ impl ResponseSink for InlineSink {
         self.joins
     }
 
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         if let Some(unsent) = &mut self.kept {
             match &chunk {

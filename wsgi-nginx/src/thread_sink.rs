@@ -55,6 +55,7 @@ fn keep(kept: &mut Kept, relay: &mut RelaySink, location: &Location, chunk: Chun
         Chunk::Borrowed(block) => block,
         Chunk::Owned(block) => block,
         Chunk::File(part) => return relay.send_file(part.clone(), true),
+        Chunk::ApplicationFile(part) => return relay.send_application_file(part.clone(), true),
         _ => return relay.send(chunk, Flush::Now),
     };
     if relay.keep(block)? {
@@ -80,12 +81,17 @@ impl ResponseSink for ThreadSink {
         self.joins
     }
 
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         if let Some(kept) = &mut self.kept {
             return keep(kept, &mut self.relay, &self.location, chunk);
         }
         match chunk {
             Chunk::File(part) => self.relay.send_file(part, flush != Flush::Later),
+            Chunk::ApplicationFile(part) => self.relay.send_application_file(part, flush != Flush::Later),
             chunk => self.relay.send_chunk(chunk, flush),
         }
     }

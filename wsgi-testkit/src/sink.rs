@@ -144,10 +144,14 @@ impl ResponseSink for CapturingSink {
         Ok(())
     }
 
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         self.called()?;
         let leaves_after = self.faults.leaves_after;
-        let from_file = matches!(chunk, Chunk::File(_));
+        let from_file = matches!(chunk, Chunk::File(_) | Chunk::ApplicationFile(_));
         let gone = self.state.with(|state| leaves_after.is_some_and(|limit| state.sent >= limit));
         if gone {
             return Err(HostError::ClientGone);

@@ -75,6 +75,13 @@ impl<W: Write> Writer<W> {
             Part::Head(head) => self.head(&head),
             Part::Block { data, flush } => self.block(&data, flush),
             Part::File { part, flush } => self.block(&part.map()?, flush),
+            Part::ApplicationFile { mut part, flush } => {
+                while part.len > 0 {
+                    let block = part.read(FILE_BLOCK)?;
+                    self.block(&block, flush && part.len == 0)?;
+                }
+                Ok(())
+            }
             Part::Flush => self.out.flush(),
             Part::End => {
                 if self.chunked {
@@ -139,6 +146,9 @@ impl<W: Write> Writer<W> {
         write!(out, "{connection}\r\n")
     }
 }
+
+/// Bytes of a file of the application that are read at a time.
+const FILE_BLOCK: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,11 @@
 //! Blocks that the write callable has collected: in memory first, then in an anonymous file.
 
+mod application_file;
 #[cfg(feature = "python")]
 mod gather;
 mod spool;
 
+pub use application_file::ApplicationFile;
 #[cfg(feature = "python")]
 pub(crate) use gather::Gather;
 pub use spool::{FilePart, SpoolStore, TempFolder};

@@ -8,6 +8,7 @@ mod blame;
 pub(crate) mod cell;
 mod context;
 pub(crate) mod environ;
+mod file;
 pub(crate) mod heap_type;
 pub(crate) mod reply;
 mod run;

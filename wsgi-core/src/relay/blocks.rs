@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::output::FilePart;
+use crate::protocol::output::{ApplicationFile, FilePart};
 
 #[derive(Default)]
 pub(super) struct Blocks {
@@ -27,12 +27,14 @@ enum Block {
     /// Small blocks that came faster than they were taken.
     Joined(BytesMut),
     File(FilePart),
+    ApplicationFile(ApplicationFile),
 }
 
 /// A block that has left the queue.
 pub(super) enum Data {
     Memory(Bytes),
     File(FilePart),
+    ApplicationFile(ApplicationFile),
 }
 
 impl Blocks {
@@ -64,6 +66,11 @@ impl Blocks {
         }
     }
 
+    /// Adds a part of a file of the application.
+    pub(super) fn push_application_file(&mut self, part: ApplicationFile, flush: bool) {
+        self.add(Queued { block: Block::ApplicationFile(part), flush });
+    }
+
     /// Marks the last block to be flushed. Returns whether there is one.
     #[inline]
     pub(super) fn flush(&mut self) -> bool {
@@ -79,6 +86,7 @@ impl Blocks {
             Block::Whole(block) => Data::Memory(block),
             Block::Joined(block) => Data::Memory(block.freeze()),
             Block::File(part) => Data::File(part),
+            Block::ApplicationFile(part) => Data::ApplicationFile(part),
         };
         if let Data::Memory(block) = &data {
             self.bytes -= block.len();

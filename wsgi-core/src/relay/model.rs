@@ -124,7 +124,7 @@ impl Model {
                 prop_assert!(self.ended && !self.end_seen && self.sent.is_empty());
                 self.end_seen = true;
             }
-            Part::Head(()) | Part::File { .. } | Part::Flush => {}
+            Part::Head(()) | Part::File { .. } | Part::ApplicationFile { .. } | Part::Flush => {}
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{Parker, Room};
 use crate::error::{Fault, HostError};
 use crate::host::{BodyInterest, Chunk, Flush, ResponseSink};
 use crate::protocol::head::ResponseHead;
-use crate::protocol::output::FilePart;
+use crate::protocol::output::{ApplicationFile, FilePart};
 
 /// The sending end of a relay.
 ///
@@ -68,10 +68,23 @@ impl<H> RelaySink<H> {
         })
     }
 
+    /// Sends a part of a file of the application. Without `flush` it may wait for later parts.
+    pub fn send_application_file(&mut self, part: ApplicationFile, flush: bool) -> Result<(), HostError> {
+        let mut part = Some(part);
+        self.shared()?.put(|state| match part.take_if(|_| !state.is_unwanted()) {
+            Some(part) => {
+                state.blocks.push_application_file(part, flush);
+                flush
+            }
+            None => false,
+        })
+    }
+
     /// Sends a block like a [`ResponseSink`]. A part of a file is read into memory.
     pub fn send_chunk(&mut self, chunk: Chunk<'_>, flush: Flush) -> Result<(), HostError> {
         match (chunk, flush) {
             (Chunk::Borrowed(block), Flush::Soon | Flush::Now) => self.join(block),
+            (Chunk::ApplicationFile(part), flush) => self.send_application_file(part, flush != Flush::Later),
             (chunk, flush) => self.send_block(chunk.into_bytes()?, flush != Flush::Later),
         }
     }

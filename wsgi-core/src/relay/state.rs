@@ -334,6 +334,7 @@ pub(super) fn part<H>(data: Data, flush: bool) -> Part<H> {
     match data {
         Data::Memory(data) => Part::Block { data, flush },
         Data::File(part) => Part::File { part, flush },
+        Data::ApplicationFile(part) => Part::ApplicationFile { part, flush },
     }
 }
 

@@ -53,6 +53,7 @@ fn shown(part: Part<()>) -> String {
             format!("{}{}", String::from_utf8_lossy(&data), if flush { "!" } else { "" })
         }
         Part::File { part, .. } => format!("file {}+{}", part.start, part.len),
+        Part::ApplicationFile { part, .. } => format!("application's file {}+{}", part.start, part.len),
         Part::Flush => "!".to_owned(),
         Part::End => "end".to_owned(),
         Part::Failed(status) => format!("failed {:?}", status.map(|status| status.as_u16())),

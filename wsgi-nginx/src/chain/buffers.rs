@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::ptr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use wsgi_core::error::HostError;
-use wsgi_core::host::{Chunk, FilePart};
+use wsgi_core::host::{ApplicationFile, Chunk, FilePart};
 
 use crate::bindings::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_pool_cleanup_add};
 use crate::guard::guard;
@@ -75,6 +77,7 @@ impl Buffers {
             Chunk::Borrowed(block) => self.keep_memory(request, buffer, Bytes::copy_from_slice(block))?,
             Chunk::Owned(block) => self.keep_memory(request, buffer, block)?,
             Chunk::File(part) => self.keep_file(request, buffer, part)?,
+            Chunk::ApplicationFile(part) => self.keep_application_file(request, buffer, part)?,
             chunk => self.keep_memory(request, buffer, chunk.into_bytes()?)?,
         }
         Ok(place)
@@ -139,19 +142,25 @@ impl Buffers {
 
     /// Points a buffer to a part of a file, and keeps the file open.
     fn keep_file(&mut self, request: &mut Request, buffer: *mut ngx_buf_t, part: FilePart) -> Result<(), HostError> {
-        let record: *mut ngx_file_t = request.zeroed();
-        // SAFETY: null, or zeroed memory of the pool.
-        let file = unsafe { record.as_mut() }.ok_or_else(out_of_memory)?;
-        file.fd = part.file.as_raw_fd();
-        file.name = ngx::str_of(b"wsgi temporary file");
-        file.log = request.connection().log;
-        // SAFETY: a buffer of the request's pool that has not been passed to nginx.
-        let place = unsafe { &mut *buffer };
-        place.file = record;
-        place.file_pos = position(part.start)?;
-        place.file_last = position(part.start + part.len)?;
-        place.set_in_file(1);
+        set_file(request, buffer, b"wsgi temporary file", &part.file, part.start..part.start + part.len)?;
         self.keep(request, Handed { buffer, _content: Content::File(part.file) })
+    }
+
+    /// The same for a file of the application, which is sent like a file that nginx has opened (`sendfile`, `aio`,
+    /// `directio`).
+    fn keep_application_file(
+        &mut self,
+        request: &mut Request,
+        buffer: *mut ngx_buf_t,
+        part: ApplicationFile,
+    ) -> Result<(), HostError> {
+        let threshold = u64::try_from(request.core_location().directio).unwrap_or(u64::MAX);
+        let direct = if part.len >= threshold { reopened_for_direct_io(&part.file) } else { None };
+        let is_direct = direct.is_some();
+        let file = direct.map_or(part.file, Arc::new);
+        let record = set_file(request, buffer, b"file of the application", &file, part.start..part.start + part.len)?;
+        record.set_directio(u32::from(is_direct));
+        self.keep(request, Handed { buffer, _content: Content::File(file) })
     }
 
     /// Keeps the content of a buffer alive until nginx has sent it.
@@ -202,6 +211,38 @@ impl Buffers {
 unsafe extern "C" fn release_blocks(data: *mut c_void) {
     // SAFETY: nginx calls this once, with the box that was registered.
     guard("release_blocks", (), || drop(unsafe { Box::from_raw(data.cast::<VecDeque<Handed>>()) }));
+}
+
+/// Points a buffer of the request's pool, which has not been passed to nginx, to a range of a file. `name` is for nginx's
+/// error messages. Returns nginx's record of the file.
+fn set_file<'a>(
+    request: &'a Request,
+    buffer: *mut ngx_buf_t,
+    name: &'static [u8],
+    file: &File,
+    range: Range<u64>,
+) -> Result<&'a mut ngx_file_t, HostError> {
+    let record: *mut ngx_file_t = request.zeroed();
+    // SAFETY: null, or zeroed memory of the pool.
+    let place = unsafe { record.as_mut() }.ok_or_else(out_of_memory)?;
+    place.fd = file.as_raw_fd();
+    place.name = ngx::str_of(name);
+    place.log = request.connection().log;
+    // SAFETY: a buffer of the request's pool that has not been passed to nginx.
+    let buffer = unsafe { &mut *buffer };
+    buffer.file = record;
+    buffer.file_pos = position(range.start)?;
+    buffer.file_last = position(range.end)?;
+    buffer.set_in_file(1);
+    Ok(place)
+}
+
+/// Opens a file once more, for reads that bypass the page cache. The application's descriptor must not get that flag,
+/// which its duplicates share. `None` if the file system has no such reads.
+#[cold]
+fn reopened_for_direct_io(file: &File) -> Option<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).ok()
 }
 
 /// Converts a file position to the system's type.

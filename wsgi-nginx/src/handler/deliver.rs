@@ -124,6 +124,10 @@ fn forward_one(lp: &mut Loop, hand_over: &HandOver, part: Part, is_due: &mut boo
             *is_due |= flush;
             hand_over.send(lp, Chunk::File(part), Flush::Later)
         }
+        Part::ApplicationFile { part, flush } => {
+            *is_due |= flush;
+            hand_over.send(lp, Chunk::ApplicationFile(part), Flush::Later)
+        }
         Part::Flush => {
             *is_due = true;
             Ok(())

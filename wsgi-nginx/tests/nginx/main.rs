@@ -25,6 +25,7 @@ mod errors;
 mod execution;
 mod exits;
 mod failpoints;
+mod files;
 mod frameworks;
 mod harness_itself;
 #[cfg(ngx_feature = "http_v2")]

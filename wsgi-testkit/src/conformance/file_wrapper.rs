@@ -59,9 +59,23 @@ def pipe(content):
     threading.Thread(target=fill, daemon=True).start()
     return open(reader, 'rb')
 
+def named(content):
+    file = tempfile.NamedTemporaryFile()
+    file.write(content)
+    file.seek(0)
+    return file
+
+def written(content):
+    '''Its position is behind data that is still in the buffer of the object.'''
+    file = on_disk(b'head' + content)
+    file.write(b'HEAD')
+    return file
+
 KINDS = {
     'memory': lambda: (io.BytesIO(CONTENT),),
     'regular': lambda: (on_disk(CONTENT),),
+    'named': lambda: (named(CONTENT),),
+    'written': lambda: (written(CONTENT),),
     'unbuffered': lambda: (open(descriptor(CONTENT), 'rb', buffering=0),),
     'reader': lambda: (Reader(CONTENT),),
     'small-blocks': lambda: (on_disk(CONTENT), 1000),
@@ -73,7 +87,9 @@ def file(environ, start_response):
     return environ['wsgi.file_wrapper'](*KINDS[environ['QUERY_STRING']]())
 ",
     );
-    for kind in ["memory", "regular", "unbuffered", "reader", "small-blocks", "large-blocks", "pipe"] {
+    for kind in
+        ["memory", "regular", "named", "written", "unbuffered", "reader", "small-blocks", "large-blocks", "pipe"]
+    {
         let response = site.get(&format!("/file?{kind}"));
         assert!(response.ok() == "0123456789abcdef\n".repeat(20_000), "{kind}: {} bytes", response.body.len());
     }
@@ -96,6 +112,46 @@ def upper(environ, start_response):
     start_response('200 OK', [])
     return environ['wsgi.file_wrapper'](Upper(descriptor(b'in capitals')))
 
+def proc(environ, start_response):
+    '''Its length is 0 for the system.'''
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](open('/proc/sys/kernel/ostype', 'rb'))
+
+class Replaced(io.FileIO):
+    pass
+
+def replaced(environ, start_response):
+    file = Replaced(descriptor(b'line 1\\nline 2\\n'))
+    file.read = io.BytesIO(b'of the instance').read
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](file)
+
+def empty(environ, start_response):
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](on_disk(b''))
+
+def at_its_end(environ, start_response):
+    file = on_disk(b'read')
+    file.read()
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](file)
+
+def behind_its_end(environ, start_response):
+    file = on_disk(b'read')
+    file.seek(100)
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](file)
+
+def raw_of_a_class(environ, start_response):
+    start_response('200 OK', [])
+    return environ['wsgi.file_wrapper'](io.BufferedReader(Capitals(descriptor(b'in capitals'))))
+
+class Capitals(io.FileIO):
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        buffer[:count] = bytes(buffer[:count]).upper()
+        return count
+
 def lent(environ, start_response):
     file = Reader(b'its own content')
     file.fileno = on_disk(b'somebody else\\'s').fileno
@@ -103,7 +159,17 @@ def lent(environ, start_response):
     return environ['wsgi.file_wrapper'](file)
 ",
     );
-    for (path, body) in [("/unzipped", "unzipped"), ("/upper", "IN CAPITALS"), ("/lent", "its own content")] {
+    for (path, body) in [
+        ("/unzipped", "unzipped"),
+        ("/upper", "IN CAPITALS"),
+        ("/proc", "Linux\n"),
+        ("/replaced", "of the instance"),
+        ("/empty", ""),
+        ("/at_its_end", ""),
+        ("/behind_its_end", ""),
+        ("/raw_of_a_class", "IN CAPITALS"),
+        ("/lent", "its own content"),
+    ] {
         assert_eq!(site.get(path).ok(), body);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Data {
     pub(crate) empty_bytes: Held,
     /// The type that serves as `wsgi.file_wrapper`.
     pub(crate) file_wrapper: Held,
+    /// Finds the file that such an object reads.
+    pub(crate) real_file: Held,
     /// Namespace of the bootstrap.
     pub(crate) bootstrap: Held,
     /// Entries of every environ that depend on no request.

@@ -8,7 +8,7 @@ use pyo3::ffi;
 
 use crate::config::{Flag, LevelSettings};
 use crate::error::{HostError, ProtocolError};
-use crate::host::{BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink, Summary};
+use crate::host::{ApplicationFile, BodyInterest, COPY_LIMIT, Chunk, Flush, ResponseSink, Summary};
 use crate::protocol::head::{HeaderList, ResponseHead, StatusLine};
 use crate::protocol::output::{Gather, WriteBuffer};
 use crate::protocol::response::{Accepted, Response};
@@ -175,6 +175,24 @@ impl Reply {
             sink.flush().map_err(Stop::Host)?;
         }
         Ok(next)
+    }
+
+    /// Sends a file of the application, whose length is that of the body unless the application has declared another.
+    pub(crate) fn file(&mut self, mut part: ApplicationFile) -> Result<(), Stop> {
+        self.response.declare_total(part.len);
+        // The response is cut after a file that is shorter than promised; the client gets the file.
+        let flush = if self.response.check_total().is_ok() { Flush::Later } else { Flush::Now };
+        self.declare_blocks(1, part.len);
+        self.release(Flush::Later)?;
+        let accepted = self.response.item(part.len).map_err(Stop::Protocol)?;
+        self.send_head(accepted.head).map_err(Stop::Host)?;
+        let Some(sink) = self.sink.as_mut() else { return Err(Stop::Host(HostError::ClientGone)) };
+        part.len = accepted.take;
+        if part.len > 0 {
+            self.body_bytes += part.len;
+            sink.send(Chunk::ApplicationFile(part), flush).map_err(Stop::Host)?;
+        }
+        Ok(())
     }
 
     /// Takes one block from the write callable.

@@ -63,6 +63,11 @@ impl Exchange {
         if list {
             return self.send_list(token, &iterable).map(Some);
         }
+        if self.is_file_wrapper(object)
+            && let Some(part) = self.file_of(token, object)
+        {
+            return self.send_file(token, iterable, part).map(Some);
+        }
         if wrong {
             // SAFETY: a live object.
             let kind = unsafe { type_name(object) };
@@ -268,15 +273,6 @@ impl Exchange {
             "produced at least {excess} bytes beyond its Content-Length; they were not sent \
              (PEP 3333, Handling the Content-Length Header)"
         ));
-    }
-
-    /// Returns whether the application returned a file wrapper. That sends no more than Content-Length bytes of its
-    /// file (PEP 3333, "Optional Platform-Specific File Handling"), which is how an application sends a part.
-    pub(super) fn sends_file(&self) -> bool {
-        let Stage::Iterate { iterable, .. } = &self.stage else { return false };
-        // SAFETY: a live object, which keeps its type alive.
-        let kind = unsafe { ffi::Py_TYPE(iterable.as_ptr()) };
-        kind.cast() == self.cell.interpreter.data().file_wrapper.as_ptr()
     }
 
     pub(super) fn finish_unwanted(&mut self, token: Token<'_>) -> Result<Summary, Fault> {

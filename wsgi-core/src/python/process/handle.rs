@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Engine;
+use crate::host::Level;
 use crate::protocol::pool::Ticket;
 use crate::python::exchange::cell::ExchangeCell;
 
@@ -37,6 +38,11 @@ impl ExchangeHandle {
     /// Returns whether a thread has begun the exchange. It may have begun a moment before this returns true.
     pub fn has_begun(&self) -> bool {
         self.cell.has_begun()
+    }
+
+    /// Writes a line to the log of the exchange, also when it has ended.
+    pub fn log(&self, level: Level, text: &str) {
+        self.cell.log.log(level, text);
     }
 
     /// Returns whether [`cancel`](Self::cancel) was called.

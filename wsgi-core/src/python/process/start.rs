@@ -38,11 +38,12 @@ pub(crate) fn set_up(token: Token<'_>) -> Result<(), Raised> {
     let types = Types::new(token)?;
     let bootstrap = preserving_sigint(|| run_bootstrap(token, setup))?;
     // SAFETY: the namespace is a dict, from which the items are borrowed. The empty bytes object is new.
-    let (file_wrapper, errors_attributes, empty_bytes) = unsafe {
+    let (file_wrapper, real_file, errors_attributes, empty_bytes) = unsafe {
         let item =
             |name: &CStr| token.borrow(ffi::PyDict_GetItemString(bootstrap.as_ptr(), name.as_ptr())).ok_or(Raised);
         (
             item(c"FileWrapper")?,
+            item(c"real_file")?,
             item(c"errors_attributes")?,
             token.own(ffi::PyBytes_FromStringAndSize(std::ptr::null(), 0)).ok_or(Raised)?,
         )
@@ -67,6 +68,7 @@ pub(crate) fn set_up(token: Token<'_>) -> Result<(), Raised> {
         callable_key: token.intern("wsgi_gateway.callable")?.hold(),
         empty_bytes: empty_bytes.hold(),
         file_wrapper: file_wrapper.hold(),
+        real_file: real_file.hold(),
         bootstrap: bootstrap.hold(),
         environ,
     });

@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::events::{Event, Lines, Notify};
 use crate::error::HostError;
-use crate::host::{BodySource, ErrorLog, HostParts, Level, RequestSnapshot, RequestView as _};
+use crate::host::{ApplicationFile, BodySource, ErrorLog, HostParts, Level, RequestSnapshot, RequestView as _};
 use crate::protocol::head::ResponseHead;
 use crate::protocol::response::Framing;
 use crate::protocol::transfer::{Message, Outcome, PIECE};
@@ -197,6 +197,7 @@ impl Receiving {
                 Part::Head(head) => self.send_head(answer, head)?,
                 Part::Block { data, flush } => self.send_block(answer, data, flush)?,
                 Part::File { part, flush } => self.send_block(answer, part.map()?, flush)?,
+                Part::ApplicationFile { part, flush } => self.send_file(answer, part, flush)?,
                 Part::Flush => self.stream.send(&Message::Flush)?,
                 Part::End => self.send_end(answer, Message::End)?,
                 Part::Failed(status) => self.send_end(answer, Message::Failed(status))?,
@@ -224,6 +225,16 @@ impl Receiving {
             self.stream.send(&Message::Block(data.split_to(PIECE), false))?;
         }
         self.stream.send(&Message::Block(data, flush))
+    }
+
+    /// Sends a file of the application in blocks. Blocks for the disk, but not in the thread of the application.
+    fn send_file(&mut self, answer: &Answer, mut part: ApplicationFile, flush: bool) -> io::Result<()> {
+        let limit = if answer.is_whole { usize::MAX } else { PIECE };
+        while part.len > 0 {
+            let block = part.read(limit)?;
+            self.send_block(answer, block, flush && part.len == 0)?;
+        }
+        Ok(())
     }
 
     /// Sends the lines that were logged before the end of the response, and the end.
