@@ -136,7 +136,7 @@ impl ResponseReader {
         Poll::Ready(block)
     }
 
-    /// Returns the next part of the relay. Files come as blocks; one that cannot be read cuts the response.
+    /// Returns the next part of the relay. Files come as blocks; the response is cut at a block that cannot be read.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part<Head>>> {
         if let Some(reading) = &mut self.reading {
             match ready!(reading.poll_block(cx)) {

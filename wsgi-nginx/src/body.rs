@@ -28,8 +28,8 @@ pub(crate) struct Source {
 
 /// Returns the body that nginx has read for `request`. A subrequest shares the body of its main request.
 ///
-/// A thread may still read it after nginx has destroyed the request: the buffer of a body is taken over, and a body that
-/// has none of its own is small, and copied. A file is read through a duplicated descriptor, unless the reader finishes
+/// A thread may still read it after nginx has destroyed the request: the buffer of a body is taken over; a small body,
+/// which has no buffer, is copied. A file is read through a duplicated descriptor, unless the reader finishes
 /// before the request does (`inline`).
 ///
 /// # Safety

@@ -9,7 +9,7 @@ use crate::bindings::ngx_pool_cleanup_add;
 use crate::guard::guard;
 use crate::ngx::Request;
 
-/// Memory that nginx has allocated for a request body, and that nobody writes to any more.
+/// Memory that nginx has allocated for a request body, and no longer writes to.
 ///
 /// The pool of the request has a count of it: nginx, too, may read the body until then (`mirror`, an internal redirect
 /// to a proxied server, `$request_body` in the log).
@@ -23,8 +23,8 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Takes over the buffer of a body that has been read. Returns `None` if the buffer is not an allocation of its own
-    /// (a small body), if it was taken over before (for another subrequest), or if there is no memory.
+    /// Takes over the buffer of a body that has been read. Returns `None` if the body is small, so that it has no allocation,
+    /// if it was taken over before (for another subrequest), or if there is no memory.
     pub(super) fn take(request: &Request) -> Option<Arc<Self>> {
         // SAFETY: null, or nginx's record of the body, which lives as long as the request.
         let buffer = unsafe { request.request_body.as_ref()?.buf.as_ref()? };

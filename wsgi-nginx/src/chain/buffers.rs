@@ -216,7 +216,7 @@ unsafe extern "C" fn release_blocks(data: *mut c_void) {
 /// Points a buffer of the request's pool, which has not been passed to nginx, to a range of a file. `name` is for nginx's
 /// error messages. Returns nginx's record of the file.
 fn set_file<'a>(
-    request: &'a Request,
+    request: &'a mut Request,
     buffer: *mut ngx_buf_t,
     name: &'static [u8],
     file: &File,

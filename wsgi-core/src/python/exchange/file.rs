@@ -51,7 +51,7 @@ impl Exchange {
                 ffi::PyArg_ParseTuple(found.as_ptr(), c"iL".as_ptr(), &raw mut descriptor, &raw mut position) != 0
             });
             if !is_read {
-                // Reading reports what is wrong.
+                // The read reports the error.
                 ffi::PyErr_Clear();
                 return None;
             }

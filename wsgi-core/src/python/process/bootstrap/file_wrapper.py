@@ -42,6 +42,6 @@ def real_file(wrapper):
                     return None
                 return io.FileIO.fileno(raw), kind.tell(file)
     except (AttributeError, OSError, TypeError, ValueError):
-        # The read reports what is wrong.
+        # The read reports the error.
         pass
     return None
