@@ -4,7 +4,7 @@
 //! content is in the request's pool, or kept alive in `handed`.
 
 use std::collections::VecDeque;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -142,7 +142,7 @@ impl Buffers {
 
     /// Points a buffer to a part of a file, and keeps the file open.
     fn keep_file(&mut self, request: &mut Request, buffer: *mut ngx_buf_t, part: FilePart) -> Result<(), HostError> {
-        set_file(request, buffer, b"wsgi temporary file", &part.file, part.start..part.start + part.len)?;
+        set_file(request, buffer, c"wsgi temporary file", &part.file, part.start..part.start + part.len)?;
         self.keep(request, Handed { buffer, _content: Content::File(part.file) })
     }
 
@@ -158,7 +158,7 @@ impl Buffers {
         let direct = if part.len >= threshold { reopened_for_direct_io(&part.file) } else { None };
         let is_direct = direct.is_some();
         let file = direct.map_or(part.file, Arc::new);
-        let record = set_file(request, buffer, b"file of the application", &file, part.start..part.start + part.len)?;
+        let record = set_file(request, buffer, c"file of the application", &file, part.start..part.start + part.len)?;
         record.set_directio(u32::from(is_direct));
         self.keep(request, Handed { buffer, _content: Content::File(file) })
     }
@@ -214,11 +214,11 @@ unsafe extern "C" fn release_blocks(data: *mut c_void) {
 }
 
 /// Points a buffer of the request's pool, which has not been passed to nginx, to a range of a file. `name` is for nginx's
-/// error messages. Returns nginx's record of the file.
+/// error messages, some of which expect the NUL of C. Returns nginx's record of the file.
 fn set_file<'a>(
     request: &'a mut Request,
     buffer: *mut ngx_buf_t,
-    name: &'static [u8],
+    name: &'static CStr,
     file: &File,
     range: Range<u64>,
 ) -> Result<&'a mut ngx_file_t, HostError> {
@@ -226,7 +226,7 @@ fn set_file<'a>(
     // SAFETY: null, or zeroed memory of the pool.
     let place = unsafe { record.as_mut() }.ok_or_else(out_of_memory)?;
     place.fd = file.as_raw_fd();
-    place.name = ngx::str_of(name);
+    place.name = ngx::str_of(name.to_bytes());
     place.log = request.connection().log;
     // SAFETY: a buffer of the request's pool that has not been passed to nginx.
     let buffer = unsafe { &mut *buffer };

@@ -127,8 +127,8 @@ fn a_file_that_shrinks_cuts_its_response_and_nothing_else() {
     in_both_modes(|mode| {
         for sendfile in ["on", "off"] {
             let nginx = site(mode, LARGE, &format!("sendfile {sendfile};"))
-                .expect_in_log("was truncated")
-                .expect_in_log("read only")
+                .expect_in_log("sendfile() reported that \"file of the application\" was truncated")
+                .expect_in_log("from \"file of the application\"")
                 .start();
             let worker = nginx.worker();
             let mut client = stalled(&nginx);
