@@ -24,7 +24,7 @@ help:
 	@echo 'make lint      run the static checks: executable scripts, formatting, clippy, floors, unsafe code, comments, names of tests,'
 	@echo '               oldest Rust, dependencies, public API, packages, documentation'
 	@echo 'make audit     compare dependencies with known advisories, offline: DB=path of the RustSec database'
-	@echo 'make bench     measure instructions, CPU time, requests per second, memory and the spread of requests'
+	@echo 'make bench     measure instructions, CPU time, memory, the spread of requests, and other servers'
 	@echo 'make soak      Python 3.10 and 3.12, 100 reloads under load, ten minutes of killed workers, and three million requests on flat memory'
 	@echo 'make fuzz      run each fuzz target with random input: TIME=$(TIME) seconds'
 	@echo 'make sanitize  run the tests under AddressSanitizer and valgrind, and abort a hundred thousand requests'
@@ -60,6 +60,7 @@ audit:
 bench:
 	@scripts/measure/bench
 	@scripts/measure/bench spread
+	@scripts/measure/bench peers
 
 soak:
 	@scripts/check/test-pythons 3.10 3.12

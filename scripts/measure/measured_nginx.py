@@ -78,9 +78,7 @@ class Client:
         ).stdout
         if "Non-2xx" in text or "Socket errors" in text:
             raise SystemExit("wrk reported errors:\n" + text)
-        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
-        scale = {"ms": 0.001, "s": 1, "m": 60}[found[3]]
-        return int(found[1]), float(found[2]) * scale
+        return answered(text)
 
 
 class Nginx(Client):
@@ -157,6 +155,13 @@ class Nginx(Client):
         if text:
             raise SystemExit("unexpected lines in the error log:\n" + text)
         shutil.rmtree(self.folder)
+
+
+def answered(text):
+    """The number of requests, and the seconds they took, in the output of wrk."""
+    found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
+    scale = {"ms": 0.001, "s": 1, "m": 60}[found[3]]
+    return int(found[1]), float(found[2]) * scale
 
 
 def cpu(process):
