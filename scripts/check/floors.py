@@ -18,7 +18,7 @@ FLOORS = {
         ["accel", "body", "event", "head", "listeners", "reentry", "req", "retire", "shared", "shares"],
         ["conf", "load", "master", "request", "worker"],
         # A request in progress, and its sinks.
-        ["chain", "handover", "inline_sink", "kept_alive", "response", "thread_sink", "transfer"],
+        ["burst", "chain", "handover", "inline_sink", "kept_alive", "response", "thread_sink", "transfer"],
         ["handler"],
         # The module's tables for nginx.
         ["directives", "entry"],

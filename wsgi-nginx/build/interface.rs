@@ -39,7 +39,7 @@ pub(crate) const STRUCTURES: &[Structure] = &[
     structure(
         "ngx_connection_t",
         "addr_text data fd listening local_sockaddr local_socklen log number pool read requests sent sockaddr write",
-        "buffered error timedout",
+        "buffered error tcp_nodelay timedout",
     ),
     structure("ngx_core_conf_t", "master worker_processes", ""),
     structure(

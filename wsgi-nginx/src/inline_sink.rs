@@ -10,6 +10,7 @@ use wsgi_core::host::{
 };
 use wsgi_core::python::Location;
 
+use crate::burst::Burst;
 use crate::chain::Backlog;
 use crate::conf;
 use crate::handover::HandOver;
@@ -37,6 +38,7 @@ pub(crate) struct InlineSink {
     asked: Option<Instant>,
     /// Blocks written while only the event loop could send, which waits for the application. `None` otherwise.
     kept: Option<Box<Unsent>>,
+    burst: Burst,
 }
 
 /// A temporary file, and its part that has not been passed to nginx.
@@ -49,7 +51,7 @@ struct Unsent {
 
 impl InlineSink {
     pub(crate) fn new(hand_over: Arc<HandOver>, ignored: AccelHeaders) -> Self {
-        Self { hand_over, ignored, joins: None, items: 0, asked: None, kept: None }
+        Self { hand_over, ignored, joins: None, items: 0, asked: None, kept: None, burst: Burst::default() }
     }
 
     #[cold]
@@ -133,7 +135,11 @@ impl ResponseSink for InlineSink {
         if flush == Flush::Soon {
             return self.send_soon(chunk);
         }
-        self.hand_over.send(&mut Loop::enter(), chunk, flush)
+        let lp = &mut Loop::enter();
+        if flush == Flush::Now {
+            self.burst.next(lp, &self.hand_over);
+        }
+        self.hand_over.send(lp, chunk, flush)
     }
 
     fn flush(&mut self) -> Result<(), HostError> {
@@ -169,7 +175,17 @@ impl ResponseSink for InlineSink {
 
     fn finish(&mut self) -> Result<(), HostError> {
         self.release()?;
-        self.hand_over.finish(&mut Loop::enter())
+        let lp = &mut Loop::enter();
+        let finished = self.hand_over.finish(lp);
+        self.burst.end(lp, &self.hand_over);
+        finished
+    }
+}
+
+impl Drop for InlineSink {
+    /// Ends a sequence of a response that has failed.
+    fn drop(&mut self) {
+        self.burst.end(&mut Loop::enter(), &self.hand_over);
     }
 }
 

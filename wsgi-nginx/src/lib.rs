@@ -8,6 +8,7 @@
 mod accel;
 mod bindings;
 mod body;
+mod burst;
 mod chain;
 mod conf;
 mod descriptors;

@@ -312,6 +312,41 @@ def written(environ, start_response):
     }
 }
 
+#[test]
+fn all_blocks_of_a_quick_sequence_arrive_while_the_application_goes_on() {
+    let source = r#"
+import os
+def stream(environ, start_response):
+    start_response("200 OK", [])
+    def blocks():
+        for number in range(100):
+            yield b"%03d" % number
+        open(os.path.join(os.path.dirname(__file__), "gate")).read()
+        yield b"end"
+    return blocks()
+"#;
+    in_both_modes(|mode| {
+        let nginx = site(mode, source).start();
+        let gate = Gate::new(nginx.path("gate"));
+        let expected: String = (0..100).map(|number| format!("{number:03}")).collect();
+        let mut client = nginx.connect();
+        // nginx sets TCP_NODELAY for connections with several requests.
+        for _ in 0..3 {
+            client.send(get("/"));
+            client.head();
+            let standing = gate.arrival();
+            let mut body = Vec::new();
+            while body.len() < expected.len() {
+                body.extend(client.chunk().expect("a block"));
+            }
+            assert_eq!(String::from_utf8_lossy(&body), expected);
+            drop(standing);
+            assert_eq!(client.chunk().as_deref(), Some(&b"end"[..]));
+            assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+        }
+    });
+}
+
 /// A password hash that occupies the event loop for about a second.
 const SLOW_HASH: &str = "user:$6$rounds=900000$salt$x\n";
 
