@@ -36,6 +36,11 @@ pub(crate) struct Source {
 ///
 /// The body has been read. With `inline` the request outlives the result.
 pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Source> {
+    let headers = &request.headers_in;
+    let announced = request.is_main() && (headers.chunked() != 0 || !headers.content_length.is_null());
+    if request.request_body.is_null() {
+        return Ok(Source { body: None, length: announced.then_some(0) });
+    }
     let mut segments = Vec::new();
     let mut length = 0;
     let taken = Buffer::take(request);
@@ -53,11 +58,9 @@ pub(crate) unsafe fn source(request: &Request, inline: bool) -> io::Result<Sourc
             segments.push(segment);
         }
     }
-    let headers = &request.headers_in;
-    let announced = headers.chunked() != 0 || !headers.content_length.is_null();
     Ok(Source {
         body: (length > 0).then(|| Box::new(Body::new(segments, length)) as Box<dyn BodySource>),
-        length: (length > 0 || (request.is_main() && announced)).then_some(length),
+        length: (length > 0 || announced).then_some(length),
     })
 }
 

@@ -38,7 +38,8 @@ pub(crate) struct InlineSink {
     asked: Option<Instant>,
     /// Blocks written while only the event loop could send, which waits for the application. `None` otherwise.
     kept: Option<Box<Unsent>>,
-    burst: Burst,
+    /// Set with the first block that is sent by itself.
+    burst: Option<Box<Burst>>,
 }
 
 /// A temporary file, and its part that has not been passed to nginx.
@@ -51,7 +52,7 @@ struct Unsent {
 
 impl InlineSink {
     pub(crate) fn new(hand_over: Arc<HandOver>, ignored: AccelHeaders) -> Self {
-        Self { hand_over, ignored, joins: None, items: 0, asked: None, kept: None, burst: Burst::default() }
+        Self { hand_over, ignored, joins: None, items: 0, asked: None, kept: None, burst: None }
     }
 
     #[cold]
@@ -60,6 +61,13 @@ impl InlineSink {
         self.hand_over.send(&mut Loop::enter(), chunk, flush)?;
         self.asked = Some(Instant::now());
         Ok(())
+    }
+
+    #[inline]
+    fn end_burst(&mut self) {
+        if let Some(burst) = &mut self.burst {
+            burst.end(&mut Loop::enter(), &self.hand_over);
+        }
     }
 
     /// Whether to send a block at once although it may wait: true for the first block, and for a block that the
@@ -137,7 +145,7 @@ impl ResponseSink for InlineSink {
         }
         let lp = &mut Loop::enter();
         if flush == Flush::Now {
-            self.burst.next(lp, &self.hand_over);
+            self.burst.get_or_insert_default().next(lp, &self.hand_over);
         }
         self.hand_over.send(lp, chunk, flush)
     }
@@ -177,7 +185,7 @@ impl ResponseSink for InlineSink {
         self.release()?;
         let lp = &mut Loop::enter();
         let finished = self.hand_over.finish(lp);
-        self.burst.end(lp, &self.hand_over);
+        self.end_burst();
         finished
     }
 }
@@ -185,7 +193,7 @@ impl ResponseSink for InlineSink {
 impl Drop for InlineSink {
     /// Ends a sequence of a response that has failed.
     fn drop(&mut self) {
-        self.burst.end(&mut Loop::enter(), &self.hand_over);
+        self.end_burst();
     }
 }
 
