@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import BuiltinMethodType
 
 
 class FileWrapper:
@@ -33,10 +34,12 @@ def real_file(wrapper):
         if type(wrapper.filelike) is getattr(tempfile, "_TemporaryFileWrapper", None):
             # Its methods only call those of its file.
             read = wrapper.filelike.file.read
-        file = getattr(read, "__self__", None)
+        if not isinstance(read, BuiltinMethodType) or read.__name__ != "read":
+            return None
+        file = read.__self__
         for kind in (io.BufferedReader, io.BufferedRandom, io.FileIO):
             # A subclass may have another method.
-            if isinstance(file, kind) and type(file).read is kind.read and read == kind.read.__get__(file):
+            if isinstance(file, kind) and type(file).read is kind.read:
                 raw = file if kind is io.FileIO else file.raw
                 if kind is not io.FileIO and type(raw) is not io.FileIO or not raw.readable():
                     return None
