@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::blocks::Blocks;
 use super::state::{End, Shared};
 use super::{Parker, Room};
 use crate::error::{Fault, HostError};
@@ -58,22 +59,19 @@ impl<H> RelaySink<H> {
 
     /// Sends a part of a file. Without `flush` it may wait for later parts.
     pub fn send_file(&mut self, part: FilePart, flush: bool) -> Result<(), HostError> {
-        let mut part = Some(part);
-        self.shared()?.put(|state| match part.take_if(|_| !state.is_unwanted()) {
-            Some(part) => {
-                state.blocks.push_file(part, flush);
-                flush
-            }
-            None => false,
-        })
+        self.put_file(flush, |blocks| blocks.push_file(part, flush))
     }
 
     /// Sends a part of a file of the application. Without `flush` it may wait for later parts.
     pub fn send_application_file(&mut self, part: ApplicationFile, flush: bool) -> Result<(), HostError> {
-        let mut part = Some(part);
-        self.shared()?.put(|state| match part.take_if(|_| !state.is_unwanted()) {
-            Some(part) => {
-                state.blocks.push_application_file(part, flush);
+        self.put_file(flush, |blocks| blocks.push_application_file(part, flush))
+    }
+
+    fn put_file(&mut self, flush: bool, add: impl FnOnce(&mut Blocks)) -> Result<(), HostError> {
+        let mut add = Some(add);
+        self.shared()?.put(|state| match add.take_if(|_| !state.is_unwanted()) {
+            Some(add) => {
+                add(&mut state.blocks);
                 flush
             }
             None => false,
