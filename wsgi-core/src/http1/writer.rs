@@ -158,7 +158,7 @@ mod tests {
     use super::super::Extent;
     use super::*;
     use crate::host::HeaderField;
-    use crate::protocol::output::FilePart;
+    use crate::protocol::output::{ApplicationFile, FilePart};
 
     fn head(status: &str, headers: &[(&str, &str)], framing: Framing) -> Part {
         let mut list = HeaderList::new();
@@ -240,6 +240,18 @@ mod tests {
         let part = FilePart { file: file.into(), start: 2, len: 3 };
         let parts = [head("200 OK", &[], Framing::Unknown), Part::File { part, flush: true }, Part::End];
         assert!(written(1, false, parts).0.ends_with("\r\n\r\n3\r\n234\r\n0\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_file_of_the_application_is_read_in_blocks() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        let content = "0123456789".repeat(FILE_BLOCK / 8);
+        file.write_all(content.as_bytes()).expect("room for the file");
+        let part = ApplicationFile { file: file.into(), start: 2, len: content.len() as u64 - 2 };
+        let framing = Framing::Length(part.len);
+        let (text, reusable) =
+            written(1, true, [head("200 OK", &[], framing), Part::ApplicationFile { part, flush: true }, Part::End]);
+        assert!(text.ends_with(&format!("\r\n\r\n{}", &content[2..])) && reusable);
     }
 
     #[test]

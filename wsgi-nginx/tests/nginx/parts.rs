@@ -7,7 +7,7 @@ use std::thread;
 use crate::harness::{Client, Gate, Mode, Nginx, Site, get, in_both_modes, request, wait_for};
 
 const SOURCE: &str = r#"
-import hashlib, os
+import hashlib, os, tempfile
 INCLUDE = b'<!--#include virtual="%s" -->'
 HTML = [("Content-Type", "text/html")]
 def size(environ):
@@ -40,6 +40,13 @@ def small(environ, start_response):
             for at in range(0, len(block), 100):
                 yield block[at:at + 100]
     return blocks()
+def filed(environ, start_response):
+    write = start_response("200 OK", HTML)
+    write(b"one " + INCLUDE % b"/part" + b" two ")
+    file = tempfile.TemporaryFile()
+    file.writelines(filling(size(environ)))
+    file.seek(0)
+    return environ["wsgi.file_wrapper"](file)
 def nested(environ, start_response):
     start_response("200 OK", HTML)
     yield INCLUDE % b"/iterated" + INCLUDE % b"/written"
@@ -57,7 +64,7 @@ def large(environ, start_response):
     return filling(200000)
 "#;
 
-const PAGES: [&str; 4] = ["iterated", "written", "listed", "small"];
+const PAGES: [&str; 5] = ["iterated", "written", "listed", "small", "filed"];
 
 fn site(mode: Mode) -> Site {
     complete(Site::new(mode))

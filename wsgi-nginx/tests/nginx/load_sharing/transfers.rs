@@ -8,7 +8,7 @@ use crate::harness::{Client, Gate, Mode, Nginx, Site, get, kill, pause, request,
 
 /// Answers with the process id in a header. `/wait` records it first, and waits at the gate.
 const MANY: &str = r#"
-import hashlib, os, sys, time
+import hashlib, os, sys, tempfile, time
 HERE = os.path.dirname(__file__)
 def begin():
     with open(os.path.join(HERE, "begun"), "a") as begun:
@@ -58,6 +58,12 @@ def application(environ, start_response):
     elif path == "/one":
         start_response("200 OK", headers)
         return [b"y" * 3_000_000]
+    elif path == "/wrapped":
+        file = tempfile.TemporaryFile()
+        file.write(b"f" * 3_000_000)
+        file.seek(0)
+        start_response("200 OK", headers)
+        return environ["wsgi.file_wrapper"](file)
     elif path == "/late":
         start_response("200 OK", headers)
         def late():
@@ -135,7 +141,8 @@ fn a_request_behind_a_busy_one_is_answered_by_a_free_worker() {
 
 #[test]
 fn transferred_requests_have_their_body_and_responses_their_blocks() {
-    for (path, length) in [("/blocks", 5_000_000), ("/one", 3_000_000), ("/write", 1_000_003)] {
+    for (path, length) in [("/blocks", 5_000_000), ("/one", 3_000_000), ("/wrapped", 3_000_000), ("/write", 1_000_003)]
+    {
         let mut busy = busy(site());
         busy.second.send(get(path));
         let answer = busy.second.response();
