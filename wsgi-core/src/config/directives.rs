@@ -191,7 +191,8 @@ pub static DIRECTIVES: &[Directive] = &[
         contexts: EVERY_LEVEL,
         arguments: 1..=1,
         summary: "Joins small items of an iterable before they are sent, up to wsgi_write_buffer_size, if the \
-                  application yields them faster than the client takes them. PEP 3333 sends each item separately.",
+                  application yields them faster than the client takes them. It has no effect with threads, where items that \
+                  wait for the event loop are sent together in any case.",
         set: |scope, arguments| set_flag(scope, arguments, Flag::OutputBuffering),
     },
     Directive {

@@ -54,7 +54,7 @@ impl Buffer {
         within.then(|| range.start.addr() - base..range.end.addr() - base)
     }
 
-    /// Returns all bytes of the buffer from `begin` to `end`, positions that [`find`](Self::find) has returned.
+    /// Returns the bytes at a position that [`find`](Self::find) has returned.
     pub(super) fn bytes(&self, found: Range<usize>) -> &[u8] {
         assert!(found.start <= found.end && found.end <= self.memory.end.addr() - self.memory.start.addr());
         // SAFETY: the range is within the buffer, and its bytes are initialised: they are part of a body.
