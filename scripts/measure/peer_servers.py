@@ -30,7 +30,7 @@ class Peer:
 
     def __init__(self, folder, script):
         self.folder, self.script, self.port = folder, script, measured.free_port()
-        self.python = servers.environment(self.package or "granian") / "bin/python"
+        self.python = servers.environment(self.package or "frameworks") / "bin/python"
         self.processes = []
         self.launch()
 
